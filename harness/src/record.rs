@@ -1,0 +1,227 @@
+//! Results as data: what one run, one cell and one soak came to.
+//!
+//! The renderers of `seawall-reports` read nothing but these types, and a saved record renders to the same page again.
+//! Field names are a contract: they appear in `soak --format json` as they stand here.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::verdict::Verdict;
+
+/// Version of the JSON layout below. It grows when a field changes its meaning or goes away, not when one is added.
+pub const SCHEMA: u32 = 1;
+
+/// What one invocation of `seawall soak` measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SoakRecord {
+    /// Version of this layout, [`SCHEMA`].
+    pub schema: u32,
+    /// The seed from which the seed of every run was derived.
+    pub seed: u64,
+    /// The SQLite library's version, `3.x.y`.
+    pub sqlite: String,
+    /// Where the databases of the runs lay, and on what kind of file system.
+    pub scratch: String,
+    /// Operating system and architecture, `linux x86_64`.
+    pub platform: String,
+    /// Wall-clock seconds the runs took.
+    pub seconds: f64,
+    /// True if the soak was interrupted before its time was up.
+    pub interrupted: bool,
+    /// One entry for each strategy under each fault on each medium, strategies outermost, in table order.
+    pub matrix: Vec<Cell>,
+}
+
+/// One strategy under one fault on one medium.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// The strategy's name.
+    pub strategy: String,
+    /// The fault's name in the matrix, or the rules themselves if they came from the command line.
+    pub fault: String,
+    /// One sentence on what the fault does.
+    pub fault_summary: String,
+    /// `real` or `sim`.
+    pub medium: String,
+    /// The worst verdict of the runs.
+    pub verdict: Verdict,
+    /// What the reviewed table expects: verdicts joined by `|`, or empty where it has no entry.
+    pub expected: String,
+    /// True if `verdict` is among the expected ones, or nothing is expected.
+    pub as_expected: bool,
+    /// Number of runs.
+    pub runs: u64,
+    /// Transactions whose COMMIT returned success, over all runs.
+    pub acked: u64,
+    /// Operations that ended in an error without having tried to commit.
+    pub refused: u64,
+    /// Transactions whose COMMIT returned an error, or whose process died before it answered.
+    pub indeterminate: u64,
+    /// Acknowledged transactions that were gone or changed afterwards.
+    pub lost: u64,
+    /// Runs whose verdict is `corrupt`.
+    pub corrupt: u64,
+    /// Runs in which rows were lost while every integrity check said ok.
+    pub lost_silently: u64,
+    /// xOpen calls on the main database file.
+    pub opens: u64,
+    /// Schema initialisations that the strategy carried out.
+    pub schema_inits: u64,
+    /// VFS and file method calls.
+    pub calls: u64,
+    /// Faults that fired.
+    pub faults_fired: u64,
+    /// Number of runs by verdict.
+    pub verdicts: BTreeMap<Verdict, u64>,
+    /// Error messages that the callers saw, with their counts, most frequent first (at most 8).
+    pub errors: Vec<ErrorCount>,
+    /// Token of the run shown in `sample`.
+    pub token: String,
+    /// The first of the worst runs, with its timeline.
+    pub sample: Option<RunRecord>,
+}
+
+/// How often callers saw one error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorCount {
+    /// The message, with numbers and paths that vary from run to run taken out.
+    pub message: String,
+    /// How many operations ended in it.
+    pub count: u64,
+}
+
+/// What one run came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The string that reproduces the run.
+    pub token: String,
+    /// The run's seed.
+    pub seed: u64,
+    /// The strategy's name.
+    pub strategy: String,
+    /// The fault's name.
+    pub fault: String,
+    /// `real` or `sim`.
+    pub medium: String,
+    /// Who ran, and how their turns were given out.
+    pub topology: Topology,
+    /// The resolved fault rules, each in the grammar's text form, with the calls at which it fired.
+    pub rules: Vec<RuleRecord>,
+    /// The worst verdict among the findings, or `survived`, `degraded` or `not-measured` if there is none.
+    pub verdict: Verdict,
+    /// What the oracles found, worst first.
+    pub findings: Vec<Finding>,
+    /// The figures.
+    pub counts: Counts,
+    /// Error messages that the callers saw, with their counts, most frequent first.
+    pub errors: Vec<ErrorCount>,
+    /// True if integrity_check, quick_check and foreign_key_check all said ok at the end.
+    pub integrity_ok: bool,
+    /// Checksum over the calls, rulings and outcomes in their order; equal for equal executions. Only a sequential
+    /// schedule has one.
+    pub trace_digest: Option<String>,
+    /// What happened when, for drawing. Empty unless the run was chosen as a sample.
+    pub timeline: Vec<TimelineEvent>,
+}
+
+/// Who ran in a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topology {
+    /// Number of worker processes.
+    pub processes: u16,
+    /// Number of threads in each.
+    pub threads: u16,
+    /// `sequential` (one actor at a time, in an order drawn from the seed) or `racing`.
+    pub schedule: String,
+}
+
+/// A fault rule of a run, and when it fired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleRecord {
+    /// The rule in the grammar's text form.
+    pub rule: String,
+    /// Calls that matched the rule's method, role and actor while it was armed.
+    pub matched: u64,
+    /// Calls at which it fired.
+    pub fired: u64,
+    /// Numbers of the first calls at which it fired, in the run's call numbering (at most 16).
+    pub fired_at: Vec<u64>,
+}
+
+/// One thing that an oracle found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The oracle's name.
+    pub oracle: String,
+    /// What the finding makes of the run.
+    pub verdict: Verdict,
+    /// What was found, in words and figures.
+    pub detail: String,
+}
+
+/// The figures of one run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Transactions whose COMMIT returned success.
+    pub acked: u64,
+    /// Operations that ended in an error without having tried to commit.
+    pub refused: u64,
+    /// Transactions whose COMMIT returned an error, or whose process died before it answered.
+    pub indeterminate: u64,
+    /// Acknowledged transactions that were gone or changed at the end.
+    pub lost: u64,
+    /// Reads that succeeded.
+    pub reads: u64,
+    /// xOpen calls on the main database file.
+    pub opens: u64,
+    /// Schema initialisations that the strategy carried out.
+    pub schema_inits: u64,
+    /// VFS and file method calls.
+    pub calls: u64,
+    /// Faults that fired.
+    pub faults_fired: u64,
+    /// Worker processes that were killed.
+    pub kills: u64,
+    /// Worker processes that were started, the first ones included.
+    pub starts: u64,
+}
+
+/// One mark on a run's timeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimelineEvent {
+    /// Microseconds since the run began.
+    pub at_us: u64,
+    /// How long it took, in microseconds; 0 for a point.
+    pub duration_us: u64,
+    /// Who: `p1.t2`, or `p1` for a whole process, or `run`.
+    pub actor: String,
+    /// What kind of mark it is.
+    pub kind: MarkKind,
+    /// What happened, in a few words: `write@wal 4096 bytes at 32`.
+    pub label: String,
+}
+
+/// The kinds of marks on a timeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MarkKind {
+    /// A VFS or file call that proceeded.
+    Call,
+    /// A call at which a fault fired.
+    Fault,
+    /// A transaction whose COMMIT was acknowledged.
+    Commit,
+    /// A successful read.
+    Read,
+    /// An operation that was refused with an error.
+    Refused,
+    /// A transaction whose outcome is unknown.
+    Indeterminate,
+    /// A process started.
+    Start,
+    /// A process was killed.
+    Kill,
+    /// The faults were switched off.
+    Heal,
+}
