@@ -1,0 +1,87 @@
+//! The clock of a run: what SQLite's `xSleep` and `xCurrentTime`, a breaker's cooldown and a fault's `stall` go by.
+//!
+//! Field constants are long (a cooldown of 30 s, a busy timeout of 5 s), runs are short. So the run's time is the wall clock's times a
+//! *scale*: at scale 20 a sleep of 5 s takes 250 ms, and everybody in the run agrees that 5 s have passed. At scale 0 the time is
+//! *virtual*: it moves only when somebody sleeps, and then at once. That is right where one actor runs at a time, since nobody else
+//! could use the time, and it makes the run independent of the machine's speed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::board::Board;
+
+/// Handle to the clock on a board.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    board: Arc<Board>,
+}
+
+impl Clock {
+    /// The clock of the run with this board.
+    pub fn new(board: Arc<Board>) -> Self {
+        Self { board }
+    }
+
+    /// Sets how many seconds of the run pass in one second; 0 makes the time virtual. For the run's creator, before it starts.
+    pub fn set_scale(&self, scale: u32) {
+        self.board.clock_scale().store(u64::from(scale), Ordering::Relaxed);
+    }
+
+    /// True if time moves only by sleeping.
+    pub fn is_virtual(&self) -> bool {
+        self.scale() == 0
+    }
+
+    /// Time since the run began.
+    pub fn now(&self) -> Duration {
+        let scale = self.scale();
+        let offset_ns = self.board.clock_offset_ns().load(Ordering::Relaxed);
+        let passed_ns = if scale == 0 { 0 } else { self.board.elapsed_ns().saturating_mul(scale) };
+        Duration::from_nanos(offset_ns.saturating_add(passed_ns))
+    }
+
+    /// Lets `duration` of the run's time pass.
+    pub fn sleep(&self, duration: Duration) {
+        match u32::try_from(self.scale()) {
+            Ok(0) => self.advance(duration),
+            Ok(scale) => std::thread::sleep(duration / scale),
+            Err(_) => {}
+        }
+    }
+
+    /// Moves the clock forward without waiting, for everybody in the run.
+    pub fn advance(&self, duration: Duration) {
+        let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.board.clock_offset_ns().fetch_add(ns, Ordering::Relaxed);
+    }
+
+    fn scale(&self) -> u64 {
+        self.board.clock_scale().load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn virtual_time_moves_by_sleeping_alone() {
+        let clock = Clock::new(Arc::new(Board::private(2)));
+        clock.set_scale(0);
+        assert_eq!(clock.now(), Duration::ZERO);
+        clock.sleep(Duration::from_secs(3600));
+        assert_eq!(clock.now(), Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn scaled_time_runs_faster_than_the_wall() {
+        let clock = Clock::new(Arc::new(Board::private(2)));
+        clock.set_scale(1000);
+        clock.sleep(Duration::from_secs(5));
+        let now = clock.now();
+        assert!(now >= Duration::from_secs(5), "{now:?}");
+        clock.advance(Duration::from_secs(60));
+        assert!(clock.now() >= Duration::from_secs(65));
+    }
+}

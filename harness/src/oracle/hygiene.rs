@@ -1,0 +1,94 @@
+//! `hygiene`: nothing is left over: no lock while nobody works, no open file or side file after the strategy was closed, no copy of a healthy database.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::oracle::{Evidence, Oracle};
+use crate::verdict::Verdict;
+
+/// What was left over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leftovers {
+    /// Locks beyond SHARED that were held while no actor was working.
+    pub locks: Vec<String>,
+    /// Files that were open after the strategy had been closed.
+    pub open_files: Vec<String>,
+    /// Files in the database's folder, after all processes had closed, that are neither the database nor a lock file of the strategy.
+    pub files: Vec<String>,
+}
+
+/// The files in the database's folder that should not be there: all but the database and the strategy's lock files (`*.lock`).
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn stray_files(database: &Path) -> io::Result<Vec<String>> {
+    let folder = database.parent().unwrap_or(Path::new("."));
+    let mut stray = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path() != database && !name.ends_with(".lock") {
+            stray.push(format!("{name} ({} bytes)", entry.metadata()?.len()));
+        }
+    }
+    stray.sort();
+    Ok(stray)
+}
+
+/// See the module's documentation.
+pub struct Hygiene;
+
+impl Oracle for Hygiene {
+    fn name(&self) -> &'static str {
+        "hygiene"
+    }
+
+    fn property(&self) -> &'static str {
+        "no lock, open file, side file or copy of a healthy database is left over"
+    }
+
+    fn judge(&self, evidence: &Evidence) -> Vec<(Verdict, String)> {
+        let Leftovers { locks, open_files, files } = &evidence.hygiene;
+        let left = [
+            ("locks held while nobody worked", locks),
+            ("files open after closing", open_files),
+            ("stray files", files),
+        ];
+        left.into_iter()
+            .filter(|(_, list)| !list.is_empty())
+            .map(|(what, list)| (Verdict::Degraded, format!("{} {what}: {}", list.len(), list.join(", "))))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canary_each_kind_of_leftover_is_caught() {
+        let judge = |hygiene| Hygiene.judge(&Evidence { hygiene, ..Evidence::default() }).len();
+        let one = || vec!["x".to_owned()];
+        assert_eq!(judge(Leftovers::default()), 0);
+        assert_eq!(judge(Leftovers { locks: one(), ..Leftovers::default() }), 1);
+        assert_eq!(judge(Leftovers { open_files: one(), ..Leftovers::default() }), 1);
+        assert_eq!(judge(Leftovers { files: one(), ..Leftovers::default() }), 1);
+    }
+
+    #[test]
+    fn canary_a_side_file_and_a_copy_are_stray_but_a_lock_file_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("a.db");
+        for name in ["a.db", "a.db.init.lock"] {
+            fs::write(dir.path().join(name), b"x").unwrap();
+        }
+        assert_eq!(stray_files(&database).unwrap(), Vec::<String>::new());
+        for name in ["a.db-wal", "a.db.corrupt.1.bak"] {
+            fs::write(dir.path().join(name), b"x").unwrap();
+        }
+        assert_eq!(stray_files(&database).unwrap(), ["a.db-wal (1 bytes)", "a.db.corrupt.1.bak (1 bytes)"]);
+    }
+}

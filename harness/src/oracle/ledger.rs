@@ -1,0 +1,213 @@
+//! `ledger`: every acknowledged commit is there, unchanged, and nothing is there that was refused.
+//!
+//! The model is held outside the database and knows, for each transaction, the set of states that an honest database may be in. An acknowledged commit
+//! leaves one; a commit whose outcome nobody was told adds one; a refusal adds none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::actor::Actor;
+use crate::oracle::table::{Key, State, Table};
+use crate::oracle::{Evidence, Oracle};
+use crate::verdict::Verdict;
+
+/// What the callers were told.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    entries: BTreeMap<Key, Entry>,
+    losses_seen: Vec<String>,
+    acked: u64,
+    refused: u64,
+    indeterminate: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    /// True once a commit of this transaction was acknowledged.
+    acked: bool,
+    possible: BTreeSet<State>,
+    /// States that a refused transaction would have led to.
+    refused: BTreeSet<State>,
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        Self { acked: false, possible: BTreeSet::from([State::Absent]), refused: BTreeSet::new() }
+    }
+}
+
+impl Ledger {
+    /// COMMIT returned success, and the transaction's rows are in this state now.
+    pub fn acked(&mut self, key: Key, state: State) {
+        self.acked += 1;
+        let entry = self.entries.entry(key).or_default();
+        entry.acked = true;
+        entry.possible = BTreeSet::from([state]);
+        entry.refused.remove(&state);
+    }
+
+    /// COMMIT was tried and nobody knows how it ended; if it succeeded, the rows are in this state.
+    pub fn indeterminate(&mut self, key: Key, state: State) {
+        self.indeterminate += 1;
+        self.entries.entry(key).or_default().possible.insert(state);
+    }
+
+    /// The transaction ended in an error before COMMIT was tried; it would have led to this state.
+    pub fn refused(&mut self, key: Key, state: State) {
+        self.refused += 1;
+        self.entries.entry(key).or_default().refused.insert(state);
+    }
+
+    /// An operation that changes nothing was refused.
+    pub fn refused_read(&mut self) {
+        self.refused += 1;
+    }
+
+    /// `actor` read its own transactions, between two of them.
+    pub fn read(&mut self, actor: Actor, table: &Table) {
+        for (key, state, entry) in self.mismatches(table) {
+            if key.actor == actor {
+                let expected = describe(&entry.possible);
+                self.losses_seen
+                    .push(format!("a read by {actor} saw its transaction {} {state}, not {expected}", key.txn));
+            }
+        }
+    }
+
+    /// Counts of acknowledged, refused and indeterminate operations.
+    pub fn counts(&self) -> (u64, u64, u64) {
+        (self.acked, self.refused, self.indeterminate)
+    }
+
+    /// How many transactions that were acknowledged are not as they were acknowledged.
+    pub fn lost(&self, table: &Table) -> u64 {
+        self.mismatches(table).iter().filter(|(_, state, entry)| is_loss(*state, entry)).count() as u64
+    }
+
+    /// The transactions whose state is none of the possible ones.
+    fn mismatches(&self, table: &Table) -> Vec<(Key, State, Entry)> {
+        let known = self.entries.iter().map(|(key, entry)| {
+            let state = table.get(key).copied().unwrap_or(State::Absent);
+            (*key, state, entry.clone())
+        });
+        let unknown = table.iter().filter(|(key, _)| !self.entries.contains_key(key));
+        let unknown = unknown.map(|(key, state)| (*key, *state, Entry::default()));
+        known.chain(unknown).filter(|(_, state, entry)| !entry.possible.contains(state)).collect()
+    }
+}
+
+/// A state that a refused transaction would have led to is no loss but a transaction that should not be there; so is one of which nothing was ever
+/// acknowledged.
+fn is_loss(state: State, entry: &Entry) -> bool {
+    entry.acked && !entry.refused.contains(&state)
+}
+
+fn describe(possible: &BTreeSet<State>) -> String {
+    possible.iter().map(State::to_string).collect::<Vec<_>>().join(" or ")
+}
+
+/// See the module's documentation.
+pub struct LedgerOracle;
+
+impl Oracle for LedgerOracle {
+    fn name(&self) -> &'static str {
+        "ledger"
+    }
+
+    fn property(&self) -> &'static str {
+        "every acknowledged commit is there, unchanged, and nothing is there that was refused"
+    }
+
+    fn judge(&self, evidence: &Evidence) -> Vec<(Verdict, String)> {
+        let ledger = &evidence.ledger;
+        let mut findings = Vec::new();
+        if let Some(seen) = ledger.losses_seen.first() {
+            findings.push((Verdict::Lost, format!("{seen} ({} such observations)", ledger.losses_seen.len())));
+        }
+        let Some(table) = &evidence.table else {
+            if ledger.acked > 0 {
+                let detail = format!("the table cannot be read at the end; {} commits were acknowledged", ledger.acked);
+                findings.push((Verdict::Lost, detail));
+            }
+            return findings;
+        };
+        let (lost, phantom): (Vec<_>, Vec<_>) =
+            ledger.mismatches(table).into_iter().partition(|(_, state, entry)| is_loss(*state, entry));
+        if let Some((key, state, entry)) = lost.first() {
+            let first = format!("{key} is {state}, was acknowledged as {}", describe(&entry.possible));
+            let detail = format!("{} of {} acknowledged transactions lost; first: {first}", lost.len(), ledger.acked);
+            findings.push((Verdict::Lost, detail));
+        }
+        if let Some((key, state, _)) = phantom.first() {
+            let detail =
+                format!("{} transactions are there that were never acknowledged; first: {key}, {state}", phantom.len());
+            findings.push((Verdict::Corrupt, detail));
+        }
+        findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::table::tests::key;
+
+    fn verdicts(ledger: &Ledger, rows: &[(u32, State)]) -> Vec<Verdict> {
+        let table = rows.iter().map(|(txn, state)| (key(*txn), *state)).collect();
+        let evidence = Evidence { ledger: ledger.clone(), table: Some(table), ..Evidence::default() };
+        LedgerOracle.judge(&evidence).into_iter().map(|(verdict, _)| verdict).collect()
+    }
+
+    #[test]
+    fn an_indeterminate_commit_may_be_there_or_not() {
+        let mut ledger = Ledger::default();
+        ledger.acked(key(1), State::Whole(0));
+        ledger.indeterminate(key(1), State::Whole(1));
+        ledger.indeterminate(key(2), State::Whole(0));
+        assert_eq!(verdicts(&ledger, &[(1, State::Whole(0))]), []);
+        assert_eq!(verdicts(&ledger, &[(1, State::Whole(1)), (2, State::Whole(0))]), []);
+        assert_eq!(verdicts(&ledger, &[(1, State::Whole(2))]), [Verdict::Lost]);
+    }
+
+    #[test]
+    fn canary_a_lost_row_a_lost_update_and_an_undone_deletion_are_caught() {
+        let mut ledger = Ledger::default();
+        ledger.acked(key(1), State::Whole(0));
+        assert_eq!(verdicts(&ledger, &[(1, State::Whole(0))]), []);
+        assert_eq!(verdicts(&ledger, &[]), [Verdict::Lost], "the row is gone");
+        assert_eq!(verdicts(&ledger, &[(1, State::Torn)]), [Verdict::Lost], "some of its rows are gone");
+        ledger.acked(key(1), State::Whole(1));
+        assert_eq!(verdicts(&ledger, &[(1, State::Whole(0))]), [Verdict::Lost], "the update is gone");
+        ledger.refused(key(2), State::Whole(0));
+        ledger.acked(key(1), State::Absent);
+        assert_eq!(verdicts(&ledger, &[(1, State::Whole(1))]), [Verdict::Lost], "the deletion is undone");
+        assert_eq!(ledger.lost(&Table::from([(key(1), State::Whole(1))])), 1);
+        assert_eq!(ledger.lost(&Table::new()), 0);
+    }
+
+    #[test]
+    fn canary_a_refused_transaction_that_is_there_is_caught() {
+        let mut ledger = Ledger::default();
+        ledger.refused(key(1), State::Whole(0));
+        assert_eq!(verdicts(&ledger, &[]), []);
+        assert_eq!(verdicts(&ledger, &[(1, State::Whole(0))]), [Verdict::Corrupt]);
+        assert_eq!(verdicts(&ledger, &[(9, State::Whole(0))]), [Verdict::Corrupt], "nobody ever wrote it");
+    }
+
+    #[test]
+    fn canary_a_reader_that_misses_its_own_commit_is_caught() {
+        let mut ledger = Ledger::default();
+        ledger.acked(key(1), State::Whole(0));
+        ledger.read(Actor { process: 9, thread: 9 }, &Table::new());
+        assert_eq!(verdicts(&ledger, &[(1, State::Whole(0))]), [], "others may lag behind");
+        ledger.read(key(1).actor, &Table::new());
+        assert_eq!(verdicts(&ledger, &[(1, State::Whole(0))]), [Verdict::Lost]);
+    }
+
+    #[test]
+    fn canary_an_unreadable_table_is_caught() {
+        let mut ledger = Ledger::default();
+        ledger.acked(key(1), State::Whole(0));
+        let evidence = Evidence { ledger, ..Evidence::default() };
+        assert_eq!(LedgerOracle.judge(&evidence).len(), 1);
+    }
+}

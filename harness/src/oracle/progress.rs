@@ -1,0 +1,73 @@
+//! `progress`: once the faults have healed, every actor commits within a bounded number of attempts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::actor::Actor;
+use crate::oracle::{Evidence, Oracle};
+use crate::verdict::Verdict;
+
+/// How often an actor may try. Each attempt is preceded by a pause of [`PAUSE_MS`] of the run's time.
+pub const ATTEMPTS_MAX: u32 = 5;
+
+/// The pause before each attempt, in milliseconds: longer than any cooldown in the field reports (30 s), so that a breaker that half-opens when it says
+/// gets its chance at every attempt.
+pub const PAUSE_MS: u64 = 31_000;
+
+/// How one actor fared after the faults had healed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActorProgress {
+    /// Who.
+    pub actor: Actor,
+    /// True if a commit was acknowledged.
+    pub committed: bool,
+    /// How often it tried.
+    pub attempts: u32,
+    /// The last error, if any.
+    pub error: Option<String>,
+}
+
+/// See the module's documentation.
+pub struct Progress;
+
+impl Oracle for Progress {
+    fn name(&self) -> &'static str {
+        "progress"
+    }
+
+    fn property(&self) -> &'static str {
+        "after the faults have healed, every actor commits within five attempts"
+    }
+
+    fn judge(&self, evidence: &Evidence) -> Vec<(Verdict, String)> {
+        let stuck: Vec<_> = evidence.progress.iter().filter(|p| !p.committed || p.attempts > ATTEMPTS_MAX).collect();
+        let Some(first) = stuck.first() else { return Vec::new() };
+        let error = first.error.as_deref().unwrap_or("no answer");
+        let detail = format!(
+            "{} of {} actors did not commit after the faults had healed; {} tried {} times: {error}",
+            stuck.len(),
+            evidence.progress.len(),
+            first.actor,
+            first.attempts,
+        );
+        vec![(Verdict::Wedged, detail)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(committed: bool, attempts: u32) -> usize {
+        let actor = Actor { process: 1, thread: 1 };
+        let progress = vec![ActorProgress { actor, committed, attempts, error: None }];
+        Progress.judge(&Evidence { progress, ..Evidence::default() }).len()
+    }
+
+    #[test]
+    fn canary_an_actor_that_never_commits_again_is_caught() {
+        assert_eq!(found(true, 1), 0);
+        assert_eq!(found(true, ATTEMPTS_MAX), 0);
+        assert_eq!(found(true, ATTEMPTS_MAX + 1), 1);
+        assert_eq!(found(false, ATTEMPTS_MAX), 1);
+    }
+}

@@ -1,0 +1,357 @@
+//! What happens at each call: number it, ask the plan, carry it out, write it down.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rusqlite::ffi;
+
+use crate::actor::Actor;
+use crate::board::{Board, Counter, Mode};
+use crate::clock::Clock;
+use crate::codes::Errno;
+use crate::fault::plan::{Plan, natural_code};
+use crate::fault::rule::Effect;
+use crate::seed::Seed;
+use crate::sys;
+use crate::trace::{self, Entry, RulingKind};
+use crate::vfs::call::{Call, Method, Role};
+
+thread_local! {
+    /// The actor that this thread plays, until it is told otherwise: thread 0 of process 0.
+    static ACTOR: Cell<Actor> = const { Cell::new(Actor { process: 0, thread: 0 }) };
+    /// The errno of this thread's last injected failure, until a genuine failure replaces it.
+    static INJECTED_ERRNO: Cell<Option<i32>> = const { Cell::new(None) };
+}
+
+/// Makes the calling thread play `actor` from now on.
+pub fn play(actor: Actor) {
+    ACTOR.set(actor);
+}
+
+/// The actor that the calling thread plays.
+pub fn current_actor() -> Actor {
+    ACTOR.get()
+}
+
+/// A change in how a call is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alteration {
+    /// `read`: only so many bytes arrive, half of them if it does not say.
+    Short(Option<u32>),
+    /// `write`: only so many bytes reach the file; then this code is returned.
+    Torn { bytes: u32, code: i32 },
+    /// `read`, `write`: the bit at this position, modulo the bits there are, is inverted.
+    Bitflip(u64),
+    /// Success is reported and nothing is done: a dropped write, a sync that lies.
+    Skip,
+}
+
+/// A hook that sees each call before it is ruled upon. A scheduler that runs another actor first goes here.
+pub type Hook = Box<dyn Fn(Actor, &Call) + Send + Sync>;
+
+/// The lab behind one registered shim.
+pub struct Lab {
+    board: Arc<Board>,
+    plan: Plan,
+    clock: Option<Clock>,
+    entropy: Option<Mutex<ChaCha8Rng>>,
+    hook: Option<Hook>,
+    files: Mutex<BTreeMap<u32, Arc<OpenFile>>>,
+    files_next: AtomicU32,
+    panic: Mutex<Option<String>>,
+}
+
+impl fmt::Debug for Lab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lab").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+/// A file that is open through the shim.
+#[derive(Debug)]
+pub struct OpenFile {
+    /// Its number in this process, from 1.
+    pub number: u32,
+    /// What kind of file it is.
+    pub role: Role,
+    /// Its name as SQLite gave it; empty for a temporary file.
+    pub name: String,
+    lock_level: AtomicI32,
+    shm_exclusive: AtomicU16,
+}
+
+impl OpenFile {
+    /// The file lock held: 0 none, 1 shared, 2 reserved, 3 pending, 4 exclusive.
+    pub fn lock_level(&self) -> i32 {
+        self.lock_level.load(Ordering::Relaxed)
+    }
+
+    /// The wal-index slots on which the file holds an exclusive lock, one bit each: 0 write, 1 checkpoint, 2 recover, 3.. readers.
+    pub fn shm_exclusive(&self) -> u16 {
+        self.shm_exclusive.load(Ordering::Relaxed)
+    }
+}
+
+impl Lab {
+    /// A lab that works on `board` with `plan`, on the platform's own time and randomness.
+    pub fn new(board: Arc<Board>, plan: Plan) -> Self {
+        Self {
+            board,
+            plan,
+            clock: None,
+            entropy: None,
+            hook: None,
+            files: Mutex::default(),
+            files_next: AtomicU32::new(1),
+            panic: Mutex::default(),
+        }
+    }
+
+    /// Answers `xSleep` and `xCurrentTime` from the run's clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock: Some(clock), ..self }
+    }
+
+    /// Answers `xRandomness` from a seed.
+    #[must_use]
+    pub fn with_entropy(self, seed: Seed) -> Self {
+        Self { entropy: Some(Mutex::new(seed.rng())), ..self }
+    }
+
+    /// Calls `hook` before each call.
+    #[must_use]
+    pub fn with_hook(self, hook: Hook) -> Self {
+        Self { hook: Some(hook), ..self }
+    }
+
+    /// The run's board.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// The files that are open now.
+    pub fn open_files(&self) -> Vec<Arc<OpenFile>> {
+        self.files.lock().values().cloned().collect()
+    }
+
+    /// The message of the first panic that was caught in a callback.
+    pub fn panic_message(&self) -> Option<String> {
+        self.panic.lock().clone()
+    }
+
+    /// True if calls go straight through.
+    #[inline]
+    pub(crate) fn is_off(&self) -> bool {
+        self.board.mode() == Mode::OFF
+    }
+
+    /// The switches that [`Self::is_off`] reads, for a file that checks them at every call. The word lives as long as the lab.
+    pub(crate) fn mode_word(&self) -> &AtomicU64 {
+        self.board.mode_word()
+    }
+
+    /// Takes one call from its number to its trace entry and returns what SQLite gets. `execute` carries the call out.
+    ///
+    /// A panic on the way is caught here, since it must not unwind into C; SQLite gets an I/O error.
+    pub(crate) fn conduct(&self, call: Call, execute: impl FnOnce(Option<Alteration>) -> i32) -> i32 {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let begun = self.begin(&call);
+            let outcome = match begun.fail {
+                Some(code) => code,
+                None => execute(begun.alteration),
+            };
+            self.finish(&call, &begun, outcome);
+            outcome
+        }));
+        outcome.unwrap_or_else(|payload| {
+            self.board.count(Counter::Panics);
+            let message = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
+            let message = message.or_else(|| payload.downcast_ref::<String>().cloned());
+            self.panic.lock().get_or_insert(message.unwrap_or_else(|| "a panic without a message".to_owned()));
+            if call.method.can_fail() { ffi::SQLITE_IOERR } else { 0 }
+        })
+    }
+
+    fn begin(&self, call: &Call) -> Begun {
+        let actor = current_actor();
+        if let Some(hook) = &self.hook {
+            hook(actor, call);
+        }
+        let mode = self.board.mode();
+        let mut begun = Begun {
+            number: self.board.next_call(),
+            actor,
+            kind: RulingKind::Proceed,
+            rule: None,
+            fail: None,
+            alteration: None,
+            traced: mode.has(Mode::TRACE),
+        };
+        if mode.has(Mode::ARMED)
+            && let Some(decision) = self.plan.decide(&self.board, || self.now(), actor, call, begun.number)
+        {
+            begun.rule = Some(decision.rule);
+            self.apply(decision.effect, decision.dice, call, &mut begun);
+        }
+        begun
+    }
+
+    #[cold]
+    fn apply(&self, effect: &Effect, dice: u64, call: &Call, begun: &mut Begun) {
+        let mut alter = |alteration| {
+            begun.kind = RulingKind::Mutate;
+            begun.alteration = Some(alteration);
+        };
+        match *effect {
+            Effect::Error { code, errno, .. } => self.fail(begun, code.0, errno.or_else(|| code.default_errno())),
+            Effect::Errno(errno) => self.fail(begun, natural_code(call.method, call.role, errno).0, Some(errno)),
+            Effect::Short(bytes) => alter(Alteration::Short(bytes)),
+            Effect::Torn { bytes, error } => alter(Alteration::Torn { bytes, code: error.map_or(0, |code| code.0) }),
+            Effect::Bitflip => alter(Alteration::Bitflip(dice)),
+            Effect::Drop | Effect::Lie => alter(Alteration::Skip),
+            Effect::Stall(duration) => {
+                begun.kind = RulingKind::Stall;
+                self.pause(duration);
+            }
+            Effect::Kill => {
+                begun.kind = RulingKind::Kill;
+                begun.traced = true;
+                self.finish(call, begun, 0);
+                sys::kill_self()
+            }
+            // Refused where the medium is chosen (`Plan::check_real_medium`); a plan that comes here by another way does no harm.
+            Effect::PowerCut => begun.rule = None,
+        }
+    }
+
+    fn fail(&self, begun: &mut Begun, code: i32, errno: Option<Errno>) {
+        begun.kind = RulingKind::Fail;
+        begun.fail = Some(code);
+        let errno = errno.map_or(0, |errno| errno.0);
+        INJECTED_ERRNO.set(Some(errno));
+        sys::set_errno(errno);
+    }
+
+    fn finish(&self, call: &Call, begun: &Begun, outcome: i32) {
+        if begun.fail.is_none() && outcome != 0 && call.method.can_fail() {
+            INJECTED_ERRNO.set(None);
+        }
+        if begun.traced {
+            let &Begun { number, actor, kind: ruling, rule, .. } = begun;
+            let at_ns = self.board.elapsed_ns();
+            trace::write(&self.board, &Entry { number, at_ns, actor, call: *call, ruling, rule, outcome });
+        }
+    }
+
+    /// The errno that `xGetLastError` reports for an injected failure of this thread, if its last failure was injected.
+    pub(crate) fn injected_errno() -> Option<i32> {
+        INJECTED_ERRNO.get()
+    }
+
+    fn now(&self) -> Duration {
+        match &self.clock {
+            Some(clock) => clock.now(),
+            None => Duration::from_nanos(self.board.elapsed_ns()),
+        }
+    }
+
+    fn pause(&self, duration: Duration) {
+        match &self.clock {
+            Some(clock) => clock.sleep(duration),
+            None => std::thread::sleep(duration),
+        }
+    }
+
+    /// Sleeps by the run's clock; false if the platform is to do it.
+    pub(crate) fn sleep(&self, duration: Duration) -> bool {
+        let Some(clock) = &self.clock else { return false };
+        clock.sleep(duration);
+        true
+    }
+
+    /// The run's date as SQLite counts it, in milliseconds since the Julian epoch; `None` if the platform is to tell. Runs begin on
+    /// 2026-01-01 at 00:00 UTC.
+    pub(crate) fn julian_ms(&self) -> Option<i64> {
+        const BEGIN_MS: i64 = 24_610_415 * 8_640_000;
+        let clock = self.clock.as_ref()?;
+        Some(BEGIN_MS + i64::try_from(clock.now().as_millis()).unwrap_or(0))
+    }
+
+    /// Fills `bytes` from the seed; false if the platform is to do it.
+    pub(crate) fn fill_random(&self, bytes: &mut [u8]) -> bool {
+        let Some(entropy) = &self.entropy else { return false };
+        entropy.lock().fill_bytes(bytes);
+        true
+    }
+
+    /// The number of the next file.
+    pub(crate) fn next_file(&self) -> u32 {
+        self.files_next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn file_opened(&self, number: u32, role: Role, name: String) -> Arc<OpenFile> {
+        self.board.count(Counter::FilesOpened);
+        if role == Role::Db {
+            self.board.count(Counter::DbOpens);
+        }
+        let file =
+            Arc::new(OpenFile { number, role, name, lock_level: AtomicI32::new(0), shm_exclusive: AtomicU16::new(0) });
+        self.files.lock().insert(number, Arc::clone(&file));
+        file
+    }
+
+    pub(crate) fn file_closed(&self, file: &OpenFile) {
+        self.board.count(Counter::FilesClosed);
+        self.files.lock().remove(&file.number);
+    }
+}
+
+impl OpenFile {
+    /// Keeps the lock state after a call that succeeded.
+    pub(crate) fn note(&self, call: &Call) {
+        match call.method {
+            // A level at or below (above, for unlock) the present one is a no-op (os_unix.c, `unixLock`).
+            Method::Lock => {
+                self.lock_level.fetch_max(call.arg as i32, Ordering::Relaxed);
+            }
+            Method::Unlock => {
+                self.lock_level.fetch_min(call.arg as i32, Ordering::Relaxed);
+            }
+            Method::ShmLock => {
+                let (slots, flags) = (call.amount & 0xff, call.amount >> 8);
+                if flags & ffi::SQLITE_SHM_EXCLUSIVE == 0 {
+                    return;
+                }
+                // SQLITE_SHM_NLOCK is 8, so slot and count stay below 16.
+                let mask = (((1_u32 << (slots & 15)) - 1) << (call.arg & 15)) as u16;
+                if flags & ffi::SQLITE_SHM_UNLOCK != 0 {
+                    self.shm_exclusive.fetch_and(!mask, Ordering::Relaxed);
+                } else {
+                    self.shm_exclusive.fetch_or(mask, Ordering::Relaxed);
+                }
+            }
+            Method::ShmUnmap => self.shm_exclusive.store(0, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+}
+
+/// A call on its way.
+struct Begun {
+    number: u64,
+    actor: Actor,
+    kind: RulingKind,
+    rule: Option<u8>,
+    fail: Option<i32>,
+    alteration: Option<Alteration>,
+    traced: bool,
+}

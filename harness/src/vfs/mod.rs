@@ -1,0 +1,25 @@
+//! The fault-injecting VFS: a shim that SQLite takes for a file system and that forwards to a real one.
+//!
+//! ```text
+//! SQLite ─► ffi (trampoline) ─► lab::conduct ─► plan::decide ─► base VFS ─► trace::write ─► SQLite
+//! ```
+//!
+//! # Assumptions about SQLite, and what the shim adds
+//! - The shim has exactly the abilities of the VFS below it: versions, methods and device characteristics are mirrored, so that SQLite takes
+//!   the same paths with it as without.
+//! - Calls on the wal-index (`xShm*`) come on the database's file handle; they have the role `shm`.
+//! - `xDelete` with its sync flag set is two calls, `delete@ROLE` and `sync@dir`.
+//! - `xClose` closes the file also where an error is injected, because SQLite forgets the file whatever the answer. Everywhere else an injected
+//!   error means that the call was not carried out.
+//! - `xGetLastError` tells the errno of the injected failure.
+//! - A panic in a callback is recorded and becomes `SQLITE_IOERR`.
+
+pub mod api;
+pub mod call;
+mod ffi;
+pub mod lab;
+
+pub use ffi::{RegisterError, Registration};
+
+#[cfg(test)]
+mod tests;
