@@ -1,1 +1,67 @@
-//! seawall
+//! A connection layer for SQLite that loses nothing.
+//!
+//! A [`Cache`] keeps one connection per database file, runs the schema's init exactly once, stops asking a database that does
+//! not answer (a circuit breaker), recovers from broken side files without ever deleting one, and says in its errors what
+//! has become of the caller's writes.
+//!
+//! ```
+//! use seawall::Cache;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("notes.db");
+//! let cache = Cache::builder()
+//!     .init(|conn| conn.execute_batch("CREATE TABLE IF NOT EXISTS note (id INTEGER PRIMARY KEY, text TEXT)"))
+//!     .build();
+//!
+//! cache.write(&path, |tx| tx.execute("INSERT INTO note (text) VALUES (?1)", ["buy sand"]))?;
+//! let notes: i64 = cache.read(&path, |conn| conn.query_row("SELECT count(*) FROM note", [], |row| row.get(0)))?;
+//! assert_eq!(notes, 1);
+//!
+//! match cache.write(&path, |tx| tx.execute("UPDATE note SET text = 'buy more sand'", [])) {
+//!     Ok(_) => {}
+//!     Err(error) if error.outcome_unknown() => { /* read, then decide */ }
+//!     Err(error) if error.is_transient() => { /* later */ }
+//!     Err(error) => return Err(error.into()),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What holds throughout, above all by absence:
+//!
+//! - Nothing here unlinks, renames or truncates a file. A `-wal` with frames is data.
+//! - Nothing here opens the database file except SQLite. POSIX would drop SQLite's locks at the close.
+//! - Nothing here retries a write. Opening is retried, and that is all.
+//! - No event is sent and no closure but the borrower's is run while the maps are locked; no clock, process id or file
+//!   operation is used but through [`os::Os`]; no lock but through one internal module.
+
+pub mod breaker;
+mod builder;
+mod cache;
+pub mod classify;
+mod error;
+pub mod events;
+mod first_connect;
+mod gate;
+pub mod health;
+mod open;
+pub mod os;
+mod recovery;
+mod regime;
+mod slot;
+mod sync;
+mod transaction;
+
+pub use breaker::{BreakerPolicy, BreakerState};
+pub use builder::{Builder, Synchronous};
+pub use cache::Cache;
+pub use classify::{Class, Operation};
+pub use error::Error;
+pub use events::{Event, EventKind};
+pub use health::{DegradedReason, Health};
+pub use os::{Os, SystemOs};
+pub use rusqlite;
+
+#[cfg(test)]
+mod tests;

@@ -71,16 +71,18 @@ impl ResultCode {
     /// | IOERR_SHMOPEN | EACCES | opening or truncating the `-shm` |
     /// | IOERR_MMAP | ENOMEM | `mmap` of the database |
     /// | IOERR_DELETE_NOENT | ENOENT | `unlink` |
-    /// | IOERR_SHORT_READ, IOERR_BLOCKED, IOERR_DATA, …| none | nothing failed in the system |
+    /// | IOERR_SHORT_READ, IOERR_BLOCKED, IOERR_DATA, … | none | nothing failed in the system |
     /// | every other IOERR | EIO | |
     /// | PERM | EPERM | `fcntl` lock |
     /// | READONLY_DIRECTORY | EACCES | creating a journal |
     /// | NOLFS | EOVERFLOW | `fstat` |
     ///
-    /// `sqlite3_system_errno` shows the errno only for the families of CANTOPEN and IOERR, IOERR_NOMEM excepted; for the other
-    /// codes it stays at what the last such failure left.
+    /// `sqlite3_system_errno` shows the errno only for the families of CANTOPEN and IOERR, IOERR_NOMEM excepted; for
+    /// the other codes it stays at what the last such failure left.
     pub fn default_errno(self) -> Option<Errno> {
-        let errno = match self.name()? {
+        // A code of the family that the table does not know yet counts as the family's own.
+        let name = self.name().or_else(|| self.primary().name().filter(|&family| family == "IOERR"))?;
+        let errno = match name {
             "FULL" | "IOERR_SHMSIZE" => libc::ENOSPC,
             "CANTOPEN_ISDIR" => libc::EISDIR,
             "CANTOPEN_FULLPATH" => libc::ENAMETOOLONG,
@@ -449,6 +451,7 @@ mod tests {
         check("CORRUPT", None);
         check("OK", None);
         check("9999", None);
+        check("65290", Some(libc::EIO));
     }
 
     #[test]

@@ -1,2 +1,5 @@
-//! lab
-fn main() {}
+//! The program `seawall`.
+
+fn main() -> std::process::ExitCode {
+    seawall_lab::cli::main()
+}

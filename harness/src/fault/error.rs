@@ -50,6 +50,7 @@ impl Mistake {
 
     /// The mistake as one in `text`, a rule on one line.
     pub(super) fn in_rule(self, text: &str) -> GrammarError {
+        debug_assert!(text.get(self.span.clone()).is_some(), "{self:?} is not in {text:?}");
         GrammarError::new(self, text, false)
     }
 
@@ -254,9 +255,9 @@ mod tests {
 
     #[test]
     fn spans_out_of_bounds_or_inside_a_character_are_widened_to_what_exists() {
-        assert_eq!(Mistake::new(1..2, "").in_rule("日本").span(), 0..3);
-        assert_eq!(Mistake::new(7..99, "").in_rule("日本").span(), 6..6);
+        assert_eq!(Mistake::new(1..2, "").in_file("日本").span(), 0..3);
+        assert_eq!(Mistake::new(7..99, "").in_file("日本").span(), 6..6);
         let backwards = Range { start: 5, end: 2 };
-        assert_eq!(Mistake::new(backwards, "").in_rule("abcdef").span(), 2..2);
+        assert_eq!(Mistake::new(backwards, "").in_file("abcdef").span(), 2..2);
     }
 }

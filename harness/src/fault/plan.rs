@@ -135,16 +135,13 @@ impl Plan {
         if rule.actor.is_some_and(|pattern| !pattern.matches(actor)) {
             return None;
         }
-        if rule.from.is_some() || rule.until.is_some() {
-            let now = now();
-            if rule.from.is_some_and(|from| now < from) || rule.until.is_some_and(|until| now >= until) {
-                return None;
-            }
+        // Asking the clock costs more than the rest, and few rules want to know.
+        if (rule.from.is_some() || rule.until.is_some()) && !rule.is_current(now()) {
+            return None;
         }
         let counters = board.rule(index);
         let nth = counters.count_match();
         if let Some(quota_bytes) = rule.after {
-            // The quota is of bytes that passed: a call that would exceed it is refused and its bytes do not count.
             let bytes = u64::try_from(call.amount).unwrap_or(0);
             if counters.add_bytes(bytes) <= quota_bytes {
                 return None;
@@ -167,9 +164,9 @@ fn slot(method: Method, role: Role) -> usize {
 }
 
 fn selects(rule: &Rule, method: Method, role: Role) -> bool {
-    rule.select.method.is_none_or(|m| m == method)
-        && rule.select.role.is_none_or(|r| r == role)
+    rule.select.matches(method, role)
         && rule.effect.applies_to(method)
+        && (rule.after.is_none() || method.moves_bytes())
 }
 
 /// The code that SQLite's own unix VFS returns when the system call under `method` fails with `errno` (os_unix.c, 3.54).

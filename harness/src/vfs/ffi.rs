@@ -253,15 +253,31 @@ impl FileState {
         self.vfs.lab.conduct(self.call(method, Role::Shm, arg, amount), |_| execute())
     }
 
-    /// Runs a call that changes a lock through the lab, and keeps the new state if it succeeded.
-    fn conduct_lock(&self, call: Call, execute: impl FnOnce() -> c_int) -> c_int {
-        self.vfs.lab.conduct(call, |_| {
-            let rc = execute();
-            if rc == ffi::SQLITE_OK {
-                self.open.note(&call);
-            }
-            rc
-        })
+    /// Runs a call that takes a lock through the lab, and keeps the new state if it succeeded.
+    fn conduct_lock(&self, call: Call, execute: impl Fn() -> c_int) -> c_int {
+        self.vfs.lab.conduct(call, |_| self.noted(&call, &execute))
+    }
+
+    /// Runs a call that gives something back through the lab. Where an error is injected, it is carried out all the same: no system keeps a lock or a
+    /// mapping because giving it back failed, and SQLite does not ask twice.
+    fn conduct_release(&self, call: Call, execute: impl Fn() -> c_int) -> c_int {
+        let mut released = false;
+        let rc = self.vfs.lab.conduct(call, |_| {
+            released = true;
+            self.noted(&call, &execute)
+        });
+        if !released {
+            self.noted(&call, &execute);
+        }
+        rc
+    }
+
+    fn noted(&self, call: &Call, execute: impl Fn() -> c_int) -> c_int {
+        let rc = execute();
+        if rc == ffi::SQLITE_OK {
+            self.open.note(call);
+        }
+        rc
     }
 }
 
@@ -616,16 +632,7 @@ unsafe extern "C" fn x_close(file: *mut sqlite3_file) -> c_int {
     let rc = if state.is_off() {
         close()
     } else {
-        // SQLite calls xClose once and forgets the file, whatever the answer: an injected error must close it all the same.
-        let mut closed = false;
-        let rc = state.conduct(Method::Close, 0, 0, |_| {
-            closed = true;
-            close()
-        });
-        if !closed {
-            close();
-        }
-        rc
+        state.conduct_release(state.call(Method::Close, state.open.role, 0, 0), close)
     };
     state.vfs.lab.file_closed(&state.open);
     let state = ptr::from_ref(state).cast_mut();
@@ -770,7 +777,7 @@ unsafe extern "C" fn x_unlock(file: *mut sqlite3_file, level: c_int) -> c_int {
     if state.is_off() {
         return unlock();
     }
-    state.conduct_lock(state.call(Method::Unlock, state.open.role, i64::from(level), 0), unlock)
+    state.conduct_release(state.call(Method::Unlock, state.open.role, i64::from(level), 0), unlock)
 }
 
 unsafe extern "C" fn x_check_reserved_lock(file: *mut sqlite3_file, out: *mut c_int) -> c_int {
@@ -865,7 +872,8 @@ unsafe extern "C" fn x_shm_lock(file: *mut sqlite3_file, first: c_int, slots: c_
     if state.is_off() {
         return lock();
     }
-    state.conduct_lock(state.call(Method::ShmLock, Role::Shm, i64::from(first), slots | flags << 8), lock)
+    let call = state.call(Method::ShmLock, Role::Shm, i64::from(first), slots | flags << 8);
+    if flags & ffi::SQLITE_SHM_UNLOCK != 0 { state.conduct_release(call, lock) } else { state.conduct_lock(call, lock) }
 }
 
 unsafe extern "C" fn x_shm_barrier(file: *mut sqlite3_file) {
@@ -888,7 +896,7 @@ unsafe extern "C" fn x_shm_unmap(file: *mut sqlite3_file, delete: c_int) -> c_in
     if state.is_off() {
         return unmap();
     }
-    state.conduct_lock(state.call(Method::ShmUnmap, Role::Shm, i64::from(delete), 0), unmap)
+    state.conduct_release(state.call(Method::ShmUnmap, Role::Shm, i64::from(delete), 0), unmap)
 }
 
 unsafe extern "C" fn x_fetch(

@@ -1,0 +1,88 @@
+//! A soak as a JUnit report: a suite for each strategy, a test case for each fault on each medium.
+//!
+//! A cell fails if its verdict is not the expected one, whatever the verdict is: a loss that the table expects passes, a
+//! survival that it does not expect fails. A cell that measured nothing is skipped, unless something else was expected.
+
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
+use seawall_harness::record::{Cell, SoakRecord};
+use seawall_harness::verdict::Verdict;
+
+use crate::grid::distinct;
+use crate::words::{count, plain, replay_line};
+
+/// The report as XML.
+pub fn soak(record: &SoakRecord) -> String {
+    let mut report = Report::new("seawall soak");
+    if let Ok(time) = Duration::try_from_secs_f64(record.seconds) {
+        report.set_time(time);
+    }
+    for strategy in distinct(record.matrix.iter().map(|c| c.strategy.as_str())) {
+        let mut suite = TestSuite::new(plain(strategy));
+        for (name, value) in [
+            ("seed", record.seed.to_string()),
+            ("sqlite", record.sqlite.clone()),
+            ("platform", record.platform.clone()),
+            ("scratch", record.scratch.clone()),
+        ] {
+            suite.add_property(Property::new(name, plain(&value)));
+        }
+        suite.add_test_cases(record.matrix.iter().filter(|c| c.strategy == strategy).map(case));
+        report.add_test_suite(suite);
+    }
+    report.to_string().expect("writing XML to memory cannot fail, and XmlString holds no invalid character")
+}
+
+fn case(cell: &Cell) -> TestCase {
+    let mut case = TestCase::new(plain(&format!("{} on {}", cell.fault, cell.medium)), status(cell));
+    case.set_classname(plain(&cell.strategy));
+    case.set_assertions(usize::try_from(cell.runs).unwrap_or(usize::MAX));
+    case.set_system_out(figures(cell));
+    case
+}
+
+fn status(cell: &Cell) -> TestCaseStatus {
+    let verdict = cell.verdict.word();
+    if cell.verdict == Verdict::HarnessBroken {
+        return failing(NonSuccessKind::Error, cell, "the lab itself failed, so this cell says nothing".to_owned());
+    }
+    if !cell.as_expected {
+        return failing(NonSuccessKind::Failure, cell, format!("{verdict}, but expected {}", cell.expected));
+    }
+    if cell.verdict == Verdict::NotMeasured {
+        let mut status = TestCaseStatus::skipped();
+        status.set_message(format!("{verdict}: {}", cell.verdict.meaning()));
+        return status;
+    }
+    TestCaseStatus::success()
+}
+
+fn failing(kind: NonSuccessKind, cell: &Cell, message: String) -> TestCaseStatus {
+    let mut status = TestCaseStatus::non_success(kind);
+    let replay = replay_line(&cell.token);
+    status.set_message(plain(&format!("{message}; {replay}")));
+    status.set_type(cell.verdict.word());
+    let mut description = String::new();
+    for finding in cell.sample.iter().flat_map(|run| &run.findings) {
+        description.push_str(&plain(&format!("{}: {} ({})", finding.oracle, finding.detail, finding.verdict)));
+        description.push('\n');
+    }
+    description.push_str(&replay);
+    status.set_description(description);
+    status
+}
+
+fn figures(cell: &Cell) -> String {
+    format!(
+        "{}: {}, {} acknowledged, {} refused, {} indeterminate, {} lost, {} corrupt, {} fired",
+        cell.verdict,
+        count(cell.runs, "run"),
+        cell.acked,
+        cell.refused,
+        cell.indeterminate,
+        cell.lost,
+        cell.corrupt,
+        count(cell.faults_fired, "fault"),
+    )
+}

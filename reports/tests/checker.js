@@ -1,0 +1,54 @@
+// Runs inside the page under test and tells the parent of its frame what it saw.
+(function () {
+  var errors = [];
+  addEventListener("error", function (e) { errors.push("error: " + e.message); });
+  addEventListener("securitypolicyviolation", function (e) { errors.push("blocked: " + e.blockedURI); });
+  ["error", "warn"].forEach(function (level) {
+    var told = console[level];
+    console[level] = function () { errors.push(level + ": " + Array.from(arguments).join(" ")); told.apply(console, arguments); };
+  });
+  function overflow(state) {
+    var doc = document.documentElement;
+    if (doc.scrollWidth <= innerWidth) return [];
+    var wide = Array.from(document.body.querySelectorAll("*")).filter(function (e) {
+      return e.getBoundingClientRect().right > innerWidth + 0.5 && !e.closest(".scroll,.replay pre");
+    });
+    return [state + " page is " + doc.scrollWidth + " wide: " + wide.slice(0, 4).map(function (e) { return e.tagName + "." + e.className; })];
+  }
+  function check() {
+    var wrong = overflow("closed");
+    document.querySelectorAll("a[href]").forEach(function (a) {
+      var href = a.getAttribute("href");
+      if (href[0] !== "#" || !document.getElementById(href.slice(1))) wrong.push("dead link " + href);
+    });
+    var chip = document.querySelector(".matrix a.chip");
+    location.hash = chip.getAttribute("href");
+    setTimeout(function () {
+      var cell = document.getElementById(chip.getAttribute("href").slice(1)).closest("details");
+      if (!cell.open) wrong.push("a chip does not open its cell");
+      var top = cell.querySelector("summary").getBoundingClientRect().top;
+      if (top < 0 || top > innerHeight / 2) wrong.push("a chip leads past its cell, which is at " + top);
+      document.querySelectorAll("details").forEach(function (d) { d.open = true; });
+      wrong = wrong.concat(overflow("open"));
+      var controls = Array.from(document.querySelectorAll("a[href],button,summary,[tabindex='0']")).filter(function (c) {
+        return !c.closest("[hidden]");
+      });
+      controls.forEach(function (c) {
+        c.focus();
+        if (document.activeElement !== c) wrong.push("cannot focus " + c.outerHTML.slice(0, 80));
+      });
+      document.querySelectorAll(".scroll").forEach(function (s) {
+        if (s.tabIndex !== 0) wrong.push("a scroller is out of the keyboard's reach");
+      });
+      var tiny = Array.from(document.querySelectorAll(".matrix a.chip,button,summary")).filter(function (c) {
+        return !c.closest("[hidden]") && c.getBoundingClientRect().height < 24;
+      });
+      if (tiny.length) wrong.push("too small to hit: " + tiny[0].outerHTML.slice(0, 80));
+      parent.postMessage({
+        width: innerWidth, chips: document.querySelectorAll(".matrix a.chip").length, controls: controls.length,
+        images: document.querySelectorAll("svg.timeline").length, wrong: wrong.concat(errors)
+      }, "*");
+    }, 200);
+  }
+  addEventListener("load", check);
+})();

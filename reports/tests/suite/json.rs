@@ -1,0 +1,51 @@
+//! JSON: the printed line and the kept record.
+
+use seawall_harness::record::SCHEMA;
+use seawall_reports::json;
+
+use crate::sample;
+
+#[test]
+fn a_kept_record_comes_back_as_it_was() {
+    let record = sample::soak();
+    let text = json::full(&record);
+    assert_eq!(json::parse_full(&text).unwrap(), record);
+    assert_eq!(json::full(&json::parse_full(&text).unwrap()), text);
+}
+
+#[test]
+fn the_printed_object_is_one_line_with_every_field_but_the_samples() {
+    let record = sample::soak();
+    let text = json::soak(&record);
+    assert_eq!(text.matches('\n').count(), 1);
+    assert!(text.ends_with("}\n"));
+    let printed: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut whole = serde_json::to_value(&record).unwrap();
+    for cell in whole["matrix"].as_array_mut().unwrap() {
+        assert!(cell.as_object_mut().unwrap().remove("sample").is_some());
+    }
+    assert_eq!(printed, whole);
+    for field in
+        ["strategy", "fault", "medium", "verdict", "expected", "runs", "acked", "lost", "corrupt", "opens", "token"]
+    {
+        assert!(!printed["matrix"][0][field].is_null(), "{field}");
+    }
+}
+
+#[test]
+fn another_schema_is_refused_by_its_number() {
+    let record = seawall_harness::record::SoakRecord { schema: 7, ..sample::soak() };
+    let told = json::parse_full(&json::full(&record)).unwrap_err().to_string();
+    assert!(told.contains("schema 7") && told.contains(&format!("schema {SCHEMA}")), "{told}");
+    // A layout of the future may lack everything that this one has.
+    let told = json::parse_full(r#"{"schema":8,"cells":[]}"#).unwrap_err().to_string();
+    assert!(told.contains("schema 8"), "{told}");
+}
+
+#[test]
+fn what_is_no_record_is_refused() {
+    for text in ["", "{", "[]", "{\"schema\":1}", "{\"seed\":1}", "null"] {
+        let told = json::parse_full(text).unwrap_err().to_string();
+        assert!(told.starts_with("this is no record of a soak"), "{text}: {told}");
+    }
+}

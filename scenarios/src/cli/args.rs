@@ -1,0 +1,205 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use seawall_harness::seed::Seed;
+
+/// Fault injection and reproduction for SQLite.
+#[derive(Debug, Parser)]
+#[command(name = "seawall", version, about, propagate_version = true, max_term_width = 120)]
+pub(super) struct Cli {
+    /// When to use colours
+    #[command(flatten)]
+    pub(super) color: colorchoice_clap::Color,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run every strategy under every fault, and print what became of the data
+    Soak(Box<SoakArgs>),
+    /// Execute the run of a token again
+    Replay(ReplayArgs),
+    /// List strategies, faults, presets, oracles, verdicts, or the words of the fault grammar
+    List(ListArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// One process of a run; started by the lab itself
+    #[command(hide = true)]
+    Worker,
+}
+
+/// How results are written to standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Human,
+    /// One JSON object
+    Json,
+    /// JUnit's XML
+    Junit,
+}
+
+/// What the database files lie on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Medium {
+    /// Real files, threads and processes
+    Real,
+    /// The simulated disk
+    Sim,
+    /// Half the time each
+    Both,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SoakArgs {
+    /// How long to go on, like 30s or 10m [default: 60s unless --count is given]
+    #[arg(long, value_parser = duration)]
+    pub(super) duration: Option<Duration>,
+    /// How many runs each cell of the matrix gets
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) count: Option<u64>,
+    /// The seed of all choices: a number, or hexadecimal digits after 0x [default: a new one each time]
+    #[arg(long)]
+    pub(super) seed: Option<Seed>,
+    /// Only these strategies, separated by commas (see `seawall list strategies`)
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub(super) strategy: Vec<String>,
+    /// Only this fault of the matrix, or this preset (see `seawall list faults`); may be repeated
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(super) preset: Vec<String>,
+    /// A fault rule, METHOD[@ROLE]:EFFECT[:MODIFIER…]; may be repeated, all given rules make one fault
+    #[arg(long, value_name = "RULE")]
+    pub(super) fault: Vec<String>,
+    /// A file of fault rules in TOML
+    #[arg(long, value_name = "FILE")]
+    pub(super) fault_file: Option<PathBuf>,
+    /// What the database files lie on
+    #[arg(long, value_enum, default_value = "real")]
+    pub(super) medium: Medium,
+    /// Runs at once [default: the number of processors]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(super) jobs: Option<u16>,
+    /// Execute the K-th of N equal shares of the runs
+    #[arg(long, value_name = "K/N", value_parser = partition, default_value = "1/1")]
+    pub(super) partition: (u64, u64),
+    /// The folder for the report: index.html, record.json, junit.xml, matrix.svg
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// How the result is written to standard output
+    #[arg(long, value_enum, default_value = "human")]
+    pub(super) format: Format,
+    /// The folder for the databases of the runs [default: /dev/shm, or the folder for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub(super) scratch: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// The tokens of the runs; or files of tokens, one a line, with @ before the name
+    #[arg(required = true, value_name = "TOKEN")]
+    pub(super) tokens: Vec<String>,
+    /// How often to execute each
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) times: u32,
+    /// Write the calls of the last execution to this file, as JSON, one a line; - is standard output
+    #[arg(long, value_name = "FILE")]
+    pub(super) trace: Option<PathBuf>,
+    /// How the result is written to standard output
+    #[arg(long, value_enum, default_value = "human")]
+    pub(super) format: ReplayFormat,
+    /// The folder for the databases [default: /dev/shm, or the folder for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub(super) scratch: Option<PathBuf>,
+}
+
+/// How a replay's result is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ReplayFormat {
+    /// For people
+    Human,
+    /// One JSON object a run, one a line
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// What to list
+    #[arg(value_enum, default_value = "all")]
+    pub(super) what: Listing,
+    /// How the result is written to standard output
+    #[arg(long, value_enum, default_value = "human")]
+    pub(super) format: ReplayFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Listing {
+    /// Everything
+    All,
+    /// Ways to hand out connections
+    Strategies,
+    /// The rows of the matrix
+    Faults,
+    /// Named sets of fault rules
+    Presets,
+    /// What must hold
+    Oracles,
+    /// What a run can come to
+    Verdicts,
+    /// METHOD words of the fault grammar
+    Methods,
+    /// ROLE words of the fault grammar
+    Roles,
+    /// SQLite's result codes
+    Codes,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let hint = || format!("`{text}` is not a duration: write 30s, 10m or 1h");
+    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(hint)?;
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| hint())?;
+    let seconds = match unit {
+        "ms" => return Ok(Duration::from_millis(number)),
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(hint()),
+    };
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(hint)
+}
+
+fn partition(text: &str) -> Result<(u64, u64), String> {
+    let parts = text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
+    match parts {
+        Some((k, n)) if 1 <= k && k <= n => Ok((k, n)),
+        _ => Err(format!("`{text}` is not a share: write K/N with 1 <= K <= N, like 1/4")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_and_shares_parse() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(duration("10").is_err() && duration("s").is_err() && duration("1y").is_err());
+        assert_eq!(partition("2/3"), Ok((2, 3)));
+        assert!(partition("0/3").is_err() && partition("4/3").is_err() && partition("x").is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! `seawall list`: what there is to choose from.
+
+use std::fmt::Write;
+
+use seawall_harness::codes::ResultCode;
+use seawall_harness::fault::presets::PRESETS;
+use seawall_harness::oracle;
+use seawall_harness::verdict::Verdict;
+use seawall_harness::vfs::call::{Method, Role};
+use serde::Serialize;
+
+use super::args::{ListArgs, Listing, ReplayFormat};
+use super::{Complaint, Exit, print};
+use crate::{faults, strategies};
+
+/// One thing to choose.
+#[derive(Serialize)]
+struct Item {
+    name: String,
+    summary: String,
+}
+
+/// A heading and what stands under it.
+#[derive(Serialize)]
+struct Section {
+    kind: &'static str,
+    items: Vec<Item>,
+}
+
+pub(super) fn run(args: &ListArgs) -> Result<Exit, Complaint> {
+    let wanted = |section: &Section| {
+        args.what == Listing::All && !matches!(section.kind, "methods" | "roles" | "codes") || section.kind == kind(args.what)
+    };
+    let sections: Vec<Section> = sections().into_iter().filter(wanted).collect();
+    match args.format {
+        ReplayFormat::Json => {
+            let mut text = serde_json::to_string(&sections).map_err(Complaint::broken)?;
+            text.push('\n');
+            print(&text)
+        }
+        ReplayFormat::Human => print(&human(&sections)),
+    }
+}
+
+fn kind(listing: Listing) -> &'static str {
+    match listing {
+        Listing::All => "all",
+        Listing::Strategies => "strategies",
+        Listing::Faults => "faults",
+        Listing::Presets => "presets",
+        Listing::Oracles => "oracles",
+        Listing::Verdicts => "verdicts",
+        Listing::Methods => "methods",
+        Listing::Roles => "roles",
+        Listing::Codes => "codes",
+    }
+}
+
+fn sections() -> Vec<Section> {
+    let item = |name: &str, summary: &str| Item { name: name.to_owned(), summary: summary.to_owned() };
+    let codes = ResultCode::all().map(|(name, code)| item(name, &code.0.to_string()));
+    vec![
+        Section { kind: "strategies", items: strategies::ALL.iter().map(|s| item(s.name, s.summary)).collect() },
+        Section { kind: "faults", items: faults::matrix().iter().map(|f| item(&f.title, &f.summary)).collect() },
+        Section { kind: "presets", items: PRESETS.iter().map(|p| item(p.name, p.summary)).collect() },
+        Section { kind: "oracles", items: oracle::ALL.iter().map(|o| item(o.name(), o.property())).collect() },
+        Section { kind: "verdicts", items: Verdict::ALL.iter().map(|v| item(v.word(), v.meaning())).collect() },
+        Section { kind: "methods", items: Method::ALL.iter().map(|m| item(m.word(), "")).collect() },
+        Section { kind: "roles", items: Role::ALL.iter().filter(|r| **r != Role::None).map(|r| item(r.word(), "")).collect() },
+        Section { kind: "codes", items: codes.collect() },
+    ]
+}
+
+fn human(sections: &[Section]) -> String {
+    let bold = anstyle::Style::new().bold();
+    let mut out = String::new();
+    for (number, section) in sections.iter().enumerate() {
+        if sections.len() > 1 {
+            let gap = if number > 0 { "\n" } else { "" };
+            let _ = writeln!(out, "{gap}{bold}{}{bold:#}", section.kind);
+        }
+        let width = section.items.iter().map(|item| item.name.chars().count()).max().unwrap_or(0);
+        for Item { name, summary } in &section.items {
+            let _ = writeln!(out, "{}", format!("{name:width$}  {summary}").trim_end());
+        }
+    }
+    out
+}

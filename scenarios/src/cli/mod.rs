@@ -1,0 +1,105 @@
+//! The program `seawall`: results to standard output, everything else to standard error.
+//!
+//! Exit status: 0 as expected; 100 a verdict differs from the expectation table, or a finding was made; 2 usage; 4 nothing ran; 70 the lab
+//! itself is broken; 130 interrupted.
+
+mod args;
+mod list;
+mod replay;
+mod soak;
+
+use std::process::ExitCode;
+
+use anstream::eprintln;
+use clap::{CommandFactory, Parser};
+
+use crate::run::{RunError, worker};
+use args::{Cli, Command};
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Expected,
+    Finding,
+    Usage,
+    NothingRan,
+    LabBroken,
+    Interrupted,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Expected => 0,
+            Exit::Finding => 100,
+            Exit::Usage => 2,
+            Exit::NothingRan => 4,
+            Exit::LabBroken => 70,
+            Exit::Interrupted => 130,
+        })
+    }
+}
+
+/// Why a command could not do what it was asked to.
+#[derive(Debug)]
+pub(crate) struct Complaint {
+    exit: Exit,
+    message: String,
+}
+
+impl Complaint {
+    fn usage(message: impl ToString) -> Self {
+        Self { exit: Exit::Usage, message: message.to_string() }
+    }
+
+    fn broken(message: impl ToString) -> Self {
+        Self { exit: Exit::LabBroken, message: message.to_string() }
+    }
+}
+
+impl From<RunError> for Complaint {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Usage(message) => Self::usage(message),
+            RunError::Io { .. } => Self::broken(error),
+        }
+    }
+}
+
+/// Parses the arguments and does what they ask for.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    cli.color.write_global();
+    let result = match cli.command {
+        Command::Soak(args) => soak::run(*args),
+        Command::Replay(args) => replay::run(args),
+        Command::List(args) => list::run(&args),
+        Command::Completions { shell } => completions(shell),
+        Command::Worker => return worker::main(),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(Complaint { exit, message }) => {
+            let bold = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
+            eprintln!("{bold}error:{bold:#} {message}");
+            exit.into()
+        }
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<Exit, Complaint> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "seawall", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}
+
+/// Writes a result to standard output. A reader that has seen enough (`| head`) is no error.
+fn print(text: &str) -> Result<Exit, Complaint> {
+    use std::io::Write;
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(Exit::Expected),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Expected),
+        Err(error) => Err(Complaint::broken(format!("cannot write to standard output: {error}"))),
+    }
+}

@@ -1,0 +1,175 @@
+//! `seawall replay`: the run of a token, again.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+
+use seawall_harness::record::RunRecord;
+use seawall_harness::token::Token;
+use seawall_harness::trace::{self, Entry};
+use seawall_harness::verdict::Verdict;
+
+use super::args::{ReplayArgs, ReplayFormat};
+use super::{Complaint, Exit, print, soak};
+use crate::expectations::Expectations;
+use crate::run::Lab;
+
+pub(super) fn run(args: ReplayArgs) -> Result<Exit, Complaint> {
+    let tokens = tokens(&args.tokens)?;
+    if tokens.is_empty() {
+        return Ok(Exit::NothingRan);
+    }
+    let lab = soak::lab(args.scratch.as_deref())?;
+    let mut worst = Exit::Expected;
+    for token in &tokens {
+        let replayed = Replayed::execute(&lab, token, args.times)?;
+        print(&match args.format {
+            ReplayFormat::Human => replayed.human(),
+            ReplayFormat::Json => replayed.json()?,
+        })?;
+        if let Some(path) = &args.trace {
+            write_trace(path, &replayed.calls)?;
+        }
+        worst = worse(worst, replayed.exit());
+    }
+    Ok(worst)
+}
+
+fn worse(a: Exit, b: Exit) -> Exit {
+    let rank = |exit| match exit {
+        Exit::LabBroken => 2,
+        Exit::Finding => 1,
+        _ => 0,
+    };
+    if rank(b) > rank(a) { b } else { a }
+}
+
+/// The tokens of the arguments; an argument with `@` before it is a file of them. Empty lines and lines that begin with `#` do not count.
+fn tokens(arguments: &[String]) -> Result<Vec<Token>, Complaint> {
+    let mut tokens = Vec::new();
+    for argument in arguments {
+        let Some(path) = argument.strip_prefix('@') else {
+            tokens.push(argument.parse().map_err(Complaint::usage)?);
+            continue;
+        };
+        let text = fs::read_to_string(path).map_err(|error| Complaint::usage(format!("cannot read {path}: {error}")))?;
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.trim();
+            if !line.is_empty() && !line.starts_with('#') {
+                let at = |error| Complaint::usage(format!("{path}, line {number}: {error}"));
+                tokens.push(line.parse().map_err(at)?);
+            }
+        }
+    }
+    Ok(tokens)
+}
+
+/// What came of executing one token several times.
+struct Replayed {
+    records: Vec<RunRecord>,
+    calls: Vec<Entry>,
+}
+
+impl Replayed {
+    fn execute(lab: &Lab, token: &Token, times: u32) -> Result<Self, Complaint> {
+        let mut replayed = Self { records: Vec::new(), calls: Vec::new() };
+        for _ in 0..times {
+            let executed = lab.execute(token)?;
+            replayed.records.push(executed.record);
+            replayed.calls = executed.calls;
+        }
+        Ok(replayed)
+    }
+
+    fn exit(&self) -> Exit {
+        let table = Expectations::reviewed();
+        let exit = |record: &RunRecord| {
+            let expected = table.of(&record.strategy, &record.fault);
+            if record.verdict == Verdict::HarnessBroken {
+                Exit::LabBroken
+            } else if table.agree(&expected, record.verdict, 1) && record.verdict <= Verdict::Degraded {
+                Exit::Expected
+            } else {
+                Exit::Finding
+            }
+        };
+        self.records.iter().map(exit).fold(Exit::Expected, worse)
+    }
+
+    fn json(&self) -> Result<String, Complaint> {
+        let mut out = String::new();
+        for record in &self.records {
+            out.push_str(&serde_json::to_string(record).map_err(Complaint::broken)?);
+            out.push('\n');
+        }
+        Ok(out)
+    }
+
+    fn human(&self) -> String {
+        let bold = anstyle::Style::new().bold();
+        let mut out = String::new();
+        let Some(record) = self.records.last() else { return out };
+        let topology = &record.topology;
+        let _ = writeln!(out, "{bold}{} under {}{bold:#}: {}", record.strategy, record.fault, record.verdict);
+        let _ = writeln!(
+            out,
+            "  {} processes of {} threads, {}; {} started, {} killed",
+            topology.processes, topology.threads, topology.schedule, record.counts.starts, record.counts.kills
+        );
+        for rule in &record.rules {
+            let at: Vec<String> = rule.fired_at.iter().map(u64::to_string).collect();
+            let _ = writeln!(out, "  {}: fired {} of {} times, at calls {}", rule.rule, rule.fired, rule.matched, at.join(", "));
+        }
+        let counts = record.counts;
+        let _ = writeln!(
+            out,
+            "  {} acknowledged, {} refused, {} indeterminate, {} lost; integrity {}",
+            counts.acked,
+            counts.refused,
+            counts.indeterminate,
+            counts.lost,
+            if record.integrity_ok { "ok" } else { "broken" },
+        );
+        for finding in &record.findings {
+            let _ = writeln!(out, "  {} ({}): {}", finding.oracle, finding.verdict, finding.detail);
+        }
+        out.push_str(&self.agreement());
+        out
+    }
+
+    /// How the executions compare.
+    fn agreement(&self) -> String {
+        let times = self.records.len();
+        let mut verdicts: BTreeMap<Verdict, usize> = BTreeMap::new();
+        for record in &self.records {
+            *verdicts.entry(record.verdict).or_default() += 1;
+        }
+        let verdicts: Vec<String> = verdicts.iter().rev().map(|(verdict, n)| format!("{verdict} {n} of {times}")).collect();
+        let digests: Vec<Option<&str>> = self.records.iter().map(|record| record.trace_digest.as_deref()).collect();
+        let trace = match digests.first() {
+            Some(Some(first)) if digests.iter().all(|digest| *digest == Some(first)) => {
+                format!("calls identical each time, digest {first}")
+            }
+            Some(Some(_)) => "calls differ between the executions".to_owned(),
+            _ => "a racing run: calls are not expected to repeat".to_owned(),
+        };
+        format!("  {}; {trace}\n", verdicts.join(", "))
+    }
+}
+
+fn write_trace(path: &Path, calls: &[Entry]) -> Result<(), Complaint> {
+    let write = || -> io::Result<()> {
+        if path == Path::new("-") {
+            return trace::write_json_lines(calls, &mut io::stdout().lock());
+        }
+        let mut out = BufWriter::new(File::create(path)?);
+        trace::write_json_lines(calls, &mut out)?;
+        out.flush()
+    };
+    match write() {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(|error| Complaint::broken(format!("cannot write --trace {}: {error}", path.display()))),
+    }
+}

@@ -1,0 +1,126 @@
+//! The reviewed table of what each strategy is expected to come to under each fault.
+//!
+//! Flawed strategies are *expected* to lose; a cell that comes out otherwise, worse or better, is news. The table lies in `scenarios/expectations.toml`
+//! and is compiled in; its header says how it reads.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use seawall_harness::verdict::Verdict;
+use serde::Deserialize;
+
+/// The verdicts that are expected of a cell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expected(Vec<Verdict>);
+
+impl Expected {
+    fn parse(text: &str) -> Result<Self, String> {
+        let verdicts: Result<Vec<Verdict>, _> = text.split('|').map(|word| word.trim().parse::<Verdict>()).collect();
+        Ok(Self(verdicts.map_err(|error| error.to_string())?))
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<&str> = self.0.iter().map(|verdict| verdict.word()).collect();
+        f.write_str(&words.join("|"))
+    }
+}
+
+/// The table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectations {
+    /// Cells with fewer runs than this may come out milder than expected: a rare loss has not had its chance.
+    runs_for_certainty: u64,
+    /// Strategy, fault (or `default`), verdicts.
+    cells: BTreeMap<String, BTreeMap<String, Expected>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    runs_for_certainty: u64,
+    strategy: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Expectations {
+    /// The table of this project.
+    ///
+    /// # Panics
+    /// Never: a test parses the same text.
+    pub fn reviewed() -> Self {
+        Self::parse(include_str!("../expectations.toml")).unwrap_or_else(|error| unreachable!("{error}"))
+    }
+
+    /// Reads a table.
+    ///
+    /// # Errors
+    /// A message with the place of the mistake.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+        let mut cells = BTreeMap::new();
+        for (strategy, faults) in file.strategy {
+            let mut row = BTreeMap::new();
+            for (fault, verdicts) in faults {
+                let expected = Expected::parse(&verdicts).map_err(|error| format!("{strategy} under {fault}: {error}"))?;
+                row.insert(fault, expected);
+            }
+            cells.insert(strategy, row);
+        }
+        Ok(Self { runs_for_certainty: file.runs_for_certainty, cells })
+    }
+
+    /// What is expected of a strategy under a fault; nothing for a fault that the table does not know and a strategy without default.
+    pub fn of(&self, strategy: &str, fault: &str) -> Expected {
+        let row = self.cells.get(strategy);
+        row.and_then(|row| row.get(fault).or_else(|| row.get("default"))).cloned().unwrap_or_default()
+    }
+
+    /// True if the outcome of a cell is no news. Where nothing is expected, refusing service is no news and everything worse is.
+    pub fn agree(&self, expected: &Expected, verdict: Verdict, runs: u64) -> bool {
+        if verdict == Verdict::NotMeasured {
+            return true;
+        }
+        let Some(worst) = expected.0.iter().max() else { return verdict <= Verdict::Degraded };
+        expected.0.contains(&verdict) || (runs < self.runs_for_certainty && verdict < *worst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{faults, strategies};
+
+    #[test]
+    fn the_reviewed_table_speaks_of_what_exists_and_of_all_of_it() {
+        let table = Expectations::reviewed();
+        let faults: Vec<String> = faults::matrix().into_iter().map(|fault| fault.title).collect();
+        for (strategy, row) in &table.cells {
+            assert!(strategies::find(strategy).is_some(), "{strategy}");
+            for fault in row.keys() {
+                assert!(fault == "default" || faults.contains(fault), "{strategy} under {fault}");
+            }
+        }
+        for entry in strategies::ALL {
+            assert_ne!(table.of(entry.name, "none"), Expected::default(), "nothing is expected of {}", entry.name);
+        }
+    }
+
+    #[test]
+    fn news_goes_in_both_directions() {
+        let text = "runs_for_certainty = 50\n[strategy.a]\nx = 'lost|corrupt'\ny = 'survived'\n";
+        let table = Expectations::parse(text).unwrap();
+        #[track_caller]
+        fn check(table: &Expectations, fault: &str, verdict: Verdict, runs: u64, agrees: bool) {
+            assert_eq!(table.agree(&table.of("a", fault), verdict, runs), agrees, "{fault} {verdict} {runs}");
+        }
+        check(&table, "x", Verdict::Lost, 50, true);
+        check(&table, "x", Verdict::Degraded, 50, false);
+        check(&table, "x", Verdict::Degraded, 49, true);
+        check(&table, "y", Verdict::Degraded, 10, false);
+        check(&table, "y", Verdict::NotMeasured, 10, true);
+        check(&table, "z", Verdict::Degraded, 10, true);
+        check(&table, "z", Verdict::FalseAlarm, 10, false);
+        assert!(Expectations::parse("runs_for_certainty = 1\n[strategy.a]\nx = 'fine'\n").unwrap_err().contains("fine"));
+    }
+}

@@ -1,0 +1,273 @@
+//! The faults of the matrix: each a name, and the rules and killings that a run draws for it from its seed.
+//!
+//! Where a fault strikes is drawn for each run (the third `shmmap` here, the first there); a report prints what was drawn. The names:
+//!
+//! | name | what |
+//! |---|---|
+//! | `none` | nothing; processes are restarted in good order |
+//! | `CODE-once` | one call fails |
+//! | `CODE-burst` | some calls in a row fail |
+//! | `CODE-healed` | all calls fail from one on, until the faults are switched off |
+//! | `CODE-storm` | each call fails with a small probability |
+//! | `sigkill` | processes are killed, at calls and between them |
+//!
+//! CODE is `shmmap`, `shmsize`, `shmopen` (the wal-index cannot be mapped, grown, opened), `truncate` or `cantopen`.
+
+use rand::{Rng, RngExt};
+use seawall_harness::fault::{self, Rule, suggest};
+use seawall_harness::seed::Seed;
+use seawall_harness::token::FaultName;
+
+/// What goes wrong in one run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Faults {
+    /// The rules, armed for the middle part of the run.
+    pub rules: Vec<Rule>,
+    /// How many processes the parent kills between two steps.
+    pub kills: u32,
+    /// True if processes may be restarted by killing them, as a crash would.
+    pub crashes: bool,
+}
+
+/// A fault of the matrix, or rules from the command line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// How tokens name it.
+    pub name: FaultName,
+    /// How reports name it.
+    pub title: String,
+    /// One sentence on what it does.
+    pub summary: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Kind {
+    None,
+    Code(Code, Pattern),
+    Kill,
+    Rules(Vec<Rule>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Code {
+    ShmMap,
+    ShmSize,
+    ShmOpen,
+    Truncate,
+    CantOpen,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Pattern {
+    Once,
+    Burst,
+    Healed,
+    Storm,
+}
+
+impl Code {
+    const ALL: [Self; 5] = [Self::ShmMap, Self::ShmSize, Self::ShmOpen, Self::Truncate, Self::CantOpen];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::ShmMap => "shmmap",
+            Self::ShmSize => "shmsize",
+            Self::ShmOpen => "shmopen",
+            Self::Truncate => "truncate",
+            Self::CantOpen => "cantopen",
+        }
+    }
+
+    /// The start of a rule.
+    fn call(self) -> &'static str {
+        match self {
+            Self::ShmMap => "shmmap@shm:error=IOERR_SHMMAP",
+            Self::ShmSize => "shmmap@shm:error=IOERR_SHMSIZE",
+            Self::ShmOpen => "shmmap@shm:error=IOERR_SHMOPEN",
+            Self::Truncate => "truncate@*:error=IOERR_TRUNCATE",
+            Self::CantOpen => "open@*:error=CANTOPEN",
+        }
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::ShmMap => "mapping the wal-index (xShmMap: IOERR_SHMMAP 5386)",
+            Self::ShmSize => "growing the -shm file (xShmMap: IOERR_SHMSIZE 4874)",
+            Self::ShmOpen => "opening the -shm file (xShmMap: IOERR_SHMOPEN 4618)",
+            Self::Truncate => "truncating a file (xTruncate: IOERR_TRUNCATE 1546)",
+            Self::CantOpen => "opening a file (xOpen: CANTOPEN 14)",
+        }
+    }
+}
+
+impl Pattern {
+    const ALL: [Self; 4] = [Self::Once, Self::Burst, Self::Healed, Self::Storm];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Once => "once",
+            Self::Burst => "burst",
+            Self::Healed => "healed",
+            Self::Storm => "storm",
+        }
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::Once => "fails one time",
+            Self::Burst => "fails some times in a row",
+            Self::Healed => "fails for good, until it heals",
+            Self::Storm => "fails at random, with a probability of 2 to 30 %",
+        }
+    }
+
+    /// The modifiers of a rule.
+    fn draw(self, rng: &mut impl Rng) -> String {
+        let first = rng.random_range(1..=6_u32);
+        match self {
+            Self::Once => format!("when={first}"),
+            Self::Burst => format!("when={first}..{}", first + rng.random_range(1..=12_u32)),
+            Self::Healed => format!("when={first}+"),
+            Self::Storm => format!("p={}", f64::from(rng.random_range(2..=30_u32)) / 100.0),
+        }
+    }
+}
+
+/// The faults of the default matrix, in the order of its rows.
+pub fn matrix() -> Vec<Fault> {
+    let mut faults = vec![named("none", "no fault; processes come and go in good order".to_owned(), Kind::None)];
+    for code in Code::ALL {
+        for pattern in Pattern::ALL {
+            let name = format!("{}-{}", code.word(), pattern.word());
+            faults.push(named(&name, format!("{} {}", code.meaning(), pattern.meaning()), Kind::Code(code, pattern)));
+        }
+    }
+    faults.push(named("sigkill", "processes are killed (SIGKILL), at calls and between them".to_owned(), Kind::Kill));
+    faults
+}
+
+fn named(name: &str, summary: String, kind: Kind) -> Fault {
+    Fault { name: FaultName::Named(name.to_owned()), title: name.to_owned(), summary, kind }
+}
+
+/// The fault that a token or the command line names: one of the matrix, or a preset of the grammar.
+///
+/// # Errors
+/// A message with the nearest name.
+pub fn find(name: &FaultName) -> Result<Fault, String> {
+    match name {
+        FaultName::Rules(rules) => {
+            let rules: Result<Vec<Rule>, _> = rules.iter().map(|rule| rule.parse::<Rule>()).collect();
+            Ok(of_rules(rules.map_err(|error| error.to_string())?))
+        }
+        FaultName::Named(name) => find_named(name),
+    }
+}
+
+fn find_named(name: &str) -> Result<Fault, String> {
+    let known = matrix();
+    if let Some(fault) = known.iter().find(|fault| fault.title == name) {
+        return Ok(fault.clone());
+    }
+    if let Some(preset) = fault::preset(name) {
+        let rules = preset.parse().map_err(|error| error.to_string())?;
+        return Ok(named(name, preset.summary.to_owned(), Kind::Rules(rules)));
+    }
+    let presets = fault::presets::PRESETS.iter().map(|preset| preset.name);
+    let names: Vec<&str> = known.iter().map(|fault| fault.title.as_str()).chain(presets).collect();
+    Err(format!("unknown fault `{name}`\nhelp: {}", suggest::help(name, "the faults are", names.iter().copied())))
+}
+
+/// A fault of rules from the command line.
+pub fn of_rules(rules: Vec<Rule>) -> Fault {
+    let texts: Vec<String> = rules.iter().map(Rule::to_string).collect();
+    Fault {
+        title: texts.join("  "),
+        summary: "rules from the command line".to_owned(),
+        name: FaultName::Rules(texts),
+        kind: Kind::Rules(rules),
+    }
+}
+
+impl Fault {
+    /// What goes wrong in the run with this seed.
+    pub fn draw(&self, seed: Seed) -> Faults {
+        let mut rng = seed.stream("faults").rng();
+        match &self.kind {
+            Kind::None => Faults { rules: Vec::new(), kills: 0, crashes: false },
+            Kind::Rules(rules) => Faults { rules: rules.clone(), kills: 0, crashes: true },
+            Kind::Code(code, pattern) => {
+                let rule = format!("{}:{}", code.call(), pattern.draw(&mut rng));
+                Faults { rules: vec![parse(&rule)], kills: 0, crashes: true }
+            }
+            Kind::Kill => draw_kill(&mut rng),
+        }
+    }
+
+    /// True if a run in which no rule fired says nothing about the fault.
+    pub fn needs_firing(&self) -> bool {
+        matches!(self.kind, Kind::Code(..) | Kind::Rules(_))
+    }
+
+    /// The rules as they are known before a run draws its own; for checks of the medium.
+    pub fn given_rules(&self) -> &[Rule] {
+        match &self.kind {
+            Kind::Rules(rules) => rules,
+            _ => &[],
+        }
+    }
+}
+
+/// Half of the killings strike at a call, where they leave a half-done commit or checkpoint behind.
+fn draw_kill(rng: &mut impl Rng) -> Faults {
+    const CALLS: [(&str, u32); 8] = [
+        ("write@wal", 60),
+        ("sync@wal", 20),
+        ("write@db", 20),
+        ("sync@db", 6),
+        ("truncate@*", 4),
+        ("shmlock@shm", 200),
+        ("open@*", 8),
+        ("unlock@db", 20),
+    ];
+    let (call, range) = CALLS[rng.random_range(0..CALLS.len())];
+    let rule = format!("{call}:kill:when={}", rng.random_range(1..=range));
+    Faults { rules: vec![parse(&rule)], kills: rng.random_range(1..=3), crashes: true }
+}
+
+/// Parses a rule that this file has put together.
+fn parse(rule: &str) -> Rule {
+    rule.parse().unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_of_the_matrix_is_found_by_name_and_draws_valid_rules() {
+        let matrix = matrix();
+        assert_eq!(matrix.len(), 22);
+        for fault in &matrix {
+            assert_eq!(find(&fault.name).as_ref(), Ok(fault));
+            for seed in 0..200 {
+                let drawn = fault.draw(Seed(seed));
+                assert_eq!(drawn, fault.draw(Seed(seed)));
+                assert_eq!(drawn.rules.is_empty(), fault.title == "none");
+            }
+        }
+    }
+
+    #[test]
+    fn presets_are_found_and_a_mistyped_name_gets_a_suggestion() {
+        assert!(find_named("disk-full").is_ok());
+        assert!(find_named("cantopen-ones").unwrap_err().contains("did you mean `cantopen-once`?"));
+    }
+
+    #[test]
+    fn rules_travel_in_a_token() {
+        let fault = of_rules(vec![parse("write@wal:error=FULL:after=64KiB")]);
+        assert_eq!(find(&fault.name), Ok(fault));
+    }
+}

@@ -1,0 +1,109 @@
+//! One run: from a token to a record.
+//!
+//! ```text
+//! token ─► world (strategy, faults, outline, scripts)
+//!       ─► conductor ◄─► workers (processes; in each, threads play actors through the strategy)
+//!       ─► evidence (ledger, table, checks, leftovers) ─► oracles ─► record
+//! ```
+
+mod conductor;
+mod judge;
+mod notes;
+pub mod protocol;
+pub mod topology;
+pub mod worker;
+pub mod world;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use seawall_harness::board::Board;
+use seawall_harness::record::RunRecord;
+use seawall_harness::token::Token;
+use seawall_harness::trace::{self, Entry};
+
+use conductor::{Conductor, Stage};
+use world::World;
+
+/// How many calls of a run are kept: enough for all of them in nearly every run.
+const TRACE_CAPACITY: usize = 1 << 15;
+
+/// Where and with what runs are executed.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    /// The folder in which each run makes a folder of its own.
+    pub scratch: PathBuf,
+    /// The program to start as a worker, with its arguments.
+    pub worker: Vec<OsString>,
+}
+
+/// Why a token could not be executed at all.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The token names something that does not exist, or something that this medium cannot do.
+    #[error("{0}")]
+    Usage(String),
+    /// The machine does not let the lab work.
+    #[error("{what} {path}: {error}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// With which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
+
+/// A run that was executed.
+#[derive(Debug)]
+pub struct Executed {
+    /// What it came to.
+    pub record: RunRecord,
+    /// Its calls.
+    pub calls: Vec<Entry>,
+}
+
+impl Lab {
+    /// A lab in `scratch` whose workers are this very program, called with `worker`.
+    ///
+    /// # Errors
+    /// If the path of this program cannot be had.
+    pub fn of_this_program(scratch: PathBuf) -> Result<Self, RunError> {
+        let program = std::env::current_exe().map_err(|error| RunError::Io {
+            what: "cannot find the path of this program;",
+            path: PathBuf::from("/proc/self/exe"),
+            error,
+        })?;
+        Ok(Self { scratch, worker: vec![program.into_os_string(), OsString::from("worker")] })
+    }
+
+    /// Executes the run of a token.
+    ///
+    /// # Errors
+    /// See [`RunError`]. Trouble within the run is no error but a verdict.
+    pub fn execute(&self, token: &Token) -> Result<Executed, RunError> {
+        let world = World::of(token).map_err(RunError::Usage)?;
+        world.plan().map_err(RunError::Usage)?;
+        let folder = tempfile::Builder::new().prefix("seawall-").tempdir_in(&self.scratch).map_err(|error| {
+            RunError::Io { what: "cannot make a folder in", path: self.scratch.clone(), error }
+        })?;
+        let database = folder.path().join("data").join("app.db");
+        let board_path = folder.path().join("board");
+        make_folder(database.parent().unwrap_or(folder.path()))?;
+        let board = Board::create(&board_path, TRACE_CAPACITY)
+            .map_err(|error| RunError::Io { what: "cannot make the board", path: board_path.clone(), error })?;
+        let board = Arc::new(board);
+        let stage = Stage { program: &self.worker, database: &database, board_path: &board_path, board: Arc::clone(&board) };
+        let (notes, result) = Conductor::new(&world, &stage).play();
+        let calls = trace::read(&board);
+        let record = judge::judge(&world, &stage, notes, result, &calls);
+        Ok(Executed { record, calls })
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), RunError> {
+    fs::create_dir_all(path).map_err(|error| RunError::Io { what: "cannot make the folder", path: path.to_owned(), error })
+}

@@ -1,0 +1,175 @@
+//! What the conductor writes down during a run: the ledger, the marks on the timeline, the errors that callers saw.
+
+use std::collections::BTreeMap;
+
+use seawall_harness::actor::Actor;
+use seawall_harness::codes::ResultCode;
+use seawall_harness::oracle::alarm::Alarm;
+use seawall_harness::oracle::integrity::Check;
+use seawall_harness::oracle::ledger::Ledger;
+use seawall_harness::oracle::progress::ActorProgress;
+use seawall_harness::oracle::table::{Key, Table};
+use seawall_harness::record::{ErrorCount, MarkKind, TimelineEvent};
+
+use crate::run::protocol::StepReport;
+use crate::strategies::Failure;
+use crate::workload::Step;
+use crate::workload::ops::Outcome;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub struct Notes {
+    /// What the callers were told.
+    pub ledger: Ledger,
+    /// Transactions that a reader saw in part.
+    pub torn_reads: Vec<String>,
+    /// Who called the database corrupt.
+    pub alarms: Vec<Alarm>,
+    /// Marks for the timeline, in the order in which they were heard of.
+    pub marks: Vec<TimelineEvent>,
+    /// How each actor fared after the faults had healed.
+    pub progress: Vec<ActorProgress>,
+    /// What the checks on live connections said.
+    pub checks: Vec<Check>,
+    /// Locks held while nobody worked.
+    pub locks: Vec<String>,
+    /// Files open after closing.
+    pub open_files: Vec<String>,
+    /// Reads that succeeded.
+    pub reads: u64,
+    /// Processes that were killed.
+    pub kills: u64,
+    /// Processes that were started.
+    pub starts: u64,
+    /// How often each error was seen.
+    errors: BTreeMap<String, u64>,
+}
+
+impl Notes {
+    /// A step or probe has ended.
+    pub fn step(&mut self, actor: Actor, index: u32, step: Step, report: &StepReport) {
+        let intent = step.intent(index).map(|(txn, state)| (Key { actor, txn }, state));
+        let kind = match &report.outcome {
+            Outcome::Acked(state) => {
+                if let Some((key, _)) = intent {
+                    self.ledger.acked(key, *state);
+                }
+                MarkKind::Commit
+            }
+            Outcome::Indeterminate(failure) => {
+                if let Some((key, state)) = intent {
+                    self.ledger.indeterminate(key, state);
+                }
+                self.failed(actor, failure);
+                MarkKind::Indeterminate
+            }
+            Outcome::Refused(failure) => {
+                match intent {
+                    Some((key, state)) => self.ledger.refused(key, state),
+                    None => self.ledger.refused_read(),
+                }
+                self.failed(actor, failure);
+                MarkKind::Refused
+            }
+            Outcome::Read { own, torn } => {
+                self.reads += 1;
+                let table: Table = own.iter().map(|(txn, state)| (Key { actor, txn: *txn }, *state)).collect();
+                self.ledger.read(actor, &table);
+                self.torn_reads.extend(torn.iter().map(|key| format!("{key}, read by {actor}")));
+                MarkKind::Read
+            }
+            Outcome::Done => return,
+        };
+        let why = match &report.outcome {
+            Outcome::Indeterminate(failure) | Outcome::Refused(failure) => format!(": {}", normal_form(failure)),
+            _ => String::new(),
+        };
+        self.marks.push(TimelineEvent {
+            at_us: report.begun_us,
+            duration_us: report.ended_us.saturating_sub(report.begun_us),
+            actor: actor.to_string(),
+            kind,
+            label: format!("step {index}: {step}{why}"),
+        });
+    }
+
+    /// An actor's process died before the step's end was reported.
+    pub fn given_up(&mut self, actor: Actor, index: u32, step: Step) {
+        if let Some((txn, state)) = step.intent(index) {
+            self.ledger.indeterminate(Key { actor, txn }, state);
+        }
+    }
+
+    /// The checks of one process.
+    pub fn checked(&mut self, process: u16, check: Result<Check, String>, locks: Vec<String>) {
+        let connection = format!("live in p{process}");
+        self.checks.push(match check {
+            Ok(check) => Check { connection, ..check },
+            Err(message) => Check { connection, complaints: Vec::new(), unfinished: Some(message) },
+        });
+        self.locks.extend(locks.into_iter().map(|lock| format!("p{process}: {lock}")));
+    }
+
+    /// The files that a process had open after closing.
+    pub fn open_files(&mut self, process: u16, files: Vec<String>) {
+        self.open_files.extend(files.into_iter().map(|file| format!("p{process}: {file}")));
+    }
+
+    /// A point on the timeline.
+    pub fn mark(&mut self, at_us: u64, actor: &str, kind: MarkKind, label: &str) {
+        self.marks.push(TimelineEvent { at_us, duration_us: 0, actor: actor.to_owned(), kind, label: label.to_owned() });
+    }
+
+    /// The errors that callers saw, most frequent first.
+    pub fn errors(&self) -> Vec<ErrorCount> {
+        let mut errors: Vec<_> =
+            self.errors.iter().map(|(message, count)| ErrorCount { message: message.clone(), count: *count }).collect();
+        errors.sort_by_key(|error| std::cmp::Reverse(error.count));
+        errors
+    }
+
+    fn failed(&mut self, actor: Actor, failure: &Failure) {
+        *self.errors.entry(normal_form(failure)).or_default() += 1;
+        if failure.alarm {
+            self.alarms.push(Alarm { actor, message: failure.message.clone() });
+        }
+    }
+}
+
+/// An error without what differs from run to run: the code's name, and the message without paths and with `#` for numbers.
+fn normal_form(failure: &Failure) -> String {
+    let mut text = String::new();
+    for word in failure.message.split_whitespace() {
+        let path = word.trim_matches(|c: char| !c.is_alphanumeric() && c != '/').starts_with('/');
+        let word = if path { "…" } else { word };
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        let mut in_number = false;
+        for c in word.chars() {
+            if !c.is_ascii_digit() {
+                text.push(c);
+            } else if !in_number {
+                text.push('#');
+            }
+            in_number = c.is_ascii_digit();
+        }
+    }
+    match failure.code {
+        Some(code) => format!("{}: {text}", ResultCode(code)),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_counted_without_what_varies() {
+        let failure = |message: &str| Failure { message: message.to_owned(), code: Some(14), alarm: false };
+        let text = normal_form(&failure("unable to open database file: /tmp/x9/a.db"));
+        assert_eq!(text, "CANTOPEN: unable to open database file: …");
+        assert_eq!(normal_form(&failure("retry after 29.5s")), "CANTOPEN: retry after #.#s");
+    }
+}

@@ -1,0 +1,92 @@
+//! What the conductor of a run and its workers say to each other, one JSON object a line.
+
+use std::path::PathBuf;
+
+use seawall_harness::oracle::integrity::Check;
+use serde::{Deserialize, Serialize};
+
+use crate::workload::ops::Outcome;
+
+/// A worker's first line: all that it needs to know. The rest follows from the token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The run's token.
+    pub token: String,
+    /// The process number, from 1.
+    pub process: u16,
+    /// Which life of this process.
+    pub life: u32,
+    /// The database file.
+    pub database: PathBuf,
+    /// The board's file.
+    pub board: PathBuf,
+    /// The next step of each thread's script.
+    pub next: Vec<u32>,
+}
+
+/// From the conductor to a worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// One thread takes one step.
+    Turn {
+        /// Number of the thread, from 1.
+        thread: u16,
+        /// Number of the step.
+        index: u32,
+    },
+    /// All threads run their scripts to the end.
+    Run,
+    /// One thread tries to commit something after the faults have healed.
+    Probe {
+        /// Number of the thread, from 1.
+        thread: u16,
+        /// Number of the attempt, from 1.
+        attempt: u32,
+    },
+    /// Check the database through the strategy, and the locks that are held.
+    Check,
+    /// Finish the steps in progress, close the strategy, end.
+    Close,
+}
+
+/// From a worker to the conductor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Report {
+    /// It has understood its assignment.
+    Ready,
+    /// A step has ended.
+    Step(StepReport),
+    /// A probe has ended.
+    Probed(StepReport),
+    /// What the checks said.
+    Checked {
+        /// The pragmas; `None` if no connection could be had, with the reason.
+        check: Result<Check, String>,
+        /// Locks beyond SHARED that are held though nobody works.
+        locks: Vec<String>,
+    },
+    /// The strategy is closed; the process is about to end.
+    Closed {
+        /// Files that are open all the same.
+        open_files: Vec<String>,
+    },
+    /// The lab is broken, and why.
+    Broken(String),
+}
+
+/// How a step or a probe ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Number of the thread.
+    pub thread: u16,
+    /// Number of the step or of the attempt.
+    pub index: u32,
+    /// When it began, in microseconds since the run's beginning.
+    pub begun_us: u64,
+    /// When it ended.
+    pub ended_us: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+}

@@ -1,0 +1,220 @@
+//! The worker: one process of a run. It plays its actors through the strategy and reports each step as it ends.
+
+use std::io::{self, BufRead, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use seawall_harness::actor::Actor;
+use seawall_harness::board::Board;
+use seawall_harness::clock::Clock;
+use seawall_harness::oracle::integrity::{self, Check};
+use seawall_harness::token::Token;
+use seawall_harness::vfs::api::SqliteApi;
+use seawall_harness::vfs::lab::{self, Lab, OpenFile};
+use seawall_harness::vfs::Registration;
+
+use crate::run::protocol::{Assignment, Order, Report, StepReport};
+use crate::run::world::{PROBE, PROBE_BASE, World};
+use crate::strategies::{Env, Strategy};
+use crate::workload::ops::{self, Task};
+use crate::workload::Step;
+
+/// Name of the lab's VFS in a worker.
+const VFS: &str = "seawall-lab";
+
+/// The entry point of a worker process: orders on standard input, reports on standard output.
+pub fn main() -> ExitCode {
+    let mut orders = io::stdin().lock().lines().map_while(Result::ok);
+    let Some(line) = orders.next() else { return ExitCode::FAILURE };
+    let worker = serde_json::from_str(&line).map_err(|error| error.to_string()).and_then(|a| Worker::new(&a));
+    let mut worker = match worker {
+        Ok(worker) => worker,
+        Err(message) => {
+            report(&Report::Broken(message));
+            return ExitCode::FAILURE;
+        }
+    };
+    report(&Report::Ready);
+    for line in orders {
+        match serde_json::from_str(&line) {
+            Ok(Order::Close) => return worker.close(),
+            Ok(order) => worker.obey(order),
+            Err(error) => report(&Report::Broken(format!("{error}: {line}"))),
+        }
+    }
+    // The conductor is gone. What the other threads are doing does not matter to anybody.
+    std::process::exit(1)
+}
+
+/// Writes one line to standard output. It is in the pipe when this returns, so the conductor gets it whatever happens next.
+fn report(report: &Report) {
+    static OUT: Mutex<()> = Mutex::new(());
+    let Ok(mut line) = serde_json::to_vec(report) else { return };
+    line.push(b'\n');
+    let _one_line_at_a_time = OUT.lock();
+    // A conductor that is gone needs no report.
+    let _ = io::stdout().write_all(&line).and_then(|()| io::stdout().flush());
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    shim: Registration,
+    threads: Vec<Thread>,
+}
+
+/// What the threads of a worker share.
+struct Shared {
+    strategy: Box<dyn Strategy>,
+    board: Arc<Board>,
+    clock: Clock,
+    stop: AtomicBool,
+}
+
+struct Thread {
+    tasks: Sender<ThreadTask>,
+    handle: JoinHandle<()>,
+}
+
+enum ThreadTask {
+    Turn(u32),
+    Run,
+    Probe(u32),
+}
+
+impl Worker {
+    fn new(assignment: &Assignment) -> Result<Self, String> {
+        let token: Token = assignment.token.parse().map_err(|error| format!("{error}"))?;
+        let world = World::of(&token)?;
+        let board = Arc::new(Board::open(&assignment.board).map_err(|error| error.to_string())?);
+        let clock = Clock::new(Arc::clone(&board));
+        let life = u64::from(assignment.process) << 32 | u64::from(assignment.life);
+        let lab = Lab::new(Arc::clone(&board), world.plan()?)
+            .with_clock(clock.clone())
+            .with_entropy(token.seed.stream("entropy").nth(life));
+        lab::play(Actor { process: assignment.process, thread: 0 });
+        // As the default VFS it also seeds SQLite's own generator, and with it the salts of the log.
+        let shim = Registration::new(SqliteApi::linked(), VFS, None, true, lab).map_err(|error| error.to_string())?;
+        let path = assignment.database.clone();
+        let env = Env { path, vfs: VFS.to_owned(), clock: clock.clone(), board: Arc::clone(&board) };
+        let strategy = (world.strategy.build)(env);
+        let shared = Arc::new(Shared { strategy, board, clock, stop: AtomicBool::new(false) });
+        let threads = (1..).zip(&assignment.next).map(|(thread, next)| {
+            let actor = Actor { process: assignment.process, thread };
+            start_thread(Arc::clone(&shared), actor, *next, world.script(actor))
+        });
+        Ok(Self { threads: threads.collect(), shared, shim })
+    }
+
+    fn obey(&mut self, order: Order) {
+        let (threads, task): (Vec<u16>, fn(u32) -> ThreadTask) = match order {
+            Order::Turn { thread, .. } => (vec![thread], ThreadTask::Turn),
+            Order::Probe { thread, .. } => (vec![thread], ThreadTask::Probe),
+            Order::Run => ((1..=self.threads.len() as u16).collect(), |_| ThreadTask::Run),
+            Order::Check => {
+                let (check, locks) = self.check();
+                return report(&Report::Checked { check, locks });
+            }
+            Order::Close => return,
+        };
+        let index = match order {
+            Order::Turn { index, .. } => index,
+            Order::Probe { attempt, .. } => attempt,
+            _ => 0,
+        };
+        for thread in threads {
+            let sent = self.threads.get(usize::from(thread) - 1).map(|thread| thread.tasks.send(task(index)));
+            if !matches!(sent, Some(Ok(()))) {
+                report(&Report::Broken(format!("thread {thread} takes no orders")));
+            }
+        }
+    }
+
+    fn check(&self) -> (Result<Check, String>, Vec<String>) {
+        let locks = self.shim.lab().open_files().iter().filter_map(|file| lock_held(file)).collect();
+        let mut check = None;
+        let checked = self.shared.strategy.with_connection(&mut |connection| {
+            check = Some(integrity::check(connection, "live"));
+            Ok(())
+        });
+        let check = match (checked, check) {
+            (Ok(()), Some(check)) => Ok(check),
+            (Err(failure), _) => Err(failure.message),
+            (Ok(()), None) => Err("the strategy did not run the check".to_owned()),
+        };
+        (check, locks)
+    }
+
+    fn close(self) -> ExitCode {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            drop(thread.tasks);
+            if thread.handle.join().is_err() {
+                report(&Report::Broken("a thread of the worker panicked".to_owned()));
+            }
+        }
+        // What the shutdown code would log; the files tell the rest.
+        let _ = self.shared.strategy.close();
+        if let Some(message) = self.shim.lab().panic_message() {
+            report(&Report::Broken(format!("a VFS callback panicked: {message}")));
+        }
+        let open_files = self.shim.lab().open_files().iter().map(|file| describe(file)).collect();
+        report(&Report::Closed { open_files });
+        ExitCode::SUCCESS
+    }
+}
+
+fn describe(file: &OpenFile) -> String {
+    let name = std::path::Path::new(&file.name).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    format!("{} {name}", file.role)
+}
+
+fn lock_held(file: &OpenFile) -> Option<String> {
+    let beyond_shared = file.lock_level() > 1 || file.shm_exclusive() != 0;
+    beyond_shared.then(|| format!("{}: level {}, wal-index {:#x}", describe(file), file.lock_level(), file.shm_exclusive()))
+}
+
+fn start_thread(shared: Arc<Shared>, actor: Actor, next: u32, script: Vec<Step>) -> Thread {
+    let (tasks, inbox) = mpsc::channel();
+    let handle = std::thread::spawn(move || {
+        lab::play(actor);
+        for task in inbox {
+            match task {
+                ThreadTask::Turn(index) => report(&Report::Step(step(&shared, actor, index, &script))),
+                ThreadTask::Probe(attempt) => report(&Report::Probed(probe(&shared, actor, attempt))),
+                ThreadTask::Run => {
+                    for index in next..script.len() as u32 {
+                        if shared.stop.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        report(&Report::Step(step(&shared, actor, index, &script)));
+                    }
+                }
+            }
+        }
+    });
+    Thread { tasks, handle }
+}
+
+fn step(shared: &Shared, actor: Actor, index: u32, script: &[Step]) -> StepReport {
+    let step = script[index as usize];
+    if let Step::Pause { ms } = step {
+        shared.clock.sleep(Duration::from_millis(u64::from(ms)));
+    }
+    perform(shared, Task { actor, index, step, script }, index)
+}
+
+fn probe(shared: &Shared, actor: Actor, attempt: u32) -> StepReport {
+    perform(shared, Task { actor, index: PROBE_BASE + attempt, step: PROBE, script: &[] }, attempt)
+}
+
+fn perform(shared: &Shared, task: Task<'_>, index: u32) -> StepReport {
+    let now_us = || shared.board.elapsed_ns() / 1000;
+    let begun_us = now_us();
+    let outcome = ops::perform(&*shared.strategy, task);
+    StepReport { thread: task.actor.thread, index, begun_us, ended_us: now_us(), outcome }
+}

@@ -1,0 +1,43 @@
+//! Where the databases of the runs lie.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// `/dev/shm` where it can be written to, else the system's folder for temporary files. Memory is right for most runs: what is
+/// tested is what happens when calls fail and processes die, and neither needs a platter. Give a folder on a disk to have one.
+pub fn default_folder() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let usable = tempfile::tempfile_in(memory).is_ok();
+    if usable { memory.to_owned() } else { std::env::temp_dir() }
+}
+
+/// The folder with the kind of its file system: `/dev/shm (tmpfs)`.
+pub fn describe(folder: &Path) -> String {
+    match fs::read_to_string("/proc/mounts").ok().and_then(|mounts| file_system(folder, &mounts)) {
+        Some(kind) => format!("{} ({kind})", folder.display()),
+        None => folder.display().to_string(),
+    }
+}
+
+/// The type of the longest mount point that is a prefix of the folder.
+fn file_system(folder: &Path, mounts: &str) -> Option<String> {
+    let folder = folder.canonicalize().ok()?;
+    let mounts = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        Some((fields.next()?, fields.next()?))
+    });
+    let (_, kind) = mounts.filter(|(point, _)| folder.starts_with(point)).max_by_key(|(point, _)| point.len())?;
+    Some(kind.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_mount_point_tells_the_kind() {
+        let mounts = "none / ext4 rw 0 0\nnone /proc proc rw 0 0\nnone /procx tmpfs rw 0 0\n";
+        assert_eq!(file_system(Path::new("/proc"), mounts).unwrap(), "proc");
+        assert_eq!(file_system(Path::new("/"), mounts).unwrap(), "ext4");
+    }
+}

@@ -1,0 +1,234 @@
+//! Soak: many runs of each strategy under each fault, and a matrix of what they came to.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use seawall_harness::record::{Cell, ErrorCount, RunRecord, SCHEMA, SoakRecord};
+use seawall_harness::seed::Seed;
+use seawall_harness::token::Token;
+use seawall_harness::verdict::Verdict;
+
+use crate::expectations::Expectations;
+use crate::faults::Fault;
+use crate::run::{Lab, RunError};
+use crate::strategies;
+
+/// How many error messages a cell keeps.
+const ERRORS_MAX: usize = 8;
+
+/// What to run.
+pub struct Plan {
+    /// The seed from which the seed of every run is derived.
+    pub seed: Seed,
+    /// The columns.
+    pub strategies: Vec<&'static strategies::Entry>,
+    /// The rows.
+    pub faults: Vec<Fault>,
+    /// When to stop starting runs. Every cell gets one run in any case.
+    pub duration: Option<Duration>,
+    /// How many runs each cell gets.
+    pub count: Option<u64>,
+    /// How many runs are executed at once.
+    pub jobs: usize,
+    /// Which share of the runs is executed here: `(k, n)` for the k-th of n, from 1.
+    pub partition: (u64, u64),
+}
+
+/// How far a soak has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// Runs executed.
+    pub runs: u64,
+    /// Transactions acknowledged.
+    pub acked: u64,
+    /// Of those, lost.
+    pub lost: u64,
+}
+
+impl Plan {
+    /// Number of cells.
+    pub fn cells(&self) -> u64 {
+        self.strategies.len() as u64 * self.faults.len() as u64
+    }
+
+    /// The token of the `nth` run of a strategy under a fault. All strategies get the same seeds under a fault, so that they stand before the same
+    /// workload, the same processes and the same faults.
+    pub fn token(&self, strategy: &strategies::Entry, fault: &Fault, nth: u64) -> Token {
+        Token {
+            strategy: strategy.name.to_owned(),
+            fault: fault.name.clone(),
+            medium: "real".to_owned(),
+            seed: self.seed.stream(&fault.title).nth(nth),
+        }
+    }
+
+    /// Executes the runs, until they are all done, the time is up or `stop` is set.
+    ///
+    /// # Errors
+    /// The first [`RunError`]; what ran before is lost then.
+    pub fn execute(
+        &self,
+        lab: &Lab,
+        expectations: &Expectations,
+        stop: &AtomicBool,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<SoakRecord, RunError> {
+        let begun = Instant::now();
+        let tallies: Mutex<BTreeMap<(usize, usize), Tally>> = Mutex::default();
+        let next = AtomicU64::new(0);
+        let trouble = Mutex::new(None);
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs.max(1) {
+                scope.spawn(|| {
+                    while let Some((column, row, nth)) = self.next_run(&next, begun, stop) {
+                        let token = self.token(self.strategies[column], &self.faults[row], nth);
+                        match lab.execute(&token) {
+                            Ok(executed) => {
+                                let mut tallies = tallies.lock();
+                                tallies.entry((column, row)).or_default().add(nth, executed.record);
+                                progress(total(&tallies));
+                            }
+                            Err(error) => {
+                                stop.store(true, Ordering::Relaxed);
+                                trouble.lock().get_or_insert(error);
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        if let Some(error) = trouble.into_inner() {
+            return Err(error);
+        }
+        let mut tallies = tallies.into_inner();
+        let mut matrix = Vec::new();
+        for (column, strategy) in self.strategies.iter().enumerate() {
+            for (row, fault) in self.faults.iter().enumerate() {
+                let tally = tallies.remove(&(column, row)).unwrap_or_default();
+                matrix.push(tally.into_cell(strategy, fault, expectations));
+            }
+        }
+        Ok(SoakRecord {
+            schema: SCHEMA,
+            seed: self.seed.0,
+            sqlite: rusqlite::version().to_owned(),
+            scratch: crate::scratch::describe(&lab.scratch),
+            platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            seconds: begun.elapsed().as_secs_f64(),
+            interrupted: stop.load(Ordering::Relaxed),
+            matrix,
+        })
+    }
+
+    /// Column, row and number of the next run that belongs to this partition. Cells take turns, so that they get equally many.
+    fn next_run(&self, next: &AtomicU64, begun: Instant, stop: &AtomicBool) -> Option<(usize, usize, u64)> {
+        let (part, parts) = self.partition;
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            let turn = next.fetch_add(1, Ordering::Relaxed);
+            let number = turn * parts + part - 1;
+            let (nth, cell) = (number / self.cells(), number % self.cells());
+            if self.count.is_some_and(|count| nth >= count) {
+                return None;
+            }
+            let first_round = turn < self.cells().div_ceil(parts);
+            if !first_round && self.duration.is_some_and(|duration| begun.elapsed() >= duration) {
+                return None;
+            }
+            let (column, row) = (cell % self.strategies.len() as u64, cell / self.strategies.len() as u64);
+            return Some((column as usize, row as usize, nth));
+        }
+    }
+}
+
+fn total(tallies: &BTreeMap<(usize, usize), Tally>) -> Progress {
+    tallies.values().fold(Progress::default(), |sum, tally| Progress {
+        runs: sum.runs + tally.runs,
+        acked: sum.acked + tally.acked,
+        lost: sum.lost + tally.lost,
+    })
+}
+
+/// The sums of one cell.
+#[derive(Default)]
+struct Tally {
+    runs: u64,
+    acked: u64,
+    refused: u64,
+    indeterminate: u64,
+    lost: u64,
+    lost_silently: u64,
+    opens: u64,
+    schema_inits: u64,
+    calls: u64,
+    faults_fired: u64,
+    verdicts: BTreeMap<Verdict, u64>,
+    errors: BTreeMap<String, u64>,
+    /// The first of the worst runs, with its number.
+    sample: Option<(u64, RunRecord)>,
+}
+
+impl Tally {
+    fn add(&mut self, nth: u64, record: RunRecord) {
+        let counts = record.counts;
+        self.runs += 1;
+        self.acked += counts.acked;
+        self.refused += counts.refused;
+        self.indeterminate += counts.indeterminate;
+        self.lost += counts.lost;
+        self.lost_silently += u64::from(counts.lost > 0 && record.integrity_ok);
+        self.opens += counts.opens;
+        self.schema_inits += counts.schema_inits;
+        self.calls += counts.calls;
+        self.faults_fired += counts.faults_fired;
+        *self.verdicts.entry(record.verdict).or_default() += 1;
+        for error in &record.errors {
+            *self.errors.entry(error.message.clone()).or_default() += error.count;
+        }
+        // By number, not by arrival, so that the sample does not depend on which job was faster.
+        let better = self.sample.as_ref().is_none_or(|(n, sample)| {
+            (record.verdict, std::cmp::Reverse(nth)) > (sample.verdict, std::cmp::Reverse(*n))
+        });
+        if better {
+            self.sample = Some((nth, record));
+        }
+    }
+
+    fn into_cell(self, strategy: &strategies::Entry, fault: &Fault, expectations: &Expectations) -> Cell {
+        let verdict = self.verdicts.keys().next_back().copied().unwrap_or(Verdict::NotMeasured);
+        let expected = expectations.of(strategy.name, &fault.title);
+        let mut errors: Vec<ErrorCount> =
+            self.errors.into_iter().map(|(message, count)| ErrorCount { message, count }).collect();
+        errors.sort_by_key(|error| std::cmp::Reverse(error.count));
+        errors.truncate(ERRORS_MAX);
+        let sample = self.sample.map(|(_, record)| record);
+        Cell {
+            strategy: strategy.name.to_owned(),
+            fault: fault.title.clone(),
+            fault_summary: fault.summary.clone(),
+            medium: "real".to_owned(),
+            verdict,
+            as_expected: expectations.agree(&expected, verdict, self.runs),
+            expected: expected.to_string(),
+            runs: self.runs,
+            acked: self.acked,
+            refused: self.refused,
+            indeterminate: self.indeterminate,
+            lost: self.lost,
+            corrupt: self.verdicts.get(&Verdict::Corrupt).copied().unwrap_or(0),
+            lost_silently: self.lost_silently,
+            opens: self.opens,
+            schema_inits: self.schema_inits,
+            calls: self.calls,
+            faults_fired: self.faults_fired,
+            verdicts: self.verdicts,
+            errors,
+            token: sample.as_ref().map(|record| record.token.clone()).unwrap_or_default(),
+            sample,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The canaries: strategies with one planted defect each, one for each oracle. A lab that lets one of them survive is broken.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rusqlite::Connection;
+use seawall_harness::oracle::economy::Promise;
+
+use super::cached::Cached;
+use super::{Entry, Env, Failure, Strategy, Work, opening};
+
+/// What is wrong with a canary.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Defect {
+    Integrity,
+    Ledger,
+    Atomicity,
+    Progress,
+    Hygiene,
+    Economy,
+    Alarm,
+}
+
+macro_rules! canary {
+    ($constant:ident, $name:literal, $summary:literal, $defect:ident) => {
+        pub(super) const $constant: Entry = Entry {
+            name: $name,
+            summary: $summary,
+            promise: Some(Promise { opens_max: 2, schema_inits_max: 2 }),
+            canary: true,
+            build: |env| Box::new(Canary { cached: Cached::new(env), defect: Defect::$defect, calls: AtomicU32::new(0) }),
+        };
+    };
+}
+
+canary!(INTEGRITY, "canary-integrity", "overwrites an index page of the database at its 9th call", Integrity);
+canary!(LEDGER, "canary-ledger", "deletes a row of an earlier transaction at every 5th call", Ledger);
+canary!(ATOMICITY, "canary-atomicity", "updates one row of a transaction by itself at every 5th call", Atomicity);
+canary!(PROGRESS, "canary-progress", "refuses everything from its 6th call on", Progress);
+canary!(HYGIENE, "canary-hygiene", "leaves a copy of the database and an open connection behind", Hygiene);
+canary!(ECONOMY, "canary-economy", "promises to keep its connection and opens one for every call", Economy);
+canary!(ALARM, "canary-alarm", "calls the healthy database malformed at its 6th call", Alarm);
+
+struct Canary {
+    cached: Cached,
+    defect: Defect,
+    calls: AtomicU32,
+}
+
+impl Strategy for Canary {
+    fn with_connection(&self, work: &mut Work<'_>) -> Result<(), Failure> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        match self.defect {
+            Defect::Progress if call >= 6 => return Err(Failure::other("no")),
+            Defect::Alarm if call == 6 => {
+                return Err(Failure { message: "database disk image is malformed".to_owned(), code: None, alarm: true });
+            }
+            Defect::Economy => {
+                let mut connection = opening::open_and_init(self.cached.env())?;
+                return Ok(work(&mut connection)?);
+            }
+            _ => {}
+        }
+        self.cached.with(|connection| work(connection))?;
+        self.cached.with(|connection| sabotage(self.defect, call, connection, self.cached.env()))
+    }
+
+    fn close(&self) -> Result<(), Failure> {
+        if self.defect == Defect::Hygiene {
+            let env = self.cached.env();
+            let _ = std::fs::copy(&env.path, env.path.with_extension("corrupt.1.bak"));
+            std::mem::forget(opening::open(env)?);
+        }
+        self.cached.close();
+        Ok(())
+    }
+}
+
+/// Does the damage. The caller's work has succeeded before.
+fn sabotage(defect: Defect, call: u32, connection: &Connection, env: &Env) -> rusqlite::Result<()> {
+    match defect {
+        Defect::Ledger if call % 5 == 0 => connection.execute_batch(
+            "DELETE FROM ledger WHERE (actor, txn) = (SELECT actor, min(txn) FROM ledger)",
+        ),
+        Defect::Atomicity if call % 5 == 0 => connection.execute_batch(
+            "UPDATE ledger SET version = version + 1000
+             WHERE rowid = (SELECT max(rowid) FROM ledger WHERE parts > 1)",
+        ),
+        Defect::Integrity if call == 9 => {
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'ledger_by_version'";
+            let page: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+            // Opening and closing the file here drops this process's POSIX locks; that, too, is a defect.
+            if let Ok(file) = OpenOptions::new().write(true).open(&env.path) {
+                let _ = file.write_all_at(&[0xff; 64], (page as u64 - 1) * 4096 + 3);
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}

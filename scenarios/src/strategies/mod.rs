@@ -1,0 +1,129 @@
+//! Strategies: the ways to hand out connections that stand trial, behind one trait.
+//!
+//! One file each. A strategy is written from its field report with the report's constants, its flaws included: they are what is being measured.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use seawall_harness::board::{Board, Counter};
+use seawall_harness::clock::Clock;
+use seawall_harness::fault::suggest;
+use seawall_harness::oracle::economy::Promise;
+use seawall_harness::oracle::integrity::says_corrupt;
+use serde::{Deserialize, Serialize};
+
+use crate::workload::schema;
+
+mod canary;
+mod cached;
+mod opening;
+mod openhuman;
+mod percall;
+mod seawall;
+
+/// What a caller wants done on a connection. A strategy may run it more than once.
+pub type Work<'a> = dyn FnMut(&mut Connection) -> rusqlite::Result<()> + 'a;
+
+/// One way to hand out connections to one database in one process.
+pub trait Strategy: Send + Sync {
+    /// Runs `work` on a connection.
+    ///
+    /// # Errors
+    /// What the caller is told if no connection could be had, or what `work` returned.
+    fn with_connection(&self, work: &mut Work<'_>) -> Result<(), Failure>;
+
+    /// Closes what is open, as an orderly shutdown would.
+    ///
+    /// # Errors
+    /// What the shutdown code would log.
+    fn close(&self) -> Result<(), Failure>;
+}
+
+/// What a caller is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The message.
+    pub message: String,
+    /// SQLite's extended result code, if the message is about one.
+    pub code: Option<i32>,
+    /// True if it says that the database is corrupt.
+    pub alarm: bool,
+}
+
+impl Failure {
+    /// A failure that is no SQLite error.
+    pub fn other(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: None, alarm: false }
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error().map(|e| e.extended_code);
+        Self { message: error.to_string(), code, alarm: says_corrupt(&error) }
+    }
+}
+
+/// What a strategy is given to work with: the database, and the run's clock and counters.
+#[derive(Clone, Debug)]
+pub struct Env {
+    /// The database file.
+    pub path: PathBuf,
+    /// Name of the VFS to open it with.
+    pub vfs: String,
+    /// The run's clock: timeouts and cooldowns go by it.
+    pub clock: Clock,
+    /// The run's board, for counting.
+    pub board: Arc<Board>,
+}
+
+impl Env {
+    /// Sets up the application's schema and counts it.
+    ///
+    /// # Errors
+    /// What SQLite returned.
+    pub fn init_schema(&self, connection: &Connection) -> rusqlite::Result<()> {
+        self.board.count(Counter::SchemaInits);
+        schema::init(connection)
+    }
+}
+
+/// A strategy as the lab's tables know it.
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, in one sentence.
+    pub summary: &'static str,
+    /// What it promises to spend where nothing fails; `None` if it promises nothing.
+    pub promise: Option<Promise>,
+    /// True for a planted defect, which is not part of the matrix unless asked for.
+    pub canary: bool,
+    /// Makes one.
+    pub build: fn(Env) -> Box<dyn Strategy>,
+}
+
+/// All strategies: those of the matrix in the order of its columns, then the canaries.
+pub const ALL: &[Entry] = &[
+    percall::ENTRY,
+    openhuman::ENTRY,
+    seawall::ENTRY,
+    canary::INTEGRITY,
+    canary::LEDGER,
+    canary::ATOMICITY,
+    canary::PROGRESS,
+    canary::HYGIENE,
+    canary::ECONOMY,
+    canary::ALARM,
+];
+
+/// The strategy with this name.
+pub fn find(name: &str) -> Option<&'static Entry> {
+    ALL.iter().find(|entry| entry.name == name)
+}
+
+/// A message about a name that is no strategy's, with the nearest one.
+pub fn unknown(name: &str) -> String {
+    let names: Vec<&str> = ALL.iter().map(|entry| entry.name).collect();
+    format!("unknown strategy `{name}`\nhelp: {}", suggest::help(name, "the strategies are", names.iter().copied()))
+}

@@ -1,0 +1,130 @@
+//! `openhuman`: a process-wide cache of connections with a circuit breaker and a cleanup of side files.
+//!
+//! From the field report:
+//! - two maps by path, one of connections behind a mutex, one of breakers; a cached connection is never evicted;
+//! - the breaker is asked before the cache; three failures trip it for 30 s; then *everyone* passes until one fails, and each failure re-arms it;
+//! - where opening fails with 14, 1546 or 4874, `-shm` and then `-wal` are unlinked, without asking who is live, and the open is retried once; only then a
+//!   failure is counted.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use seawall_harness::oracle::economy::Promise;
+
+use super::opening::{self, codes};
+use super::{Entry, Env, Failure, Strategy, Work};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "openhuman",
+    summary: "caches a connection behind a breaker; unlinks -shm and -wal when an open fails with 14, 1546 or 4874",
+    // Threads that start together may all open before one of them has filled the cache.
+    promise: Some(Promise { opens_max: 4, schema_inits_max: 4 }),
+    canary: false,
+    build: |env| Box::new(OpenHuman { env, connections: Mutex::default(), breakers: Mutex::default() }),
+};
+
+const FAILURES_MAX: u32 = 3;
+const COOLDOWN: Duration = Duration::from_secs(30);
+
+struct OpenHuman {
+    env: Env,
+    connections: Mutex<BTreeMap<PathBuf, Arc<Mutex<Connection>>>>,
+    breakers: Mutex<BTreeMap<PathBuf, Breaker>>,
+}
+
+#[derive(Default)]
+struct Breaker {
+    failures: u32,
+    tripped_at: Option<Duration>,
+}
+
+impl Breaker {
+    fn is_open(&self, now: Duration) -> bool {
+        self.tripped_at.is_some_and(|tripped_at| now.saturating_sub(tripped_at) < COOLDOWN)
+    }
+
+    fn failed(&mut self, now: Duration) {
+        self.failures += 1;
+        if self.failures >= FAILURES_MAX {
+            self.tripped_at = Some(now);
+        }
+    }
+}
+
+impl OpenHuman {
+    fn connection(&self) -> Result<Arc<Mutex<Connection>>, Failure> {
+        let path = &self.env.path;
+        if self.breakers.lock().entry(path.clone()).or_default().is_open(self.env.clock.now()) {
+            return Err(Failure::other("circuit breaker open"));
+        }
+        if let Some(connection) = self.connections.lock().get(path) {
+            return Ok(Arc::clone(connection));
+        }
+        match self.open_with_cleanup() {
+            Ok(connection) => {
+                self.breakers.lock().insert(path.clone(), Breaker::default());
+                let mut connections = self.connections.lock();
+                let cached = connections.entry(path.clone()).or_insert_with(|| Arc::new(Mutex::new(connection)));
+                Ok(Arc::clone(cached))
+            }
+            Err(error) => {
+                self.breakers.lock().entry(path.clone()).or_default().failed(self.env.clock.now());
+                Err(error.into())
+            }
+        }
+    }
+
+    fn open_with_cleanup(&self) -> rusqlite::Result<Connection> {
+        let error = match opening::open_and_init(&self.env) {
+            Ok(connection) => return Ok(connection),
+            Err(error) => error,
+        };
+        let code = error.sqlite_error().map(|e| e.extended_code);
+        if !matches!(code, Some(codes::CANTOPEN | codes::IOERR_TRUNCATE | codes::IOERR_SHMSIZE)) {
+            return Err(error);
+        }
+        for suffix in ["-shm", "-wal"] {
+            let mut side_file = self.env.path.clone().into_os_string();
+            side_file.push(suffix);
+            let _ = fs::remove_file(side_file);
+        }
+        opening::open_and_init(&self.env)
+    }
+}
+
+impl Strategy for OpenHuman {
+    fn with_connection(&self, work: &mut Work<'_>) -> Result<(), Failure> {
+        let connection = self.connection()?;
+        let mut connection = connection.lock();
+        Ok(work(&mut connection)?)
+    }
+
+    fn close(&self) -> Result<(), Failure> {
+        self.connections.lock().clear();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_cooldown_everyone_passes_until_one_fails() {
+        let mut breaker = Breaker::default();
+        let at = Duration::from_secs;
+        breaker.failed(at(1));
+        breaker.failed(at(2));
+        assert!(!breaker.is_open(at(2)));
+        breaker.failed(at(3));
+        assert!(breaker.is_open(at(32)));
+        assert!(!breaker.is_open(at(33)), "and not for a single caller alone");
+        breaker.failed(at(33));
+        assert!(breaker.is_open(at(62)), "each failure re-arms it");
+    }
+}

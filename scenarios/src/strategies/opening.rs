@@ -1,0 +1,37 @@
+//! How the applications of the field reports open a connection.
+
+use std::fs;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::Env;
+
+/// Result codes by which the applications recognise "the disk is acting up", with the names that their reports give them.
+pub(super) mod codes {
+    /// "unable to open database file"
+    pub(in super::super) const CANTOPEN: i32 = 14;
+    /// "disk I/O error", truncating
+    pub(in super::super) const IOERR_TRUNCATE: i32 = 1546;
+    /// Called "SHMMAP" in the reports; it is IOERR_SHMSIZE.
+    pub(in super::super) const IOERR_SHMSIZE: i32 = 4874;
+}
+
+/// Opens the file with the default flags.
+pub(super) fn open(env: &Env) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags_and_vfs(&env.path, OpenFlags::default(), env.vfs.as_str())
+}
+
+/// `create_dir_all`, open, busy timeout of 5 s, foreign keys on, journal mode WAL (a failure of which is only logged), schema, migrations.
+pub(super) fn open_and_init(env: &Env) -> rusqlite::Result<Connection> {
+    if let Some(parent) = env.path.parent() {
+        // The reports' code ignores the result: the open that follows fails with a message of its own.
+        let _ = fs::create_dir_all(parent);
+    }
+    let connection = open(env)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.execute_batch("PRAGMA foreign_keys = ON")?;
+    let _logged_only = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0));
+    env.init_schema(&connection)?;
+    Ok(connection)
+}

@@ -1,0 +1,159 @@
+//! Workloads: what the actors do through a strategy.
+//!
+//! A script is drawn from the run's seed, one for each actor. An actor touches its own transactions only, so what it must find follows from its own
+//! script and from what it was told, whatever the others do; they meet in the pages, the locks and the log.
+
+pub mod ops;
+pub mod schema;
+
+use std::fmt;
+
+use rand::{Rng, RngExt};
+use seawall_harness::actor::Actor;
+use seawall_harness::oracle::table::State;
+use seawall_harness::seed::Seed;
+use serde::{Deserialize, Serialize};
+
+/// One thing that an actor does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// Inserts a transaction of so many rows, in the version that is the step's number.
+    Insert {
+        /// How many rows.
+        parts: u32,
+        /// Bytes of payload in each.
+        payload_bytes: u32,
+    },
+    /// Updates all rows of an earlier transaction to the version that is this step's number.
+    Update {
+        /// The number of the step that inserted it.
+        txn: u32,
+    },
+    /// Deletes all rows of an earlier transaction.
+    Delete {
+        /// The number of the step that inserted it.
+        txn: u32,
+    },
+    /// Reads the whole table.
+    Read,
+    /// Runs a checkpoint.
+    Checkpoint(CheckpointMode),
+    /// Does nothing for so many milliseconds of the run's time.
+    Pause {
+        /// How long.
+        ms: u32,
+    },
+}
+
+/// The modes of `PRAGMA wal_checkpoint`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum CheckpointMode {
+    /// As much as can be done without waiting for anybody.
+    Passive,
+    /// Waits for writers and readers.
+    Full,
+    /// And for the readers of the log, so that the next writer begins it anew.
+    Restart,
+    /// And truncates the log.
+    Truncate,
+}
+
+impl CheckpointMode {
+    const ALL: [Self; 4] = [Self::Passive, Self::Full, Self::Restart, Self::Truncate];
+
+    /// The pragma's argument.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Passive => "PASSIVE",
+            Self::Full => "FULL",
+            Self::Restart => "RESTART",
+            Self::Truncate => "TRUNCATE",
+        }
+    }
+}
+
+impl Step {
+    /// The transaction that the step at `index` of its script changes, and the state that it leads to; `None` for a step that changes nothing.
+    pub fn intent(&self, index: u32) -> Option<(u32, State)> {
+        match *self {
+            Self::Insert { .. } => Some((index, State::Whole(index))),
+            Self::Update { txn } => Some((txn, State::Whole(index))),
+            Self::Delete { txn } => Some((txn, State::Absent)),
+            Self::Read | Self::Checkpoint(_) | Self::Pause { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Insert { parts, .. } => write!(f, "insert {parts} rows"),
+            Self::Update { txn } => write!(f, "update transaction {txn}"),
+            Self::Delete { txn } => write!(f, "delete transaction {txn}"),
+            Self::Read => f.write_str("read"),
+            Self::Checkpoint(mode) => write!(f, "{} checkpoint", mode.word().to_lowercase()),
+            Self::Pause { ms } => write!(f, "pause {ms} ms"),
+        }
+    }
+}
+
+/// The script of one actor.
+pub fn script(seed: Seed, actor: Actor, length: u32) -> Vec<Step> {
+    let mut rng = seed.stream("workload").stream(&actor.to_string()).rng();
+    let mut inserted = Vec::new();
+    let mut steps = Vec::new();
+    for index in 0..length {
+        // The first step writes, so that no script measures nothing.
+        let step = if index == 0 { insert(&mut rng) } else { draw(&mut rng, &inserted) };
+        if matches!(step, Step::Insert { .. }) {
+            inserted.push(index);
+        }
+        steps.push(step);
+    }
+    steps
+}
+
+fn draw(rng: &mut impl Rng, inserted: &[u32]) -> Step {
+    let earlier = |rng: &mut dyn Rng| inserted[rng.random_range(0..inserted.len())];
+    match rng.random_range(0..100_u32) {
+        0..55 => insert(rng),
+        55..68 => Step::Update { txn: earlier(rng) },
+        68..74 => Step::Delete { txn: earlier(rng) },
+        74..88 => Step::Read,
+        88..95 => Step::Checkpoint(CheckpointMode::ALL[rng.random_range(0..4)]),
+        _ => Step::Pause { ms: rng.random_range(1..200) },
+    }
+}
+
+fn insert(rng: &mut impl Rng) -> Step {
+    Step::Insert { parts: rng.random_range(1..=6), payload_bytes: rng.random_range(8..900) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACTOR: Actor = Actor { process: 1, thread: 1 };
+
+    #[test]
+    fn a_script_repeats_and_differs_by_actor() {
+        let other = Actor { process: 2, thread: 1 };
+        assert_eq!(script(Seed(5), ACTOR, 50), script(Seed(5), ACTOR, 50));
+        assert_ne!(script(Seed(5), ACTOR, 50), script(Seed(5), other, 50));
+    }
+
+    #[test]
+    fn steps_refer_to_earlier_insertions() {
+        for seed in 0..50 {
+            let steps = script(Seed(seed), ACTOR, 40);
+            assert!(matches!(steps[0], Step::Insert { .. }));
+            for (index, step) in steps.iter().enumerate() {
+                if let Step::Update { txn } | Step::Delete { txn } = step {
+                    assert!((*txn as usize) < index && matches!(steps[*txn as usize], Step::Insert { .. }));
+                }
+            }
+        }
+    }
+}

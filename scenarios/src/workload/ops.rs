@@ -1,0 +1,141 @@
+//! Carrying out a step on a connection, and saying exactly how far it got.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use seawall_harness::actor::Actor;
+use seawall_harness::oracle::table::{self, Key, State};
+use serde::{Deserialize, Serialize};
+
+use crate::strategies::{Failure, Strategy};
+use crate::workload::Step;
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// COMMIT returned success; the transaction's rows are in this state.
+    Acked(State),
+    /// COMMIT was tried and did not return success.
+    Indeterminate(Failure),
+    /// An error came before COMMIT was tried.
+    Refused(Failure),
+    /// A read: the actor's own transactions, and those of others that it saw in part.
+    Read {
+        /// Number and state.
+        own: Vec<(u32, State)>,
+        /// Of others.
+        torn: Vec<Key>,
+    },
+    /// A step that changes nothing and shows nothing succeeded.
+    Done,
+}
+
+/// How far a transaction got.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    BeforeCommit,
+    Committing,
+    Committed,
+}
+
+/// A step on its way: who takes it, which one, and what it refers back to.
+#[derive(Clone, Copy)]
+pub struct Task<'a> {
+    /// Who.
+    pub actor: Actor,
+    /// The step's number: the version that it writes, and the transaction that it inserts.
+    pub index: u32,
+    /// What is to be done.
+    pub step: Step,
+    /// The actor's whole script, for steps that refer to earlier ones.
+    pub script: &'a [Step],
+}
+
+/// Carries out a step.
+pub fn perform(strategy: &dyn Strategy, task: Task<'_>) -> Outcome {
+    match task.step {
+        Step::Pause { .. } => Outcome::Done,
+        Step::Read => read(strategy, task.actor),
+        Step::Checkpoint(mode) => {
+            let sql = format!("PRAGMA wal_checkpoint({})", mode.word());
+            match strategy.with_connection(&mut |connection| connection.query_row(&sql, [], |_| Ok(()))) {
+                Ok(()) => Outcome::Done,
+                Err(failure) => Outcome::Refused(failure),
+            }
+        }
+        Step::Insert { .. } | Step::Update { .. } | Step::Delete { .. } => write(strategy, task),
+    }
+}
+
+fn read(strategy: &dyn Strategy, actor: Actor) -> Outcome {
+    let mut seen = table::Table::new();
+    let result = strategy.with_connection(&mut |connection| {
+        seen = table::read(connection)?;
+        Ok(())
+    });
+    if let Err(failure) = result {
+        return Outcome::Refused(failure);
+    }
+    let own = seen.iter().filter(|(key, _)| key.actor == actor).map(|(key, state)| (key.txn, *state)).collect();
+    let torn = seen.iter().filter(|(_, state)| **state == State::Torn).map(|(key, _)| *key).collect();
+    Outcome::Read { own, torn }
+}
+
+fn write(strategy: &dyn Strategy, task: Task<'_>) -> Outcome {
+    let mut phase = Phase::BeforeCommit;
+    let mut state = State::Absent;
+    let result = strategy.with_connection(&mut |connection| {
+        // The strategy may run this more than once; a second attempt starts over.
+        phase = Phase::BeforeCommit;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        state = change(&transaction, task)?;
+        phase = Phase::Committing;
+        transaction.commit()?;
+        phase = Phase::Committed;
+        Ok(())
+    });
+    match (result, phase) {
+        (Ok(()), Phase::Committed) => Outcome::Acked(state),
+        (Err(failure), Phase::BeforeCommit) => Outcome::Refused(failure),
+        (Err(failure), _) => Outcome::Indeterminate(failure),
+        // A strategy that reports success for work that it has not run to its end has acknowledged it all the same.
+        (Ok(()), _) => Outcome::Acked(task.step.intent(task.index).map_or(State::Absent, |(_, state)| state)),
+    }
+}
+
+/// Makes the step's changes and returns the state that they lead to.
+fn change(transaction: &Transaction<'_>, task: Task<'_>) -> rusqlite::Result<State> {
+    let Task { actor, index, step, script } = task;
+    let name = actor.to_string();
+    match step {
+        Step::Insert { parts, payload_bytes } => {
+            insert(transaction, &name, index, parts, payload_bytes)?;
+            Ok(State::Whole(index))
+        }
+        Step::Update { txn } => {
+            let sql = "UPDATE ledger SET version = ?1 WHERE actor = ?2 AND txn = ?3";
+            let changed = transaction.prepare_cached(sql)?.execute(params![index, name, txn])?;
+            let Step::Insert { parts, .. } = script[txn as usize] else { return Ok(State::Absent) };
+            Ok(match changed {
+                0 => State::Absent,
+                n if n == parts as usize => State::Whole(index),
+                _ => State::Torn,
+            })
+        }
+        Step::Delete { txn } => {
+            let sql = "DELETE FROM ledger WHERE actor = ?1 AND txn = ?2";
+            transaction.prepare_cached(sql)?.execute(params![name, txn])?;
+            Ok(State::Absent)
+        }
+        Step::Read | Step::Checkpoint(_) | Step::Pause { .. } => Ok(State::Absent),
+    }
+}
+
+fn insert(connection: &Connection, name: &str, txn: u32, parts: u32, payload_bytes: u32) -> rusqlite::Result<()> {
+    connection.prepare_cached("INSERT OR IGNORE INTO ledger_actors VALUES(?1)")?.execute([name])?;
+    let mut statement = connection.prepare_cached("INSERT INTO ledger VALUES(?1, ?2, ?3, ?4, ?5, ?6)")?;
+    for part in 0..parts {
+        let payload = vec![(txn + part) as u8; payload_bytes as usize];
+        statement.execute(params![name, txn, part, parts, txn, payload])?;
+    }
+    Ok(())
+}

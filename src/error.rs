@@ -1,0 +1,290 @@
+//! The crate's one error type: opaque, with questions to ask it and a message that says what to do next.
+
+use crate::classify::{Class, Operation, classify, code_name, primary};
+use crate::health::DegradedReason;
+use rusqlite::ffi;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fmt, io};
+
+/// Why a call did not give a result.
+///
+/// The message names the path, the step, the extended result code and the errno where it is known, and what to do next.
+/// An error that the caller's own closure returned comes back inside; see [`Error::sqlite_error`].
+#[derive(Debug)]
+pub struct Error {
+    // Boxed, so that the good path does not carry the bad one's size around.
+    inner: Box<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    operation: Operation,
+    cause: Cause,
+    outcome_unknown: bool,
+}
+
+/// What happened, without where.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cause {
+    #[error("{}", describe(.0))]
+    Sqlite(rusqlite::Error),
+    #[error("{0}")]
+    Io(io::Error),
+    #[error("it stands for a directory, not for a file")]
+    Directory,
+    #[error("the circuit breaker is open for another {retry_after:?}")]
+    BreakerOpen { retry_after: Duration },
+    #[error("another process has held {} for {waited:?}", lock.display())]
+    FirstConnectTimeout { lock: PathBuf, waited: Duration },
+    #[error("the wal-index does not serve ({reason}), and exclusive mode is not to be had: {}", describe(busy))]
+    HeldElsewhere { busy: rusqlite::Error, reason: DegradedReason },
+    #[error("process {parent} had the database open when it forked this one")]
+    ForkedChild { parent: u32 },
+    #[error("the transaction was over before COMMIT: an error inside rolled it back, or the closure ended it")]
+    TransactionOver,
+    #[error("the closure returned with a write transaction open, and it was rolled back")]
+    DanglingWrite,
+}
+
+impl Error {
+    pub(crate) fn new(path: &Path, operation: Operation, cause: Cause) -> Error {
+        Error { inner: Box::new(Inner { path: path.to_owned(), operation, cause, outcome_unknown: false }) }
+    }
+
+    pub(crate) fn sqlite(path: &Path, operation: Operation, error: rusqlite::Error) -> Error {
+        Error::new(path, operation, Cause::Sqlite(error))
+    }
+
+    pub(crate) fn with_outcome_unknown(mut self, outcome_unknown: bool) -> Error {
+        self.inner.outcome_unknown = outcome_unknown;
+        self
+    }
+
+    /// What to do about it.
+    pub fn class(&self) -> Class {
+        if self.inner.outcome_unknown { Class::OutcomeUnknown } else { self.fault() }
+    }
+
+    /// Somebody else holds a lock; nothing was changed, and the same call may work later.
+    pub fn is_busy(&self) -> bool {
+        match &self.inner.cause {
+            Cause::FirstConnectTimeout { .. } | Cause::HeldElsewhere { .. } => true,
+            _ => self.extended_code().is_some_and(is_busy_code),
+        }
+    }
+
+    /// The same call may work later, and running it again cannot do anything twice.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.class(), Class::RetryNow | Class::RetryLater | Class::Reopen | Class::Degrade)
+    }
+
+    /// The database was not asked at all, since it has not answered before. See [`Error::retry_after`].
+    pub fn is_breaker_open(&self) -> bool {
+        matches!(self.inner.cause, Cause::BreakerOpen { .. })
+    }
+
+    /// The call's writes may be durable or may be gone: read before you write them again.
+    ///
+    /// Exact for [`write`](crate::Cache::write), where the crate itself commits: true only if COMMIT failed after SQLite had
+    /// begun to carry it out. Conservative for [`with_connection`](crate::Cache::with_connection), whose closure owns its
+    /// transactions: true for any error of an I/O kind that leaves no transaction open. Never true for
+    /// [`read`](crate::Cache::read).
+    pub fn outcome_unknown(&self) -> bool {
+        self.inner.outcome_unknown
+    }
+
+    /// SQLite reported malformed content. Unconfirmed: a misread page looks the same.
+    pub fn is_corruption(&self) -> bool {
+        self.fault() == Class::Corruption
+    }
+
+    /// SQLite's extended result code, if SQLite was involved.
+    pub fn extended_code(&self) -> Option<i32> {
+        match &self.inner.cause {
+            Cause::Sqlite(error) | Cause::HeldElsewhere { busy: error, .. } => extended_code(error),
+            _ => None,
+        }
+    }
+
+    /// The operating system's reason, where it is known. Failures inside SQLite do not tell it so far.
+    pub fn errno(&self) -> Option<i32> {
+        match &self.inner.cause {
+            Cause::Io(error) => error.raw_os_error(),
+            _ => None,
+        }
+    }
+
+    /// How long the circuit stays open, if that is why.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.inner.cause {
+            Cause::BreakerOpen { retry_after } => Some(retry_after),
+            _ => None,
+        }
+    }
+
+    /// The database: its canonical path once that is known, else the path as given.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// The step that failed.
+    pub fn operation(&self) -> Operation {
+        self.inner.operation
+    }
+
+    /// The error of SQLite or of the caller's own closure.
+    pub fn sqlite_error(&self) -> Option<&rusqlite::Error> {
+        match &self.inner.cause {
+            Cause::Sqlite(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The error of SQLite by value.
+    pub(crate) fn into_sqlite(self) -> Option<rusqlite::Error> {
+        match self.inner.cause {
+            Cause::Sqlite(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The nature of the failure, whatever became of the transaction. The breaker and the connection are judged by this.
+    pub(crate) fn fault(&self) -> Class {
+        match &self.inner.cause {
+            Cause::Sqlite(error) => match (extended_code(error), self.inner.operation) {
+                (Some(code), Operation::Commit) => classify(code, self.errno(), Operation::Write),
+                (Some(code), operation) => classify(code, self.errno(), operation),
+                (None, _) => Class::GiveUp,
+            },
+            // The file system refused us as it would refuse SQLite.
+            Cause::Io(_) => classify(ffi::SQLITE_CANTOPEN, self.errno(), Operation::Open),
+            Cause::BreakerOpen { .. } | Cause::FirstConnectTimeout { .. } | Cause::HeldElsewhere { .. } => {
+                Class::RetryLater
+            }
+            Cause::Directory | Cause::ForkedChild { .. } | Cause::TransactionOver | Cause::DanglingWrite => {
+                Class::GiveUp
+            }
+        }
+    }
+
+    fn advice(&self) -> &'static str {
+        match (&self.inner.cause, self.class()) {
+            (Cause::Directory, _) => "give the path of a file",
+            (Cause::ForkedChild { .. }, _) => {
+                "SQLite's table of locks came along, so not even a new connection is safe \
+                here: exec first, or fork before opening"
+            }
+            (Cause::HeldElsewhere { .. }, _) => {
+                "nothing is lost: close the connections of other processes, or repair \
+                the -shm file's surroundings (space, rights, memory)"
+            }
+            (Cause::FirstConnectTimeout { .. }, _) => "look for a process that hangs while opening",
+            (Cause::BreakerOpen { .. }, _) => "wait; the reason is in health().last_error",
+            (Cause::DanglingWrite, _) => "commit inside the closure",
+            (_, Class::OutcomeUnknown) => "the writes may or may not be durable: read before writing them again",
+            (_, Class::RetryNow) => "run it again in a new transaction",
+            (_, Class::RetryLater) if self.is_busy() => "try again later, or raise the busy timeout",
+            (_, Class::RetryLater) => "free memory, disk or descriptors and try again",
+            (_, Class::Reopen | Class::Degrade) => "the next call opens a new connection",
+            (_, Class::Corruption) => "do not delete anything; run PRAGMA quick_check",
+            (_, Class::GiveUp | Class::Notice) => "trying again will not help",
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { path, operation, cause, .. } = &*self.inner;
+        write!(f, "{}: {operation} failed: {cause}; {}", path.display(), self.advice())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.inner.cause {
+            Cause::Sqlite(error) | Cause::HeldElsewhere { busy: error, .. } => Some(error),
+            Cause::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// The extended code inside rusqlite's error, if it came from SQLite.
+pub(crate) fn extended_code(error: &rusqlite::Error) -> Option<i32> {
+    match error {
+        rusqlite::Error::SqliteFailure(error, _) | rusqlite::Error::SqlInputError { error, .. } => {
+            Some(error.extended_code)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the code says that somebody else holds a lock.
+pub(crate) fn is_busy_code(code: i32) -> bool {
+    matches!(primary(code), ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED)
+}
+
+fn describe(error: &rusqlite::Error) -> String {
+    match extended_code(error) {
+        Some(code) => format!("{} ({code}): {error}", code_name(code)),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(operation: Operation, code: i32, outcome_unknown: bool, expected: &str) {
+        let source = rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some("text of SQLite".into()));
+        let error = Error::sqlite(Path::new("/d/x.db"), operation, source).with_outcome_unknown(outcome_unknown);
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.extended_code(), Some(code));
+        assert!(std::error::Error::source(&error).is_some());
+    }
+
+    #[test]
+    fn the_message_says_where_what_and_what_next() {
+        check(
+            Operation::Configure,
+            5386,
+            false,
+            "/d/x.db: setting up the connection failed: IOERR_SHMMAP (5386): text of SQLite; \
+             the next call opens a new connection",
+        );
+        check(
+            Operation::Commit,
+            1034,
+            true,
+            "/d/x.db: COMMIT failed: IOERR_FSYNC (1034): text of SQLite; \
+             the writes may or may not be durable: read before writing them again",
+        );
+        check(
+            Operation::Begin,
+            5,
+            false,
+            "/d/x.db: BEGIN IMMEDIATE failed: BUSY (5): text of SQLite; try again later, or raise the busy timeout",
+        );
+    }
+
+    #[test]
+    fn an_unknown_outcome_is_never_transient() {
+        let source = || rusqlite::Error::SqliteFailure(ffi::Error::new(778), None);
+        let error = Error::sqlite(Path::new("x"), Operation::Call, source());
+        assert!(error.is_transient() && !error.outcome_unknown());
+        let error = error.with_outcome_unknown(true);
+        assert!(!error.is_transient() && error.outcome_unknown());
+        assert_eq!((error.class(), error.fault()), (Class::OutcomeUnknown, Class::Reopen));
+    }
+
+    #[test]
+    fn a_full_disk_in_commit_is_unknown_but_no_outage() {
+        let source = rusqlite::Error::SqliteFailure(ffi::Error::new(13), None);
+        let error = Error::sqlite(Path::new("x"), Operation::Commit, source).with_outcome_unknown(true);
+        assert_eq!(error.class(), Class::OutcomeUnknown);
+        assert!(!error.fault().is_availability());
+    }
+}

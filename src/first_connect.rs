@@ -1,0 +1,47 @@
+//! First connects, one process at a time.
+//!
+//! Creating a database, switching it to WAL and creating its schema is the one moment where processes that start together
+//! get in each other's way. A lock on a side file, `<database>.init.lock`, lets them pass one by one. It is never the
+//! database file itself that is locked: closing a descriptor of that would cancel SQLite's locks of the whole process.
+//!
+//! The wait is bounded. Whoever does not get the lock gets an error and no connection: to go on unlocked would bring the
+//! race back exactly when it is tightest.
+
+use crate::builder::Settings;
+use crate::classify::Operation;
+use crate::error::{Cause, Error};
+use crate::os::FileLock;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const POLL_FIRST: Duration = Duration::from_millis(10);
+const POLL_MAX: Duration = Duration::from_millis(50);
+
+/// Waits for the lock of the database at `path`.
+pub(crate) fn lock(path: &Path, settings: &Settings) -> Result<FileLock, Error> {
+    let lock_path = lock_path(path);
+    let os = &*settings.os;
+    let start = os.now();
+    let mut pause = POLL_FIRST;
+    loop {
+        match os.try_lock_file(&lock_path) {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) => {}
+            Err(error) => return Err(Error::new(path, Operation::FirstConnect, Cause::Io(error))),
+        }
+        let waited = os.now().saturating_sub(start);
+        if waited >= settings.first_connect_wait {
+            let cause = Cause::FirstConnectTimeout { lock: lock_path, waited };
+            return Err(Error::new(path, Operation::FirstConnect, cause));
+        }
+        os.sleep(pause.min(settings.first_connect_wait - waited));
+        pause = (pause * 2).min(POLL_MAX);
+    }
+}
+
+/// The side file that serialises first connects to a database. It is created once and never removed.
+fn lock_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".init.lock");
+    PathBuf::from(name)
+}

@@ -1,0 +1,144 @@
+//! Getting a connection when opening does not simply work, without losing anything.
+//!
+//! What this module never does is the point of it: it unlinks, renames and truncates nothing. A `-wal` with frames is
+//! data, and a `-shm` may be in use by somebody whom we cannot see. All repair is SQLite's own.
+//!
+//! What it does, in order:
+//!
+//! 1. Failures that may pass are met by closing and opening again, a few times, after short pauses.
+//! 2. If the wal-index stays out of reach, exclusive mode does without it: SQLite locks the whole file, builds the
+//!    wal-index on its heap from the log, and reads and writes as always. It works only for a sole user, so an exclusive
+//!    connection serves one call and is closed again, and processes that are all degraded take turns.
+//! 3. If somebody else holds the file, either it is degraded too and will let go, or its wal-index works, and then ours
+//!    may as well. So both modes are tried in turn until one is granted or the busy timeout is over.
+//!
+//! Between two attempts nothing stays open. This matters: a connection that waits for the exclusive lock keeps its
+//! shared one, and two of them would wait for each other for ever.
+
+use crate::builder::Settings;
+use crate::classify::{Class, Operation, is_wal_index, primary};
+use crate::error::{Cause, Error, is_busy_code};
+use crate::events::{EventKind, Notes};
+use crate::health::DegradedReason;
+use crate::open::{LockingMode, Opened, open, set_busy_timeout};
+use rusqlite::ffi;
+use std::path::Path;
+use std::time::Duration;
+
+const ATTEMPTS_MAX: u32 = 3;
+const RETRY_PAUSES: [Duration; ATTEMPTS_MAX as usize - 1] = [Duration::from_millis(5), Duration::from_millis(25)];
+const TURN_PAUSE_FIRST: Duration = Duration::from_millis(2);
+const TURN_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// The busy timeout ends the turns much earlier; this holds even if the clock stands still.
+const TURNS_MAX: u32 = 1 << 16;
+
+/// An open connection, and why it is exclusive if it is.
+pub(crate) struct Recovered {
+    pub(crate) opened: Opened,
+    /// Set if and only if the connection is exclusive.
+    pub(crate) degraded: Option<DegradedReason>,
+}
+
+/// Opens a database that is believed to be healthy: shared mode with retries, then whatever works.
+pub(crate) fn open_healthy(path: &Path, settings: &Settings, notes: &mut Notes) -> Result<Recovered, Error> {
+    let mut attempt = 1;
+    let failure = loop {
+        match open(path, LockingMode::Shared, settings.busy_timeout, settings) {
+            Ok(opened) => return Ok(Recovered { opened, degraded: None }),
+            Err(error) if attempt < ATTEMPTS_MAX && may_pass(&error) => {
+                notes.add(EventKind::OpenRetried { attempt, code: error.extended_code().unwrap_or_default() });
+                settings.os.sleep(RETRY_PAUSES[attempt as usize - 1]);
+                attempt += 1;
+            }
+            Err(error) => break error,
+        }
+    };
+    match wal_index_failure(&failure) {
+        Some(reason) => take_turns(path, LockingMode::Exclusive, reason, failure, settings),
+        None => Err(failure),
+    }
+}
+
+/// Opens a database whose wal-index has failed, trying `first` first.
+pub(crate) fn open_degraded(
+    path: &Path,
+    first: LockingMode,
+    reason: DegradedReason,
+    settings: &Settings,
+) -> Result<Recovered, Error> {
+    let origin =
+        Error::sqlite(path, reason.operation, rusqlite::Error::SqliteFailure(ffi::Error::new(reason.code), None));
+    take_turns(path, first, reason, origin, settings)
+}
+
+/// Whether the failure says that the wal-index, and nothing else, is out of reach.
+///
+/// CANTOPEN from behind a file that did open means a side file. If it is the `-wal`, exclusive mode fails as well and the
+/// first error stands.
+pub(crate) fn wal_index_failure(error: &Error) -> Option<DegradedReason> {
+    let code = error.extended_code()?;
+    let is_side_file = primary(code) == ffi::SQLITE_CANTOPEN && error.operation() == Operation::Configure;
+    (is_wal_index(code) || is_side_file).then_some(DegradedReason { code, operation: error.operation() })
+}
+
+/// Alternates between the modes until one is granted. `origin` is the failure that brought us here, returned if exclusive
+/// mode fails by itself.
+fn take_turns(
+    path: &Path,
+    first: LockingMode,
+    reason: DegradedReason,
+    origin: Error,
+    settings: &Settings,
+) -> Result<Recovered, Error> {
+    let os = &*settings.os;
+    let start = os.now();
+    let mut mode = first;
+    let mut failures = 0;
+    let mut busy = None;
+    for turn in 0..TURNS_MAX {
+        // Waiting happens below, with nothing open; SQLite's own busy handler would wait with a lock in its hands.
+        match open(path, mode, Duration::ZERO, settings) {
+            Ok(opened) => return settle(path, opened, reason, settings),
+            Err(error) if error.extended_code().is_some_and(is_busy_code) => busy = Some(error),
+            Err(error) if mode == LockingMode::Exclusive => {
+                failures += 1;
+                if failures >= ATTEMPTS_MAX || !may_pass(&error) {
+                    return Err(origin);
+                }
+            }
+            Err(_) => {}
+        }
+        mode = match mode {
+            LockingMode::Shared => LockingMode::Exclusive,
+            LockingMode::Exclusive => LockingMode::Shared,
+        };
+        let both_tried = turn % 2 == 1;
+        if both_tried && os.now().saturating_sub(start) >= settings.busy_timeout {
+            break;
+        }
+        if both_tried {
+            os.sleep(turn_pause(turn, os.pid()));
+        }
+    }
+    Err(busy
+        .and_then(Error::into_sqlite)
+        .map_or(origin, |busy| Error::new(path, Operation::Configure, Cause::HeldElsewhere { busy, reason })))
+}
+
+fn settle(path: &Path, opened: Opened, reason: DegradedReason, settings: &Settings) -> Result<Recovered, Error> {
+    set_busy_timeout(&opened.conn, settings.busy_timeout)
+        .map_err(|error| Error::sqlite(path, Operation::Configure, error))?;
+    let degraded = (opened.locking == LockingMode::Exclusive).then_some(reason);
+    Ok(Recovered { opened, degraded })
+}
+
+/// Grows with the turns and differs between processes, so that two of them do not stay in step.
+fn turn_pause(turn: u32, pid: u32) -> Duration {
+    let step = TURN_PAUSE_FIRST * (turn / 2 + 1);
+    let offset = Duration::from_micros(u64::from(pid.wrapping_mul(2_654_435_761).rotate_left(turn) % 4096));
+    step.min(TURN_PAUSE_MAX) + offset
+}
+
+fn may_pass(error: &Error) -> bool {
+    matches!(error.fault(), Class::RetryNow | Class::Reopen | Class::Degrade)
+}

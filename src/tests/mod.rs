@@ -1,0 +1,129 @@
+//! Tests of the whole layer, on real files, with a clock that only moves when it is told to.
+
+mod borrow;
+mod cold_start;
+mod degraded;
+mod outage;
+mod paths;
+
+use crate::os::FileLock;
+use crate::{Builder, Cache, Event, EventKind, Os, SystemOs};
+use rusqlite::Connection;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+use tempfile::TempDir;
+
+const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS t (x INTEGER PRIMARY KEY)";
+
+/// A temporary directory with a database in it, a clock, and a list of the events so far.
+struct World {
+    dir: TempDir,
+    os: Arc<FakeOs>,
+    inits: Arc<AtomicU32>,
+    events: Arc<parking_lot::Mutex<Vec<EventKind>>>,
+}
+
+impl World {
+    fn new() -> World {
+        World { dir: tempfile::tempdir().unwrap(), os: Arc::default(), inits: Arc::default(), events: Arc::default() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("x.db")
+    }
+
+    fn side_file(&self, suffix: &str) -> PathBuf {
+        self.dir.path().join(format!("x.db{suffix}"))
+    }
+
+    fn builder(&self) -> Builder {
+        let (inits, events) = (Arc::clone(&self.inits), Arc::clone(&self.events));
+        Cache::builder()
+            .os(Arc::clone(&self.os) as Arc<dyn Os>)
+            .busy_timeout(Duration::ZERO)
+            .events(Arc::new(move |event: &Event| events.lock().push(event.kind.clone())))
+            .init(move |conn| {
+                inits.fetch_add(1, SeqCst);
+                conn.execute_batch(SCHEMA)
+            })
+    }
+
+    fn cache(&self) -> Cache {
+        self.builder().build()
+    }
+
+    /// The events since the last look.
+    fn events(&self) -> Vec<EventKind> {
+        std::mem::take(&mut *self.events.lock())
+    }
+}
+
+/// Real files; the clock and the process id are set by the test. Sleeping moves the clock.
+struct FakeOs {
+    system: SystemOs,
+    now_ms: AtomicU64,
+    pid: AtomicU32,
+}
+
+impl Default for FakeOs {
+    fn default() -> FakeOs {
+        FakeOs { system: SystemOs::new(), now_ms: AtomicU64::new(0), pid: AtomicU32::new(1) }
+    }
+}
+
+impl FakeOs {
+    fn advance(&self, time: Duration) {
+        self.now_ms.fetch_add(time.as_millis() as u64, SeqCst);
+    }
+
+    fn become_process(&self, pid: u32) {
+        self.pid.store(pid, SeqCst);
+    }
+}
+
+impl Os for FakeOs {
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.now_ms.load(SeqCst))
+    }
+
+    fn sleep(&self, pause: Duration) {
+        self.advance(pause);
+        std::thread::yield_now();
+    }
+
+    fn pid(&self) -> u32 {
+        self.pid.load(SeqCst)
+    }
+
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
+        self.system.canonicalize(path)
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.system.create_dir_all(path)
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        self.system.is_dir(path)
+    }
+
+    fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {
+        self.system.try_lock_file(path)
+    }
+}
+
+fn insert(conn: &Connection, x: i64) -> rusqlite::Result<()> {
+    conn.execute("INSERT INTO t VALUES (?1)", [x]).map(drop)
+}
+
+fn rows(conn: &Connection) -> rusqlite::Result<Vec<i64>> {
+    conn.prepare("SELECT x FROM t ORDER BY x")?.query_map([], |row| row.get(0))?.collect()
+}
+
+/// An error as SQLite would report it, to be returned by a closure.
+fn sqlite_failure(code: i32) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
+}
