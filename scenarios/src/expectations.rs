@@ -62,7 +62,8 @@ impl Expectations {
         for (strategy, faults) in file.strategy {
             let mut row = BTreeMap::new();
             for (fault, verdicts) in faults {
-                let expected = Expected::parse(&verdicts).map_err(|error| format!("{strategy} under {fault}: {error}"))?;
+                let expected =
+                    Expected::parse(&verdicts).map_err(|error| format!("{strategy} under {fault}: {error}"))?;
                 row.insert(fault, expected);
             }
             cells.insert(strategy, row);
@@ -121,6 +122,8 @@ mod tests {
         check(&table, "y", Verdict::NotMeasured, 10, true);
         check(&table, "z", Verdict::Degraded, 10, true);
         check(&table, "z", Verdict::FalseAlarm, 10, false);
-        assert!(Expectations::parse("runs_for_certainty = 1\n[strategy.a]\nx = 'fine'\n").unwrap_err().contains("fine"));
+        assert!(
+            Expectations::parse("runs_for_certainty = 1\n[strategy.a]\nx = 'fine'\n").unwrap_err().contains("fine")
+        );
     }
 }

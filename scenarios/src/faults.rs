@@ -9,6 +9,7 @@
 //! | `CODE-burst` | some calls in a row fail |
 //! | `CODE-healed` | all calls fail from one on, until the faults are switched off |
 //! | `CODE-storm` | each call fails with a small probability |
+//! | `CODE-restart` | the only process is killed with committed rows in its `-wal`, and its next start meets the failing call |
 //! | `sigkill` | processes are killed, at calls and between them |
 //!
 //! CODE is `shmmap`, `shmsize`, `shmopen` (the wal-index cannot be mapped, grown, opened), `truncate` or `cantopen`.
@@ -25,8 +26,19 @@ pub struct Faults {
     pub rules: Vec<Rule>,
     /// How many processes the parent kills between two steps.
     pub kills: u32,
-    /// True if processes may be restarted by killing them, as a crash would.
-    pub crashes: bool,
+    /// How processes come and go.
+    pub lives: Lives,
+}
+
+/// How the processes of a run come and go, apart from the kills that are part of the fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lives {
+    /// They are restarted now and then, each time in good order.
+    Orderly,
+    /// They are restarted now and then, in good order or by a crash.
+    Crashing,
+    /// There is one process; it crashes once, and the rules are armed when it starts again.
+    OneCrash,
 }
 
 /// A fault of the matrix, or rules from the command line.
@@ -45,6 +57,7 @@ pub struct Fault {
 enum Kind {
     None,
     Code(Code, Pattern),
+    Restart(Code),
     Kill,
     Rules(Vec<Rule>),
 }
@@ -124,7 +137,7 @@ impl Pattern {
 
     /// The modifiers of a rule.
     fn draw(self, rng: &mut impl Rng) -> String {
-        let first = rng.random_range(1..=6_u32);
+        let first = rng.random_range(1..=3_u32);
         match self {
             Self::Once => format!("when={first}"),
             Self::Burst => format!("when={first}..{}", first + rng.random_range(1..=12_u32)),
@@ -142,6 +155,11 @@ pub fn matrix() -> Vec<Fault> {
             let name = format!("{}-{}", code.word(), pattern.word());
             faults.push(named(&name, format!("{} {}", code.meaning(), pattern.meaning()), Kind::Code(code, pattern)));
         }
+    }
+    for code in [Code::ShmSize, Code::CantOpen] {
+        let summary =
+            format!("after a crash that left committed rows in the -wal, {} fails at the next start", code.meaning());
+        faults.push(named(&format!("{}-restart", code.word()), summary, Kind::Restart(code)));
     }
     faults.push(named("sigkill", "processes are killed (SIGKILL), at calls and between them".to_owned(), Kind::Kill));
     faults
@@ -195,11 +213,15 @@ impl Fault {
     pub fn draw(&self, seed: Seed) -> Faults {
         let mut rng = seed.stream("faults").rng();
         match &self.kind {
-            Kind::None => Faults { rules: Vec::new(), kills: 0, crashes: false },
-            Kind::Rules(rules) => Faults { rules: rules.clone(), kills: 0, crashes: true },
+            Kind::None => Faults { rules: Vec::new(), kills: 0, lives: Lives::Orderly },
+            Kind::Rules(rules) => Faults { rules: rules.clone(), kills: 0, lives: Lives::Crashing },
             Kind::Code(code, pattern) => {
                 let rule = format!("{}:{}", code.call(), pattern.draw(&mut rng));
-                Faults { rules: vec![parse(&rule)], kills: 0, crashes: true }
+                Faults { rules: vec![parse(&rule)], kills: 0, lives: Lives::Crashing }
+            }
+            Kind::Restart(code) => {
+                let rule = format!("{}:when=1..{}", code.call(), rng.random_range(1..=6_u32));
+                Faults { rules: vec![parse(&rule)], kills: 0, lives: Lives::OneCrash }
             }
             Kind::Kill => draw_kill(&mut rng),
         }
@@ -207,7 +229,7 @@ impl Fault {
 
     /// True if a run in which no rule fired says nothing about the fault.
     pub fn needs_firing(&self) -> bool {
-        matches!(self.kind, Kind::Code(..) | Kind::Rules(_))
+        matches!(self.kind, Kind::Code(..) | Kind::Restart(_) | Kind::Rules(_))
     }
 
     /// The rules as they are known before a run draws its own; for checks of the medium.
@@ -233,7 +255,7 @@ fn draw_kill(rng: &mut impl Rng) -> Faults {
     ];
     let (call, range) = CALLS[rng.random_range(0..CALLS.len())];
     let rule = format!("{call}:kill:when={}", rng.random_range(1..=range));
-    Faults { rules: vec![parse(&rule)], kills: rng.random_range(1..=3), crashes: true }
+    Faults { rules: vec![parse(&rule)], kills: rng.random_range(1..=3), lives: Lives::Crashing }
 }
 
 /// Parses a rule that this file has put together.
@@ -248,7 +270,7 @@ mod tests {
     #[test]
     fn every_fault_of_the_matrix_is_found_by_name_and_draws_valid_rules() {
         let matrix = matrix();
-        assert_eq!(matrix.len(), 22);
+        assert_eq!(matrix.len(), 24);
         for fault in &matrix {
             assert_eq!(find(&fault.name).as_ref(), Ok(fault));
             for seed in 0..200 {

@@ -7,12 +7,12 @@
 //! - [`soak`]: many runs, a matrix of verdicts, compared with the reviewed [`expectations`];
 //! - [`cli`]: the program `seawall`.
 
-pub mod strategies;
-pub mod workload;
+pub mod cli;
+pub mod expectations;
 pub mod faults;
 pub mod run;
-mod timeline;
-pub mod expectations;
-pub mod soak;
 mod scratch;
-pub mod cli;
+pub mod soak;
+pub mod strategies;
+mod timeline;
+pub mod workload;

@@ -9,7 +9,8 @@ const CALLS_MAX: usize = 400;
 
 /// Calls and marks together.
 pub fn of(calls: &[Entry], marks: &[TimelineEvent]) -> Vec<TimelineEvent> {
-    let (plain, faults): (Vec<&Entry>, Vec<&Entry>) = calls.iter().partition(|entry| entry.ruling == RulingKind::Proceed);
+    let (plain, faults): (Vec<&Entry>, Vec<&Entry>) =
+        calls.iter().partition(|entry| entry.ruling == RulingKind::Proceed);
     let stride = plain.len().div_ceil(CALLS_MAX).max(1);
     let mut events: Vec<TimelineEvent> = plain.into_iter().step_by(stride).chain(faults).map(event).collect();
     events.extend_from_slice(marks);

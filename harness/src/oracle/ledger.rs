@@ -95,10 +95,10 @@ impl Ledger {
     }
 }
 
-/// A state that a refused transaction would have led to is no loss but a transaction that should not be there; so is one of which nothing was ever
-/// acknowledged.
+/// Rows that only a refused transaction would have written are no loss but a transaction that should not be there; so are rows of which nothing was ever
+/// acknowledged. Rows that are gone are a loss, whoever may have been refused their deletion.
 fn is_loss(state: State, entry: &Entry) -> bool {
-    entry.acked && !entry.refused.contains(&state)
+    entry.acked && (state == State::Absent || !entry.refused.contains(&state))
 }
 
 fn describe(possible: &BTreeSet<State>) -> String {
@@ -181,6 +181,10 @@ mod tests {
         ledger.acked(key(1), State::Absent);
         assert_eq!(verdicts(&ledger, &[(1, State::Whole(1))]), [Verdict::Lost], "the deletion is undone");
         assert_eq!(ledger.lost(&Table::from([(key(1), State::Whole(1))])), 1);
+        ledger.acked(key(3), State::Whole(3));
+        ledger.refused(key(3), State::Absent);
+        assert_eq!(verdicts(&ledger, &[]), [Verdict::Lost], "gone, though its deletion was refused");
+        ledger.acked(key(3), State::Absent);
         assert_eq!(ledger.lost(&Table::new()), 0);
     }
 

@@ -83,7 +83,7 @@ pub(super) struct SoakArgs {
     /// What the database files lie on
     #[arg(long, value_enum, default_value = "real")]
     pub(super) medium: Medium,
-    /// Runs at once [default: the number of processors]
+    /// Runs at once [default: twice the number of processors]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
     pub(super) jobs: Option<u16>,
     /// Execute the K-th of N equal shares of the runs

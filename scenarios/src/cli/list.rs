@@ -29,7 +29,8 @@ struct Section {
 
 pub(super) fn run(args: &ListArgs) -> Result<Exit, Complaint> {
     let wanted = |section: &Section| {
-        args.what == Listing::All && !matches!(section.kind, "methods" | "roles" | "codes") || section.kind == kind(args.what)
+        args.what == Listing::All && !matches!(section.kind, "methods" | "roles" | "codes")
+            || section.kind == kind(args.what)
     };
     let sections: Vec<Section> = sections().into_iter().filter(wanted).collect();
     match args.format {
@@ -66,7 +67,10 @@ fn sections() -> Vec<Section> {
         Section { kind: "oracles", items: oracle::ALL.iter().map(|o| item(o.name(), o.property())).collect() },
         Section { kind: "verdicts", items: Verdict::ALL.iter().map(|v| item(v.word(), v.meaning())).collect() },
         Section { kind: "methods", items: Method::ALL.iter().map(|m| item(m.word(), "")).collect() },
-        Section { kind: "roles", items: Role::ALL.iter().filter(|r| **r != Role::None).map(|r| item(r.word(), "")).collect() },
+        Section {
+            kind: "roles",
+            items: Role::ALL.iter().filter(|r| **r != Role::None).map(|r| item(r.word(), "")).collect(),
+        },
         Section { kind: "codes", items: codes.collect() },
     ]
 }

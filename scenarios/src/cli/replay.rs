@@ -54,7 +54,8 @@ fn tokens(arguments: &[String]) -> Result<Vec<Token>, Complaint> {
             tokens.push(argument.parse().map_err(Complaint::usage)?);
             continue;
         };
-        let text = fs::read_to_string(path).map_err(|error| Complaint::usage(format!("cannot read {path}: {error}")))?;
+        let text =
+            fs::read_to_string(path).map_err(|error| Complaint::usage(format!("cannot read {path}: {error}")))?;
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
@@ -120,7 +121,14 @@ impl Replayed {
         );
         for rule in &record.rules {
             let at: Vec<String> = rule.fired_at.iter().map(u64::to_string).collect();
-            let _ = writeln!(out, "  {}: fired {} of {} times, at calls {}", rule.rule, rule.fired, rule.matched, at.join(", "));
+            let _ = writeln!(
+                out,
+                "  {}: fired {} of {} times, at calls {}",
+                rule.rule,
+                rule.fired,
+                rule.matched,
+                at.join(", ")
+            );
         }
         let counts = record.counts;
         let _ = writeln!(
@@ -146,7 +154,8 @@ impl Replayed {
         for record in &self.records {
             *verdicts.entry(record.verdict).or_default() += 1;
         }
-        let verdicts: Vec<String> = verdicts.iter().rev().map(|(verdict, n)| format!("{verdict} {n} of {times}")).collect();
+        let verdicts: Vec<String> =
+            verdicts.iter().rev().map(|(verdict, n)| format!("{verdict} {n} of {times}")).collect();
         let digests: Vec<Option<&str>> = self.records.iter().map(|record| record.trace_digest.as_deref()).collect();
         let trace = match digests.first() {
             Some(Some(first)) if digests.iter().all(|digest| *digest == Some(first)) => {
@@ -170,6 +179,8 @@ fn write_trace(path: &Path, calls: &[Entry]) -> Result<(), Complaint> {
     };
     match write() {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(|error| Complaint::broken(format!("cannot write --trace {}: {error}", path.display()))),
+        result => {
+            result.map_err(|error| Complaint::broken(format!("cannot write --trace {}: {error}", path.display())))
+        }
     }
 }

@@ -26,6 +26,9 @@ use crate::{scratch, strategies};
 
 const DURATION: Duration = Duration::from_secs(60);
 
+/// Runs spend half of their time waiting for a pipe or a lock.
+const JOBS_PER_PROCESSOR: usize = 2;
+
 pub(super) fn run(args: SoakArgs) -> Result<Exit, Complaint> {
     let plan = plan(&args)?;
     let lab = lab(args.scratch.as_deref())?;
@@ -83,7 +86,8 @@ fn plan(args: &SoakArgs) -> Result<Plan, Complaint> {
         faults,
         duration,
         count: args.count,
-        jobs: jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        jobs: jobs
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, |n| usize::from(n) * JOBS_PER_PROCESSOR)),
         partition: args.partition,
     })
 }
@@ -119,7 +123,8 @@ fn chosen_faults(args: &SoakArgs) -> Result<(Vec<Fault>, Option<Seed>), Complain
     if let Some(path) = &args.fault_file {
         let text = fs::read_to_string(path)
             .map_err(|error| Complaint::usage(format!("cannot read --fault-file {}: {error}", path.display())))?;
-        let file = fault::toml::parse(&text).map_err(|error| Complaint::usage(format!("{}: {error}", path.display())))?;
+        let file =
+            fault::toml::parse(&text).map_err(|error| Complaint::usage(format!("{}: {error}", path.display())))?;
         rules.extend(file.rules);
         seed = file.seed.map(Seed);
     }

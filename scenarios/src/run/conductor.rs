@@ -188,16 +188,15 @@ impl<'a> Conductor<'a> {
 
     /// What is due before the next step: arming, healing, the ends of processes.
     fn change_the_weather(&mut self) -> Result<(), Trouble> {
-        let outline = &self.world.outline;
-        let armed = self.stage.board.mode().has(Mode::ARMED);
-        if self.taken >= outline.heal_at {
-            self.heal();
-        } else if self.taken >= outline.arm_at && !armed {
-            self.stage.board.set_mode(Mode::ARMED.and(Mode::TRACE));
-        }
         while let Some(restart) = self.pending_restart.filter(|restart| restart.at <= self.taken) {
             self.pending_restart = self.restarts.next();
             if restart.kill { self.kill(restart.process)? } else { self.close(restart.process)? }
+        }
+        let outline = &self.world.outline;
+        if self.taken >= outline.heal_at {
+            self.heal();
+        } else if self.taken >= outline.arm_at {
+            self.stage.board.set_mode(Mode::ARMED.and(Mode::TRACE));
         }
         Ok(())
     }
@@ -280,8 +279,11 @@ impl<'a> Conductor<'a> {
         self.notes.kills += 1;
         self.mark(&format!("p{process}"), MarkKind::Kill, "killed (SIGKILL)");
         let turn = self.turn.take_if(|actor| actor.process == process);
-        let in_flight: Vec<Actor> =
-            if raced { self.unfinished().filter(|actor| actor.process == process).collect() } else { turn.into_iter().collect() };
+        let in_flight: Vec<Actor> = if raced {
+            self.unfinished().filter(|actor| actor.process == process).collect()
+        } else {
+            turn.into_iter().collect()
+        };
         for actor in in_flight {
             let index = self.next[&actor];
             self.notes.given_up(actor, index, self.scripts[&actor][index as usize]);

@@ -18,7 +18,13 @@ use crate::run::world::World;
 use crate::timeline;
 
 /// The record of a run that has been played.
-pub fn judge(world: &World, stage: &Stage<'_>, notes: Notes, result: Result<(), Trouble>, calls: &[Entry]) -> RunRecord {
+pub fn judge(
+    world: &World,
+    stage: &Stage<'_>,
+    notes: Notes,
+    result: Result<(), Trouble>,
+    calls: &[Entry],
+) -> RunRecord {
     let rules = rule_records(world, stage);
     let mut counts = count(stage, &notes, &rules);
     let errors = notes.errors();
@@ -38,7 +44,7 @@ pub fn judge(world: &World, stage: &Stage<'_>, notes: Notes, result: Result<(), 
         fault: world.token.fault.to_string(),
         medium: world.token.medium.clone(),
         topology: world.outline.topology(),
-        verdict: verdict(world, &counts, &findings),
+        verdict: verdict(world, &counts, &findings, !errors.is_empty()),
         rules,
         findings,
         counts,
@@ -49,15 +55,16 @@ pub fn judge(world: &World, stage: &Stage<'_>, notes: Notes, result: Result<(), 
     }
 }
 
-/// The worst finding decides; without one, whether anybody was refused; and a run that measured nothing says so.
-fn verdict(world: &World, counts: &Counts, findings: &[Finding]) -> Verdict {
+/// The worst finding decides; without one, whether any caller was given an error (one whose process was killed was not); and a run that measured
+/// nothing says so.
+fn verdict(world: &World, counts: &Counts, findings: &[Finding], refused_service: bool) -> Verdict {
     if let Some(worst) = findings.first() {
         return worst.verdict;
     }
     let struck = counts.faults_fired > 0 || !world.needs_firing;
     if counts.acked == 0 || !struck {
         Verdict::NotMeasured
-    } else if counts.refused + counts.indeterminate > 0 {
+    } else if refused_service {
         Verdict::Degraded
     } else {
         Verdict::Survived
@@ -112,7 +119,8 @@ fn count(stage: &Stage<'_>, notes: &Notes, rules: &[RuleRecord]) -> Counts {
 
 /// Opens the database as nobody in the run did: on the platform's VFS, by the conductor.
 fn fresh_look(stage: &Stage<'_>) -> (Check, Option<Table>) {
-    let unfinished = |message: String| Check { connection: "fresh".to_owned(), complaints: Vec::new(), unfinished: Some(message) };
+    let unfinished =
+        |message: String| Check { connection: "fresh".to_owned(), complaints: Vec::new(), unfinished: Some(message) };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     match Connection::open_with_flags(stage.database, flags) {
         Ok(connection) => (integrity::check(&connection, "fresh"), table::read(&connection).ok()),

@@ -87,16 +87,21 @@ impl Lab {
     pub fn execute(&self, token: &Token) -> Result<Executed, RunError> {
         let world = World::of(token).map_err(RunError::Usage)?;
         world.plan().map_err(RunError::Usage)?;
-        let folder = tempfile::Builder::new().prefix("seawall-").tempdir_in(&self.scratch).map_err(|error| {
-            RunError::Io { what: "cannot make a folder in", path: self.scratch.clone(), error }
-        })?;
+        let folder = tempfile::Builder::new()
+            .prefix("seawall-")
+            .tempdir_in(&self.scratch)
+            .map_err(|error| RunError::Io { what: "cannot make a folder in", path: self.scratch.clone(), error })?;
         let database = folder.path().join("data").join("app.db");
         let board_path = folder.path().join("board");
         make_folder(database.parent().unwrap_or(folder.path()))?;
-        let board = Board::create(&board_path, TRACE_CAPACITY)
-            .map_err(|error| RunError::Io { what: "cannot make the board", path: board_path.clone(), error })?;
+        let board = Board::create(&board_path, TRACE_CAPACITY).map_err(|error| RunError::Io {
+            what: "cannot make the board",
+            path: board_path.clone(),
+            error,
+        })?;
         let board = Arc::new(board);
-        let stage = Stage { program: &self.worker, database: &database, board_path: &board_path, board: Arc::clone(&board) };
+        let stage =
+            Stage { program: &self.worker, database: &database, board_path: &board_path, board: Arc::clone(&board) };
         let (notes, result) = Conductor::new(&world, &stage).play();
         let calls = trace::read(&board);
         let record = judge::judge(&world, &stage, notes, result, &calls);
@@ -105,5 +110,9 @@ impl Lab {
 }
 
 fn make_folder(path: &Path) -> Result<(), RunError> {
-    fs::create_dir_all(path).map_err(|error| RunError::Io { what: "cannot make the folder", path: path.to_owned(), error })
+    fs::create_dir_all(path).map_err(|error| RunError::Io {
+        what: "cannot make the folder",
+        path: path.to_owned(),
+        error,
+    })
 }

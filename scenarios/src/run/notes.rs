@@ -117,7 +117,13 @@ impl Notes {
 
     /// A point on the timeline.
     pub fn mark(&mut self, at_us: u64, actor: &str, kind: MarkKind, label: &str) {
-        self.marks.push(TimelineEvent { at_us, duration_us: 0, actor: actor.to_owned(), kind, label: label.to_owned() });
+        self.marks.push(TimelineEvent {
+            at_us,
+            duration_us: 0,
+            actor: actor.to_owned(),
+            kind,
+            label: label.to_owned(),
+        });
     }
 
     /// The errors that callers saw, most frequent first.

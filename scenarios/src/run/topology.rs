@@ -6,7 +6,7 @@ use seawall_harness::record;
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-use crate::faults::Faults;
+use crate::faults::{Faults, Lives};
 
 /// How the actors get their turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,22 +52,33 @@ impl Outline {
     /// The outline of the run with this seed and these faults.
     pub fn draw(seed: Seed, faults: &Faults) -> Self {
         let mut rng = seed.stream("outline").rng();
-        let schedule = if rng.random_bool(0.6) { Schedule::Sequential } else { Schedule::Racing };
-        let processes: u16 = [1, 2, 2, 3][rng.random_range(0..4)];
+        let one_crash = faults.lives == Lives::OneCrash;
+        let schedule = if one_crash || rng.random_bool(0.6) { Schedule::Sequential } else { Schedule::Racing };
+        let processes: u16 = if one_crash { 1 } else { [1, 2, 2, 3][rng.random_range(0..4)] };
         let threads: u16 = [1, 1, 2, 4][rng.random_range(0..if processes == 3 { 3 } else { 4 })];
         let actors = u32::from(processes) * u32::from(threads);
         let steps = rng.random_range(24..=64_u32).div_ceil(actors).max(5);
         let total = steps * actors;
-        // Half of the runs meet the fault cold, the others when rows have been committed.
-        let arm_at = if rng.random_bool(0.5) { 0 } else { rng.random_range(0..total / 3) };
         let heal_at = rng.random_range(total * 6 / 10..total * 9 / 10);
+        // Half of the runs meet the fault cold, the others when rows have been committed.
+        let mut arm_at = if rng.random_bool(0.5) { 0 } else { rng.random_range(0..total / 3) };
         let mut restarts = Vec::new();
-        for _ in 0..rng.random_range(0..=3_u32) {
-            let kill = faults.crashes && rng.random_bool(0.4);
-            restarts.push(Restart { at: rng.random_range(1..total), process: rng.random_range(1..=processes), kill });
-        }
-        for _ in 0..faults.kills {
-            restarts.push(Restart { at: rng.random_range(1..total), process: rng.random_range(1..=processes), kill: true });
+        if one_crash {
+            arm_at = rng.random_range(2..total / 2);
+            restarts.push(Restart { at: arm_at, process: 1, kill: true });
+        } else {
+            for _ in 0..rng.random_range(0..=4_u32) {
+                let kill = faults.lives == Lives::Crashing && rng.random_bool(0.4);
+                restarts.push(Restart {
+                    at: rng.random_range(1..total),
+                    process: rng.random_range(1..=processes),
+                    kill,
+                });
+            }
+            for _ in 0..faults.kills {
+                let (at, process) = (rng.random_range(1..total), rng.random_range(1..=processes));
+                restarts.push(Restart { at, process, kill: true });
+            }
         }
         restarts.sort_by_key(|restart| restart.at);
         Self { schedule, processes, threads, steps, arm_at, heal_at, restarts }
@@ -99,7 +110,7 @@ mod tests {
 
     #[test]
     fn outlines_repeat_and_cover_threads_and_processes() {
-        let faults = Faults { rules: Vec::new(), kills: 2, crashes: true };
+        let faults = Faults { rules: Vec::new(), kills: 2, lives: Lives::Crashing };
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..300 {
             let outline = Outline::draw(Seed(seed), &faults);

@@ -14,15 +14,15 @@ use seawall_harness::board::Board;
 use seawall_harness::clock::Clock;
 use seawall_harness::oracle::integrity::{self, Check};
 use seawall_harness::token::Token;
+use seawall_harness::vfs::Registration;
 use seawall_harness::vfs::api::SqliteApi;
 use seawall_harness::vfs::lab::{self, Lab, OpenFile};
-use seawall_harness::vfs::Registration;
 
 use crate::run::protocol::{Assignment, Order, Report, StepReport};
 use crate::run::world::{PROBE, PROBE_BASE, World};
 use crate::strategies::{Env, Strategy};
-use crate::workload::ops::{self, Task};
 use crate::workload::Step;
+use crate::workload::ops::{self, Task};
 
 /// Name of the lab's VFS in a worker.
 const VFS: &str = "seawall-lab";
@@ -175,7 +175,8 @@ fn describe(file: &OpenFile) -> String {
 
 fn lock_held(file: &OpenFile) -> Option<String> {
     let beyond_shared = file.lock_level() > 1 || file.shm_exclusive() != 0;
-    beyond_shared.then(|| format!("{}: level {}, wal-index {:#x}", describe(file), file.lock_level(), file.shm_exclusive()))
+    beyond_shared
+        .then(|| format!("{}: level {}, wal-index {:#x}", describe(file), file.lock_level(), file.shm_exclusive()))
 }
 
 fn start_thread(shared: Arc<Shared>, actor: Actor, next: u32, script: Vec<Step>) -> Thread {

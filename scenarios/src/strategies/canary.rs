@@ -29,7 +29,9 @@ macro_rules! canary {
             summary: $summary,
             promise: Some(Promise { opens_max: 2, schema_inits_max: 2 }),
             canary: true,
-            build: |env| Box::new(Canary { cached: Cached::new(env), defect: Defect::$defect, calls: AtomicU32::new(0) }),
+            build: |env| {
+                Box::new(Canary { cached: Cached::new(env), defect: Defect::$defect, calls: AtomicU32::new(0) })
+            },
         };
     };
 }
@@ -54,7 +56,11 @@ impl Strategy for Canary {
         match self.defect {
             Defect::Progress if call >= 6 => return Err(Failure::other("no")),
             Defect::Alarm if call == 6 => {
-                return Err(Failure { message: "database disk image is malformed".to_owned(), code: None, alarm: true });
+                return Err(Failure {
+                    message: "database disk image is malformed".to_owned(),
+                    code: None,
+                    alarm: true,
+                });
             }
             Defect::Economy => {
                 let mut connection = opening::open_and_init(self.cached.env())?;
@@ -80,9 +86,9 @@ impl Strategy for Canary {
 /// Does the damage. The caller's work has succeeded before.
 fn sabotage(defect: Defect, call: u32, connection: &Connection, env: &Env) -> rusqlite::Result<()> {
     match defect {
-        Defect::Ledger if call % 5 == 0 => connection.execute_batch(
-            "DELETE FROM ledger WHERE (actor, txn) = (SELECT actor, min(txn) FROM ledger)",
-        ),
+        Defect::Ledger if call % 5 == 0 => {
+            connection.execute_batch("DELETE FROM ledger WHERE (actor, txn) = (SELECT actor, min(txn) FROM ledger)")
+        }
         Defect::Atomicity if call % 5 == 0 => connection.execute_batch(
             "UPDATE ledger SET version = version + 1000
              WHERE rowid = (SELECT max(rowid) FROM ledger WHERE parts > 1)",

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::workload::schema;
 
-mod canary;
 mod cached;
-mod opening;
+mod canary;
 mod openhuman;
+mod opening;
 mod percall;
 mod seawall;
 
