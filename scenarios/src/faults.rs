@@ -12,7 +12,11 @@
 //! | `CODE-restart` | the only process is killed with committed rows in its `-wal`, and its next start meets the failing call |
 //! | `sigkill` | processes are killed, at calls and between them |
 //!
+//! | `pressure` | two processes of four threads for 15 s, killed again and again; no row of the matrix |
+//!
 //! CODE is `shmmap`, `shmsize`, `shmopen` (the wal-index cannot be mapped, grown, opened), `truncate` or `cantopen`.
+
+use std::time::Duration;
 
 use rand::{Rng, RngExt};
 use seawall_harness::fault::{self, Rule, suggest};
@@ -39,7 +43,12 @@ pub enum Lives {
     Crashing,
     /// There is one process; it crashes once, and the rules are armed when it starts again.
     OneCrash,
+    /// Two processes of four threads race for [`PRESSURE`] of wall-clock time and are killed again and again.
+    UnderPressure,
 }
+
+/// How long a run under pressure goes on, in wall-clock time.
+pub const PRESSURE: Duration = Duration::from_secs(15);
 
 /// A fault of the matrix, or rules from the command line.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +68,7 @@ enum Kind {
     Code(Code, Pattern),
     Restart(Code),
     Kill,
+    Pressure,
     Rules(Vec<Rule>),
 }
 
@@ -147,6 +157,12 @@ impl Pattern {
     }
 }
 
+/// The faults that a run can be asked for by name though they are no row of the matrix, because one run of them takes long.
+pub fn long() -> Vec<Fault> {
+    let summary = "two processes of four threads for 15 s, killed (SIGKILL) again and again".to_owned();
+    vec![named("pressure", summary, Kind::Pressure)]
+}
+
 /// The faults of the default matrix, in the order of its rows.
 pub fn matrix() -> Vec<Fault> {
     let mut faults = vec![named("none", "no fault; processes come and go in good order".to_owned(), Kind::None)];
@@ -184,7 +200,7 @@ pub fn find(name: &FaultName) -> Result<Fault, String> {
 }
 
 fn find_named(name: &str) -> Result<Fault, String> {
-    let known = matrix();
+    let known: Vec<Fault> = matrix().into_iter().chain(long()).collect();
     if let Some(fault) = known.iter().find(|fault| fault.title == name) {
         return Ok(fault.clone());
     }
@@ -224,6 +240,9 @@ impl Fault {
                 Faults { rules: vec![parse(&rule)], kills: 0, lives: Lives::OneCrash }
             }
             Kind::Kill => draw_kill(&mut rng),
+            Kind::Pressure => {
+                Faults { rules: Vec::new(), kills: rng.random_range(10..=20), lives: Lives::UnderPressure }
+            }
         }
     }
 

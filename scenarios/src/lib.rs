@@ -11,7 +11,7 @@ pub mod cli;
 pub mod expectations;
 pub mod faults;
 pub mod run;
-mod scratch;
+pub mod scratch;
 pub mod soak;
 pub mod strategies;
 mod timeline;

@@ -164,6 +164,9 @@ impl<'a> Conductor<'a> {
 
     fn play_racing(&mut self) -> Result<(), Trouble> {
         loop {
+            if self.world.outline.time.is_some_and(|time| self.stage.board.elapsed_ns() >= time.as_nanos() as u64) {
+                return self.stop_racing();
+            }
             self.change_the_weather()?;
             let unfinished: BTreeSet<u16> = self.unfinished().map(|actor| actor.process).collect();
             if unfinished.is_empty() {
@@ -180,6 +183,14 @@ impl<'a> Conductor<'a> {
                 return Err(out_of_turn(&report));
             }
         }
+    }
+
+    /// Ends the processes in good order in the midst of their scripts.
+    fn stop_racing(&mut self) -> Result<(), Trouble> {
+        for process in 1..=self.world.outline.processes {
+            self.close(process)?;
+        }
+        Ok(())
     }
 
     fn unfinished(&self) -> impl Iterator<Item = Actor> + '_ {

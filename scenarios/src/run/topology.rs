@@ -1,12 +1,17 @@
 //! Who runs in a run, in which order, and what happens to the processes: all drawn from the seed.
 
-use rand::RngExt;
+use std::time::Duration;
+
+use rand::{Rng, RngExt};
 use seawall_harness::actor::Actor;
 use seawall_harness::record;
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-use crate::faults::{Faults, Lives};
+use crate::faults::{self, Faults, Lives};
+
+/// Steps in the script of an actor under pressure.
+const PRESSURE_STEPS: u32 = 20_000;
 
 /// How the actors get their turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +34,8 @@ pub struct Outline {
     pub threads: u16,
     /// Steps in each actor's script.
     pub steps: u32,
+    /// When to stop though the scripts have not ended; wall-clock time.
+    pub time: Option<Duration>,
     /// The faults are armed before this step of all steps taken.
     pub arm_at: u32,
     /// The faults heal before this step.
@@ -52,36 +59,68 @@ impl Outline {
     /// The outline of the run with this seed and these faults.
     pub fn draw(seed: Seed, faults: &Faults) -> Self {
         let mut rng = seed.stream("outline").rng();
-        let one_crash = faults.lives == Lives::OneCrash;
-        let schedule = if one_crash || rng.random_bool(0.6) { Schedule::Sequential } else { Schedule::Racing };
-        let processes: u16 = if one_crash { 1 } else { [1, 2, 2, 3][rng.random_range(0..4)] };
+        match faults.lives {
+            Lives::Orderly | Lives::Crashing => Self::draw_mixed(&mut rng, faults),
+            Lives::OneCrash => Self::draw_one_crash(&mut rng),
+            Lives::UnderPressure => Self::draw_pressure(&mut rng, faults),
+        }
+    }
+
+    fn draw_mixed(rng: &mut impl Rng, faults: &Faults) -> Self {
+        let schedule = if rng.random_bool(0.6) { Schedule::Sequential } else { Schedule::Racing };
+        let processes: u16 = [1, 2, 2, 3][rng.random_range(0..4)];
         let threads: u16 = [1, 1, 2, 4][rng.random_range(0..if processes == 3 { 3 } else { 4 })];
+        let mut outline = Self::plain(rng, schedule, processes, threads);
+        // Half of the runs meet the fault cold, the others when rows have been committed.
+        outline.arm_at = if rng.random_bool(0.5) { 0 } else { rng.random_range(0..outline.steps_total() / 3) };
+        for _ in 0..rng.random_range(0..=4_u32) {
+            let kill = faults.lives == Lives::Crashing && rng.random_bool(0.4);
+            outline.add_restart(rng, kill);
+        }
+        for _ in 0..faults.kills {
+            outline.add_restart(rng, true);
+        }
+        outline
+    }
+
+    fn draw_one_crash(rng: &mut impl Rng) -> Self {
+        let threads: u16 = [1, 1, 2, 4][rng.random_range(0..4)];
+        let mut outline = Self::plain(rng, Schedule::Sequential, 1, threads);
+        outline.arm_at = rng.random_range(2..outline.steps_total() / 2);
+        outline.restarts.push(Restart { at: outline.arm_at, process: 1, kill: true });
+        outline
+    }
+
+    fn draw_pressure(rng: &mut impl Rng, faults: &Faults) -> Self {
+        let mut outline = Self::plain(rng, Schedule::Racing, 2, 4);
+        for _ in 0..faults.kills {
+            outline.add_restart(rng, true);
+        }
+        // More than any machine gets through in the time, which ends the run; the kills come within the first twentieth.
+        Self { steps: PRESSURE_STEPS, heal_at: u32::MAX, time: Some(faults::PRESSURE), ..outline.stretched() }
+    }
+
+    /// An outline in which nothing happens to the processes, with a moment at which the faults heal.
+    fn plain(rng: &mut impl Rng, schedule: Schedule, processes: u16, threads: u16) -> Self {
         let actors = u32::from(processes) * u32::from(threads);
         let steps = rng.random_range(24..=64_u32).div_ceil(actors).max(5);
         let total = steps * actors;
         let heal_at = rng.random_range(total * 6 / 10..total * 9 / 10);
-        // Half of the runs meet the fault cold, the others when rows have been committed.
-        let mut arm_at = if rng.random_bool(0.5) { 0 } else { rng.random_range(0..total / 3) };
-        let mut restarts = Vec::new();
-        if one_crash {
-            arm_at = rng.random_range(2..total / 2);
-            restarts.push(Restart { at: arm_at, process: 1, kill: true });
-        } else {
-            for _ in 0..rng.random_range(0..=4_u32) {
-                let kill = faults.lives == Lives::Crashing && rng.random_bool(0.4);
-                restarts.push(Restart {
-                    at: rng.random_range(1..total),
-                    process: rng.random_range(1..=processes),
-                    kill,
-                });
-            }
-            for _ in 0..faults.kills {
-                let (at, process) = (rng.random_range(1..total), rng.random_range(1..=processes));
-                restarts.push(Restart { at, process, kill: true });
-            }
+        Self { schedule, processes, threads, steps, time: None, arm_at: 0, heal_at, restarts: Vec::new() }
+    }
+
+    fn add_restart(&mut self, rng: &mut impl Rng, kill: bool) {
+        let (at, process) = (rng.random_range(1..self.steps_total()), rng.random_range(1..=self.processes));
+        self.restarts.push(Restart { at, process, kill });
+        self.restarts.sort_by_key(|restart| restart.at);
+    }
+
+    /// The same with the restarts a hundred times further apart.
+    fn stretched(mut self) -> Self {
+        for restart in &mut self.restarts {
+            restart.at *= 100;
         }
-        restarts.sort_by_key(|restart| restart.at);
-        Self { schedule, processes, threads, steps, arm_at, heal_at, restarts }
+        self
     }
 
     /// All actors, in the order of their numbers.

@@ -104,9 +104,11 @@ pub fn script(seed: Seed, actor: Actor, length: u32) -> Vec<Step> {
     let mut rng = seed.stream("workload").stream(&actor.to_string()).rng();
     let mut inserted = Vec::new();
     let mut steps = Vec::new();
+    // A read looks at everything that was written, so in a long script there are fewer of them.
+    let reads_percent = (14 * 64 / length.max(64)).max(1);
     for index in 0..length {
         // The first step writes, so that no script measures nothing.
-        let step = if index == 0 { insert(&mut rng) } else { draw(&mut rng, &inserted) };
+        let step = if index == 0 { insert(&mut rng) } else { draw(&mut rng, &inserted, reads_percent) };
         if matches!(step, Step::Insert { .. }) {
             inserted.push(index);
         }
@@ -115,14 +117,16 @@ pub fn script(seed: Seed, actor: Actor, length: u32) -> Vec<Step> {
     steps
 }
 
-fn draw(rng: &mut impl Rng, inserted: &[u32]) -> Step {
+fn draw(rng: &mut impl Rng, inserted: &[u32], reads_percent: u32) -> Step {
     let earlier = |rng: &mut dyn Rng| inserted[rng.random_range(0..inserted.len())];
+    if rng.random_ratio(reads_percent, 100) {
+        return Step::Read;
+    }
     match rng.random_range(0..100_u32) {
-        0..55 => insert(rng),
-        55..68 => Step::Update { txn: earlier(rng) },
-        68..74 => Step::Delete { txn: earlier(rng) },
-        74..88 => Step::Read,
-        88..95 => Step::Checkpoint(CheckpointMode::ALL[rng.random_range(0..4)]),
+        0..63 => insert(rng),
+        63..78 => Step::Update { txn: earlier(rng) },
+        78..85 => Step::Delete { txn: earlier(rng) },
+        85..93 => Step::Checkpoint(CheckpointMode::ALL[rng.random_range(0..4)]),
         _ => Step::Pause { ms: rng.random_range(1..200) },
     }
 }
