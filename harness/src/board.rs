@@ -1,8 +1,9 @@
-//! The board of a run: one region of memory that every process of the run maps, and the only thing they share besides the database.
+//! The board of a run: one region of memory that every process of the run maps, and the only thing they share besides
+//! the database.
 //!
-//! It holds the switches (are faults armed, are calls traced), the run's clock, the counters of the fault rules (so that "the third
-//! `shmmap` in any process" means what it says), the event counters, and the trace ring (so that the calls of a killed process
-//! survive it). A run in one process uses the same board in private memory.
+//! It holds the switches (are faults armed, are calls traced), the run's clock, the counters of the fault rules (so
+//! that "the third `shmmap` in any process" means what it says), the event counters, and the trace ring (so that the
+//! calls of a killed process survive it). A run in one process uses the same board in private memory.
 //!
 //! All of it is 64-bit atomics, so no process can leave another one waiting by dying: there is no lock to be held.
 //!

@@ -1,9 +1,10 @@
 //! The clock of a run: what SQLite's `xSleep` and `xCurrentTime`, a breaker's cooldown and a fault's `stall` go by.
 //!
-//! Field constants are long (a cooldown of 30 s, a busy timeout of 5 s), runs are short. So the run's time is the wall clock's times a
-//! *scale*: at scale 20 a sleep of 5 s takes 250 ms, and everybody in the run agrees that 5 s have passed. At scale 0 the time is
-//! *virtual*: it moves only when somebody sleeps, and then at once. That is right where one actor runs at a time, since nobody else
-//! could use the time, and it makes the run independent of the machine's speed.
+//! Field constants are long (a cooldown of 30 s, a busy timeout of 5 s), runs are short. So the run's time is the wall
+//! clock's times a *scale*: at scale 20 a sleep of 5 s takes 250 ms, and everybody in the run agrees that 5 s have
+//! passed. At scale 0 the time is *virtual*: it moves only when somebody sleeps, and then at once. That is right where
+//! one actor runs at a time, since nobody else could use the time, and it makes the run independent of the machine's
+//! speed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,7 +24,8 @@ impl Clock {
         Self { board }
     }
 
-    /// Sets how many seconds of the run pass in one second; 0 makes the time virtual. For the run's creator, before it starts.
+    /// Sets how many seconds of the run pass in one second; 0 makes the time virtual. For the run's creator, before it
+    /// starts.
     pub fn set_scale(&self, scale: u32) {
         self.board.clock_scale().store(u64::from(scale), Ordering::Relaxed);
     }

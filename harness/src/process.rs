@@ -1,8 +1,9 @@
 //! Worker processes: real ones, which may die.
 //!
-//! The parent writes orders to a worker's standard input and reads reports from its standard output, one JSON object a line. A report that has been
-//! written is in the pipe, so it reaches the parent even if the worker is killed right after; that makes "acknowledged" mean the same to both.
-//! A worker ends when its standard input does, so none outlives its parent.
+//! The parent writes orders to a worker's standard input and reads reports from its standard output, one JSON object a
+//! line. A report that has been written is in the pipe, so it reaches the parent even if the worker is killed right
+//! after; that makes "acknowledged" mean the same to both. A worker ends when its standard input does, so none outlives
+//! its parent.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -43,7 +44,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts `command` as a worker in a process group of its own, so that Ctrl-C on the terminal reaches the parent alone.
+    /// Starts `command` as a worker in a process group of its own, so that Ctrl-C on the terminal reaches the parent
+    /// alone.
     ///
     /// # Errors
     /// If the process cannot be started.
@@ -88,7 +90,8 @@ impl Worker {
         pipe.write_all(&line)
     }
 
-    /// Kills the process (SIGKILL) and waits until it is gone, its locks with it, and its last report is in the channel.
+    /// Kills the process (SIGKILL) and waits until it is gone, its locks with it, and its last report is in the
+    /// channel.
     ///
     /// # Errors
     /// If the process cannot be killed or waited for.

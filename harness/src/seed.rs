@@ -1,8 +1,8 @@
 //! Seeds: one number from which every choice of a run follows.
 //!
-//! A run's seed is split by *labels*: the workload, the schedule, each fault rule draw from streams of their own, so that a
-//! change in how one of them draws leaves the others as they were. The generator is named (ChaCha8), because a token must mean the
-//! same run in a later build; `StdRng` makes no such promise.
+//! A run's seed is split by *labels*: the workload, the schedule, each fault rule draw from streams of their own, so
+//! that a change in how one of them draws leaves the others as they were. The generator is named (ChaCha8), because a
+//! token must mean the same run in a later build; `StdRng` makes no such promise.
 
 use std::fmt;
 use std::str::FromStr;
@@ -36,8 +36,8 @@ impl Seed {
     }
 }
 
-/// The finaliser of splitmix64 (Steele, Lea, Flood 2014): a bijection on 64 bits in which each input bit flips each output bit
-/// with a probability close to one half.
+/// The finaliser of splitmix64 (Steele, Lea, Flood 2014): a bijection on 64 bits in which each input bit flips each
+/// output bit with a probability close to one half.
 pub const fn mix(mut z: u64) -> u64 {
     z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,8 +1,9 @@
 //! The few system calls that the standard library does not offer, each behind a safe function.
 //!
-//! Contracts relied upon (POSIX.1-2017, Linux man-pages 6.x): `mmap` with `MAP_SHARED` on a regular file of at least `length` bytes
-//! returns a page-aligned address that is readable and writable for `length` bytes until `munmap`; `clock_gettime` with
-//! `CLOCK_MONOTONIC` fills the structure and is the same clock in every process of the machine; `kill` has no memory effects.
+//! Contracts relied upon (POSIX.1-2017, Linux man-pages 6.x): `mmap` with `MAP_SHARED` on a regular file of at least
+//! `length` bytes returns a page-aligned address that is readable and writable for `length` bytes until `munmap`;
+//! `clock_gettime` with `CLOCK_MONOTONIC` fills the structure and is the same clock in every process of the machine;
+//! `kill` has no memory effects.
 #![expect(unsafe_code, reason = "an FFI module")]
 
 use std::fs::File;
@@ -18,8 +19,8 @@ pub(crate) struct SharedWords {
     words: usize,
 }
 
-// SAFETY: the region is only ever reached as `&[AtomicU64]`, and atomics may be shared and sent between threads; the mapping
-// belongs to the process, not to a thread.
+// SAFETY: the region is only ever reached as `&[AtomicU64]`, and atomics may be shared and sent between threads; the
+// mapping belongs to the process, not to a thread.
 unsafe impl Send for SharedWords {}
 // SAFETY: as above.
 unsafe impl Sync for SharedWords {}
@@ -37,8 +38,8 @@ impl SharedWords {
         if file.metadata()?.len() < bytes as u64 {
             file.set_len(bytes as u64)?;
         }
-        // SAFETY: a null hint lets the kernel choose the address; the descriptor is open for the duration of the call (borrowed
-        // from `file`), and the file has at least `bytes` bytes. The result is checked before use.
+        // SAFETY: a null hint lets the kernel choose the address; the descriptor is open for the duration of the call
+        // (borrowed from `file`), and the file has at least `bytes` bytes. The result is checked before use.
         let address = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -58,16 +59,17 @@ impl SharedWords {
 
     /// The region's words.
     pub(crate) fn words(&self) -> &[AtomicU64] {
-        // SAFETY: `map` got this address and length from mmap; it is page-aligned, zero-filled or written through atomics only, and stays
-        // mapped until `drop`, which the returned borrow outlives not. Every bit pattern is a valid AtomicU64.
+        // SAFETY: `map` got this address and length from mmap; it is page-aligned, zero-filled or written through
+        // atomics only, and stays mapped until `drop`, which the returned borrow outlives not. Every bit pattern is a
+        // valid AtomicU64.
         unsafe { std::slice::from_raw_parts(self.address.as_ptr(), self.words) }
     }
 }
 
 impl Drop for SharedWords {
     fn drop(&mut self) {
-        // SAFETY: exactly the region that `map` created; no borrow of it can be alive, since `drop` has the only reference. A failure
-        // would leave the region mapped, which is harmless.
+        // SAFETY: exactly the region that `map` created; no borrow of it can be alive, since `drop` has the only
+        // reference. A failure would leave the region mapped, which is harmless.
         unsafe { libc::munmap(self.address.as_ptr().cast(), self.words * size_of::<AtomicU64>()) };
     }
 }
@@ -75,8 +77,8 @@ impl Drop for SharedWords {
 /// Nanoseconds on `CLOCK_MONOTONIC`; comparable between processes of one machine.
 pub(crate) fn monotonic_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid, writable timespec. The call cannot fail for CLOCK_MONOTONIC on Linux and macOS; if it did, the
-    // zeroes stay.
+    // SAFETY: `time` is a valid, writable timespec. The call cannot fail for CLOCK_MONOTONIC on Linux and macOS; if it
+    // did, the zeroes stay.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
@@ -91,7 +93,8 @@ pub(crate) fn kill_self() -> ! {
     std::process::abort()
 }
 
-/// Clears `errno` for the calling thread or sets it, so that a caller that looks at it sees what an injected failure would have left.
+/// Clears `errno` for the calling thread or sets it, so that a caller that looks at it sees what an injected failure
+/// would have left.
 pub(crate) fn set_errno(errno: i32) {
     // SAFETY: the function returns the address of the calling thread's errno, valid for the thread's life.
     let location = unsafe { libc::__errno_location() };

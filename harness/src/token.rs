@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! sw1:openhuman:cantopen-once:real:2a:5f0c81d7
-//!  │      │          │         │   │      └ CRC-32 of everything before it, so that a mistyped token is not another run
-//!  │      │          │         │   └ the run's seed, hexadecimal: topology, schedule, workload, faults and pauses follow from it
+//!  │      │          │         │   │      └ CRC-32 of all before it: a mistyped token is not another run
+//!  │      │          │         │   └ the run's seed, hexadecimal: everything that is drawn follows from it
 //!  │      │          │         └ medium
 //!  │      │          └ fault: a name of the table, or `~` and the rules in base64url, one rule a line
 //!  │      └ strategy

@@ -1,8 +1,8 @@
 //! The trace: every call with its ruling and its outcome, in a ring on the board.
 //!
-//! A ring of fixed size bounds the memory; the newest calls win. Entries are written without locks: the writer owns its slot through the call
-//! number, and stores the number last, so that a reader can tell a whole entry from one that is being overwritten or that a killed process
-//! left half-written.
+//! A ring of fixed size bounds the memory; the newest calls win. Entries are written without locks: the writer owns its
+//! slot through the call number, and stores the number last, so that a reader can tell a whole entry from one that is
+//! being overwritten or that a killed process left half-written.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -110,8 +110,8 @@ fn read_one(board: &Board, number: u64) -> Option<Entry> {
     })
 }
 
-/// A checksum over the calls, rulings and outcomes in their order, as 16 hexadecimal digits: equal for equal executions. Times are left
-/// out. `None` if the ring has lost calls, since then the rest proves nothing.
+/// A checksum over the calls, rulings and outcomes in their order, as 16 hexadecimal digits: equal for equal
+/// executions. Times are left out. `None` if the ring has lost calls, since then the rest proves nothing.
 pub fn digest(board: &Board) -> Option<String> {
     let entries = read(board);
     if entries.len() as u64 != board.calls() {

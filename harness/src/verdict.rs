@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// The outcome of a run, or of a cell of many runs (where it is the worst one).
 ///
-/// The order is the order of severity: `a > b` means that `a` is worse news than `b`. `NotMeasured` stands lowest, because a
-/// run that measured nothing must never hide one that did.
+/// The order is the order of severity: `a > b` means that `a` is worse news than `b`. `NotMeasured` stands lowest,
+/// because a run that measured nothing must never hide one that did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {

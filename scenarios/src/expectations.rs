@@ -1,7 +1,7 @@
 //! The reviewed table of what each strategy is expected to come to under each fault.
 //!
-//! Flawed strategies are *expected* to lose; a cell that comes out otherwise, worse or better, is news. The table lies in `scenarios/expectations.toml`
-//! and is compiled in; its header says how it reads.
+//! Flawed strategies are *expected* to lose; a cell that comes out otherwise, worse or better, is news. The table lies
+//! in `scenarios/expectations.toml` and is compiled in; its header says how it reads.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -71,13 +71,15 @@ impl Expectations {
         Ok(Self { runs_for_certainty: file.runs_for_certainty, cells })
     }
 
-    /// What is expected of a strategy under a fault; nothing for a fault that the table does not know and a strategy without default.
+    /// What is expected of a strategy under a fault; nothing for a fault that the table does not know and a strategy
+    /// without default.
     pub fn of(&self, strategy: &str, fault: &str) -> Expected {
         let row = self.cells.get(strategy);
         row.and_then(|row| row.get(fault).or_else(|| row.get("default"))).cloned().unwrap_or_default()
     }
 
-    /// True if the outcome of a cell is no news. Where nothing is expected, refusing service is no news and everything worse is.
+    /// True if the outcome of a cell is no news. Where nothing is expected, refusing service is no news and everything
+    /// worse is.
     pub fn agree(&self, expected: &Expected, verdict: Verdict, runs: u64) -> bool {
         if verdict == Verdict::NotMeasured {
             return true;

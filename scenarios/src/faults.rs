@@ -1,6 +1,7 @@
 //! The faults of the matrix: each a name, and the rules and killings that a run draws for it from its seed.
 //!
-//! Where a fault strikes is drawn for each run (the third `shmmap` here, the first there); a report prints what was drawn. The names:
+//! Where a fault strikes is drawn for each run (the third `shmmap` here, the first there); a report prints what was
+//! drawn. The names:
 //!
 //! | name | what |
 //! |---|---|
@@ -157,7 +158,8 @@ impl Pattern {
     }
 }
 
-/// The faults that a run can be asked for by name though they are no row of the matrix, because one run of them takes long.
+/// The faults that a run can be asked for by name though they are no row of the matrix, because one run of them takes
+/// long.
 pub fn long() -> Vec<Fault> {
     let summary = "two processes of four threads for 15 s, killed (SIGKILL) again and again".to_owned();
     vec![named("pressure", summary, Kind::Pressure)]
@@ -236,7 +238,7 @@ impl Fault {
                 Faults { rules: vec![parse(&rule)], kills: 0, lives: Lives::Crashing }
             }
             Kind::Restart(code) => {
-                let rule = format!("{}:when=1..{}", code.call(), rng.random_range(1..=6_u32));
+                let rule = format!("{}:times={}", code.call(), rng.random_range(1..=6_u32));
                 Faults { rules: vec![parse(&rule)], kills: 0, lives: Lives::OneCrash }
             }
             Kind::Kill => draw_kill(&mut rng),

@@ -53,8 +53,8 @@ impl Plan {
         self.strategies.len() as u64 * self.faults.len() as u64
     }
 
-    /// The token of the `nth` run of a strategy under a fault. All strategies get the same seeds under a fault, so that they stand before the same
-    /// workload, the same processes and the same faults.
+    /// The token of the `nth` run of a strategy under a fault. All strategies get the same seeds under a fault, so that
+    /// they stand before the same workload, the same processes and the same faults.
     pub fn token(&self, strategy: &strategies::Entry, fault: &Fault, nth: u64) -> Token {
         Token {
             strategy: strategy.name.to_owned(),
@@ -122,7 +122,8 @@ impl Plan {
         })
     }
 
-    /// Column, row and number of the next run that belongs to this partition. Cells take turns, so that they get equally many.
+    /// Column, row and number of the next run that belongs to this partition. Cells take turns, so that they get
+    /// equally many.
     fn next_run(&self, next: &AtomicU64, begun: Instant, stop: &AtomicBool) -> Option<(usize, usize, u64)> {
         let (part, parts) = self.partition;
         loop {

@@ -150,8 +150,8 @@ fn clipped_front(text: &str, max: usize) -> Cow<'_, str> {
     }
 }
 
-/// `text` as it can stand on one line of a terminal: control characters, and those that take no column of their own or turn the
-/// direction of writing, have a visible stand-in.
+/// `text` as it can stand on one line of a terminal: control characters, and those that take no column of their own or
+/// turn the direction of writing, have a visible stand-in.
 pub(super) fn shown(text: &str) -> String {
     text.chars().map(stand_in).collect()
 }

@@ -2,8 +2,8 @@
 //!
 //! A rule is written `METHOD[@ROLE]:EFFECT[:MODIFIER…]`, in strace's habit: `shmmap@shm:error=IOERR_SHMMAP:when=3`.
 //!
-//! METHOD is a word of [`Method`](crate::vfs::call::Method) and ROLE one of [`Role`](crate::vfs::call::Role); `*` is any, and
-//! so is a ROLE left out. A rule for any method selects those that its effect goes with.
+//! METHOD is a word of [`Method`](crate::vfs::call::Method) and ROLE one of [`Role`](crate::vfs::call::Role); `*` is
+//! any, and so is a ROLE left out. A rule for any method selects those that its effect goes with.
 //!
 //! | EFFECT | the call | goes with |
 //! |---|---|---|
@@ -20,8 +20,8 @@
 //! | `kill` | is not made: the process dies by SIGKILL | every method |
 //! | `power-cut` | is not made: the machine loses power | every method |
 //!
-//! A rule counts the calls it selects while the plan is armed and the time is within `from` and `until`. The modifiers, each at
-//! most once and in any order, say at which of them it fires; all that are given must agree.
+//! A rule counts the calls it selects while the plan is armed and the time is within `from` and `until`. The modifiers,
+//! each at most once and in any order, say at which of them it fires; all that are given must agree.
 //!
 //! | MODIFIER | fires |
 //! |---|---|
@@ -37,9 +37,9 @@
 //!
 //! A SIZE is `512`, `64KiB`, `1MiB`, `1GiB`, `1TiB`. A TIME is `10us`, `50ms`, `2s`, `1.5s`, `250ns`.
 //!
-//! [`Rule`] prints itself in one canonical form: both parts of the selector (`write@*`), the effect, then the modifiers in the
-//! order of the table; sizes and times in the largest unit that divides them; codes by name. Printing and parsing are inverses.
-//! The same keys make the [TOML form](toml).
+//! [`Rule`] prints itself in one canonical form: both parts of the selector (`write@*`), the effect, then the modifiers
+//! in the order of the table; sizes and times in the largest unit that divides them; codes by name. Printing and
+//! parsing are inverses. The same keys make the [TOML form](toml).
 
 pub mod grammar;
 pub mod plan;

@@ -1,7 +1,7 @@
 //! The plan: the fault rules of one run, and the decision that they come to at each call.
 //!
-//! Every decision follows from the rules, the seed and the counters on the board, never from a generator with a state of its own: the *n*-th
-//! call that a rule selects meets the same fate whichever thread or process makes it.
+//! Every decision follows from the rules, the seed and the counters on the board, never from a generator with a state
+//! of its own: the *n*-th call that a rule selects meets the same fate whichever thread or process makes it.
 
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ use crate::vfs::call::{Call, Method, Role};
 #[derive(Debug)]
 pub struct Plan {
     rules: Vec<Rule>,
-    /// For each method and role, one bit for each rule whose selector and effect fit: most calls meet no rule, and find out with one load.
+    /// For each method and role, one bit for each rule whose selector and effect fit: most calls meet no rule, and find
+    /// out with one load.
     candidates: Box<[u64]>,
     seed: Seed,
 }
@@ -105,7 +106,8 @@ impl Plan {
         }
     }
 
-    /// What happens to the call `number`. Every rule counts the calls that it selects, also where an earlier rule has decided.
+    /// What happens to the call `number`. Every rule counts the calls that it selects, also where an earlier rule has
+    /// decided.
     pub fn decide(
         &self,
         board: &Board,
@@ -169,7 +171,8 @@ fn selects(rule: &Rule, method: Method, role: Role) -> bool {
         && (rule.after.is_none() || method.moves_bytes())
 }
 
-/// The code that SQLite's own unix VFS returns when the system call under `method` fails with `errno` (os_unix.c, 3.54).
+/// The code that SQLite's own unix VFS returns when the system call under `method` fails with `errno` (os_unix.c,
+/// 3.54).
 pub fn natural_code(method: Method, role: Role, errno: Errno) -> ResultCode {
     use rusqlite::ffi;
     let disk_full = matches!(errno.0, libc::ENOSPC | libc::EDQUOT);

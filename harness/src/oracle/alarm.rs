@@ -6,7 +6,8 @@ use crate::actor::Actor;
 use crate::oracle::{Evidence, Oracle};
 use crate::verdict::Verdict;
 
-/// Somebody called the database corrupt: an operation ended in SQLITE_CORRUPT or SQLITE_NOTADB, or the strategy said so itself.
+/// Somebody called the database corrupt: an operation ended in SQLITE_CORRUPT or SQLITE_NOTADB, or the strategy said so
+/// itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alarm {
     /// Who was told.

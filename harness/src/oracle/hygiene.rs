@@ -1,4 +1,5 @@
-//! `hygiene`: nothing is left over: no lock while nobody works, no open file or side file after the strategy was closed, no copy of a healthy database.
+//! `hygiene`: nothing is left over: no lock while nobody works, no open file or side file after the strategy was
+//! closed, no copy of a healthy database.
 
 use std::fs;
 use std::io;
@@ -16,11 +17,13 @@ pub struct Leftovers {
     pub locks: Vec<String>,
     /// Files that were open after the strategy had been closed.
     pub open_files: Vec<String>,
-    /// Files in the database's folder, after all processes had closed, that are neither the database nor a lock file of the strategy.
+    /// Files in the database's folder, after all processes had closed, that are neither the database nor a lock file of
+    /// the strategy.
     pub files: Vec<String>,
 }
 
-/// The files in the database's folder that should not be there: all but the database and the strategy's lock files (`*.lock`).
+/// The files in the database's folder that should not be there: all but the database and the strategy's lock files
+/// (`*.lock`).
 ///
 /// # Errors
 /// If the folder cannot be read.

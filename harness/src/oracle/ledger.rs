@@ -1,7 +1,7 @@
 //! `ledger`: every acknowledged commit is there, unchanged, and nothing is there that was refused.
 //!
-//! The model is held outside the database and knows, for each transaction, the set of states that an honest database may be in. An acknowledged commit
-//! leaves one; a commit whose outcome nobody was told adds one; a refusal adds none.
+//! The model is held outside the database and knows, for each transaction, the set of states that an honest database
+//! may be in. An acknowledged commit leaves one; a commit whose outcome nobody was told adds one; a refusal adds none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -95,8 +95,9 @@ impl Ledger {
     }
 }
 
-/// Rows that only a refused transaction would have written are no loss but a transaction that should not be there; so are rows of which nothing was ever
-/// acknowledged. Rows that are gone are a loss, whoever may have been refused their deletion.
+/// Rows that only a refused transaction would have written are no loss but a transaction that should not be there; so
+/// are rows of which nothing was ever acknowledged. Rows that are gone are a loss, whoever may have been refused their
+/// deletion.
 fn is_loss(state: State, entry: &Entry) -> bool {
     entry.acked && (state == State::Absent || !entry.refused.contains(&state))
 }

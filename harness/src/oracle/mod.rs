@@ -1,7 +1,7 @@
 //! The oracles: what must hold after a run, one property a file.
 //!
-//! An oracle looks at the [`Evidence`] of a run and says what it found; it changes nothing and decides nothing else. Each file ends with its
-//! canary: a planted defect that it must catch, beside a healthy case that it must let pass.
+//! An oracle looks at the [`Evidence`] of a run and says what it found; it changes nothing and decides nothing else.
+//! Each file ends with its canary: a planted defect that it must catch, beside a healthy case that it must let pass.
 
 use crate::record::Finding;
 use crate::verdict::Verdict;

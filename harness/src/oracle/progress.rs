@@ -9,8 +9,8 @@ use crate::verdict::Verdict;
 /// How often an actor may try. Each attempt is preceded by a pause of [`PAUSE_MS`] of the run's time.
 pub const ATTEMPTS_MAX: u32 = 5;
 
-/// The pause before each attempt, in milliseconds: longer than any cooldown in the field reports (30 s), so that a breaker that half-opens when it says
-/// gets its chance at every attempt.
+/// The pause before each attempt, in milliseconds: longer than any cooldown in the field reports (30 s), so that a
+/// breaker that half-opens when it says gets its chance at every attempt.
 pub const PAUSE_MS: u64 = 31_000;
 
 /// How one actor fared after the faults had healed.

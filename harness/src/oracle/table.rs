@@ -1,7 +1,8 @@
 //! The table that a workload writes and the oracles read: one row for each part of each transaction.
 //!
-//! A transaction of an actor inserts `parts` rows at once and may later update all of them to a new version or delete all of them, so any
-//! mixture that a reader sees was torn apart. The secondary index and the foreign key give integrity checks something to disagree about.
+//! A transaction of an actor inserts `parts` rows at once and may later update all of them to a new version or delete
+//! all of them, so any mixture that a reader sees was torn apart. The secondary index and the foreign key give
+//! integrity checks something to disagree about.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! The table of SQLite functions that the shim is handed, instead of calling them by linkage.
 //!
-//! One Cargo graph can link one SQLite only. With the functions in a table the same shim serves the linked library, one that was loaded at run
-//! time, a loadable extension and a preload library.
+//! One Cargo graph can link one SQLite only. With the functions in a table the same shim serves the linked library, one
+//! that was loaded at run time, a loadable extension and a preload library.
 
 use std::ffi::{c_char, c_int, c_void};
 

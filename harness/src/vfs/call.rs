@@ -39,8 +39,8 @@ macro_rules! words {
 }
 
 words! {
-    /// The methods of `sqlite3_vfs` (version 3) and `sqlite3_io_methods` (version 3), by their C names without the `x`, in
-    /// lower case. VFS methods first.
+    /// The methods of `sqlite3_vfs` (version 3) and `sqlite3_io_methods` (version 3), by their C names without the `x`,
+    /// in lower case. VFS methods first.
     Method {
         /// `xOpen`
         Open = "open",
@@ -136,8 +136,8 @@ words! {
 }
 
 impl Role {
-    /// The role of a file by its name, for the methods that are given a path and no handle. A name without one of SQLite's
-    /// suffixes is a database.
+    /// The role of a file by its name, for the methods that are given a path and no handle. A name without one of
+    /// SQLite's suffixes is a database.
     pub fn of_path(path: &[u8]) -> Self {
         if path.ends_with(b"-wal") {
             Self::Wal
@@ -161,8 +161,8 @@ fn is_super_journal(path: &[u8]) -> bool {
 }
 
 impl Method {
-    /// True if the C method returns a result code, so that an error can be injected. `xSleep`, `xRandomness`, `xSectorSize`,
-    /// `xDeviceCharacteristics` return figures, and the rest return nothing or a pointer.
+    /// True if the C method returns a result code, so that an error can be injected. `xSleep`, `xRandomness`,
+    /// `xSectorSize`, `xDeviceCharacteristics` return figures, and the rest return nothing or a pointer.
     pub const fn can_fail(self) -> bool {
         !matches!(
             self,
@@ -196,9 +196,9 @@ pub struct Call {
     pub role: Role,
     /// Number of the open file in its process, from 1; 0 for a VFS method.
     pub file: u32,
-    /// First argument, by method: byte offset (`read`, `write`, `fetch`, `unfetch`), new size (`truncate`), flags (`open`,
-    /// `sync`, `access`), lock level (`lock`, `unlock`), opcode (`filecontrol`), region (`shmmap`), first slot (`shmlock`),
-    /// delete flag (`shmunmap`), sync-the-directory flag (`delete`), microseconds (`sleep`).
+    /// First argument, by method: byte offset (`read`, `write`, `fetch`, `unfetch`), new size (`truncate`), flags
+    /// (`open`, `sync`, `access`), lock level (`lock`, `unlock`), opcode (`filecontrol`), region (`shmmap`), first slot
+    /// (`shmlock`), delete flag (`shmunmap`), sync-the-directory flag (`delete`), microseconds (`sleep`).
     pub arg: i64,
     /// Second argument: bytes (`read`, `write`, `fetch`, `randomness`), region size (`shmmap`), slots and flags as
     /// `slots | flags << 8` (`shmlock`).
@@ -244,7 +244,8 @@ impl ShmLockArgs {
 
 impl fmt::Display for ShmLockArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // SQLITE_SHM_UNLOCK 1, LOCK 2, SHARED 4, EXCLUSIVE 8. Slot names from wal.c: WRITE 0, CKPT 1, RECOVER 2, READ(i) 3+i.
+        // SQLITE_SHM_UNLOCK 1, LOCK 2, SHARED 4, EXCLUSIVE 8. Slot names from wal.c: WRITE 0, CKPT 1, RECOVER 2,
+        // READ(i) 3+i.
         let verb = if self.flags & 1 != 0 { "unlock" } else { "lock" };
         let kind = if self.flags & 8 != 0 { "exclusive" } else { "shared" };
         let slot = match self.first {

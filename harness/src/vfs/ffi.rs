@@ -1,24 +1,26 @@
 //! The C side of the shim: a `sqlite3_vfs` that forwards every call to another one, by way of the lab.
 //!
 //! # The C contract
-//! The proofs below refer to these clauses of SQLite's documentation (sqlite3.h, "OS Interface Object", "OS Interface Open File Handle", "OS
-//! Interface File Virtual Methods Object") by number.
+//! The proofs below refer to these clauses of SQLite's documentation (sqlite3.h, "OS Interface Object", "OS Interface
+//! Open File Handle", "OS Interface File Virtual Methods Object") by number.
 //!
-//! 1. **The VFS.** SQLite passes as first argument of a VFS method the structure that was registered. It must stay valid while it is
-//!    registered and while any connection uses it. We never free it.
-//! 2. **The file.** SQLite allocates `szOsFile` bytes for a file object, aligned to 8, passes it to `xOpen`, and from a successful `xOpen` to the end of
-//!    `xClose` passes it as first argument of the file methods. It does not move. After a failed `xOpen` it calls `xClose` only if
-//!    `pMethods` is not null.
-//! 3. **Arguments.** Buffers are valid for the length that goes with them, out-pointers for one value, names are null or NUL-terminated, for the length
-//!    of the call. `zName` of `xOpen` is a `sqlite3_filename`: memory before and behind the name is SQLite's, so the very pointer must be
-//!    passed on, never a copy.
-//! 4. **Method tables.** `pMethods` points to a table that lives at least as long as the file is open. Members of a table of version *n* exist if its
-//!    `iVersion` is at least *n*; a member may be null where the VFS lacks the ability.
+//! 1. **The VFS.** SQLite passes as first argument of a VFS method the structure that was registered. It must stay
+//!    valid while it is registered and while any connection uses it. We never free it.
+//! 2. **The file.** SQLite allocates `szOsFile` bytes for a file object, aligned to 8, passes it to `xOpen`, and from a
+//!    successful `xOpen` to the end of `xClose` passes it as first argument of the file methods. It does not move.
+//!    After a failed `xOpen` it calls `xClose` only if `pMethods` is not null.
+//! 3. **Arguments.** Buffers are valid for the length that goes with them, out-pointers for one value, names are null
+//!    or NUL-terminated, for the length of the call. `zName` of `xOpen` is a `sqlite3_filename`: memory before and
+//!    behind the name is SQLite's, so the very pointer must be passed on, never a copy.
+//! 4. **Method tables.** `pMethods` points to a table that lives at least as long as the file is open. Members of a
+//!    table of version *n* exist if its `iVersion` is at least *n*; a member may be null where the VFS lacks the
+//!    ability.
 //! 5. **Threads.** Methods of one file object are never called concurrently. Methods of one VFS are.
-//! 6. **Unwinding.** C frames must not be unwound: [`Lab::conduct`] catches panics, and the straight path has nothing that panics.
+//! 6. **Unwinding.** C frames must not be unwound: [`Lab::conduct`] catches panics, and the straight path has nothing
+//!    that panics.
 //!
-//! The base VFS is called through pointers that SQLite handed out under the same clauses, with arguments that SQLite gave us under
-//! clause 3; "passed on" below means that.
+//! The base VFS is called through pointers that SQLite handed out under the same clauses, with arguments that SQLite
+//! gave us under clause 3; "passed on" below means that.
 #![expect(unsafe_code, reason = "an FFI module")]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -39,7 +41,7 @@ use crate::vfs::lab::{Alteration, Lab, OpenFile};
 /// The address that `xDlSym` looks up, as bindgen spells it.
 type DlSymbol = Option<unsafe extern "C" fn(*mut sqlite3_vfs, *mut c_void, *const c_char)>;
 
-// ---------------------------------------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 // Registration
 
 /// Why a shim could not be registered.
@@ -68,8 +70,9 @@ struct VfsState {
     api: SqliteApi,
 }
 
-/// A shim that is registered with SQLite. Dropping it takes the name out of SQLite's list, so that no new connection can find it;
-/// connections that are open go on. Its memory is never freed, since SQLite does not tell when the last connection lets go of a VFS.
+/// A shim that is registered with SQLite. Dropping it takes the name out of SQLite's list, so that no new connection
+/// can find it; connections that are open go on. Its memory is never freed, since SQLite does not tell when the last
+/// connection lets go of a VFS.
 #[derive(Debug)]
 pub struct Registration {
     vfs: NonNull<sqlite3_vfs>,
@@ -84,8 +87,9 @@ unsafe impl Send for Registration {}
 unsafe impl Sync for Registration {}
 
 impl Registration {
-    /// Registers a shim called `name` over the VFS called `base` (or the default one) in the library behind `api`. Any number may be
-    /// registered side by side, also over each other. With `make_default`, connections that name no VFS use it.
+    /// Registers a shim called `name` over the VFS called `base` (or the default one) in the library behind `api`. Any
+    /// number may be registered side by side, also over each other. With `make_default`, connections that name no VFS
+    /// use it.
     ///
     /// # Errors
     /// See [`RegisterError`].
@@ -195,7 +199,7 @@ fn mirror_methods(base: &sqlite3_io_methods) -> sqlite3_io_methods {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 // Files
 
 /// The file object that SQLite allocates for us. The base VFS's object follows it in the same allocation.
@@ -258,8 +262,8 @@ impl FileState {
         self.vfs.lab.conduct(call, |_| self.noted(&call, &execute))
     }
 
-    /// Runs a call that gives something back through the lab. Where an error is injected, it is carried out all the same: no system keeps a lock or a
-    /// mapping because giving it back failed, and SQLite does not ask twice.
+    /// Runs a call that gives something back through the lab. Where an error is injected, it is carried out all the
+    /// same: no system keeps a lock or a mapping because giving it back failed, and SQLite does not ask twice.
     fn conduct_release(&self, call: Call, execute: impl Fn() -> c_int) -> c_int {
         let mut released = false;
         let rc = self.vfs.lab.conduct(call, |_| {
@@ -324,18 +328,21 @@ impl VfsState {
     }
 }
 
-/// Calls a method of the base file and yields its answer; `$or` where the base lacks the method, which the mirrored tables rule out.
+/// Calls a method of the base file and yields its answer; `$or` where the base lacks the method, which the mirrored
+/// tables rule out.
 macro_rules! file_base {
     ($file:expr, $method:ident($($arg:expr),*), $or:expr) => {
         match $file.base().$method {
-            // SAFETY: the base's own method, on the base's own open file object, with SQLite's arguments passed on (clauses 2 and 3).
+            // SAFETY: the base's own method, on the base's own open file object, with SQLite's arguments passed on
+            // (clauses 2 and 3).
             Some(method) => unsafe { method($file.base $(, $arg)*) },
             None => $or,
         }
     };
 }
 
-/// Calls a method of the base VFS and yields its answer; `$or` where the base lacks the method, which the mirrored structure rules out.
+/// Calls a method of the base VFS and yields its answer; `$or` where the base lacks the method, which the mirrored
+/// structure rules out.
 macro_rules! vfs_base {
     ($vfs:expr, $method:ident($($arg:expr),*), $or:expr) => {
         match $vfs.base().$method {
@@ -346,7 +353,7 @@ macro_rules! vfs_base {
     };
 }
 
-// ---------------------------------------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 // VFS methods
 
 fn role_of_open(flags: c_int) -> Role {
@@ -429,8 +436,8 @@ unsafe extern "C" fn x_open(
     unsafe { (*shim).state = state };
     // SAFETY: the box is alive; no reference into it exists yet.
     let methods = unsafe { &raw const (*state).methods };
-    // Set last: from here on SQLite will call `x_close`, also if `rc` is an error (clause 2), so the base's file gets closed as well.
-    // SAFETY: as above for `shim`.
+    // Set last: from here on SQLite will call `x_close`, also if `rc` is an error (clause 2), so the base's file gets
+    // closed as well. SAFETY: as above for `shim`.
     unsafe { (*shim).head.pMethods = methods };
     rc
 }
@@ -451,8 +458,8 @@ unsafe extern "C" fn x_delete(vfs: *mut sqlite3_vfs, name: *const c_char, sync_d
         if sync_dir == 0 {
             return delete(0);
         }
-        // The base syncs the directory inside xDelete, after the deletion. To let that step fail or lie by itself, it is a call of
-        // its own on the role `dir`; what the plan makes of it decides which flag the base gets.
+        // The base syncs the directory inside xDelete, after the deletion. To let that step fail or lie by itself, it
+        // is a call of its own on the role `dir`; what the plan makes of it decides which flag the base gets.
         let mut deleted = None;
         let rc = vfs.conduct(Method::Sync, Role::Dir, 0, 0, |alteration| {
             let rc = delete(c_int::from(alteration.is_none()));
@@ -622,7 +629,7 @@ unsafe extern "C" fn x_next_system_call(vfs: *mut sqlite3_vfs, name: *const c_ch
     conduct_aside(vfs, Method::NextSystemCall, ptr::null(), || vfs_base!(vfs, xNextSystemCall(name), ptr::null()))
 }
 
-// ---------------------------------------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 // File methods
 
 unsafe extern "C" fn x_close(file: *mut sqlite3_file) -> c_int {
@@ -636,8 +643,8 @@ unsafe extern "C" fn x_close(file: *mut sqlite3_file) -> c_int {
     };
     state.vfs.lab.file_closed(&state.open);
     let state = ptr::from_ref(state).cast_mut();
-    // SAFETY: the address is the one that `x_open` got from Box::into_raw; the file is never used again (clause 2), and no reference into the
-    // box is used below.
+    // SAFETY: the address is the one that `x_open` got from Box::into_raw; the file is never used again (clause 2), and
+    // no reference into the box is used below.
     drop(unsafe { Box::from_raw(state) });
     rc
 }
@@ -662,8 +669,8 @@ unsafe extern "C" fn x_read(
         if !readable || length == 0 {
             return rc;
         }
-        // SAFETY: the buffer is valid for `amount` bytes (clause 3), all of which xRead has filled, zeroes included, if it returned OK or
-        // SHORT_READ.
+        // SAFETY: the buffer is valid for `amount` bytes (clause 3), all of which xRead has filled, zeroes included, if
+        // it returned OK or SHORT_READ.
         let bytes = unsafe { slice::from_raw_parts_mut(buffer.cast::<u8>(), length) };
         alter_read(bytes, alteration, rc)
     })
@@ -800,7 +807,8 @@ unsafe extern "C" fn x_file_control(file: *mut sqlite3_file, op: c_int, arg: *mu
     rc
 }
 
-/// A shim puts its own name before the one that the VFS below it has given: `seawall/unix` (sqlite3.h, SQLITE_FCNTL_VFSNAME).
+/// A shim puts its own name before the one that the VFS below it has given: `seawall/unix` (sqlite3.h,
+/// SQLITE_FCNTL_VFSNAME).
 ///
 /// # Safety
 /// `out` must point to null or to a NUL-terminated string from `sqlite3_malloc`.
@@ -939,7 +947,8 @@ pub(super) mod tests {
     fn control(connection: &Connection, op: c_int, arg: *mut c_void) -> c_int {
         // SAFETY: the handle is used while `connection` is borrowed.
         let handle = unsafe { connection.handle() };
-        // SAFETY: an open connection, a NUL-terminated name, and an argument of the type that the caller chose for `op`.
+        // SAFETY: an open connection, a NUL-terminated name, and an argument of the type that the caller chose for
+        // `op`.
         unsafe { ffi::sqlite3_file_control(handle, c"main".as_ptr(), op, arg) }
     }
 

@@ -94,7 +94,8 @@ impl OpenFile {
         self.lock_level.load(Ordering::Relaxed)
     }
 
-    /// The wal-index slots on which the file holds an exclusive lock, one bit each: 0 write, 1 checkpoint, 2 recover, 3.. readers.
+    /// The wal-index slots on which the file holds an exclusive lock, one bit each: 0 write, 1 checkpoint, 2 recover,
+    /// 3.. readers.
     pub fn shm_exclusive(&self) -> u16 {
         self.shm_exclusive.load(Ordering::Relaxed)
     }
@@ -154,7 +155,8 @@ impl Lab {
         self.board.mode() == Mode::OFF
     }
 
-    /// The switches that [`Self::is_off`] reads, for a file that checks them at every call. The word lives as long as the lab.
+    /// The switches that [`Self::is_off`] reads, for a file that checks them at every call. The word lives as long as
+    /// the lab.
     pub(crate) fn mode_word(&self) -> &AtomicU64 {
         self.board.mode_word()
     }
@@ -228,7 +230,8 @@ impl Lab {
                 self.finish(call, begun, 0);
                 sys::kill_self()
             }
-            // Refused where the medium is chosen (`Plan::check_real_medium`); a plan that comes here by another way does no harm.
+            // Refused where the medium is chosen (`Plan::check_real_medium`); a plan that comes here by another way
+            // does no harm.
             Effect::PowerCut => begun.rule = None,
         }
     }
@@ -278,8 +281,8 @@ impl Lab {
         true
     }
 
-    /// The run's date as SQLite counts it, in milliseconds since the Julian epoch; `None` if the platform is to tell. Runs begin on
-    /// 2026-01-01 at 00:00 UTC.
+    /// The run's date as SQLite counts it, in milliseconds since the Julian epoch; `None` if the platform is to tell.
+    /// Runs begin on 2026-01-01 at 00:00 UTC.
     pub(crate) fn julian_ms(&self) -> Option<i64> {
         const BEGIN_MS: i64 = 24_610_415 * 8_640_000;
         let clock = self.clock.as_ref()?;

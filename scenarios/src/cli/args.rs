@@ -8,7 +8,7 @@ use seawall_harness::seed::Seed;
 
 /// Fault injection and reproduction for SQLite.
 #[derive(Debug, Parser)]
-#[command(name = "seawall", version, about, propagate_version = true, max_term_width = 120)]
+#[command(name = "seawall", version, propagate_version = true, max_term_width = 120)]
 pub(super) struct Cli {
     /// When to use colours
     #[command(flatten)]
@@ -23,6 +23,8 @@ pub(super) enum Command {
     Soak(Box<SoakArgs>),
     /// Execute the run of a token again
     Replay(ReplayArgs),
+    /// Render the record of a soak again
+    Report(ReportArgs),
     /// List strategies, faults, presets, oracles, verdicts, or the words of the fault grammar
     List(ListArgs),
     /// Print a completion script for a shell
@@ -102,7 +104,8 @@ pub(super) struct SoakArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
-    /// The tokens of the runs; or files of tokens, one a line, with @ before the name
+    /// The tokens of the runs; or, with @ before the name, files of them, one a line, with the verdict that each must
+    /// come to behind it
     #[arg(required = true, value_name = "TOKEN")]
     pub(super) tokens: Vec<String>,
     /// How often to execute each
@@ -117,6 +120,19 @@ pub(super) struct ReplayArgs {
     /// The folder for the databases [default: /dev/shm, or the folder for temporary files]
     #[arg(long, value_name = "DIR")]
     pub(super) scratch: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// The record.json of a report
+    #[arg(value_name = "RECORD")]
+    pub(super) record: PathBuf,
+    /// The folder for the report: index.html, record.json, junit.xml, matrix.svg
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// How the result is written to standard output
+    #[arg(long, value_enum, default_value = "human")]
+    pub(super) format: Format,
 }
 
 /// How a replay's result is written.

@@ -1,16 +1,18 @@
 //! The program `seawall`: results to standard output, everything else to standard error.
 //!
-//! Exit status: 0 as expected; 100 a verdict differs from the expectation table, or a finding was made; 2 usage; 4 nothing ran; 70 the lab
-//! itself is broken; 130 interrupted.
+//! Exit status: 0 as expected; 100 a verdict differs from the expectation table, or a finding was made; 2 usage; 4
+//! nothing ran; 70 the lab itself is broken; 130 interrupted.
 
 mod args;
 mod list;
 mod replay;
+mod report;
 mod soak;
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use anstream::eprintln;
 use clap::{CommandFactory, Parser};
 
 use crate::run::{RunError, worker};
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Soak(args) => soak::run(*args),
         Command::Replay(args) => replay::run(args),
+        Command::Report(args) => report::run(&args),
         Command::List(args) => list::run(&args),
         Command::Completions { shell } => completions(shell),
         Command::Worker => return worker::main(),
@@ -81,7 +84,7 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(Complaint { exit, message }) => {
             let bold = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
-            eprintln!("{bold}error:{bold:#} {message}");
+            say(&format!("{bold}error:{bold:#} {message}"));
             exit.into()
         }
     }
@@ -93,6 +96,23 @@ fn completions(shell: clap_complete::Shell) -> Result<Exit, Complaint> {
     print(&String::from_utf8_lossy(&script))
 }
 
+/// Writes a line to standard error. Where nobody reads it, or it cannot be written, the exit status has to do.
+fn say(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(anstream::stderr().lock(), "{line}");
+}
+
+/// A flag that the first Ctrl-C sets, so that the runs in progress end and clean up after themselves. The second one
+/// ends the program.
+fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Complaint> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop)).map_err(Complaint::broken)?;
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(Complaint::broken)?;
+    }
+    Ok(stop)
+}
+
 /// Writes a result to standard output. A reader that has seen enough (`| head`) is no error.
 fn print(text: &str) -> Result<Exit, Complaint> {
     use std::io::Write;
@@ -101,5 +121,15 @@ fn print(text: &str) -> Result<Exit, Complaint> {
         Ok(()) => Ok(Exit::Expected),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Expected),
         Err(error) => Err(Complaint::broken(format!("cannot write to standard output: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stop_flags_start_unset() {
+        assert!(!stop_on_interrupt().unwrap().load(std::sync::atomic::Ordering::Relaxed));
     }
 }

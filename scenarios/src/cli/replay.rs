@@ -5,26 +5,36 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use seawall_harness::record::RunRecord;
-use seawall_harness::token::Token;
+use seawall_harness::token::{Token, TokenError};
 use seawall_harness::trace::{self, Entry};
-use seawall_harness::verdict::Verdict;
+use seawall_harness::verdict::{UnknownVerdict, Verdict};
 
 use super::args::{ReplayArgs, ReplayFormat};
-use super::{Complaint, Exit, print, soak};
-use crate::expectations::Expectations;
+use super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
 use crate::run::Lab;
+use crate::run::world::World;
 
 pub(super) fn run(args: ReplayArgs) -> Result<Exit, Complaint> {
     let tokens = tokens(&args.tokens)?;
     if tokens.is_empty() {
+        say("nothing ran: no token was given");
         return Ok(Exit::NothingRan);
     }
+    // All of them are looked at before the first is executed.
+    for Wanted { token, .. } in &tokens {
+        World::of(token).and_then(|world| world.plan().map(drop)).map_err(Complaint::usage)?;
+    }
     let lab = soak::lab(args.scratch.as_deref())?;
+    if let Some(path) = &args.trace {
+        check_trace(path)?;
+    }
+    let stop = stop_on_interrupt()?;
     let mut worst = Exit::Expected;
-    for token in &tokens {
-        let replayed = Replayed::execute(&lab, token, args.times)?;
+    for Wanted { token, verdict } in &tokens {
+        let replayed = Replayed::execute(&lab, token, args.times, &stop)?;
         print(&match args.format {
             ReplayFormat::Human => replayed.human(),
             ReplayFormat::Json => replayed.json()?,
@@ -32,7 +42,11 @@ pub(super) fn run(args: ReplayArgs) -> Result<Exit, Complaint> {
         if let Some(path) = &args.trace {
             write_trace(path, &replayed.calls)?;
         }
-        worst = worse(worst, replayed.exit());
+        worst = worse(worst, replayed.exit(*verdict));
+        if stop.load(Ordering::Relaxed) {
+            say("interrupted: the figures are those of the runs that were done");
+            return Ok(Exit::Interrupted);
+        }
     }
     Ok(worst)
 }
@@ -46,25 +60,42 @@ fn worse(a: Exit, b: Exit) -> Exit {
     if rank(b) > rank(a) { b } else { a }
 }
 
-/// The tokens of the arguments; an argument with `@` before it is a file of them. Empty lines and lines that begin with `#` do not count.
-fn tokens(arguments: &[String]) -> Result<Vec<Token>, Complaint> {
+/// A token, and the verdict that it must come to if that is known.
+struct Wanted {
+    token: Token,
+    verdict: Option<Verdict>,
+}
+
+/// The tokens of the arguments; an argument with `@` before it is a file of them, one a line, each with its verdict
+/// behind it or without. Empty lines and lines that begin with `#` do not count.
+fn tokens(arguments: &[String]) -> Result<Vec<Wanted>, Complaint> {
     let mut tokens = Vec::new();
     for argument in arguments {
         let Some(path) = argument.strip_prefix('@') else {
-            tokens.push(argument.parse().map_err(Complaint::usage)?);
+            tokens.push(Wanted { token: argument.parse().map_err(Complaint::usage)?, verdict: None });
             continue;
         };
         let text =
-            fs::read_to_string(path).map_err(|error| Complaint::usage(format!("cannot read {path}: {error}")))?;
+            fs::read_to_string(path).map_err(|error| Complaint::usage(format!("cannot read @{path}: {error}")))?;
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
-                let at = |error| Complaint::usage(format!("{path}, line {number}: {error}"));
-                tokens.push(line.parse().map_err(at)?);
+                let wanted =
+                    wanted(line).map_err(|error| Complaint::usage(format!("{path}, line {number}: {error}")))?;
+                tokens.push(wanted);
             }
         }
     }
     Ok(tokens)
+}
+
+fn wanted(line: &str) -> Result<Wanted, String> {
+    let (token, verdict) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    let verdict = match verdict.trim() {
+        "" => None,
+        word => Some(word.parse().map_err(|error: UnknownVerdict| error.to_string())?),
+    };
+    Ok(Wanted { token: token.parse().map_err(|error: TokenError| error.to_string())?, verdict })
 }
 
 /// What came of executing one token several times.
@@ -74,9 +105,13 @@ struct Replayed {
 }
 
 impl Replayed {
-    fn execute(lab: &Lab, token: &Token, times: u32) -> Result<Self, Complaint> {
+    /// Executes at least once, and `times` times unless `stop` is set.
+    fn execute(lab: &Lab, token: &Token, times: u32, stop: &AtomicBool) -> Result<Self, Complaint> {
         let mut replayed = Self { records: Vec::new(), calls: Vec::new() };
-        for _ in 0..times {
+        for time in 0..times {
+            if time > 0 && stop.load(Ordering::Relaxed) {
+                break;
+            }
             let executed = lab.execute(token)?;
             replayed.records.push(executed.record);
             replayed.calls = executed.calls;
@@ -84,17 +119,14 @@ impl Replayed {
         Ok(replayed)
     }
 
-    fn exit(&self) -> Exit {
-        let table = Expectations::reviewed();
-        let exit = |record: &RunRecord| {
-            let expected = table.of(&record.strategy, &record.fault);
-            if record.verdict == Verdict::HarnessBroken {
-                Exit::LabBroken
-            } else if table.agree(&expected, record.verdict, 1) && record.verdict <= Verdict::Degraded {
-                Exit::Expected
-            } else {
-                Exit::Finding
-            }
+    /// Whether the executions came out as wanted; where nothing is wanted, anything worse than refused service is a
+    /// finding.
+    fn exit(&self, wanted: Option<Verdict>) -> Exit {
+        let exit = |record: &RunRecord| match wanted {
+            _ if record.verdict == Verdict::HarnessBroken => Exit::LabBroken,
+            Some(wanted) if record.verdict == wanted => Exit::Expected,
+            None if record.verdict <= Verdict::Degraded => Exit::Expected,
+            _ => Exit::Finding,
         };
         self.records.iter().map(exit).fold(Exit::Expected, worse)
     }
@@ -166,6 +198,15 @@ impl Replayed {
         };
         format!("  {}; {trace}\n", verdicts.join(", "))
     }
+}
+
+/// Finds out before the runs that the trace has no place to go to.
+fn check_trace(path: &Path) -> Result<(), Complaint> {
+    if path == Path::new("-") {
+        return Ok(());
+    }
+    let opened = File::options().create(true).append(true).open(path);
+    opened.map(drop).map_err(|error| Complaint::usage(format!("cannot write --trace {}: {error}", path.display())))
 }
 
 fn write_trace(path: &Path, calls: &[Entry]) -> Result<(), Complaint> {

@@ -3,11 +3,8 @@
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use anstream::eprintln;
 use indicatif::{ProgressBar, ProgressStyle};
 use seawall_harness::fault::{self, Rule};
 use seawall_harness::record::SoakRecord;
@@ -16,8 +13,8 @@ use seawall_harness::token::FaultName;
 use seawall_harness::verdict::Verdict;
 use seawall_reports as reports;
 
-use super::args::{Format, Medium, SoakArgs};
-use super::{Complaint, Exit, print};
+use super::args::{Medium, SoakArgs};
+use super::{Complaint, Exit, print, report, say, stop_on_interrupt};
 use crate::expectations::Expectations;
 use crate::faults::{self, Fault};
 use crate::run::Lab;
@@ -40,19 +37,19 @@ pub(super) fn run(args: SoakArgs) -> Result<Exit, Complaint> {
     let record = plan.execute(&lab, &Expectations::reviewed(), &stop, &|progress| bar.show(progress))?;
     bar.clear();
     let written = args.out.as_deref().map(|out| reports::write::all(out, &record)).transpose();
-    print(&match args.format {
-        Format::Human => reports::text::matrix(&record, colored(), width()),
-        Format::Json => reports::json::soak(&record),
-        Format::Junit => reports::junit::soak(&record),
-    })?;
+    print(&report::render(&record, args.format))?;
     if let Some(paths) = written.map_err(Complaint::broken)? {
-        eprintln!("report: {}", paths.html.display());
+        say(&format!("report: {}", paths.html.display()));
     }
     if record.interrupted {
-        eprintln!("interrupted: the figures are those of the runs that were done");
+        say("interrupted: the figures are those of the runs that were done");
         return Ok(Exit::Interrupted);
     }
-    Ok(exit(&record))
+    let exit = exit(&record);
+    if exit == Exit::NothingRan {
+        say("nothing ran: this share of the runs is empty");
+    }
+    Ok(exit)
 }
 
 fn exit(record: &SoakRecord) -> Exit {
@@ -76,7 +73,7 @@ fn plan(args: &SoakArgs) -> Result<Plan, Complaint> {
     for fault in &faults {
         let rules = fault.given_rules().to_vec();
         let plan = fault::Plan::new(rules, Seed(0)).map_err(Complaint::usage)?;
-        plan.check_real_medium().map_err(Complaint::usage)?;
+        plan.check_real_medium().map_err(|error| Complaint::usage(in_context(fault, &error)))?;
     }
     let duration = args.duration.or(if args.count.is_none() { Some(DURATION) } else { None });
     let jobs = args.jobs.map(usize::from);
@@ -90,6 +87,14 @@ fn plan(args: &SoakArgs) -> Result<Plan, Complaint> {
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, |n| usize::from(n) * JOBS_PER_PROCESSOR)),
         partition: args.partition,
     })
+}
+
+/// The error about a rule that came with a name: the user has never seen the rule.
+fn in_context(fault: &Fault, error: &fault::PlanError) -> String {
+    match &fault.name {
+        FaultName::Named(name) => format!("--preset {name}: {error}"),
+        FaultName::Rules(_) => error.to_string(),
+    }
 }
 
 fn chosen_strategies(names: &[String]) -> Result<Vec<&'static strategies::Entry>, Complaint> {
@@ -150,39 +155,22 @@ fn new_seed() -> Seed {
 pub(super) fn lab(scratch: Option<&Path>) -> Result<Lab, Complaint> {
     let folder = scratch.map_or_else(scratch::default_folder, PathBuf::from);
     if let Err(error) = tempfile::tempdir_in(&folder) {
-        let reason = error.get_ref().map_or_else(|| error.to_string(), ToString::to_string);
-        let message = format!("cannot work in --scratch {}: {reason}", folder.display());
-        return Err(Complaint::usage(message));
+        let reason = scratch::reason(&error);
+        return Err(Complaint::usage(format!("cannot work in --scratch {}: {reason}", folder.display())));
     }
     Ok(Lab::of_this_program(folder)?)
 }
 
-/// Finds out before the runs, not after them, that the report has no place to go to.
-fn check_out(out: &Path) -> Result<(), Complaint> {
-    let writable = fs::create_dir_all(out).and_then(|()| tempfile::tempfile_in(out));
-    match writable {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Complaint::usage(format!("cannot write a report to --out {}: {error}", out.display()))),
+/// Finds out before the runs, not after them, that the report has no place to go to. Creates nothing that stays: the
+/// folder is made with the report.
+pub(super) fn check_out(out: &Path) -> Result<(), Complaint> {
+    let complain =
+        |reason: &str| Complaint::usage(format!("cannot write a report to --out {}: {reason}", out.display()));
+    let existing = out.ancestors().find(|path| fs::symlink_metadata(path).is_ok()).unwrap_or(Path::new("."));
+    if !existing.is_dir() {
+        return Err(complain(&format!("{} is no folder", existing.display())));
     }
-}
-
-/// A flag that the first Ctrl-C sets, so that the runs in progress end and the report is written. The second one ends the program.
-fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Complaint> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop)).map_err(Complaint::broken)?;
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(Complaint::broken)?;
-    }
-    Ok(stop)
-}
-
-fn colored() -> bool {
-    // anstream strips the colours again where the terminal or the user does not want them.
-    true
-}
-
-fn width() -> usize {
-    terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0))
+    tempfile::tempfile_in(existing).map(drop).map_err(|error| complain(&scratch::reason(&error)))
 }
 
 /// The progress bar on a terminal, or nothing.
@@ -223,15 +211,5 @@ impl Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         self.clear();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stop_flags_start_unset() {
-        assert!(!stop_on_interrupt().unwrap().load(std::sync::atomic::Ordering::Relaxed));
     }
 }

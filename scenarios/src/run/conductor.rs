@@ -1,4 +1,5 @@
-//! The conductor: starts the workers of a run, gives turns, arms and heals the faults, ends processes, and writes down what it is told.
+//! The conductor: starts the workers of a run, gives turns, arms and heals the faults, ends processes, and writes down
+//! what it is told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -23,7 +24,8 @@ use crate::run::world::{PROBE, PROBE_BASE, World};
 use crate::workload::Step;
 use crate::workload::ops::Outcome;
 
-/// How long a worker may be silent before it counts as stuck. Wall clock: longer than any wait that the run's scaled time allows for.
+/// How long a worker may be silent before it counts as stuck. Wall clock: longer than any wait that the run's scaled
+/// time allows for.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 
 /// How many seconds of a racing run pass in one second. A busy timeout of 5 s takes 250 ms.
@@ -140,7 +142,7 @@ impl<'a> Conductor<'a> {
         Ok(())
     }
 
-    // -- Turns ----------------------------------------------------------------------------------------------------------------------------
+    // -- Turns ----------------------------------------------------------------------------
 
     fn play_sequential(&mut self) -> Result<(), Trouble> {
         let mut rng = self.world.token.seed.stream("schedule").rng();
@@ -219,7 +221,7 @@ impl<'a> Conductor<'a> {
         }
     }
 
-    // -- Processes ------------------------------------------------------------------------------------------------------------------------
+    // -- Processes ----------------------------------------------------------------------------
 
     fn ensure_alive(&mut self, process: u16) -> Result<(), Trouble> {
         if self.workers.contains_key(&process) {
@@ -304,7 +306,7 @@ impl<'a> Conductor<'a> {
         Ok(())
     }
 
-    // -- After the faults -----------------------------------------------------------------------------------------------------------------
+    // -- After the faults ----------------------------------------------------------------------------
 
     fn probe(&mut self, actor: Actor) -> Result<(), Trouble> {
         let mut progress = ActorProgress { actor, committed: false, attempts: 0, error: None };
@@ -338,7 +340,7 @@ impl<'a> Conductor<'a> {
         Ok(())
     }
 
-    // -- Messages -------------------------------------------------------------------------------------------------------------------------
+    // -- Messages ----------------------------------------------------------------------------
 
     fn order(&mut self, process: u16, order: &Order) -> Result<(), Trouble> {
         match self.workers.get_mut(&process) {

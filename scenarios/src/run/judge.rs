@@ -55,8 +55,8 @@ pub fn judge(
     }
 }
 
-/// The worst finding decides; without one, whether any caller was given an error (one whose process was killed was not); and a run that measured
-/// nothing says so.
+/// The worst finding decides; without one, whether any caller was given an error (one whose process was killed was
+/// not); and a run that measured nothing says so.
 fn verdict(world: &World, counts: &Counts, findings: &[Finding], refused_service: bool) -> Verdict {
     if let Some(worst) = findings.first() {
         return worst.verdict;

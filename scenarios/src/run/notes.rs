@@ -142,7 +142,8 @@ impl Notes {
     }
 }
 
-/// An error without what differs from run to run: the code's name, and the message without paths and with `#` for numbers.
+/// An error without what differs from run to run: the code's name, and the message without paths and with `#` for
+/// numbers.
 fn normal_form(failure: &Failure) -> String {
     let mut text = String::new();
     for word in failure.message.split_whitespace() {

@@ -96,7 +96,8 @@ impl Outline {
         for _ in 0..faults.kills {
             outline.add_restart(rng, true);
         }
-        // More than any machine gets through in the time, which ends the run; the kills come within the first twentieth.
+        // More than any machine gets through in the time, which ends the run; the kills come within the first
+        // twentieth.
         Self { steps: PRESSURE_STEPS, heal_at: u32::MAX, time: Some(faults::PRESSURE), ..outline.stretched() }
     }
 

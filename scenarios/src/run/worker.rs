@@ -51,7 +51,8 @@ pub fn main() -> ExitCode {
     std::process::exit(1)
 }
 
-/// Writes one line to standard output. It is in the pipe when this returns, so the conductor gets it whatever happens next.
+/// Writes one line to standard output. It is in the pipe when this returns, so the conductor gets it whatever happens
+/// next.
 fn report(report: &Report) {
     static OUT: Mutex<()> = Mutex::new(());
     let Ok(mut line) = serde_json::to_vec(report) else { return };

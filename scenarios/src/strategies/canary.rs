@@ -1,4 +1,5 @@
-//! The canaries: strategies with one planted defect each, one for each oracle. A lab that lets one of them survive is broken.
+//! The canaries: strategies with one planted defect each, one for each oracle. A lab that lets one of them survive is
+//! broken.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;

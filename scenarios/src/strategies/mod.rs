@@ -1,6 +1,7 @@
 //! Strategies: the ways to hand out connections that stand trial, behind one trait.
 //!
-//! One file each. A strategy is written from its field report with the report's constants, its flaws included: they are what is being measured.
+//! One file each. A strategy is written from its field report with the report's constants, its flaws included: they are
+//! what is being measured.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -7,7 +7,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::Env;
 
-/// Result codes by which the applications recognise "the disk is acting up", with the names that their reports give them.
+/// Result codes by which the applications recognise "the disk is acting up", with the names that their reports give
+/// them.
 pub(super) mod codes {
     /// "unable to open database file"
     pub(in super::super) const CANTOPEN: i32 = 14;
@@ -22,7 +23,8 @@ pub(super) fn open(env: &Env) -> rusqlite::Result<Connection> {
     Connection::open_with_flags_and_vfs(&env.path, OpenFlags::default(), env.vfs.as_str())
 }
 
-/// `create_dir_all`, open, busy timeout of 5 s, foreign keys on, journal mode WAL (a failure of which is only logged), schema, migrations.
+/// `create_dir_all`, open, busy timeout of 5 s, foreign keys on, journal mode WAL (a failure of which is only logged),
+/// schema, migrations.
 pub(super) fn open_and_init(env: &Env) -> rusqlite::Result<Connection> {
     if let Some(parent) = env.path.parent() {
         // The reports' code ignores the result: the open that follows fails with a message of its own.

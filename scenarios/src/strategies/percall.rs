@@ -1,7 +1,7 @@
 //! `percall`: opens a connection for every call, with the whole schema set up each time.
 //!
-//! What the reports began with: four workers that poll every 5 s make about 69,000 opens a day, each a full initialisation. There is no breaker, and every error is
-//! reported.
+//! What the reports began with: four workers that poll every 5 s make about 69,000 opens a day, each a full
+//! initialisation. There is no breaker, and every error is reported.
 
 use super::{Entry, Env, Failure, Strategy, Work, opening};
 

@@ -9,6 +9,7 @@ use seawall::os::FileLock;
 use seawall::{Cache, Os, SystemOs};
 use seawall_harness::clock::Clock;
 use seawall_harness::oracle::economy::Promise;
+use seawall_harness::vfs::lab;
 
 use super::{Entry, Env, Failure, Strategy, Work};
 
@@ -27,7 +28,8 @@ struct Seawall {
 
 impl Seawall {
     fn new(env: Env) -> Self {
-        let os = LabOs { clock: env.clock.clone(), system: SystemOs::new() };
+        let pid = u32::from(lab::current_actor().process);
+        let os = LabOs { clock: env.clock.clone(), pid, system: SystemOs::new() };
         let path = env.path.clone();
         let cache = Cache::builder()
             .vfs(env.vfs.clone())
@@ -57,6 +59,9 @@ impl From<seawall::Error> for Failure {
 /// The machine's own files with the run's clock.
 struct LabOs {
     clock: Clock,
+    /// The number of the process in its run. Pauses depend on the process id, and a run must not depend on what the
+    /// machine gives out.
+    pid: u32,
     system: SystemOs,
 }
 
@@ -70,7 +75,7 @@ impl Os for LabOs {
     }
 
     fn pid(&self) -> u32 {
-        self.system.pid()
+        self.pid
     }
 
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {

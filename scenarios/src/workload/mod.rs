@@ -1,7 +1,8 @@
 //! Workloads: what the actors do through a strategy.
 //!
-//! A script is drawn from the run's seed, one for each actor. An actor touches its own transactions only, so what it must find follows from its own
-//! script and from what it was told, whatever the others do; they meet in the pages, the locks and the log.
+//! A script is drawn from the run's seed, one for each actor. An actor touches its own transactions only, so what it
+//! must find follows from its own script and from what it was told, whatever the others do; they meet in the pages, the
+//! locks and the log.
 
 pub mod ops;
 pub mod schema;
@@ -75,7 +76,8 @@ impl CheckpointMode {
 }
 
 impl Step {
-    /// The transaction that the step at `index` of its script changes, and the state that it leads to; `None` for a step that changes nothing.
+    /// The transaction that the step at `index` of its script changes, and the state that it leads to; `None` for a
+    /// step that changes nothing.
     pub fn intent(&self, index: u32) -> Option<(u32, State)> {
         match *self {
             Self::Insert { .. } => Some((index, State::Whole(index))),

@@ -1,7 +1,7 @@
 //! The application's schema: what every strategy must have set up before its first caller may work.
 //!
-//! It has the size of the schemas in the field reports (8 tables, 15 indexes, 8 additive migrations), because the cost of setting it up is half
-//! of the argument for a cached connection. The ledger's two tables are among them.
+//! It has the size of the schemas in the field reports (8 tables, 15 indexes, 8 additive migrations), because the cost
+//! of setting it up is half of the argument for a cached connection. The ledger's two tables are among them.
 
 use rusqlite::Connection;
 use seawall_harness::oracle::table;
@@ -53,7 +53,8 @@ CREATE INDEX IF NOT EXISTS jobs_by_attempts ON jobs(attempts);
 CREATE INDEX IF NOT EXISTS nodes_by_update ON nodes(updated_at);
 ";
 
-/// Sets the schema up, or finds that it is. Not in one transaction: the applications in the field reports do not use one either.
+/// Sets the schema up, or finds that it is. Not in one transaction: the applications in the field reports do not use
+/// one either.
 ///
 /// # Errors
 /// What SQLite returned. It may be called again after an error.

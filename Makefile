@@ -1,0 +1,45 @@
+# seawall: everything a newcomer or a machine needs to type. `make` alone prints this list.
+
+CARGO ?= cargo
+SOAK_SECONDS ?= 60
+SOAK_ARGS ?=
+OUT ?= reports/out
+SEAWALL = $(CARGO) run --quiet --release --package seawall-lab --bin seawall --
+
+.PHONY: help setup check test soak replay bench bench-instructions report clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
+
+setup: ## fetch and build everything that the other targets need
+	$(CARGO) build --locked --release --package seawall-lab --bin seawall
+	$(CARGO) test --locked --workspace --no-run
+
+soak: ## the main job: every strategy under every fault, a matrix of verdicts, a report in reports/out
+	$(CARGO) build --locked --release --package seawall-lab --bin seawall
+	$(SEAWALL) soak --duration $(SOAK_SECONDS)s --out $(OUT) $(SOAK_ARGS)
+
+test: replay ## all tests, after the runs that once failed
+	$(CARGO) test --locked --workspace
+
+replay: ## the committed regressions: runs that once failed must come out as expected
+	$(CARGO) run --quiet --locked --package seawall-lab --bin seawall -- replay @scenarios/regressions.txt
+
+check: ## format, lints, documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
+
+bench: ## criterion benches of the connection layer and the shim
+	$(CARGO) bench --locked --package seawall-lab --bench connections
+	$(CARGO) bench --locked --package seawall-lab --bench shim
+
+bench-instructions: ## the shim's cost in instructions, against its budget (needs valgrind)
+	$(CARGO) bench --locked --package seawall-lab --bench instructions
+
+report: ## render the last soak's record again
+	$(SEAWALL) report $(OUT)/record.json --out $(OUT)
+
+clean: ## remove what was built and rendered
+	$(CARGO) clean
+	rm -rf reports/out

@@ -1,0 +1,36 @@
+//! `seawall report`: a saved record, rendered again.
+
+use std::fs;
+
+use seawall_harness::record::SoakRecord;
+use seawall_reports as reports;
+
+use super::args::{Format, ReportArgs};
+use super::{Complaint, Exit, print, say};
+
+pub(super) fn run(args: &ReportArgs) -> Result<Exit, Complaint> {
+    let path = args.record.display();
+    let text =
+        fs::read_to_string(&args.record).map_err(|error| Complaint::usage(format!("cannot read {path}: {error}")))?;
+    let record = reports::json::parse_full(&text).map_err(|error| Complaint::usage(format!("{path}: {error}")))?;
+    if let Some(out) = &args.out {
+        soak::check_out(out)?;
+    }
+    let written = args.out.as_deref().map(|out| reports::write::all(out, &record)).transpose();
+    print(&render(&record, args.format))?;
+    if let Some(paths) = written.map_err(Complaint::broken)? {
+        say(&format!("report: {}", paths.html.display()));
+    }
+    Ok(Exit::Expected)
+}
+
+/// The record as it goes to standard output.
+pub(super) fn render(record: &SoakRecord, format: Format) -> String {
+    let width = terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0));
+    match format {
+        // With colours: anstream takes them out again where the terminal or the user does not want them.
+        Format::Human => reports::text::matrix(record, true, width),
+        Format::Json => reports::json::soak(record),
+        Format::Junit => reports::junit::soak(record),
+    }
+}
