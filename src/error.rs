@@ -100,6 +100,12 @@ impl Error {
         self.fault() == Class::Corruption
     }
 
+    /// SQLite may read and not write. It decides that when a connection is opened or first looks at its wal-index, and does not
+    /// ask again, so only another connection notices that the reason is gone.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.extended_code().is_some_and(|code| primary(code) == ffi::SQLITE_READONLY)
+    }
+
     /// SQLite's extended result code, if SQLite was involved.
     pub fn extended_code(&self) -> Option<i32> {
         match &self.inner.cause {

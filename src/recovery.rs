@@ -21,7 +21,7 @@ use crate::error::{Cause, Error, is_busy_code};
 use crate::events::{EventKind, Notes};
 use crate::health::DegradedReason;
 use crate::open::{LockingMode, Opened, open, set_busy_timeout};
-use rusqlite::ffi;
+use rusqlite::{Connection, ffi};
 use std::path::Path;
 use std::time::Duration;
 
@@ -79,6 +79,21 @@ pub(crate) fn wal_index_failure(error: &Error) -> Option<DegradedReason> {
     let code = error.extended_code()?;
     let is_side_file = primary(code) == ffi::SQLITE_CANTOPEN && error.operation() == Operation::Configure;
     (is_wal_index(code) || is_side_file).then_some(DegradedReason { code, operation: error.operation() })
+}
+
+/// Whether a connection may not write because its wal-index may not be written.
+///
+/// SQLite does not fail where it finds that out. It goes on reading, keeps in mind for as long as the connection lives that
+/// it is read-only, and answers the first write with a plain READONLY, which it also says of files that may not be written
+/// and to connections that were told not to write.
+pub(crate) fn unwritable_wal_index(error: &Error, conn: &Connection, locking: LockingMode) -> Option<DegradedReason> {
+    let code = error.extended_code().filter(|&code| code == ffi::SQLITE_READONLY)?;
+    let is_file_writable = matches!(conn.is_readonly(rusqlite::MAIN_DB), Ok(false));
+    let may_write = matches!(conn.pragma_query_value(None, "query_only", |row| row.get(0)), Ok(0));
+    let has_log =
+        conn.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0)).is_ok_and(|mode| mode == "wal");
+    (locking == LockingMode::Shared && is_file_writable && may_write && has_log)
+        .then_some(DegradedReason { code, operation: error.operation() })
 }
 
 /// Alternates between the modes until one is granted. `origin` is the failure that brought us here, returned if exclusive

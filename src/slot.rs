@@ -187,7 +187,12 @@ impl Slot {
         }
         let mut conn = opened.conn;
         if !*is_initialised {
-            self.init(&mut conn, notes)?;
+            self.init(&mut conn, notes).inspect_err(|error| {
+                // The connection goes with the error, and nobody can ask it later.
+                if let Some(reason) = recovery::unwritable_wal_index(error, &conn, opened.locking) {
+                    regime.strike(reason);
+                }
+            })?;
             *is_initialised = true;
         }
         Ok(Lent { conn, locking: opened.locking })
@@ -213,12 +218,16 @@ impl Slot {
             result = Err(Error::new(&self.path, Operation::Call, Cause::DanglingWrite));
         }
         let Err(error) = &result else { return result };
+        let suspicion = recovery::wal_index_failure(error).or_else(|| {
+            let lent = core.lent.as_ref()?;
+            recovery::unwritable_wal_index(error, &lent.conn, lent.locking)
+        });
         if !error.operation().is_opening()
-            && let Some(reason) = recovery::wal_index_failure(error)
+            && let Some(reason) = suspicion
         {
             core.regime.strike(reason);
         }
-        if error.fault().discards_connection() && core.lent.is_some() {
+        if (error.fault().discards_connection() || error.is_read_only()) && core.lent.is_some() {
             self.discard(core, error.extended_code(), notes);
         }
         result

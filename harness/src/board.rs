@@ -10,7 +10,8 @@
 //! ```text
 //! word 0..32                    header, see `Word`
 //! word 32..32+COUNTERS          event counters, see `Counter`
-//! then RULES_MAX x 24 words     per rule: matched, fired, bytes, 5 spare, the numbers of the first 16 calls at which it fired
+//! then RULES_MAX x 24 words     per rule: matched, fired, bytes, 5 spare, the numbers of the first 16 calls at which
+//!                               it fired
 //! then trace_capacity x 8 words the trace ring, see `trace`
 //! ```
 
@@ -59,6 +60,8 @@ impl Mode {
     pub const TRACE: Self = Self(1);
     /// The fault rules are armed; calls are numbered.
     pub const ARMED: Self = Self(2);
+    /// Calls are numbered and seen by the hook, and nothing else.
+    pub const NUMBER: Self = Self(4);
 
     /// Both.
     #[must_use]
@@ -90,11 +93,14 @@ pub enum Counter {
 /// The counters of one fault rule.
 #[derive(Clone, Copy, Debug)]
 pub struct RuleCounters<'a> {
-    words: &'a [AtomicU64],
+    words: &'a RuleWords,
 }
+
+type RuleWords = [AtomicU64; RULE_WORDS];
 
 impl<'a> RuleCounters<'a> {
     /// Counts one more selected call and returns its number, from 1.
+    #[inline]
     pub fn count_match(self) -> u64 {
         self.words[0].fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -128,7 +134,7 @@ impl<'a> RuleCounters<'a> {
 
     /// The numbers of the first calls at which the rule fired, at most [`FIRED_AT_MAX`].
     pub fn fired_at(self) -> Vec<u64> {
-        let slots: &'a [AtomicU64] = &self.words[8..8 + FIRED_AT_MAX];
+        let slots = &self.words[8..8 + FIRED_AT_MAX];
         slots.iter().map(|w| w.load(Ordering::Relaxed)).filter(|n| *n > 0).map(|n| n - 1).collect()
     }
 }
@@ -216,9 +222,15 @@ impl Board {
         }
     }
 
+    /// The words before the trace ring, whose number is known.
+    #[inline]
+    fn fixed_words(&self) -> &[AtomicU64; TRACE_START] {
+        self.words().first_chunk().expect("no board is made shorter")
+    }
+
     #[inline]
     fn word(&self, word: Word) -> &AtomicU64 {
-        &self.words()[word as usize]
+        &self.fixed_words()[word as usize]
     }
 
     /// What the shim does at each call.
@@ -239,8 +251,20 @@ impl Board {
     }
 
     /// Gives out the next call number, from 0.
+    #[inline]
     pub fn next_call(&self) -> u64 {
         self.word(Word::CallsNext).fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Begins a new run on the same board: the calls and the events are counted from 0, the clock begins anew. For a
+    /// run in one process, between two executions.
+    pub fn restart(&self) {
+        let counted = [self.word(Word::CallsNext), self.word(Word::ClockOffsetNs)];
+        let events = &self.words()[HEADER_WORDS..TRACE_START];
+        for word in counted.into_iter().chain(events) {
+            word.store(0, Ordering::Relaxed);
+        }
+        self.word(Word::EpochNs).store(sys::monotonic_ns(), Ordering::Relaxed);
     }
 
     /// How many calls were numbered.
@@ -263,12 +287,12 @@ impl Board {
 
     /// Counts an event.
     pub fn count(&self, counter: Counter) {
-        self.words()[HEADER_WORDS + counter as usize].fetch_add(1, Ordering::Relaxed);
+        self.fixed_words()[HEADER_WORDS + counter as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// How often an event was counted.
     pub fn counted(&self, counter: Counter) -> u64 {
-        self.words()[HEADER_WORDS + counter as usize].load(Ordering::Relaxed)
+        self.fixed_words()[HEADER_WORDS + counter as usize].load(Ordering::Relaxed)
     }
 
     /// The counters of the rule at `index` in its plan.
@@ -276,9 +300,15 @@ impl Board {
     /// # Panics
     /// If the index is [`RULES_MAX`] or more.
     pub fn rule(&self, index: usize) -> RuleCounters<'_> {
-        assert!(index < RULES_MAX);
-        let start = RULES_START + index * RULE_WORDS;
-        RuleCounters { words: &self.words()[start..start + RULE_WORDS] }
+        self.rules()(index)
+    }
+
+    /// The same for who asks for one rule after the other: the table is looked up once.
+    #[inline]
+    pub(crate) fn rules<'a>(&'a self) -> impl Fn(usize) -> RuleCounters<'a> {
+        let rules =
+            self.fixed_words()[RULES_START..].as_chunks().0.first_chunk::<RULES_MAX>().expect("the room for them");
+        move |index| RuleCounters { words: &rules[index] }
     }
 
     /// How many calls the trace ring keeps.
@@ -287,11 +317,11 @@ impl Board {
     }
 
     /// The words of the trace entry for the call `number`.
-    pub(crate) fn entry(&self, number: u64) -> &[AtomicU64] {
-        // The capacity is a power of two and fits usize, so the mask makes the number fit as well.
-        let slot = (number & (self.trace_capacity() as u64 - 1)) as usize;
-        let start = TRACE_START + slot * ENTRY_WORDS;
-        &self.words()[start..start + ENTRY_WORDS]
+    #[inline]
+    pub(crate) fn entry(&self, number: u64) -> &[AtomicU64; ENTRY_WORDS] {
+        let (entries, _) = self.words()[TRACE_START..].as_chunks();
+        // The capacity is a power of two, so the mask leaves of the number what the ring has room for.
+        &entries[number as usize & (entries.len() - 1)]
     }
 }
 

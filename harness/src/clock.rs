@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::board::Board;
+use crate::sched;
 
 /// Handle to the clock on a board.
 #[derive(Clone, Debug)]
@@ -43,8 +44,11 @@ impl Clock {
         Duration::from_nanos(offset_ns.saturating_add(passed_ns))
     }
 
-    /// Lets `duration` of the run's time pass.
+    /// Lets `duration` of the run's time pass. For an actor of a simulated execution, others run meanwhile.
     pub fn sleep(&self, duration: Duration) {
+        if sched::sleep(duration) {
+            return;
+        }
         match u32::try_from(self.scale()) {
             Ok(0) => self.advance(duration),
             Ok(scale) => std::thread::sleep(duration / scale),
@@ -56,6 +60,12 @@ impl Clock {
     pub fn advance(&self, duration: Duration) {
         let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.board.clock_offset_ns().fetch_add(ns, Ordering::Relaxed);
+    }
+
+    /// Sets virtual time. For the scheduler, which alone knows what time it is where actors take turns.
+    pub(crate) fn set(&self, now: Duration) {
+        let ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        self.board.clock_offset_ns().store(ns, Ordering::Relaxed);
     }
 
     fn scale(&self) -> u64 {

@@ -36,7 +36,7 @@ impl SharedWords {
         }
         let bytes = words * size_of::<AtomicU64>();
         if file.metadata()?.len() < bytes as u64 {
-            file.set_len(bytes as u64)?;
+            reserve(file, bytes)?;
         }
         // SAFETY: a null hint lets the kernel choose the address; the descriptor is open for the duration of the call
         // (borrowed from `file`), and the file has at least `bytes` bytes. The result is checked before use.
@@ -63,6 +63,17 @@ impl SharedWords {
         // atomics only, and stays mapped until `drop`, which the returned borrow outlives not. Every bit pattern is a
         // valid AtomicU64.
         unsafe { std::slice::from_raw_parts(self.address.as_ptr(), self.words) }
+    }
+}
+
+/// Grows a file to this size and takes up the room at once: a process that touches a page of a sparse file for which
+/// the disk has no room is killed (SIGBUS).
+fn reserve(file: &File, bytes: usize) -> io::Result<()> {
+    let length = libc::off_t::try_from(bytes).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is open for the duration of the call (borrowed from `file`), and no memory is involved.
+    match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, length) } {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
     }
 }
 

@@ -59,6 +59,7 @@ pub struct Entry {
 const NO_RULE: u8 = u8::MAX;
 
 /// Writes an entry to the board's ring.
+#[inline]
 pub fn write(board: &Board, entry: &Entry) {
     let words = board.entry(entry.number);
     let Call { method, role, file, arg, amount } = entry.call;

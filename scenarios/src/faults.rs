@@ -9,7 +9,7 @@
 //! | `CODE-once` | one call fails |
 //! | `CODE-burst` | some calls in a row fail |
 //! | `CODE-healed` | all calls fail from one on, until the faults are switched off |
-//! | `CODE-storm` | each call fails with a small probability |
+//! | `CODE-flaky` | each call fails with a small probability |
 //! | `CODE-restart` | the only process is killed with committed rows in its `-wal`, and its next start meets the failing call |
 //! | `sigkill` | processes are killed, at calls and between them |
 //!
@@ -87,7 +87,7 @@ enum Pattern {
     Once,
     Burst,
     Healed,
-    Storm,
+    Flaky,
 }
 
 impl Code {
@@ -126,14 +126,14 @@ impl Code {
 }
 
 impl Pattern {
-    const ALL: [Self; 4] = [Self::Once, Self::Burst, Self::Healed, Self::Storm];
+    const ALL: [Self; 4] = [Self::Once, Self::Burst, Self::Healed, Self::Flaky];
 
     fn word(self) -> &'static str {
         match self {
             Self::Once => "once",
             Self::Burst => "burst",
             Self::Healed => "healed",
-            Self::Storm => "storm",
+            Self::Flaky => "flaky",
         }
     }
 
@@ -142,7 +142,7 @@ impl Pattern {
             Self::Once => "fails one time",
             Self::Burst => "fails some times in a row",
             Self::Healed => "fails for good, until it heals",
-            Self::Storm => "fails at random, with a probability of 2 to 30 %",
+            Self::Flaky => "fails at random, with a probability of 10 to 60 %",
         }
     }
 
@@ -153,7 +153,7 @@ impl Pattern {
             Self::Once => format!("when={first}"),
             Self::Burst => format!("when={first}..{}", first + rng.random_range(1..=12_u32)),
             Self::Healed => format!("when={first}+"),
-            Self::Storm => format!("p={}", f64::from(rng.random_range(2..=30_u32)) / 100.0),
+            Self::Flaky => format!("p={}", f64::from(rng.random_range(10..=60_u32)) / 100.0),
         }
     }
 }

@@ -3,12 +3,15 @@
 //! - [`strategies`]: ways to hand out connections, behind one trait;
 //! - [`workload`]: what the actors do;
 //! - [`faults`]: what goes wrong;
+//! - [`engines`]: versions of SQLite to run on;
 //! - [`run`]: one run, from a token to a record;
 //! - [`soak`]: many runs, a matrix of verdicts, compared with the reviewed [`expectations`];
 //! - [`cli`]: the program `seawall`.
 
 pub mod cli;
+pub mod engines;
 pub mod expectations;
+pub mod explore;
 pub mod faults;
 pub mod run;
 pub mod scratch;

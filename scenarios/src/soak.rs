@@ -126,23 +126,21 @@ impl Plan {
     /// equally many.
     fn next_run(&self, next: &AtomicU64, begun: Instant, stop: &AtomicBool) -> Option<(usize, usize, u64)> {
         let (part, parts) = self.partition;
-        loop {
-            if stop.load(Ordering::Relaxed) {
-                return None;
-            }
-            let turn = next.fetch_add(1, Ordering::Relaxed);
-            let number = turn * parts + part - 1;
-            let (nth, cell) = (number / self.cells(), number % self.cells());
-            if self.count.is_some_and(|count| nth >= count) {
-                return None;
-            }
-            let first_round = turn < self.cells().div_ceil(parts);
-            if !first_round && self.duration.is_some_and(|duration| begun.elapsed() >= duration) {
-                return None;
-            }
-            let (column, row) = (cell % self.strategies.len() as u64, cell / self.strategies.len() as u64);
-            return Some((column as usize, row as usize, nth));
+        if stop.load(Ordering::Relaxed) {
+            return None;
         }
+        let turn = next.fetch_add(1, Ordering::Relaxed);
+        let number = turn.checked_mul(parts)?.checked_add(part - 1)?;
+        let (nth, cell) = (number / self.cells(), number % self.cells());
+        if self.count.is_some_and(|count| nth >= count) {
+            return None;
+        }
+        let first_round = turn < self.cells().div_ceil(parts);
+        if !first_round && self.duration.is_some_and(|duration| begun.elapsed() >= duration) {
+            return None;
+        }
+        let (column, row) = (cell % self.strategies.len() as u64, cell / self.strategies.len() as u64);
+        Some((column as usize, row as usize, nth))
     }
 }
 

@@ -142,6 +142,55 @@ fn two_wal_index_failures_under_live_connections_degrade_the_third() {
 }
 
 #[test]
+fn a_connection_that_may_not_write_is_not_kept_and_its_wal_index_is_suspected() {
+    let world = World::new();
+    let cache = world.cache();
+    let fail = || cache.write(world.path(), |_| Err::<(), _>(sqlite_failure(8))).unwrap_err();
+    cache.write(world.path(), |tx| insert(tx, 1)).unwrap();
+    fail();
+    cache.write(world.path(), |tx| insert(tx, 2)).unwrap();
+    let health = cache.health(world.path());
+    assert_eq!((health.state, health.opens, health.discards), (State::Healthy, 2, 1));
+    fail();
+    fail();
+    assert_eq!(cache.read(world.path(), rows).unwrap(), [1, 2]);
+    assert_eq!(cache.health(world.path()).state, State::Degraded);
+}
+
+#[test]
+fn an_init_that_may_not_write_is_run_in_exclusive_mode_at_last() {
+    let world = World::new();
+    let failures = AtomicU32::new(2);
+    let cache = world
+        .builder()
+        .init(move |conn| {
+            let fails = failures.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+            if fails { Err(sqlite_failure(8)) } else { conn.execute_batch(SCHEMA) }
+        })
+        .build();
+    for _ in 0..2 {
+        assert_eq!(cache.read(world.path(), rows).unwrap_err().extended_code(), Some(8));
+    }
+    cache.write(world.path(), |tx| insert(tx, 1)).unwrap();
+    assert_eq!(cache.health(world.path()).state, State::Degraded);
+}
+
+#[test]
+fn a_caller_who_forbids_himself_to_write_says_nothing_about_the_wal_index() {
+    let world = World::new();
+    let cache = world.cache();
+    for _ in 0..4 {
+        let forbidden = cache.with_connection(world.path(), |conn| {
+            conn.execute_batch("PRAGMA query_only = ON")?;
+            insert(conn, 1)
+        });
+        assert_eq!(forbidden.unwrap_err().extended_code(), Some(8));
+    }
+    cache.write(world.path(), |tx| insert(tx, 2)).unwrap();
+    assert_eq!(cache.health(world.path()).state, State::Healthy);
+}
+
+#[test]
 fn where_others_share_the_file_a_suspected_wal_index_is_shared_again() {
     let world = World::new();
     let cache = world.cache();

@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use crate::actor::Actor;
-use crate::board::{Board, RULES_MAX};
+use crate::board::{Board, RULES_MAX, RuleCounters};
 use crate::codes::{Errno, ResultCode};
-use crate::fault::rule::{Effect, Rule};
+use crate::fault::rule::{Effect, Rule, When};
 use crate::seed::{Seed, mix};
 use crate::vfs::call::{Call, Method, Role};
 
@@ -16,10 +16,43 @@ use crate::vfs::call::{Call, Method, Role};
 #[derive(Debug)]
 pub struct Plan {
     rules: Vec<Rule>,
-    /// For each method and role, one bit for each rule whose selector and effect fit: most calls meet no rule, and find
-    /// out with one load.
-    candidates: Box<[u64]>,
+    /// For each method and role, the rules whose selector and effect fit, in order: most calls meet none or few.
+    watches: Box<[Box<[Watch]>]>,
     seed: Seed,
+}
+
+/// What every call that a rule selects has to know of the rule: enough to count it and, nearly always, to go on.
+#[derive(Clone, Copy, Debug)]
+struct Watch {
+    /// The rule's position in the plan. [`RULES_MAX`] is 64, so it fits.
+    rule: u8,
+    kind: WatchKind,
+    /// Before this one of its calls the rule does not fire.
+    first: u64,
+    /// It does not fire at a call whose dice show this or more.
+    chance: u64,
+    /// What the dice of its calls are drawn from.
+    seed: Seed,
+    /// It does not fire before so many bytes have passed.
+    quota_bytes: u64,
+}
+
+/// What decides whether a call counts, and whether it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WatchKind {
+    /// Its number and the dice.
+    Numbered,
+    /// The bytes that have passed as well.
+    Quota,
+    /// Who calls, or when.
+    Conditional,
+}
+
+/// A watch at which a call stops: its position, and the number of the call for its rule, if it counts for sure.
+#[derive(Clone, Copy)]
+struct Stop {
+    position: usize,
+    nth: u64,
 }
 
 /// Why rules make no plan.
@@ -29,7 +62,7 @@ pub enum PlanError {
     #[error("a plan takes at most {RULES_MAX} rules, not {0}")]
     TooMany(usize),
     /// The effect needs a disk that can lose what was written.
-    #[error("`{0}`: {1} needs the simulated disk; real files keep what was written to them. Use --medium sim")]
+    #[error("`{0}`: {1} needs a simulated disk; real files keep what was written to them")]
     NeedsSimulation(String, &'static str),
     /// The effect would kill the lab itself.
     #[error("`{0}`: `kill` needs worker processes; here it would end the lab itself")]
@@ -50,7 +83,8 @@ pub struct Decision<'a> {
 impl Plan {
     /// A plan without faults.
     pub fn empty() -> Self {
-        Self { rules: Vec::new(), candidates: vec![0; Method::ALL.len() * Role::ALL.len()].into(), seed: Seed(0) }
+        let slots = Method::ALL.len() * Role::ALL.len();
+        Self { rules: Vec::new(), watches: vec![Box::default(); slots].into(), seed: Seed(0) }
     }
 
     /// A plan of `rules`; the first rule that fires at a call decides it.
@@ -64,11 +98,9 @@ impl Plan {
         let mut plan = Self { rules, seed: seed.stream("plan"), ..Self::empty() };
         for &method in Method::ALL {
             for &role in Role::ALL {
-                let mut bits = 0;
-                for (index, rule) in plan.rules.iter().enumerate() {
-                    bits |= u64::from(selects(rule, method, role)) << index;
-                }
-                plan.candidates[slot(method, role)] = bits;
+                let indexed = (0_u8..).zip(&plan.rules).filter(|(_, rule)| selects(rule, method, role));
+                let watches = indexed.map(|(index, rule)| Watch::new(index, rule, plan.seed)).collect();
+                plan.watches[slot(method, role)] = watches;
             }
         }
         Ok(plan)
@@ -108,6 +140,7 @@ impl Plan {
 
     /// What happens to the call `number`. Every rule counts the calls that it selects, also where an earlier rule has
     /// decided.
+    #[inline(always)]
     pub fn decide(
         &self,
         board: &Board,
@@ -116,52 +149,154 @@ impl Plan {
         call: &Call,
         number: u64,
     ) -> Option<Decision<'_>> {
-        let mut bits = self.candidates[slot(call.method, call.role)];
+        let watches = &*self.watches[slot(call.method, call.role)];
+        let stop = run_past(watches, board.rules(), call);
+        if stop.position == watches.len() {
+            return None;
+        }
+        self.look_closer(board, now, actor, call, number, stop)
+    }
+
+    /// The same from the first watch on at which the call stops.
+    #[cold]
+    #[inline(never)]
+    fn look_closer(
+        &self,
+        board: &Board,
+        now: impl Fn() -> Duration,
+        actor: Actor,
+        call: &Call,
+        number: u64,
+        mut stop: Stop,
+    ) -> Option<Decision<'_>> {
+        let mut watches = &*self.watches[slot(call.method, call.role)];
         let mut decision = None;
-        while bits != 0 {
-            let index = bits.trailing_zeros() as usize;
-            bits &= bits - 1;
-            let rule = &self.rules[index];
-            let Some(dice) = self.roll(board, &now, actor, call, index) else { continue };
-            if decision.is_none() && board.rule(index).fire(number, rule.times) {
-                // RULES_MAX is 64, so the index fits.
-                decision = Some(Decision { rule: index as u8, effect: &rule.effect, dice });
+        while let Some((watch, rest)) = watches[stop.position..].split_first() {
+            let counters = board.rule(usize::from(watch.rule));
+            let nth = match watch.kind {
+                WatchKind::Conditional => self.count(watch, counters, &now, actor, call),
+                WatchKind::Numbered | WatchKind::Quota => Some(stop.nth),
+            };
+            if let Some(nth) = nth.filter(|nth| self.wants_to_fire(watch, *nth))
+                && decision.is_none()
+            {
+                decision = self.fire(watch, counters, number, nth);
             }
+            watches = rest;
+            stop = run_past(watches, board.rules(), call);
         }
         decision
     }
 
-    /// Counts the call for the rule at `index` if the rule selects it; the dice of the call if the rule wants to fire.
-    fn roll(&self, board: &Board, now: &impl Fn() -> Duration, actor: Actor, call: &Call, index: usize) -> Option<u64> {
-        let rule = &self.rules[index];
-        if rule.actor.is_some_and(|pattern| !pattern.matches(actor)) {
-            return None;
-        }
-        // Asking the clock costs more than the rest, and few rules want to know.
-        if (rule.from.is_some() || rule.until.is_some()) && !rule.is_current(now()) {
-            return None;
-        }
-        let counters = board.rule(index);
-        let nth = counters.count_match();
-        if let Some(quota_bytes) = rule.after {
-            let bytes = u64::try_from(call.amount).unwrap_or(0);
-            if counters.add_bytes(bytes) <= quota_bytes {
-                return None;
-            }
-        }
-        if rule.when.is_some_and(|when| !when.includes(nth)) {
-            return None;
-        }
-        let dice = mix(self.seed.nth(index as u64).0 ^ nth);
-        match rule.p {
-            // 53 bits give every double in [0, 1) that is a multiple of 2^-53.
-            Some(p) if (dice >> 11) as f64 / (1_u64 << 53) as f64 >= p => None,
-            _ => Some(mix(dice)),
-        }
+    /// Counts a call for a rule on conditions; its number if it matters.
+    fn count(
+        &self,
+        watch: &Watch,
+        counters: RuleCounters<'_>,
+        now: &impl Fn() -> Duration,
+        actor: Actor,
+        call: &Call,
+    ) -> Option<u64> {
+        let rule = &self.rules[usize::from(watch.rule)];
+        let is_timed = rule.from.is_some() || rule.until.is_some();
+        let is_counted =
+            rule.actor.is_none_or(|pattern| pattern.matches(actor)) && (!is_timed || rule.is_current(now()));
+        let nth = is_counted.then(|| counters.count_match())?;
+        (rule.after.is_none() || counters.add_bytes(bytes(call)) > watch.quota_bytes).then_some(nth)
+    }
+
+    /// True if the rule would fire at the `nth` of its calls.
+    fn wants_to_fire(&self, watch: &Watch, nth: u64) -> bool {
+        let rule = &self.rules[usize::from(watch.rule)];
+        rule.when.is_none_or(|when| when.includes(nth)) && rule.p.is_none_or(|p| shown(watch.dice(nth)) < chance(p))
+    }
+
+    /// Fires the rule, unless it has done so often enough.
+    fn fire(&self, watch: &Watch, counters: RuleCounters<'_>, number: u64, nth: u64) -> Option<Decision<'_>> {
+        let rule = &self.rules[usize::from(watch.rule)];
+        let decision = Decision { rule: watch.rule, effect: &rule.effect, dice: mix(watch.dice(nth)) };
+        counters.fire(number, rule.times).then_some(decision)
     }
 }
 
-fn slot(method: Method, role: Role) -> usize {
+/// Counts a call for watch after watch, up to the first that needs a closer look. Nearly every call gets to the end.
+#[inline(always)]
+fn run_past<'a>(watches: &[Watch], counters_of: impl Fn(usize) -> RuleCounters<'a>, call: &Call) -> Stop {
+    for (position, watch) in watches.iter().enumerate() {
+        // The remainder changes nothing and spares a check.
+        let counters = counters_of(usize::from(watch.rule) % RULES_MAX);
+        let nth = match watch.kind {
+            WatchKind::Numbered => counters.count_match(),
+            WatchKind::Quota => {
+                let nth = counters.count_match();
+                if counters.add_bytes(bytes(call)) <= watch.quota_bytes {
+                    continue;
+                }
+                nth
+            }
+            WatchKind::Conditional => return Stop { position, nth: 0 },
+        };
+        if nth < watch.first || (watch.chance < CERTAIN && shown(watch.dice(nth)) >= watch.chance) {
+            continue;
+        }
+        return Stop { position, nth };
+    }
+    Stop { position: watches.len(), nth: 0 }
+}
+
+/// How many bytes a call moves.
+fn bytes(call: &Call) -> u64 {
+    u64::try_from(call.amount).unwrap_or(0)
+}
+
+impl Watch {
+    fn new(index: u8, rule: &Rule, seed: Seed) -> Self {
+        let kind = match rule {
+            // Asking the clock costs more than the rest, and few rules want to know.
+            Rule { actor: Some(_), .. } | Rule { from: Some(_), .. } | Rule { until: Some(_), .. } => {
+                WatchKind::Conditional
+            }
+            Rule { after: Some(_), .. } => WatchKind::Quota,
+            _ => WatchKind::Numbered,
+        };
+        Self {
+            rule: index,
+            kind,
+            first: rule.when.map_or(0, first_of),
+            chance: rule.p.map_or(CERTAIN, chance),
+            seed: seed.nth(u64::from(index)),
+            quota_bytes: rule.after.unwrap_or(0),
+        }
+    }
+
+    /// Sixty-four random bits for the `nth` of the rule's calls.
+    #[inline]
+    const fn dice(&self, nth: u64) -> u64 {
+        mix(self.seed.0 ^ nth)
+    }
+}
+
+/// How many throws there are; whoever wins them all need not throw.
+const CERTAIN: u64 = 1 << 53;
+
+/// What the dice show: 53 bits, which a double holds exactly.
+const fn shown(dice: u64) -> u64 {
+    dice >> 11
+}
+
+/// How many of the throws a probability wins.
+fn chance(p: f64) -> u64 {
+    (p * CERTAIN as f64).ceil() as u64
+}
+
+/// The first of the calls that `when` includes.
+const fn first_of(when: When) -> u64 {
+    match when {
+        When::Nth(first) | When::From(first) | When::Range(first, _) | When::Every { first, .. } => first,
+    }
+}
+
+const fn slot(method: Method, role: Role) -> usize {
     method as usize * Role::ALL.len() + role as usize
 }
 
@@ -254,10 +389,33 @@ mod tests {
     }
 
     #[test]
+    fn rules_of_all_kinds_count_on_past_each_other() {
+        let rules = [
+            "write@wal:error=FULL:when=2+",
+            "write@*:error=FULL:actor=p2.*",
+            "write@*:error=FULL:from=3s",
+            "write@wal:error=FULL:after=5",
+            "write@wal:error=FULL:actor=p1.*:after=7:times=1",
+            "*@wal:error=FULL:when=9",
+            "write@*:error=FULL:p=0.5",
+        ];
+        let plan = Plan::new(rules.iter().map(|r| r.parse().unwrap()).collect(), Seed(1)).unwrap();
+        let board = Board::private(2);
+        let decided: Vec<_> = (1..=10)
+            .map(|n| plan.decide(&board, || Duration::from_secs(n), CALLER, &write_call(1), n).map(|d| d.rule))
+            .collect();
+        assert_eq!(decided[1..], [Some(0); 9]);
+        let matched: Vec<_> = (0..rules.len()).map(|rule| board.rule(rule).matched()).collect();
+        assert_eq!(matched, [10, 0, 8, 10, 10, 10, 10]);
+        let fired: Vec<_> = (0..rules.len()).map(|rule| board.rule(rule).fired()).collect();
+        assert_eq!(fired[..6], [9, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
     fn what_the_medium_cannot_do_is_refused_by_name() {
         let plan = |rule: &str| Plan::new(vec![rule.parse().unwrap()], Seed(1)).unwrap();
         let refusal = plan("sync@journal:power-cut:when=2").check_real_medium().unwrap_err().to_string();
-        assert!(refusal.contains("sync@journal:power-cut:when=2") && refusal.contains("--medium sim"), "{refusal}");
+        assert!(refusal.contains("sync@journal:power-cut:when=2") && refusal.contains("simulated disk"), "{refusal}");
         assert!(plan("sync@db:error=IOERR_FSYNC,dirty=dropped").check_real_medium().is_err());
         assert!(plan("sync@db:error=IOERR_FSYNC").check_real_medium().is_ok());
         assert!(plan("write@wal:kill:when=7").check_one_process().is_err());

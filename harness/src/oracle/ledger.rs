@@ -62,6 +62,15 @@ impl Ledger {
         self.refused += 1;
     }
 
+    /// The transaction's own actor saw its rows in this state, and changed nothing.
+    pub fn observed(&mut self, key: Key, state: State) {
+        let entry = self.entries.entry(key).or_default();
+        if !entry.possible.contains(&state) {
+            let expected = describe(&entry.possible);
+            self.losses_seen.push(format!("{key} was {state} when it was to be changed, not {expected}"));
+        }
+    }
+
     /// `actor` read its own transactions, between two of them.
     pub fn read(&mut self, actor: Actor, table: &Table) {
         for (key, state, entry) in self.mismatches(table) {
@@ -204,8 +213,13 @@ mod tests {
         ledger.acked(key(1), State::Whole(0));
         ledger.read(Actor { process: 9, thread: 9 }, &Table::new());
         assert_eq!(verdicts(&ledger, &[(1, State::Whole(0))]), [], "others may lag behind");
+        ledger.observed(key(1), State::Whole(0));
+        assert_eq!(verdicts(&ledger, &[(1, State::Whole(0))]), []);
+        let mut updater = ledger.clone();
         ledger.read(key(1).actor, &Table::new());
         assert_eq!(verdicts(&ledger, &[(1, State::Whole(0))]), [Verdict::Lost]);
+        updater.observed(key(1), State::Absent);
+        assert_eq!(verdicts(&updater, &[(1, State::Whole(0))]), [Verdict::Lost]);
     }
 
     #[test]

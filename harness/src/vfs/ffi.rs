@@ -23,6 +23,7 @@
 //! gave us under clause 3; "passed on" below means that.
 #![expect(unsafe_code, reason = "an FFI module")]
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::slice;
@@ -241,32 +242,39 @@ impl FileState {
         Call { method, role, file: self.open.number, arg, amount }
     }
 
+    // This one and the next three stay out of line, so that the straight path of a trampoline is a handful of
+    // instructions.
+
     /// Runs a call on this file's own role through the lab.
+    #[inline(never)]
     fn conduct(
         &self,
         method: Method,
         arg: i64,
         amount: i32,
-        execute: impl FnOnce(Option<Alteration>) -> c_int,
+        execute: impl FnMut(Option<Alteration>) -> c_int,
     ) -> c_int {
-        self.vfs.lab.conduct(self.call(method, self.open.role, arg, amount), execute)
+        self.vfs.lab.conduct(&self.call(method, self.open.role, arg, amount), execute)
     }
 
     /// Runs a call on the wal-index through the lab.
-    fn conduct_shm(&self, method: Method, arg: i64, amount: i32, execute: impl FnOnce() -> c_int) -> c_int {
-        self.vfs.lab.conduct(self.call(method, Role::Shm, arg, amount), |_| execute())
+    #[inline(never)]
+    fn conduct_shm(&self, method: Method, arg: i64, amount: i32, mut execute: impl FnMut() -> c_int) -> c_int {
+        self.vfs.lab.conduct(&self.call(method, Role::Shm, arg, amount), |_| execute())
     }
 
     /// Runs a call that takes a lock through the lab, and keeps the new state if it succeeded.
+    #[inline(never)]
     fn conduct_lock(&self, call: Call, execute: impl Fn() -> c_int) -> c_int {
-        self.vfs.lab.conduct(call, |_| self.noted(&call, &execute))
+        self.vfs.lab.conduct(&call, |_| self.noted(&call, &execute))
     }
 
     /// Runs a call that gives something back through the lab. Where an error is injected, it is carried out all the
     /// same: no system keeps a lock or a mapping because giving it back failed, and SQLite does not ask twice.
+    #[inline(never)]
     fn conduct_release(&self, call: Call, execute: impl Fn() -> c_int) -> c_int {
         let mut released = false;
-        let rc = self.vfs.lab.conduct(call, |_| {
+        let rc = self.vfs.lab.conduct(&call, |_| {
             released = true;
             self.noted(&call, &execute)
         });
@@ -322,9 +330,9 @@ impl VfsState {
         role: Role,
         arg: i64,
         amount: i32,
-        execute: impl FnOnce(Option<Alteration>) -> c_int,
+        execute: impl FnMut(Option<Alteration>) -> c_int,
     ) -> c_int {
-        self.lab.conduct(Call { method, role, file: 0, arg, amount }, execute)
+        self.lab.conduct(&Call { method, role, file: 0, arg, amount }, execute)
     }
 }
 
@@ -411,7 +419,7 @@ unsafe extern "C" fn x_open(
     } else {
         let call = Call { method: Method::Open, role, file: number, arg: i64::from(flags), amount: 0 };
         let mut opened = false;
-        let rc = vfs.lab.conduct(call, |_| {
+        let rc = vfs.lab.conduct(&call, |_| {
             opened = true;
             open()
         });
@@ -504,7 +512,7 @@ unsafe extern "C" fn x_full_pathname(
 }
 
 /// Runs a call whose answer is no result code through the lab; the answer goes by the side.
-fn conduct_aside<T>(vfs: &VfsState, method: Method, none: T, execute: impl FnOnce() -> T) -> T {
+fn conduct_aside<T>(vfs: &VfsState, method: Method, none: T, execute: impl Fn() -> T) -> T {
     if vfs.lab.is_off() {
         return execute();
     }
@@ -635,7 +643,7 @@ unsafe extern "C" fn x_next_system_call(vfs: *mut sqlite3_vfs, name: *const c_ch
 unsafe extern "C" fn x_close(file: *mut sqlite3_file) -> c_int {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let close = || file_base!(state, xClose(), ffi::SQLITE_IOERR_CLOSE);
+    let close = move || file_base!(state, xClose(), ffi::SQLITE_IOERR_CLOSE);
     let rc = if state.is_off() {
         close()
     } else {
@@ -657,11 +665,11 @@ unsafe extern "C" fn x_read(
 ) -> c_int {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let read = || file_base!(state, xRead(buffer, amount, offset), ffi::SQLITE_IOERR_READ);
+    let read = move || file_base!(state, xRead(buffer, amount, offset), ffi::SQLITE_IOERR_READ);
     if state.is_off() {
         return read();
     }
-    state.conduct(Method::Read, offset, amount, |alteration| {
+    state.conduct(Method::Read, offset, amount, move |alteration| {
         let rc = read();
         let Some(alteration) = alteration else { return rc };
         let readable = rc == ffi::SQLITE_OK || rc == ffi::SQLITE_IOERR_SHORT_READ;
@@ -710,38 +718,54 @@ unsafe extern "C" fn x_write(
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
     let write =
-        |buffer: *const c_void, amount| file_base!(state, xWrite(buffer, amount, offset), ffi::SQLITE_IOERR_WRITE);
+        move |buffer: *const c_void, amount| file_base!(state, xWrite(buffer, amount, offset), ffi::SQLITE_IOERR_WRITE);
     if state.is_off() {
         return write(buffer, amount);
     }
-    state.conduct(Method::Write, offset, amount, |alteration| {
-        let length = usize::try_from(amount).unwrap_or(0);
-        match alteration {
-            Some(Alteration::Skip) => ffi::SQLITE_OK,
-            Some(Alteration::Torn { bytes, code }) => {
-                let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX).min(amount);
-                let rc = if bytes > 0 { write(buffer, bytes) } else { ffi::SQLITE_OK };
-                if rc == ffi::SQLITE_OK { code } else { rc }
-            }
-            Some(Alteration::Bitflip(dice)) if length > 0 => {
-                // SAFETY: the buffer is valid for `amount` bytes (clause 3), and SQLite writes initialised memory.
-                let mut flipped = unsafe { slice::from_raw_parts(buffer.cast::<u8>(), length) }.to_vec();
-                flip_bit(&mut flipped, dice);
-                write(flipped.as_ptr().cast(), amount)
-            }
-            _ => write(buffer, amount),
-        }
+    state.conduct(Method::Write, offset, amount, move |alteration| match alteration {
+        None => write(buffer, amount),
+        // SAFETY: the buffer is valid for `amount` bytes (clause 3), and SQLite writes initialised memory.
+        Some(alteration) => unsafe { write_altered(buffer, amount, alteration, write) },
     })
+}
+
+/// Carries a write out in a changed way.
+///
+/// # Safety
+/// `buffer` must be valid for `amount` initialised bytes.
+#[cold]
+unsafe fn write_altered(
+    buffer: *const c_void,
+    amount: c_int,
+    alteration: Alteration,
+    write: impl Fn(*const c_void, c_int) -> c_int,
+) -> c_int {
+    let length = usize::try_from(amount).unwrap_or(0);
+    match alteration {
+        Alteration::Skip => ffi::SQLITE_OK,
+        Alteration::Torn { bytes, code } => {
+            let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX).min(amount);
+            let rc = if bytes > 0 { write(buffer, bytes) } else { ffi::SQLITE_OK };
+            if rc == ffi::SQLITE_OK { code } else { rc }
+        }
+        Alteration::Bitflip(dice) if length > 0 => {
+            // SAFETY: see above.
+            let mut flipped = unsafe { slice::from_raw_parts(buffer.cast::<u8>(), length) }.to_vec();
+            flip_bit(&mut flipped, dice);
+            write(flipped.as_ptr().cast(), amount)
+        }
+        Alteration::Bitflip(_) | Alteration::Short(_) => write(buffer, amount),
+    }
 }
 
 unsafe extern "C" fn x_truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c_int {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let truncate = || file_base!(state, xTruncate(size), ffi::SQLITE_IOERR_TRUNCATE);
+    let truncate = move || file_base!(state, xTruncate(size), ffi::SQLITE_IOERR_TRUNCATE);
     if state.is_off() {
         return truncate();
     }
-    state.conduct(Method::Truncate, size, 0, |alteration| match alteration {
+    state.conduct(Method::Truncate, size, 0, move |alteration| match alteration {
         Some(Alteration::Skip) => ffi::SQLITE_OK,
         _ => truncate(),
     })
@@ -750,11 +774,11 @@ unsafe extern "C" fn x_truncate(file: *mut sqlite3_file, size: sqlite3_int64) ->
 unsafe extern "C" fn x_sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let sync = || file_base!(state, xSync(flags), ffi::SQLITE_IOERR_FSYNC);
+    let sync = move || file_base!(state, xSync(flags), ffi::SQLITE_IOERR_FSYNC);
     if state.is_off() {
         return sync();
     }
-    state.conduct(Method::Sync, i64::from(flags), 0, |alteration| match alteration {
+    state.conduct(Method::Sync, i64::from(flags), 0, move |alteration| match alteration {
         Some(Alteration::Skip) => ffi::SQLITE_OK,
         _ => sync(),
     })
@@ -763,14 +787,14 @@ unsafe extern "C" fn x_sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
 unsafe extern "C" fn x_file_size(file: *mut sqlite3_file, out: *mut sqlite3_int64) -> c_int {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let size = || file_base!(state, xFileSize(out), ffi::SQLITE_IOERR_FSTAT);
-    if state.is_off() { size() } else { state.conduct(Method::FileSize, 0, 0, |_| size()) }
+    let size = move || file_base!(state, xFileSize(out), ffi::SQLITE_IOERR_FSTAT);
+    if state.is_off() { size() } else { state.conduct(Method::FileSize, 0, 0, move |_| size()) }
 }
 
 unsafe extern "C" fn x_lock(file: *mut sqlite3_file, level: c_int) -> c_int {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let lock = || file_base!(state, xLock(level), ffi::SQLITE_IOERR_LOCK);
+    let lock = move || file_base!(state, xLock(level), ffi::SQLITE_IOERR_LOCK);
     if state.is_off() {
         return lock();
     }
@@ -780,7 +804,7 @@ unsafe extern "C" fn x_lock(file: *mut sqlite3_file, level: c_int) -> c_int {
 unsafe extern "C" fn x_unlock(file: *mut sqlite3_file, level: c_int) -> c_int {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let unlock = || file_base!(state, xUnlock(level), ffi::SQLITE_IOERR_UNLOCK);
+    let unlock = move || file_base!(state, xUnlock(level), ffi::SQLITE_IOERR_UNLOCK);
     if state.is_off() {
         return unlock();
     }
@@ -790,16 +814,22 @@ unsafe extern "C" fn x_unlock(file: *mut sqlite3_file, level: c_int) -> c_int {
 unsafe extern "C" fn x_check_reserved_lock(file: *mut sqlite3_file, out: *mut c_int) -> c_int {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let check = || file_base!(state, xCheckReservedLock(out), ffi::SQLITE_IOERR_CHECKRESERVEDLOCK);
-    if state.is_off() { check() } else { state.conduct(Method::CheckReservedLock, 0, 0, |_| check()) }
+    let check = move || file_base!(state, xCheckReservedLock(out), ffi::SQLITE_IOERR_CHECKRESERVEDLOCK);
+    if state.is_off() { check() } else { state.conduct(Method::CheckReservedLock, 0, 0, move |_| check()) }
 }
 
 unsafe extern "C" fn x_file_control(file: *mut sqlite3_file, op: c_int, arg: *mut c_void) -> c_int {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let control = || file_base!(state, xFileControl(op, arg), ffi::SQLITE_NOTFOUND);
-    let rc =
-        if state.is_off() { control() } else { state.conduct(Method::FileControl, i64::from(op), 0, |_| control()) };
+    let control = move || file_base!(state, xFileControl(op, arg), ffi::SQLITE_NOTFOUND);
+    if state.is_off() && op != ffi::SQLITE_FCNTL_VFSNAME {
+        return control();
+    }
+    let rc = if state.is_off() {
+        control()
+    } else {
+        state.conduct(Method::FileControl, i64::from(op), 0, move |_| control())
+    };
     if op == ffi::SQLITE_FCNTL_VFSNAME && rc == ffi::SQLITE_OK {
         // SAFETY: for this opcode `arg` is a `char**` (sqlite3.h), which the base has just filled in.
         unsafe { prepend_vfs_name(state.vfs, arg.cast()) };
@@ -837,18 +867,18 @@ unsafe fn prepend_vfs_name(vfs: &VfsState, out: *mut *mut c_char) {
 unsafe extern "C" fn x_sector_size(file: *mut sqlite3_file) -> c_int {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let size = || file_base!(state, xSectorSize(), 0);
-    if state.is_off() { size() } else { state.conduct(Method::SectorSize, 0, 0, |_| size()) }
+    let size = move || file_base!(state, xSectorSize(), 0);
+    if state.is_off() { size() } else { state.conduct(Method::SectorSize, 0, 0, move |_| size()) }
 }
 
 unsafe extern "C" fn x_device_characteristics(file: *mut sqlite3_file) -> c_int {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let characteristics = || file_base!(state, xDeviceCharacteristics(), 0);
+    let characteristics = move || file_base!(state, xDeviceCharacteristics(), 0);
     if state.is_off() {
         return characteristics();
     }
-    state.conduct(Method::DeviceCharacteristics, 0, 0, |_| characteristics())
+    state.conduct(Method::DeviceCharacteristics, 0, 0, move |_| characteristics())
 }
 
 unsafe extern "C" fn x_shm_map(
@@ -860,11 +890,20 @@ unsafe extern "C" fn x_shm_map(
 ) -> c_int {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let map = || file_base!(state, xShmMap(region, size, extend, out), ffi::SQLITE_IOERR_SHMMAP);
+    let map = move || file_base!(state, xShmMap(region, size, extend, out), ffi::SQLITE_IOERR_SHMMAP);
     if state.is_off() {
         return map();
     }
-    let rc = state.conduct_shm(Method::ShmMap, i64::from(region), size, map);
+    let mapped = Cell::new(false);
+    let rc = state.conduct_shm(Method::ShmMap, i64::from(region), size, || {
+        mapped.set(true);
+        map()
+    });
+    if rc == ffi::SQLITE_READONLY {
+        // The one failure that brings a mapping, which may be read (wal.c, `walIndexPageRealloc`).
+        let rc_map = if mapped.get() { rc } else { map() };
+        return if rc_map == ffi::SQLITE_OK { rc } else { rc_map };
+    }
     if rc != ffi::SQLITE_OK {
         // On an error the pointer must be null (os_unix.c sets it so); after an injected one nobody else would have.
         // SAFETY: valid for one pointer (clause 3).
@@ -876,7 +915,7 @@ unsafe extern "C" fn x_shm_map(
 unsafe extern "C" fn x_shm_lock(file: *mut sqlite3_file, first: c_int, slots: c_int, flags: c_int) -> c_int {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let lock = || file_base!(state, xShmLock(first, slots, flags), ffi::SQLITE_IOERR_SHMLOCK);
+    let lock = move || file_base!(state, xShmLock(first, slots, flags), ffi::SQLITE_IOERR_SHMLOCK);
     if state.is_off() {
         return lock();
     }
@@ -887,7 +926,7 @@ unsafe extern "C" fn x_shm_lock(file: *mut sqlite3_file, first: c_int, slots: c_
 unsafe extern "C" fn x_shm_barrier(file: *mut sqlite3_file) {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let barrier = || file_base!(state, xShmBarrier(), ());
+    let barrier = move || file_base!(state, xShmBarrier(), ());
     if state.is_off() {
         return barrier();
     }
@@ -900,7 +939,7 @@ unsafe extern "C" fn x_shm_barrier(file: *mut sqlite3_file) {
 unsafe extern "C" fn x_shm_unmap(file: *mut sqlite3_file, delete: c_int) -> c_int {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let unmap = || file_base!(state, xShmUnmap(delete), ffi::SQLITE_OK);
+    let unmap = move || file_base!(state, xShmUnmap(delete), ffi::SQLITE_OK);
     if state.is_off() {
         return unmap();
     }
@@ -915,11 +954,11 @@ unsafe extern "C" fn x_fetch(
 ) -> c_int {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let fetch = || file_base!(state, xFetch(offset, amount, out), ffi::SQLITE_IOERR_MMAP);
+    let fetch = move || file_base!(state, xFetch(offset, amount, out), ffi::SQLITE_IOERR_MMAP);
     if state.is_off() {
         return fetch();
     }
-    let rc = state.conduct(Method::Fetch, offset, amount, |_| fetch());
+    let rc = state.conduct(Method::Fetch, offset, amount, move |_| fetch());
     if rc != ffi::SQLITE_OK {
         // SAFETY: valid for one pointer (clause 3). Null means "not mapped, read it".
         unsafe { *out = ptr::null_mut() };
@@ -930,8 +969,8 @@ unsafe extern "C" fn x_fetch(
 unsafe extern "C" fn x_unfetch(file: *mut sqlite3_file, offset: sqlite3_int64, page: *mut c_void) -> c_int {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let unfetch = || file_base!(state, xUnfetch(offset, page), ffi::SQLITE_OK);
-    if state.is_off() { unfetch() } else { state.conduct(Method::Unfetch, offset, 0, |_| unfetch()) }
+    let unfetch = move || file_base!(state, xUnfetch(offset, page), ffi::SQLITE_OK);
+    if state.is_off() { unfetch() } else { state.conduct(Method::Unfetch, offset, 0, move |_| unfetch()) }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What happens at each call: number it, ask the plan, carry it out, write it down.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +18,7 @@ use crate::actor::Actor;
 use crate::board::{Board, Counter, Mode};
 use crate::clock::Clock;
 use crate::codes::Errno;
-use crate::fault::plan::{Plan, natural_code};
+use crate::fault::plan::{Decision, Plan, natural_code};
 use crate::fault::rule::Effect;
 use crate::seed::Seed;
 use crate::sys;
@@ -37,6 +38,7 @@ pub fn play(actor: Actor) {
 }
 
 /// The actor that the calling thread plays.
+#[inline]
 pub fn current_actor() -> Actor {
     ACTOR.get()
 }
@@ -54,8 +56,9 @@ pub(crate) enum Alteration {
     Skip,
 }
 
-/// A hook that sees each call before it is ruled upon. A scheduler that runs another actor first goes here.
-pub type Hook = Box<dyn Fn(Actor, &Call) + Send + Sync>;
+/// A hook that sees each call before it is ruled upon, and may run other actors first: a scheduling point. Where it
+/// returns false the call fails, unseen by plan and trace: the execution is to come to its end.
+pub type Hook = Box<dyn Fn(Actor, &Call) -> bool + Send + Sync>;
 
 /// The lab behind one registered shim.
 pub struct Lab {
@@ -164,95 +167,108 @@ impl Lab {
     /// Takes one call from its number to its trace entry and returns what SQLite gets. `execute` carries the call out.
     ///
     /// A panic on the way is caught here, since it must not unwind into C; SQLite gets an I/O error.
-    pub(crate) fn conduct(&self, call: Call, execute: impl FnOnce(Option<Alteration>) -> i32) -> i32 {
+    #[inline(always)]
+    pub(crate) fn conduct(&self, call: &Call, mut execute: impl FnMut(Option<Alteration>) -> i32) -> i32 {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let begun = self.begin(&call);
-            let outcome = match begun.fail {
-                Some(code) => code,
-                None => execute(begun.alteration),
+            if !self.passes_hook(call) {
+                return ffi::SQLITE_IOERR;
+            }
+            let begun = self.begin(call);
+            let outcome = match begun.ruling.as_deref() {
+                None => execute(None),
+                Some(Ruling { fail: Some(code), .. }) => *code,
+                Some(Ruling { alteration, .. }) => execute(*alteration),
             };
-            self.finish(&call, &begun, outcome);
+            self.finish(call, &begun, outcome);
             outcome
         }));
-        outcome.unwrap_or_else(|payload| {
-            self.board.count(Counter::Panics);
-            let message = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
-            let message = message.or_else(|| payload.downcast_ref::<String>().cloned());
-            self.panic.lock().get_or_insert(message.unwrap_or_else(|| "a panic without a message".to_owned()));
-            if call.method.can_fail() { ffi::SQLITE_IOERR } else { 0 }
-        })
+        match outcome {
+            Ok(outcome) => outcome,
+            Err(panic) => self.caught(call, &*panic),
+        }
     }
 
+    /// Runs the hook, if there is one; false if the call is to fail.
+    #[inline]
+    fn passes_hook(&self, call: &Call) -> bool {
+        let Some(hook) = &self.hook else { return true };
+        hook(current_actor(), call) || !call.method.can_fail()
+    }
+
+    // In line, as what belongs to it: a third of the instructions at a call would else be spent on handing things over.
+    #[inline(always)]
     fn begin(&self, call: &Call) -> Begun {
         let actor = current_actor();
-        if let Some(hook) = &self.hook {
-            hook(actor, call);
-        }
-        let mode = self.board.mode();
-        let mut begun = Begun {
-            number: self.board.next_call(),
-            actor,
-            kind: RulingKind::Proceed,
-            rule: None,
-            fail: None,
-            alteration: None,
-            traced: mode.has(Mode::TRACE),
-        };
+        let board = &*self.board;
+        let mode = board.mode();
+        let turn = Turn { number: board.next_call(), actor };
+        let mut ruling = None;
         if mode.has(Mode::ARMED)
-            && let Some(decision) = self.plan.decide(&self.board, || self.now(), actor, call, begun.number)
+            && let Some(decision) = self.plan.decide(board, || self.now(), actor, call, turn.number)
         {
-            begun.rule = Some(decision.rule);
-            self.apply(decision.effect, decision.dice, call, &mut begun);
+            ruling = self.apply(&decision, call, turn);
         }
-        begun
+        Begun { turn, is_traced: mode.has(Mode::TRACE), ruling }
     }
 
+    #[inline(always)]
+    fn finish(&self, call: &Call, begun: &Begun, outcome: i32) {
+        if outcome != 0 && begun.ruling.as_ref().is_none_or(|ruling| ruling.fail.is_none()) {
+            failed_genuinely(call.method);
+        }
+        if begun.is_traced {
+            self.write_down(call, begun.turn, begun.ruling.as_deref(), outcome);
+        }
+    }
+
+    #[inline(always)]
+    fn write_down(&self, call: &Call, Turn { number, actor }: Turn, ruling: Option<&Ruling>, outcome: i32) {
+        let at_ns = self.board.elapsed_ns();
+        let (ruling, rule) = ruling.map_or((RulingKind::Proceed, None), |ruling| (ruling.kind, Some(ruling.rule)));
+        trace::write(&self.board, &Entry { number, at_ns, actor, call: *call, ruling, rule, outcome });
+    }
+
+    /// Keeps the message of a panic and yields what SQLite gets instead of an outcome.
     #[cold]
-    fn apply(&self, effect: &Effect, dice: u64, call: &Call, begun: &mut Begun) {
-        let mut alter = |alteration| {
-            begun.kind = RulingKind::Mutate;
-            begun.alteration = Some(alteration);
+    fn caught(&self, call: &Call, panic: &(dyn Any + Send)) -> i32 {
+        self.board.count(Counter::Panics);
+        let message = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+        let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
+        self.panic.lock().get_or_insert(message.unwrap_or_else(|| "a panic without a message".to_owned()));
+        if call.method.can_fail() { ffi::SQLITE_IOERR } else { 0 }
+    }
+
+    /// What a rule that fires makes of a call; waits and kills at once.
+    #[cold]
+    fn apply(&self, decision: &Decision<'_>, call: &Call, turn: Turn) -> Option<Box<Ruling>> {
+        let of_kind = |kind| Ruling { kind, rule: decision.rule, fail: None, alteration: None };
+        let alter = |alteration| Ruling { alteration: Some(alteration), ..of_kind(RulingKind::Mutate) };
+        let fail = |code: i32, errno: Option<Errno>| {
+            let errno = errno.map_or(0, |errno| errno.0);
+            INJECTED_ERRNO.set(Some(errno));
+            sys::set_errno(errno);
+            Ruling { fail: Some(code), ..of_kind(RulingKind::Fail) }
         };
-        match *effect {
-            Effect::Error { code, errno, .. } => self.fail(begun, code.0, errno.or_else(|| code.default_errno())),
-            Effect::Errno(errno) => self.fail(begun, natural_code(call.method, call.role, errno).0, Some(errno)),
+        let ruling = match *decision.effect {
+            Effect::Error { code, errno, .. } => fail(code.0, errno.or_else(|| code.default_errno())),
+            Effect::Errno(errno) => fail(natural_code(call.method, call.role, errno).0, Some(errno)),
             Effect::Short(bytes) => alter(Alteration::Short(bytes)),
             Effect::Torn { bytes, error } => alter(Alteration::Torn { bytes, code: error.map_or(0, |code| code.0) }),
-            Effect::Bitflip => alter(Alteration::Bitflip(dice)),
+            Effect::Bitflip => alter(Alteration::Bitflip(decision.dice)),
             Effect::Drop | Effect::Lie => alter(Alteration::Skip),
             Effect::Stall(duration) => {
-                begun.kind = RulingKind::Stall;
                 self.pause(duration);
+                of_kind(RulingKind::Stall)
             }
             Effect::Kill => {
-                begun.kind = RulingKind::Kill;
-                begun.traced = true;
-                self.finish(call, begun, 0);
+                self.write_down(call, turn, Some(&of_kind(RulingKind::Kill)), 0);
                 sys::kill_self()
             }
             // Refused where the medium is chosen (`Plan::check_real_medium`); a plan that comes here by another way
             // does no harm.
-            Effect::PowerCut => begun.rule = None,
-        }
-    }
-
-    fn fail(&self, begun: &mut Begun, code: i32, errno: Option<Errno>) {
-        begun.kind = RulingKind::Fail;
-        begun.fail = Some(code);
-        let errno = errno.map_or(0, |errno| errno.0);
-        INJECTED_ERRNO.set(Some(errno));
-        sys::set_errno(errno);
-    }
-
-    fn finish(&self, call: &Call, begun: &Begun, outcome: i32) {
-        if begun.fail.is_none() && outcome != 0 && call.method.can_fail() {
-            INJECTED_ERRNO.set(None);
-        }
-        if begun.traced {
-            let &Begun { number, actor, kind: ruling, rule, .. } = begun;
-            let at_ns = self.board.elapsed_ns();
-            trace::write(&self.board, &Entry { number, at_ns, actor, call: *call, ruling, rule, outcome });
-        }
+            Effect::PowerCut => return None,
+        };
+        Some(Box::new(ruling))
     }
 
     /// The errno that `xGetLastError` reports for an injected failure of this thread, if its last failure was injected.
@@ -348,13 +364,33 @@ impl OpenFile {
     }
 }
 
-/// A call on its way.
-struct Begun {
+/// A genuine failure replaces the errno of an injected one.
+#[cold]
+fn failed_genuinely(method: Method) {
+    if method.can_fail() {
+        INJECTED_ERRNO.set(None);
+    }
+}
+
+/// Which call it is and whose.
+#[derive(Clone, Copy)]
+struct Turn {
     number: u64,
     actor: Actor,
+}
+
+/// A call on its way.
+struct Begun {
+    turn: Turn,
+    is_traced: bool,
+    /// What a rule made of it; boxed, since nearly no call has one.
+    ruling: Option<Box<Ruling>>,
+}
+
+/// What a rule makes of a call.
+struct Ruling {
     kind: RulingKind,
-    rule: Option<u8>,
+    rule: u8,
     fail: Option<i32>,
     alteration: Option<Alteration>,
-    traced: bool,
 }

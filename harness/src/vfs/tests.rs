@@ -249,6 +249,16 @@ fn the_wal_index_can_fail_in_every_way_when_a_connection_comes_to_it() {
 }
 
 #[test]
+fn a_read_only_wal_index_can_be_read() {
+    let world = World::new(&["shmmap@shm:error=READONLY"]);
+    let _holder = wal(&world);
+    world.arm();
+    let late = world.open().unwrap();
+    assert_eq!(rows(&late).unwrap(), 1);
+    assert!(late.execute_batch("INSERT INTO t VALUES(2)").is_err());
+}
+
+#[test]
 fn a_lying_and_a_dropping_disk_are_believed() {
     let world = World::new(&["sync@*:lie", "write@db:drop", "truncate@wal:drop"]);
     let connection = wal(&world);
@@ -339,6 +349,7 @@ fn the_errno_of_an_injected_failure_can_be_asked_for() {
 fn a_panic_in_a_callback_is_an_io_error_and_is_recorded() {
     let hook = |_: Actor, call: &crate::vfs::call::Call| {
         assert!(call.method != Method::Write || call.role != Role::Wal, "canary");
+        true
     };
     let world = World::with(&[], |lab| lab.with_hook(Box::new(hook)));
     let connection = world.open().unwrap();

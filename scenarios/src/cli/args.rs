@@ -21,12 +21,16 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Run every strategy under every fault, and print what became of the data
     Soak(Box<SoakArgs>),
+    /// Execute a scenario in the simulator again and again, each time with another schedule, until something is found
+    Explore(ExploreArgs),
     /// Execute the run of a token again
     Replay(ReplayArgs),
     /// Render the record of a soak again
     Report(ReportArgs),
     /// List strategies, faults, presets, oracles, verdicts, or the words of the fault grammar
     List(ListArgs),
+    /// Build other versions of SQLite to run scenarios on, or list them
+    Sqlite(super::sqlite::SqliteArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -100,6 +104,37 @@ pub(super) struct SoakArgs {
     /// The folder for the databases of the runs [default: /dev/shm, or the folder for temporary files]
     #[arg(long, value_name = "DIR")]
     pub(super) scratch: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExploreArgs {
+    /// What the actors do
+    #[arg(value_name = "SCENARIO", default_value = "mixed")]
+    pub(super) scenario: String,
+    /// The SQLite to run on: a version (see `seawall sqlite list`), the path of a shared object, or `linked`
+    #[arg(long, value_name = "VERSION|PATH", default_value = "linked")]
+    pub(super) sqlite: String,
+    /// Who runs when: rare, pct, random or round-robin
+    #[arg(long, value_name = "NAME", default_value = "rare")]
+    pub(super) policy: String,
+    /// The seed of all choices: a number, or hexadecimal digits after 0x [default: a new one each time]
+    #[arg(long)]
+    pub(super) seed: Option<Seed>,
+    /// How many executions at most
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) executions: u64,
+    /// How many seconds at most
+    #[arg(long)]
+    pub(super) max_seconds: Option<u64>,
+    /// Do not stop at the first finding, but count them all
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Execute everything twice, and compare every call
+    #[arg(long)]
+    pub(super) twice: bool,
+    /// How the result is written to standard output
+    #[arg(long, value_enum, default_value = "human")]
+    pub(super) format: ReplayFormat,
 }
 
 #[derive(Debug, Args)]

@@ -4,10 +4,12 @@
 //! nothing ran; 70 the lab itself is broken; 130 interrupted.
 
 mod args;
+mod explore;
 mod list;
 mod replay;
 mod report;
 mod soak;
+mod sqlite;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -74,9 +76,11 @@ pub fn main() -> ExitCode {
     cli.color.write_global();
     let result = match cli.command {
         Command::Soak(args) => soak::run(*args),
+        Command::Explore(args) => explore::run(&args),
         Command::Replay(args) => replay::run(args),
         Command::Report(args) => report::run(&args),
         Command::List(args) => list::run(&args),
+        Command::Sqlite(args) => sqlite::run(&args),
         Command::Completions { shell } => completions(shell),
         Command::Worker => return worker::main(),
     };
@@ -91,8 +95,13 @@ pub fn main() -> ExitCode {
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<Exit, Complaint> {
+    // The generators offer hidden commands as well, so these are left out before.
+    let all = Cli::command();
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let mut command = clap::Command::new("seawall").version(env!("CARGO_PKG_VERSION")).propagate_version(true);
+    command = command.args(all.get_arguments().cloned()).subcommands(shown);
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "seawall", &mut script);
+    clap_complete::generate(shell, &mut command, "seawall", &mut script);
     print(&String::from_utf8_lossy(&script))
 }
 

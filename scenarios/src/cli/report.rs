@@ -6,7 +6,7 @@ use seawall_harness::record::SoakRecord;
 use seawall_reports as reports;
 
 use super::args::{Format, ReportArgs};
-use super::{Complaint, Exit, print, say};
+use super::{Complaint, Exit, print, say, soak};
 
 pub(super) fn run(args: &ReportArgs) -> Result<Exit, Complaint> {
     let path = args.record.display();

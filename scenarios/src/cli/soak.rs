@@ -146,7 +146,7 @@ fn chosen_faults(args: &SoakArgs) -> Result<(Vec<Fault>, Option<Seed>), Complain
 }
 
 /// A seed from the operating system. It is printed with the result, so the soak can be repeated.
-fn new_seed() -> Seed {
+pub(super) fn new_seed() -> Seed {
     use std::hash::{BuildHasher, Hasher};
     Seed(std::hash::RandomState::new().build_hasher().finish())
 }
@@ -185,7 +185,7 @@ impl Bar {
         let bar = match (plan.duration, plan.count) {
             _ if !std::io::stderr().is_terminal() => ProgressBar::hidden(),
             (Some(duration), _) => ProgressBar::new(duration.as_secs().max(1)),
-            (None, Some(count)) => ProgressBar::new(count * plan.cells() / plan.partition.1),
+            (None, Some(count)) => ProgressBar::new(count.saturating_mul(plan.cells()) / plan.partition.1),
             (None, None) => ProgressBar::new_spinner(),
         };
         let style = ProgressStyle::with_template("{elapsed_precise} {bar:30.cyan/blue} {msg}");

@@ -323,7 +323,7 @@ impl<'a> Conductor<'a> {
             match report.outcome {
                 Outcome::Acked(_) => progress.committed = true,
                 Outcome::Refused(failure) | Outcome::Indeterminate(failure) => progress.error = Some(failure.message),
-                Outcome::Read { .. } | Outcome::Done => {}
+                Outcome::Missed | Outcome::Read { .. } | Outcome::Done => {}
             }
         }
         self.notes.progress.push(progress);

@@ -1,13 +1,15 @@
 //! After the run: gathering the evidence, asking the oracles, writing the record.
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, ffi};
 use seawall_harness::board::Counter;
+use seawall_harness::codes::ResultCode;
+use seawall_harness::fault::Effect;
 use seawall_harness::oracle::economy::Spending;
 use seawall_harness::oracle::hygiene::{self, Leftovers};
 use seawall_harness::oracle::integrity::{self, Check};
 use seawall_harness::oracle::table::{self, Table};
 use seawall_harness::oracle::{self, Evidence};
-use seawall_harness::record::{Counts, Finding, RuleRecord, RunRecord};
+use seawall_harness::record::{Counts, ErrorCount, Finding, RuleRecord, RunRecord};
 use seawall_harness::trace::{self, Entry};
 use seawall_harness::verdict::Verdict;
 
@@ -35,7 +37,8 @@ pub fn judge(
     let integrity_ok = evidence.checks.iter().all(|check| check.complaints.is_empty()) && evidence.table.is_some();
     counts.lost = evidence.table.as_ref().map_or(counts.acked, |table| evidence.ledger.lost(table));
     let mut findings = oracle::judge(&evidence);
-    findings.splice(0..0, trouble(result, stage));
+    findings.extend(trouble(result, stage));
+    findings.extend(genuine_disk_full(&errors, world));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
     RunRecord {
         token: world.token.to_string(),
@@ -85,6 +88,22 @@ fn trouble(result: Result<(), Trouble>, stage: &Stage<'_>) -> Vec<Finding> {
         findings.push(finding("lab", Verdict::HarnessBroken, detail));
     }
     findings
+}
+
+/// A disk that is really full, under the lab's feet, says nothing about the strategy.
+fn genuine_disk_full(errors: &[ErrorCount], world: &World) -> Option<Finding> {
+    let full = errors.iter().any(|error| error.message.starts_with("FULL:"));
+    let injected = world.faults.rules.iter().any(|rule| {
+        matches!(
+            rule.effect,
+            Effect::Error { code: ResultCode(ffi::SQLITE_FULL), .. } | Effect::Errno(_) | Effect::Torn { .. }
+        )
+    });
+    (full && !injected).then(|| Finding {
+        oracle: "lab".to_owned(),
+        verdict: Verdict::HarnessBroken,
+        detail: "the disk of the scratch folder is full".to_owned(),
+    })
 }
 
 fn rule_records(world: &World, stage: &Stage<'_>) -> Vec<RuleRecord> {

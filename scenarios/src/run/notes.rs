@@ -8,7 +8,7 @@ use seawall_harness::oracle::alarm::Alarm;
 use seawall_harness::oracle::integrity::Check;
 use seawall_harness::oracle::ledger::Ledger;
 use seawall_harness::oracle::progress::ActorProgress;
-use seawall_harness::oracle::table::{Key, Table};
+use seawall_harness::oracle::table::{Key, State, Table};
 use seawall_harness::record::{ErrorCount, MarkKind, TimelineEvent};
 
 use crate::run::protocol::StepReport;
@@ -52,9 +52,18 @@ impl Notes {
         let kind = match &report.outcome {
             Outcome::Acked(state) => {
                 if let Some((key, _)) = intent {
+                    if *state == State::Torn {
+                        self.ledger.observed(key, State::Torn);
+                    }
                     self.ledger.acked(key, *state);
                 }
                 MarkKind::Commit
+            }
+            Outcome::Missed => {
+                if let Some((key, _)) = intent {
+                    self.ledger.observed(key, State::Absent);
+                }
+                MarkKind::Read
             }
             Outcome::Indeterminate(failure) => {
                 if let Some((key, state)) = intent {

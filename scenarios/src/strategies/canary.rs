@@ -87,16 +87,16 @@ impl Strategy for Canary {
 /// Does the damage. The caller's work has succeeded before.
 fn sabotage(defect: Defect, call: u32, connection: &Connection, env: &Env) -> rusqlite::Result<()> {
     match defect {
-        Defect::Ledger if call % 5 == 0 => {
+        Defect::Ledger if call.is_multiple_of(5) => {
             connection.execute_batch("DELETE FROM ledger WHERE (actor, txn) = (SELECT actor, min(txn) FROM ledger)")
         }
-        Defect::Atomicity if call % 5 == 0 => connection.execute_batch(
+        Defect::Atomicity if call.is_multiple_of(5) => connection.execute_batch(
             "UPDATE ledger SET version = version + 1000
              WHERE rowid = (SELECT max(rowid) FROM ledger WHERE parts > 1)",
         ),
         Defect::Integrity if call == 9 => {
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-            let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'ledger_by_version'";
+            let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'documents_by_title'";
             let page: i64 = connection.query_row(sql, [], |row| row.get(0))?;
             // Opening and closing the file here drops this process's POSIX locks; that, too, is a defect.
             if let Ok(file) = OpenOptions::new().write(true).open(&env.path) {

@@ -14,6 +14,9 @@ use crate::workload::Step;
 pub enum Outcome {
     /// COMMIT returned success; the transaction's rows are in this state.
     Acked(State),
+    /// COMMIT returned success, but the transaction to be changed was not there, so nothing was written. What was not
+    /// there is no more than what a read would have told.
+    Missed,
     /// COMMIT was tried and did not return success.
     Indeterminate(Failure),
     /// An error came before COMMIT was tried.
@@ -82,7 +85,7 @@ fn read(strategy: &dyn Strategy, actor: Actor) -> Outcome {
 
 fn write(strategy: &dyn Strategy, task: Task<'_>) -> Outcome {
     let mut phase = Phase::BeforeCommit;
-    let mut state = State::Absent;
+    let mut state = None;
     let result = strategy.with_connection(&mut |connection| {
         // The strategy may run this more than once; a second attempt starts over.
         phase = Phase::BeforeCommit;
@@ -94,7 +97,7 @@ fn write(strategy: &dyn Strategy, task: Task<'_>) -> Outcome {
         Ok(())
     });
     match (result, phase) {
-        (Ok(()), Phase::Committed) => Outcome::Acked(state),
+        (Ok(()), Phase::Committed) => state.map_or(Outcome::Missed, Outcome::Acked),
         (Err(failure), Phase::BeforeCommit) => Outcome::Refused(failure),
         (Err(failure), _) => Outcome::Indeterminate(failure),
         // A strategy that reports success for work that it has not run to its end has acknowledged it all the same.
@@ -102,32 +105,31 @@ fn write(strategy: &dyn Strategy, task: Task<'_>) -> Outcome {
     }
 }
 
-/// Makes the step's changes and returns the state that they lead to.
-fn change(transaction: &Transaction<'_>, task: Task<'_>) -> rusqlite::Result<State> {
+/// Makes the step's changes and returns the state that they lead to; `None` if there was nothing to change.
+fn change(transaction: &Transaction<'_>, task: Task<'_>) -> rusqlite::Result<Option<State>> {
     let Task { actor, index, step, script } = task;
     let name = actor.to_string();
-    match step {
+    let (changed, txn, whole) = match step {
         Step::Insert { parts, payload_bytes } => {
             insert(transaction, &name, index, parts, payload_bytes)?;
-            Ok(State::Whole(index))
+            return Ok(Some(State::Whole(index)));
         }
         Step::Update { txn } => {
             let sql = "UPDATE ledger SET version = ?1 WHERE actor = ?2 AND txn = ?3";
-            let changed = transaction.prepare_cached(sql)?.execute(params![index, name, txn])?;
-            let Step::Insert { parts, .. } = script[txn as usize] else { return Ok(State::Absent) };
-            Ok(match changed {
-                0 => State::Absent,
-                n if n == parts as usize => State::Whole(index),
-                _ => State::Torn,
-            })
+            (transaction.prepare_cached(sql)?.execute(params![index, name, txn])?, txn, State::Whole(index))
         }
         Step::Delete { txn } => {
             let sql = "DELETE FROM ledger WHERE actor = ?1 AND txn = ?2";
-            transaction.prepare_cached(sql)?.execute(params![name, txn])?;
-            Ok(State::Absent)
+            (transaction.prepare_cached(sql)?.execute(params![name, txn])?, txn, State::Absent)
         }
-        Step::Read | Step::Checkpoint(_) | Step::Pause { .. } => Ok(State::Absent),
-    }
+        Step::Read | Step::Checkpoint(_) | Step::Pause { .. } => return Ok(None),
+    };
+    let Step::Insert { parts, .. } = script[txn as usize] else { return Ok(None) };
+    Ok(match changed {
+        0 => None,
+        n if n == parts as usize || whole == State::Absent => Some(whole),
+        _ => Some(State::Torn),
+    })
 }
 
 fn insert(connection: &Connection, name: &str, txn: u32, parts: u32, payload_bytes: u32) -> rusqlite::Result<()> {

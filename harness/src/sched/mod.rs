@@ -1,0 +1,29 @@
+//! The scheduler of the simulator: actors as coroutines on one OS thread, every VFS call a scheduling point.
+//!
+//! An actor runs until it makes a VFS call. There the policy says who goes on: most often the same actor, sometimes
+//! another one, in the midst of a statement of unmodified SQLite. Everything a policy does follows from its seed, so a
+//! schedule repeats; it is stored as the list of its [`Preemption`]s.
+//!
+//! # The model
+//! - Between two VFS calls nothing can happen. SQLite's own steps in memory are atomic; what several processes share (files,
+//!   locks, the wal-index) it reaches through the VFS or after a call of it (`xShmBarrier`, `xShmLock`, `xUnfetch`).
+//! - Time passes by calls, one microsecond each, and by sleeping: an actor that sleeps lets the others run until its time
+//!   has come. If all sleep, the clock jumps.
+//! - An execution that makes more calls than its budget is *halted*: every further call fails, so that all actors come
+//!   to their ends. No Rust panic ever unwinds C frames, and no coroutine is dropped before it has returned.
+
+mod coroutine;
+pub mod pct;
+pub mod policy;
+pub mod random;
+pub mod rare;
+pub mod replay;
+pub mod round_robin;
+mod scheduler;
+
+pub use policy::{Point, Policy};
+pub(crate) use scheduler::sleep;
+pub use scheduler::{Execution, Preemption, Scheduler, Task};
+
+#[cfg(test)]
+mod tests;

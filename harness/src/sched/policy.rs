@@ -1,0 +1,71 @@
+//! What a policy decides, and what it knows when it does.
+
+use crate::seed::Seed;
+use crate::vfs::call::Call;
+
+/// A scheduling point.
+#[derive(Clone, Copy, Debug)]
+pub struct Point<'a> {
+    /// The actor that has come to it, by its position.
+    pub current: usize,
+    /// Which of its scheduling points this is, from 1.
+    pub nth: u64,
+    /// The call that it is about to make; `None` where it goes to sleep or has ended.
+    pub call: Option<&'a Call>,
+    /// The others that could run, in the order of their positions.
+    pub others: &'a [usize],
+    /// False if the current one cannot go on, because it sleeps or has ended; then one of the others must be chosen.
+    pub can_go_on: bool,
+}
+
+/// Decides who runs.
+pub trait Policy {
+    /// Its name on the command line and in reports.
+    fn name(&self) -> &'static str;
+
+    /// A new execution begins. Everything that the policy will decide must follow from the seed.
+    fn begin(&mut self, seed: Seed, actors: usize);
+
+    /// Who goes on: the current actor or one of the others. `others` is not empty.
+    fn choose(&mut self, point: &Point<'_>) -> usize;
+}
+
+impl Point<'_> {
+    /// The one who takes over without anybody's choice: the next in the circle.
+    pub fn successor(&self) -> usize {
+        self.others.iter().copied().find(|other| *other > self.current).unwrap_or(self.others[0])
+    }
+}
+
+/// splitmix64 (Steele, Lea, Flood 2014) as a generator: two multiplications a draw, which a decision at every call can afford.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) fn new(seed: Seed) -> Self {
+        Self(seed.0)
+    }
+
+    pub(super) fn roll(&mut self) -> u64 {
+        let value = crate::seed::mix(self.0);
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        value
+    }
+
+    /// A number below `bound`, which must not be 0. The bias is below 2^-32 for the bounds that occur.
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.roll()) * bound as u128) >> 64) as usize
+    }
+
+    /// True with a probability of `numerator` in 2^32.
+    pub(super) fn chance(&mut self, numerator: u64) -> bool {
+        self.roll() >> 32 < numerator
+    }
+
+    pub(super) fn pick(&mut self, from: &[usize]) -> usize {
+        from[self.below(from.len())]
+    }
+}
+
+/// Certainty, in units of 2^-32.
+pub(super) const ONE: u64 = 1 << 32;

@@ -1,0 +1,37 @@
+//! `replay`: the preemptions of a recorded schedule, and no others.
+
+use std::collections::BTreeMap;
+
+use super::policy::{Point, Policy};
+use super::scheduler::Preemption;
+use crate::seed::Seed;
+
+/// See the module's documentation. Where a recorded choice cannot be made, because that actor is not ready, nobody is preempted.
+#[derive(Debug, Default)]
+pub struct Replay {
+    preemptions: BTreeMap<(usize, u64), usize>,
+}
+
+impl Replay {
+    /// A policy that repeats these preemptions.
+    pub fn new(preemptions: &[Preemption]) -> Self {
+        Self { preemptions: preemptions.iter().map(|p| ((p.actor, p.nth), p.to)).collect() }
+    }
+}
+
+impl Policy for Replay {
+    fn name(&self) -> &'static str {
+        "replay"
+    }
+
+    fn begin(&mut self, _seed: Seed, _actors: usize) {}
+
+    fn choose(&mut self, point: &Point<'_>) -> usize {
+        let recorded = self.preemptions.get(&(point.current, point.nth)).copied();
+        match recorded.filter(|to| point.others.contains(to)) {
+            Some(to) => to,
+            None if point.can_go_on => point.current,
+            None => point.successor(),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The scheduler: runs the actors of one execution to their ends, in the order that the policy wants.
+
+use std::cell::{RefCell, RefMut};
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::coroutine::{Coroutine, Stacks, Suspender};
+use super::policy::{Point, Policy};
+use crate::actor::Actor;
+use crate::clock::Clock;
+use crate::seed::Seed;
+use crate::vfs::call::Call;
+use crate::vfs::lab;
+
+/// What one actor does in an execution. It may make VFS calls through any connection.
+pub type Task = Box<dyn FnOnce()>;
+
+/// One point at which the course of an execution was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Preemption {
+    /// Who was running, by position.
+    pub actor: usize,
+    /// At which of its scheduling points, from 1: calls and sleeps.
+    pub nth: u64,
+    /// Who went on.
+    pub to: usize,
+}
+
+/// How an execution went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Execution {
+    /// The schedule: every choice that was not the one that needs no choosing.
+    pub preemptions: Vec<Preemption>,
+    /// VFS calls of all actors.
+    pub calls: u64,
+    /// True if the budget of calls ran out, and every further call failed.
+    pub halted: bool,
+}
+
+thread_local! {
+    /// The scheduler whose actors run on this thread now.
+    static RUNNING: RefCell<Option<Rc<Shared>>> = const { RefCell::new(None) };
+}
+
+/// Lets `duration` pass for the running actor, while others run; false if no execution runs on this thread.
+pub(crate) fn sleep(duration: Duration) -> bool {
+    let Some(shared) = RUNNING.with_borrow(Clone::clone) else { return false };
+    shared.sleep(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+    true
+}
+
+/// Runs executions, one after the other, on the thread that made it.
+pub struct Scheduler {
+    stacks: Stacks,
+    shared: Rc<Shared>,
+}
+
+/// What the scheduling points work on, from inside the coroutines.
+struct Shared {
+    clock: Clock,
+    policy: RefCell<Box<dyn Policy>>,
+    state: RefCell<State>,
+}
+
+impl Scheduler {
+    /// A scheduler that drives this clock.
+    pub fn new(clock: Clock, policy: Box<dyn Policy>) -> Self {
+        let shared = Shared { clock, policy: RefCell::new(policy), state: RefCell::default() };
+        Self { stacks: Stacks::default(), shared: Rc::new(shared) }
+    }
+
+    /// The hook for [`lab::Lab::with_hook`]: makes every call of that lab a scheduling point. False tells the lab to fail
+    /// the call.
+    pub fn hook() -> lab::Hook {
+        Box::new(|_, call| RUNNING.with_borrow(Clone::clone).is_none_or(|shared| shared.point(call)))
+    }
+
+    /// Runs the actors to their ends. After `calls_max` calls every further call fails.
+    ///
+    /// # Panics
+    /// If there is no actor, or a task panics.
+    pub fn run(&mut self, seed: Seed, calls_max: u64, actors: Vec<(Actor, Task)>) -> Execution {
+        let (names, tasks): (Vec<Actor>, Vec<Task>) = actors.into_iter().unzip();
+        let mut coroutines: Vec<Coroutine> =
+            tasks.into_iter().map(|task| Coroutine::new(&mut self.stacks, task)).collect();
+        let suspenders = coroutines.iter().map(Coroutine::suspender).collect();
+        self.shared.policy.borrow_mut().begin(seed, names.len());
+        self.shared.state.borrow_mut().begin(suspenders, calls_max);
+        RUNNING.set(Some(Rc::clone(&self.shared)));
+        let mut next = Some(0);
+        while let Some(current) = next {
+            lab::play(names[current]);
+            next = if coroutines[current].resume() { self.shared.end() } else { self.shared.current() };
+        }
+        RUNNING.set(None);
+        for coroutine in coroutines {
+            coroutine.recycle(&mut self.stacks);
+        }
+        self.shared.state.borrow_mut().finish()
+    }
+}
+
+/// What an actor is doing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Ready,
+    /// Until this moment, in microseconds.
+    Sleeping(u64),
+    Ended,
+}
+
+#[derive(Default)]
+struct State {
+    actors: Vec<Status>,
+    suspenders: Vec<Suspender>,
+    /// Scheduling points that each actor has come to.
+    nth: Vec<u64>,
+    current: usize,
+    /// The ready ones but for the current one, in order.
+    others: Vec<usize>,
+    /// The run's time, in microseconds.
+    now_us: u64,
+    /// When the next sleeper wakes.
+    wake_us: u64,
+    calls: u64,
+    calls_max: u64,
+    halted: bool,
+    preemptions: Vec<Preemption>,
+}
+
+impl Shared {
+    /// The running actor is about to make a call. False if the call is to fail.
+    fn point(&self, call: &Call) -> bool {
+        let mut state = self.state.borrow_mut();
+        if !state.count() {
+            return false;
+        }
+        self.clock.set(Duration::from_micros(state.now_us));
+        if !state.others.is_empty() {
+            self.choose(state, Some(call), true);
+        }
+        true
+    }
+
+    fn sleep(&self, duration_us: u64) {
+        let mut state = self.state.borrow_mut();
+        if state.halted {
+            return;
+        }
+        let current = state.current;
+        state.nth[current] += 1;
+        state.actors[current] = Status::Sleeping(state.now_us.saturating_add(duration_us));
+        state.sort_out();
+        self.clock.set(Duration::from_micros(state.now_us));
+        let awake = state.actors[current] == Status::Ready;
+        if !awake || !state.others.is_empty() {
+            self.choose(state, None, awake);
+        }
+    }
+
+    /// Asks the policy, and changes to whom it names. `state` is released before.
+    fn choose(&self, mut state: RefMut<'_, State>, call: Option<&Call>, can_go_on: bool) {
+        let current = state.current;
+        let point = Point { current, nth: state.nth[current], call, others: &state.others, can_go_on };
+        let to = self.policy.borrow_mut().choose(&point);
+        let unchosen = if can_go_on { current } else { point.successor() };
+        if to != unchosen {
+            let nth = point.nth;
+            state.preemptions.push(Preemption { actor: current, nth, to });
+        }
+        if to != current {
+            state.current = to;
+            state.sort_out();
+            let suspender = state.suspenders[current].clone();
+            drop(state);
+            suspender.suspend();
+        }
+    }
+
+    /// The running actor has ended; who goes on.
+    fn end(&self) -> Option<usize> {
+        let mut state = self.state.borrow_mut();
+        let current = state.current;
+        state.actors[current] = Status::Ended;
+        state.sort_out();
+        self.clock.set(Duration::from_micros(state.now_us));
+        if state.others.is_empty() {
+            return None;
+        }
+        let point = Point { current, nth: ENDED, call: None, others: &state.others, can_go_on: false };
+        let (to, unchosen) = (self.policy.borrow_mut().choose(&point), point.successor());
+        if to != unchosen {
+            state.preemptions.push(Preemption { actor: current, nth: ENDED, to });
+        }
+        state.current = to;
+        state.sort_out();
+        Some(to)
+    }
+
+    fn current(&self) -> Option<usize> {
+        Some(self.state.borrow().current)
+    }
+}
+
+/// In the place of a call's number where an actor has ended.
+const ENDED: u64 = u64::MAX;
+
+impl State {
+    fn begin(&mut self, suspenders: Vec<Suspender>, calls_max: u64) {
+        assert!(!suspenders.is_empty(), "an execution needs an actor");
+        let count = suspenders.len();
+        *self = Self {
+            actors: vec![Status::Ready; count],
+            suspenders,
+            nth: vec![0; count],
+            wake_us: u64::MAX,
+            calls_max,
+            ..Self::default()
+        };
+        self.sort_out();
+    }
+
+    fn finish(&mut self) -> Execution {
+        let Self { preemptions, calls, halted, .. } = std::mem::take(self);
+        Execution { preemptions, calls, halted }
+    }
+
+    /// Counts a call of the running actor; false if the budget has run out.
+    fn count(&mut self) -> bool {
+        let current = self.current;
+        self.nth[current] += 1;
+        self.calls += 1;
+        self.now_us += 1;
+        if self.calls > self.calls_max {
+            self.halted = true;
+            // From here on nobody sleeps, so that everybody ends.
+            self.wake_us = 0;
+        }
+        if self.now_us >= self.wake_us {
+            self.sort_out();
+        }
+        !self.halted
+    }
+
+    /// Wakes who is due, and lists who is ready. If nobody is, time passes until somebody wakes.
+    fn sort_out(&mut self) {
+        let ready = self.actors.contains(&Status::Ready);
+        if !ready && let Some(first) = self.actors.iter().filter_map(|status| status.wake_us()).min() {
+            self.now_us = self.now_us.max(first);
+        }
+        for status in &mut self.actors {
+            if status.wake_us().is_some_and(|at| at <= self.now_us || self.halted) {
+                *status = Status::Ready;
+            }
+        }
+        self.wake_us = self.actors.iter().filter_map(|status| status.wake_us()).min().unwrap_or(u64::MAX);
+        self.others.clear();
+        for (actor, status) in self.actors.iter().enumerate() {
+            if *status == Status::Ready && actor != self.current {
+                self.others.push(actor);
+            }
+        }
+    }
+}
+
+impl Status {
+    fn wake_us(self) -> Option<u64> {
+        match self {
+            Self::Sleeping(at) => Some(at),
+            Self::Ready | Self::Ended => None,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The scheduler with actors that make calls and nothing else.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::pct::Pct;
+use super::random::Random;
+use super::rare::Rare;
+use super::replay::Replay;
+use super::round_robin::RoundRobin;
+use super::{Execution, Policy, Scheduler, Task};
+use crate::actor::Actor;
+use crate::board::Board;
+use crate::clock::Clock;
+use crate::seed::Seed;
+use crate::vfs::call::{Call, Method, Role};
+use crate::vfs::lab;
+
+fn call(method: Method) -> Call {
+    Call { method, role: Role::Db, file: 1, arg: 0, amount: 0 }
+}
+
+type Log = Rc<RefCell<Vec<(u16, u32)>>>;
+
+/// Three actors of twenty calls each; what they did, in the order in which they did it.
+fn play(policy: Box<dyn Policy>, seed: u64, calls_max: u64) -> (Vec<(u16, u32)>, Execution) {
+    let clock = Clock::new(Arc::new(Board::private(2)));
+    clock.set_scale(0);
+    let log: Log = Rc::default();
+    let actors = (1..=3_u16).map(|thread| {
+        let (log, clock) = (Rc::clone(&log), clock.clone());
+        let task: Task = Box::new(move || {
+            let point = Scheduler::hook();
+            for step in 0..20 {
+                assert_eq!(lab::current_actor().thread, thread);
+                if !point(lab::current_actor(), &call(if step == 7 { Method::Truncate } else { Method::Read })) {
+                    return;
+                }
+                log.borrow_mut().push((thread, step));
+                if step == 10 {
+                    clock.sleep(Duration::from_millis(5));
+                }
+            }
+        });
+        (Actor { process: 1, thread }, task)
+    });
+    let execution = Scheduler::new(clock.clone(), policy).run(Seed(seed), calls_max, actors.collect());
+    (Rc::try_unwrap(log).unwrap().into_inner(), execution)
+}
+
+fn policies() -> Vec<Box<dyn Policy>> {
+    vec![
+        Box::new(Rare::default()),
+        Box::new(Pct::default()),
+        Box::new(Random::default()),
+        Box::new(RoundRobin::default()),
+    ]
+}
+
+#[test]
+fn every_policy_repeats_by_seed_and_differs_between_seeds() {
+    for number in 0..policies().len() {
+        let run = |seed| play(policies().swap_remove(number), seed, 1000);
+        let different: std::collections::BTreeSet<_> = (0..40).map(|seed| run(seed).0).collect();
+        assert!(different.len() > 3, "{}", policies()[number].name());
+        for seed in 0..40 {
+            assert_eq!(run(seed), run(seed));
+            assert_eq!(run(seed).1.calls, 60, "everybody comes to the end");
+        }
+    }
+}
+
+#[test]
+fn a_recorded_schedule_replays() {
+    for number in 0..policies().len() {
+        for seed in 0..40 {
+            let (log, execution) = play(policies().swap_remove(number), seed, 1000);
+            let replayed = play(Box::new(Replay::new(&execution.preemptions)), 99, 1000);
+            assert_eq!(replayed, (log, execution));
+        }
+    }
+}
+
+#[test]
+fn without_preemptions_actors_run_until_they_sleep_or_end() {
+    let (log, execution) = play(Box::new(Replay::new(&[])), 0, 1000);
+    assert!(execution.preemptions.is_empty());
+    let switches: Vec<u16> = log.chunk_by(|a, b| a.0 == b.0).map(|run| run[0].0).collect();
+    assert_eq!(switches, [1, 2, 3, 1, 2, 3]);
+}
+
+#[test]
+fn a_budget_of_calls_ends_every_actor() {
+    let (log, execution) = play(Box::new(Random::default()), 1, 25);
+    assert!(execution.halted);
+    assert_eq!(log.len(), 25);
+    assert_eq!(execution.calls, 28, "each actor made one more call, which failed");
+}
+
+#[test]
+fn a_sleeper_lets_the_others_run_and_wakes_in_time() {
+    let clock = Clock::new(Arc::new(Board::private(2)));
+    clock.set_scale(0);
+    let woken: Rc<RefCell<Vec<(u16, Duration)>>> = Rc::default();
+    let actors = [(1_u16, 500_u64), (2, 200), (3, 900)].map(|(thread, ms)| {
+        let (woken, clock) = (Rc::clone(&woken), clock.clone());
+        let task: Task = Box::new(move || {
+            clock.sleep(Duration::from_millis(ms));
+            woken.borrow_mut().push((thread, clock.now()));
+        });
+        (Actor { process: 1, thread }, task)
+    });
+    Scheduler::new(clock.clone(), Box::new(Rare::default())).run(Seed(1), 1000, actors.into());
+    let ms = Duration::from_millis;
+    assert_eq!(*woken.borrow(), [(2, ms(200)), (1, ms(500)), (3, ms(900))]);
+}

@@ -1,0 +1,72 @@
+//! A cleanup that unlinks a log loses committed rows without a trace, every time that it is replayed; who does not
+//! unlink does not lose.
+
+use seawall_harness::record::RunRecord;
+use seawall_harness::seed::Seed;
+use seawall_harness::token::Token;
+use seawall_harness::verdict::Verdict;
+use seawall_lab::run::topology::Schedule;
+use seawall_lab::run::world::World;
+
+use super::token;
+use crate::support;
+
+fn execute(token: &Token) -> RunRecord {
+    support::lab().execute(token).unwrap().record
+}
+
+fn lost_silently(record: &RunRecord) -> bool {
+    record.verdict == Verdict::Lost && record.counts.lost > 0 && record.integrity_ok
+}
+
+/// The tokens of the first losses of `openhuman` in sequential runs of so many processes.
+fn losses(fault: &str, processes: std::ops::RangeInclusive<u16>) -> impl Iterator<Item = Token> {
+    let tokens = (0..400).map(move |seed| token("openhuman", fault, Seed(seed)));
+    let wanted = move |token: &Token| {
+        let outline = World::of(token).unwrap().outline;
+        outline.schedule == Schedule::Sequential && processes.contains(&outline.processes)
+    };
+    tokens.filter(wanted).filter(|token| execute(token).verdict == Verdict::Lost)
+}
+
+/// Among so many crashed starts, at least `losses_min` lose rows of which every integrity check says nothing.
+#[track_caller]
+fn check_restart(fault: &str, losses_min: usize) {
+    const STARTS: u64 = 16;
+    let run = |strategy, seed| execute(&token(strategy, fault, Seed(seed)));
+    let silent = (0..STARTS).filter(|seed| lost_silently(&run("openhuman", *seed))).count();
+    assert!(silent >= losses_min, "{silent} silent losses under {fault}");
+    for strategy in ["seawall", "percall"] {
+        for seed in 0..STARTS {
+            let record = run(strategy, seed);
+            assert!(record.verdict <= Verdict::Degraded, "{}: {:?}", record.token, record.findings);
+            assert_eq!((record.counts.lost, record.integrity_ok), (0, true), "{}", record.token);
+        }
+    }
+}
+
+#[test]
+fn an_unlinked_log_is_lost_silently_and_a_kept_one_is_not() {
+    check_restart("cantopen-restart", 8);
+    check_restart("shmsize-restart", 2);
+}
+
+#[test]
+fn a_found_loss_repeats_twenty_times_of_twenty() {
+    let alone = losses("cantopen-restart", 1..=1).take(1);
+    let together = losses("cantopen-burst", 2..=3).take(2);
+    let found: Vec<Token> = alone.chain(together).collect();
+    assert_eq!(found.len(), 3);
+    for token in found {
+        let first = execute(&token);
+        assert!(first.trace_digest.is_some(), "{token}: the whole run fits the trace");
+        for time in 1..20 {
+            let again = execute(&token);
+            let same = |record: &RunRecord| {
+                let RunRecord { verdict, trace_digest, counts, findings, .. } = record.clone();
+                (verdict, trace_digest, counts, findings)
+            };
+            assert_eq!(same(&again), same(&first), "{token}, time {time}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The canaries, end to end: each planted defect is played by real processes and caught by the oracle it was planted
+//! for.
+
+use seawall_harness::record::RunRecord;
+use seawall_harness::seed::Seed;
+use seawall_harness::verdict::Verdict;
+use seawall_lab::run::topology::{Outline, Schedule};
+use seawall_lab::run::world::World;
+
+use crate::acceptance::token;
+use crate::support;
+
+/// How many runs of each schedule a strategy gets.
+const RUNS: usize = 3;
+
+/// Seeds of one schedule whose processes all live long enough for a defect that shows at the tenth call.
+fn seeds(schedule: Schedule) -> impl Iterator<Item = Seed> {
+    let long_enough =
+        |outline: &Outline| outline.restarts.is_empty() && outline.steps * u32::from(outline.threads) >= 20;
+    let outline = |seed: Seed| World::of(&token("percall", "none", seed)).unwrap().outline;
+    (0..).map(Seed).filter(move |seed| {
+        let outline = outline(*seed);
+        outline.schedule == schedule && long_enough(&outline)
+    })
+}
+
+fn runs(strategy: &str, schedule: Schedule) -> Vec<RunRecord> {
+    let lab = support::lab();
+    let run = |seed| lab.execute(&token(strategy, "none", seed)).unwrap().record;
+    seeds(schedule).take(RUNS).map(run).collect()
+}
+
+fn found_by(record: &RunRecord, oracle: &str, verdict: Verdict) -> bool {
+    record.findings.iter().any(|finding| finding.oracle == oracle && finding.verdict == verdict)
+}
+
+/// In every run the defect is caught, by its own oracle, and nothing worse is found.
+#[track_caller]
+fn check(oracle: &str, verdict: Verdict) {
+    for schedule in [Schedule::Sequential, Schedule::Racing] {
+        for record in runs(&format!("canary-{oracle}"), schedule) {
+            assert_eq!(record.verdict, verdict, "{}: {:?}", record.token, record.findings);
+            assert!(found_by(&record, oracle, verdict), "{}: {:?}", record.token, record.findings);
+        }
+    }
+}
+
+#[test]
+fn each_defect_is_caught_by_its_oracle_in_every_run() {
+    check("integrity", Verdict::Corrupt);
+    check("ledger", Verdict::Lost);
+    check("atomicity", Verdict::Corrupt);
+    check("progress", Verdict::Wedged);
+    check("hygiene", Verdict::Degraded);
+    check("economy", Verdict::Degraded);
+    check("alarm", Verdict::FalseAlarm);
+}
+
+#[test]
+fn who_carries_no_defect_survives_where_nothing_fails() {
+    for strategy in ["percall", "openhuman", "seawall"] {
+        for schedule in [Schedule::Sequential, Schedule::Racing] {
+            for record in runs(strategy, schedule) {
+                assert_eq!(record.verdict, Verdict::Survived, "{}: {:?}", record.token, record.findings);
+                assert_eq!((record.findings.len(), record.counts.lost, record.integrity_ok), (0, 0, true));
+                assert!(record.counts.acked > 0 && record.errors.is_empty(), "{}", record.token);
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Results to standard output, everything else to standard error; nothing breaks where one of them is closed or full.
+
+use std::fs::File;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use super::{Answer, answer, command, run, scratch, soak, text};
+
+const SMALL: [&str; 8] = ["--strategy", "percall,seawall", "--preset", "none", "--count", "1", "--seed", "5"];
+
+const ESCAPE: char = '\u{1b}';
+
+#[test]
+fn lists_name_what_there_is_to_choose_from() {
+    let all = run(&["list"]);
+    assert_eq!((all.status, all.err.as_str()), (Some(0), ""));
+    for heading in ["strategies", "faults", "presets", "oracles", "verdicts"] {
+        assert!(all.out.lines().any(|line| line == heading), "{heading} is not in: {}", all.out);
+    }
+    #[track_caller]
+    fn check(what: &str, names: &[&str]) {
+        let human = run(&["list", what]);
+        let listed: Vec<&str> = human.out.lines().filter_map(|line| line.split(' ').next()).collect();
+        for name in names {
+            assert!(listed.contains(name), "{name} is not in: {}", human.out);
+        }
+        let json = run(&["list", what, "--format", "json"]);
+        let sections: Value = serde_json::from_str(&json.out).unwrap();
+        assert_eq!(sections[0]["kind"], what);
+        let items = sections[0]["items"].as_array().unwrap();
+        assert_eq!(items.iter().map(|item| item["name"].as_str().unwrap()).collect::<Vec<_>>(), listed);
+    }
+    check("strategies", &["percall", "openhuman", "seawall", "canary-ledger"]);
+    check("faults", &["none", "shmmap-once", "cantopen-restart", "sigkill"]);
+    check("presets", &["disk-full", "flaky-shm", "power-loss"]);
+    check("oracles", &["integrity", "ledger", "atomicity", "progress", "hygiene", "economy", "alarm"]);
+    check("verdicts", &["survived", "degraded", "lost", "corrupt", "not-measured"]);
+    check("methods", &["open", "shmmap", "unfetch"]);
+    check("roles", &["db", "wal", "shm", "journal"]);
+    check("codes", &["CANTOPEN", "IOERR_SHMMAP", "BUSY_SNAPSHOT"]);
+}
+
+#[test]
+fn completions_offer_the_commands_and_no_hidden_one() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let Answer { status, out, err } = run(&["completions", shell]);
+        assert_eq!((status, err.as_str()), (Some(0), ""));
+        for word in ["soak", "replay", "report", "list", "completions", "fault-file", "canary"] {
+            assert_eq!(out.contains(word), word != "canary", "{word} for {shell}");
+        }
+        assert!(!out.contains("started by the lab itself"), "the worker is no command for people: {shell}");
+        assert!(!out.contains(" worker "), "{shell}");
+    }
+    let help = run(&["--help"]);
+    assert!(help.out.starts_with("Fault injection and reproduction for SQLite\n"), "{}", help.out);
+    assert!(!help.out.contains("\n  worker"), "{}", help.out);
+}
+
+#[test]
+fn json_is_one_object_and_keeps_the_contract() {
+    let Answer { status, out, err } = soak(&[&SMALL[..], &["--format", "json"]].concat());
+    assert_eq!((status, err.as_str()), (Some(0), ""), "no bar where standard error is no terminal");
+    assert_eq!(out.lines().count(), 1);
+    let record: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&record["schema"], &record["seed"]), (&Value::from(1), &Value::from(5)));
+    assert!(record["sqlite"].as_str().unwrap().starts_with("3."));
+    let matrix = record["matrix"].as_array().unwrap();
+    assert_eq!(
+        matrix.iter().map(|cell| cell["strategy"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["percall", "seawall"]
+    );
+    for cell in matrix {
+        for key in ["strategy", "fault", "medium", "verdict", "expected", "token"] {
+            assert!(cell[key].is_string(), "{key} in {cell}");
+        }
+        for key in ["runs", "acked", "lost", "corrupt", "opens"] {
+            assert!(cell[key].is_u64(), "{key} in {cell}");
+        }
+        assert_eq!((&cell["fault"], &cell["medium"]), (&Value::from("none"), &Value::from("real")));
+        let token = cell["token"].as_str().unwrap();
+        assert_eq!(token.parse::<seawall_harness::token::Token>().unwrap().to_string(), token);
+    }
+}
+
+#[test]
+fn colours_are_where_they_are_wanted() {
+    #[track_caller]
+    fn check(args: &[&str], no_color: bool, colored: bool) {
+        let scratch = scratch();
+        let mut command = command(&[args, &["soak", "--scratch", text(scratch.path())], &SMALL].concat());
+        if no_color {
+            command.env("NO_COLOR", "1");
+        }
+        assert_eq!(answer(command).out.contains(ESCAPE), colored, "{args:?}");
+    }
+    check(&[], false, false);
+    check(&["--color", "always"], false, true);
+    check(&["--color", "never"], false, false);
+    check(&["--color", "auto"], true, false);
+    let told = |args| run(args).err;
+    assert!(told(&["--color", "always", "replay", "x"]).contains(ESCAPE));
+    assert!(!told(&["replay", "x"]).contains(ESCAPE));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let scratch = scratch();
+    let small = [&["soak", "--scratch", text(scratch.path())], &SMALL[..]].concat();
+    for args in [&["list", "codes"][..], &["completions", "bash"], &["--help"], &small] {
+        let mut child = command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""), "{args:?}");
+    }
+}
+
+#[test]
+fn a_full_device_is_told_and_does_not_panic() {
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let mut listing = command(&["list"]);
+    listing.stdout(full());
+    let told = answer_without_stdout(listing);
+    assert_eq!(told.status, Some(70));
+    assert_eq!(told.err, "error: cannot write to standard output: No space left on device (os error 28)\n");
+    // With nowhere to say it, the exit status is left.
+    let mut mute = command(&["replay", "hello"]);
+    mute.stderr(full());
+    assert_eq!(mute.status().unwrap().code(), Some(2));
+    let mut mute = command(&["replay", "@/dev/null"]);
+    mute.stderr(full());
+    assert_eq!(mute.status().unwrap().code(), Some(4));
+}
+
+fn answer_without_stdout(mut command: std::process::Command) -> Answer {
+    let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    Answer { status: output.status.code(), out: String::new(), err: String::from_utf8(output.stderr).unwrap() }
+}

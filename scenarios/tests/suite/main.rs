@@ -1,0 +1,8 @@
+//! The lab's own tests, in one binary because linking SQLite many times costs more than running them.
+
+mod acceptance;
+mod canaries;
+mod cli;
+mod properties;
+mod support;
+mod tidy;

@@ -1,0 +1,113 @@
+//! A small world for properties within one process: a folder, a shim with fault rules, virtual time.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use seawall::os::FileLock;
+use seawall::{Os, SystemOs};
+use seawall_harness::board::{Board, Mode};
+use seawall_harness::clock::Clock;
+use seawall_harness::fault::{Plan, Rule};
+use seawall_harness::seed::Seed;
+use seawall_harness::vfs::Registration;
+use seawall_harness::vfs::api::SqliteApi;
+use seawall_harness::vfs::call::{Method, Role};
+use seawall_harness::vfs::lab::Lab;
+
+/// See the module's documentation. Faults are off until [`World::arm`].
+pub(super) struct World {
+    pub(super) shim: Registration,
+    pub(super) board: Arc<Board>,
+    pub(super) clock: Clock,
+    pub(super) folder: tempfile::TempDir,
+    wal_deletions: Arc<AtomicU64>,
+    wal_truncations: Arc<AtomicU64>,
+}
+
+impl World {
+    /// A world with these rules, in the grammar's text form.
+    pub(super) fn new(rules: &[String], seed: u64) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let rules: Vec<Rule> = rules.iter().map(|rule| rule.parse().expect("a valid rule")).collect();
+        let plan = Plan::new(rules, Seed(seed)).expect("a plan of few rules");
+        let board = Arc::new(Board::private(2));
+        board.set_mode(Mode::TRACE);
+        let clock = Clock::new(Arc::clone(&board));
+        clock.set_scale(0);
+        let (wal_deletions, wal_truncations) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (deletions, truncations) = (Arc::clone(&wal_deletions), Arc::clone(&wal_truncations));
+        let lab = Lab::new(Arc::clone(&board), plan).with_clock(clock.clone()).with_hook(Box::new(move |_, call| {
+            match (call.method, call.role) {
+                (Method::Delete, Role::Wal) => deletions.fetch_add(1, Ordering::Relaxed),
+                (Method::Truncate, Role::Wal) => truncations.fetch_add(1, Ordering::Relaxed),
+                _ => 0,
+            };
+            true
+        }));
+        let name = format!("property-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let shim = Registration::new(SqliteApi::linked(), &name, None, false, lab).expect("a shim");
+        let folder = tempfile::tempdir_in(seawall_lab::scratch::default_folder()).expect("a folder");
+        Self { shim, board, clock, folder, wal_deletions, wal_truncations }
+    }
+
+    pub(super) fn arm(&self) {
+        self.board.set_mode(Mode::ARMED.and(Mode::TRACE));
+    }
+
+    pub(super) fn heal(&self) {
+        self.board.set_mode(Mode::TRACE);
+    }
+
+    /// How often SQLite itself has asked to delete, and to truncate, a `-wal`.
+    pub(super) fn wal_deletions_and_truncations(&self) -> (u64, u64) {
+        (self.wal_deletions.load(Ordering::Relaxed), self.wal_truncations.load(Ordering::Relaxed))
+    }
+
+    /// The machine's own files with this world's clock.
+    pub(super) fn os(&self) -> Arc<dyn Os> {
+        Arc::new(ClockedOs { clock: self.clock.clone(), system: SystemOs::new() })
+    }
+
+    /// The names of the files that are open through the shim.
+    pub(super) fn open_files(&self) -> Vec<String> {
+        self.shim.lab().open_files().iter().map(|file| format!("{} {}", file.role, file.name)).collect()
+    }
+}
+
+struct ClockedOs {
+    clock: Clock,
+    system: SystemOs,
+}
+
+impl Os for ClockedOs {
+    fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    fn sleep(&self, pause: Duration) {
+        self.clock.sleep(pause);
+    }
+
+    fn pid(&self) -> u32 {
+        self.system.pid()
+    }
+
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
+        self.system.canonicalize(path)
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.system.create_dir_all(path)
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        self.system.is_dir(path)
+    }
+
+    fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {
+        self.system.try_lock_file(path)
+    }
+}

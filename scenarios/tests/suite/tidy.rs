@@ -1,0 +1,142 @@
+//! House rules that the compiler does not know: what every file must have, and what some must never mention.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The folders with Rust code, from the workspace's root.
+const FOLDERS: [&str; 6] = ["src", "harness/src", "scenarios/src", "scenarios/tests", "scenarios/benches", "reports"];
+
+/// The only files in which `unsafe` may stand.
+const UNSAFE: [&str; 3] = ["harness/src/vfs/ffi.rs", "harness/src/vfs/api.rs", "harness/src/sys.rs"];
+
+/// Longest function, in lines from `fn` to its closing brace.
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Longest line, in characters. Tables of text may be longer, so only code and prose outside of string literals count.
+const LINE_CHARS_MAX: usize = 120;
+
+struct Source {
+    /// From the workspace's root, with slashes.
+    name: String,
+    text: String,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn sources() -> Vec<Source> {
+    let mut files = Vec::new();
+    let mut folders: Vec<PathBuf> = FOLDERS.iter().map(|folder| root().join(folder)).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/");
+                files.push(Source { name, text: fs::read_to_string(&path).unwrap() });
+            }
+        }
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    assert!(files.len() > 80, "the sources were not found");
+    files
+}
+
+/// Fails with all complaints at once.
+#[track_caller]
+fn check(complaints: Vec<String>) {
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+/// Lines of code, with their numbers from 1, without comments; a rough cut that rustfmt's layout makes good enough.
+fn code_lines(source: &Source) -> impl Iterator<Item = (usize, &str)> {
+    (1..).zip(source.text.lines()).filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+fn mentions(words: &[&str], within: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|source| within(&source.name) && !source.name.ends_with("/tidy.rs")) {
+        for (number, line) in code_lines(source) {
+            let hits = words.iter().filter(|word| line.contains(**word));
+            found.extend(hits.map(|word| format!("{}:{number}: {word}", source.name)));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    let silent = sources().into_iter().filter(|source| !source.text.starts_with("//!"));
+    check(silent.map(|source| format!("{} does not begin with //!", source.name)).collect());
+}
+
+#[test]
+fn functions_are_short() {
+    let mut complaints = Vec::new();
+    for source in sources() {
+        let lines: Vec<&str> = source.text.lines().collect();
+        for (start, line) in lines.iter().enumerate() {
+            let code = line.trim_start();
+            let begins = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "unsafe extern \"C\" fn "];
+            if !begins.iter().any(|begin| code.starts_with(begin)) || code.ends_with(';') || code.ends_with('}') {
+                continue;
+            }
+            let close = format!("{}}}", &line[..line.len() - code.len()]);
+            let length = lines[start..].iter().position(|line| *line == close).map_or(0, |end| end + 1);
+            if length > FUNCTION_LINES_MAX {
+                complaints.push(format!("{}:{}: a function of {length} lines", source.name, start + 1));
+            }
+        }
+    }
+    check(complaints);
+}
+
+#[test]
+fn lines_fit_the_page() {
+    let mut complaints = Vec::new();
+    for source in sources() {
+        for (number, line) in (1..).zip(source.text.lines()) {
+            let is_table = line.contains('"') || line.trim_start().starts_with("//! |");
+            if !is_table && line.chars().count() > LINE_CHARS_MAX {
+                complaints.push(format!("{}:{number}: {} characters", source.name, line.chars().count()));
+            }
+        }
+    }
+    check(complaints);
+}
+
+#[test]
+fn nothing_is_left_open() {
+    check(mentions(&["#[ignore", "todo!(", "unimplemented!(", "dbg!(", "FIXME", "XXX"], |_| true));
+}
+
+#[test]
+fn unsafe_stands_in_the_ffi_modules_alone() {
+    check(mentions(&["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"], |name| !UNSAFE.contains(&name)));
+}
+
+#[test]
+fn runs_depend_on_their_seed_alone() {
+    let lab = |name: &str| name.starts_with("harness/src") || name.starts_with("scenarios/src");
+    let words = ["SystemTime", "thread_rng", "rand::rng(", "HashMap", "HashSet"];
+    check(mentions(&words, lab));
+    // Wall-clock time is for the soak's own duration and its progress bar.
+    let timed = ["scenarios/src/soak.rs", "scenarios/src/cli/soak.rs"];
+    check(mentions(&["Instant::now"], |name| lab(name) && !timed.contains(&name)));
+}
+
+#[test]
+fn the_connection_layer_and_the_lab_meet_in_scenarios_alone() {
+    check(mentions(&["seawall_harness", "seawall_lab", "seawall_reports"], |name| name.starts_with("src/")));
+    check(mentions(&["seawall::", "seawall_lab"], |name| name.starts_with("harness/")));
+    check(mentions(&["seawall::", "seawall_lab", "rusqlite"], |name| name.starts_with("reports/src")));
+    // In the connection layer, the operating system is asked through one seam.
+    let seamless =
+        |name: &str| name.starts_with("src/") && !name.starts_with("src/os") && !name.starts_with("src/tests");
+    check(mentions(&["std::fs", "Instant", "thread::sleep", "process::id"], seamless));
+    check(mentions(&["remove_file", "fs::rename", "set_len"], |name| {
+        name.starts_with("src/") && !name.contains("tests")
+    }));
+}
