@@ -23,7 +23,7 @@ test: replay ## all tests, after the runs that once failed
 	$(CARGO) test --locked --workspace
 
 replay: ## the committed regressions: runs that once failed must come out as expected
-	$(CARGO) run --quiet --locked --package seawall-lab --bin seawall -- replay @scenarios/regressions.txt
+	$(CARGO) run --quiet --locked --package seawall-lab --bin seawall -- replay @scenarios/tests/regressions/tokens.txt @scenarios/tests/regressions/losses.txt
 
 check: ## format, lints, documentation
 	$(CARGO) fmt --all --check

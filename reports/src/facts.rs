@@ -200,8 +200,8 @@ fn runs_that(s: &Strategy<'_>, verdict: Verdict, words: &str) -> Option<Fact> {
     Some(Fact { figure: number(runs), text, tone: verdict, cell: Some(cell) })
 }
 
-/// The cost that no integrity check sees: how often the file was opened for what was done with it. Where faults fire, opens are the price of
-/// recovery, so only cells without any count.
+/// The cost that no integrity check sees: how often the file was opened for what was done with it. Where faults fire,
+/// opens are the price of recovery, so only cells without any count.
 fn opens(all: &[Strategy<'_>]) -> Option<Fact> {
     let quiet = |s: &Strategy<'_>, value: fn(&Cell) -> u64| -> u64 {
         s.cells.iter().filter(|(_, c)| c.faults_fired == 0).map(|(_, c)| value(c)).sum()

@@ -1,7 +1,8 @@
 //! A soak as a JUnit report: a suite for each strategy, a test case for each fault on each medium.
 //!
-//! A cell fails if its verdict is not the expected one, whatever the verdict is: a loss that the table expects passes, a
-//! survival that it does not expect fails. A cell that measured nothing is skipped, unless something else was expected.
+//! A cell fails if its verdict is not the expected one, whatever the verdict is: a loss that the table expects passes,
+//! a survival that it does not expect fails. A cell that measured nothing is skipped, unless something else was
+//! expected.
 
 use std::time::Duration;
 

@@ -16,7 +16,8 @@ const FAULT_CHARS_MAX: usize = 32;
 /// Below this the table is not legible, whatever the terminal says.
 const WIDTH_MIN: usize = 40;
 
-/// The matrix, a summary, and the replay lines of what is unexpected; at most `width` columns wide where words allow it.
+/// The matrix, a summary, and the replay lines of what is unexpected; at most `width` columns wide where words allow
+/// it.
 ///
 /// With `color` the verdicts carry ANSI colours. Whether they should is the caller's to decide.
 pub fn matrix(record: &SoakRecord, color: bool, width: usize) -> String {

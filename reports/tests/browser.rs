@@ -1,5 +1,5 @@
-//! The page in a real browser: it fits a phone and a desk, every link leads somewhere, every control can be focused, and
-//! nothing goes wrong in the console. Skipped, and says so, where no Chromium is installed.
+//! The page in a real browser: it fits a phone and a desk, every link leads somewhere, every control can be focused,
+//! and nothing goes wrong in the console. Skipped, and says so, where no Chromium is installed.
 
 #[path = "sample/mod.rs"]
 mod sample;

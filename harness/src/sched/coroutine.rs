@@ -1,8 +1,8 @@
 //! Coroutines with stacks of their own, switched to and from in the midst of C frames.
 //!
 //! # Contract
-//! corosensei keeps a suspended coroutine's stack as it is and resumes it on the same OS thread; a `Yielder` is valid for
-//! as long as its coroutine has not returned, and may be used from anywhere on that coroutine's stack. Dropping a
+//! corosensei keeps a suspended coroutine's stack as it is and resumes it on the same OS thread; a `Yielder` is valid
+//! for as long as its coroutine has not returned, and may be used from anywhere on that coroutine's stack. Dropping a
 //! suspended coroutine would unwind its stack, C frames and all: [`Coroutine`] leaks it instead.
 #![expect(unsafe_code, reason = "an FFI module")]
 
@@ -12,7 +12,8 @@ use std::rc::Rc;
 use corosensei::stack::DefaultStack;
 use corosensei::{CoroutineResult, Yielder};
 
-/// Bytes of stack of each coroutine. SQLite's deepest paths (a VACUUM in a trigger, FTS5) stay well below a quarter of it.
+/// Bytes of stack of each coroutine. SQLite's deepest paths (a VACUUM in a trigger, FTS5) stay well below a quarter of
+/// it.
 const STACK_BYTES: usize = 512 * 1024;
 
 /// Stacks that are not in use. Mapping one costs more than a short execution.
@@ -88,8 +89,8 @@ impl Suspender {
     pub(super) fn suspend(&self) {
         let yielder = self.0.get();
         assert!(!yielder.is_null(), "the coroutine is not running");
-        // SAFETY: set by the coroutine when it started and cleared before it returns, so it is valid (see the contract);
-        // the scheduler calls this only for the actor that is running, hence on that coroutine's stack.
+        // SAFETY: set by the coroutine when it started and cleared before it returns, so it is valid (see the
+        // contract); the scheduler calls this only for the actor that is running, hence on that coroutine's stack.
         let yielder = unsafe { &*yielder };
         yielder.suspend(());
     }

@@ -5,10 +5,11 @@
 //! schedule repeats; it is stored as the list of its [`Preemption`]s.
 //!
 //! # The model
-//! - Between two VFS calls nothing can happen. SQLite's own steps in memory are atomic; what several processes share (files,
-//!   locks, the wal-index) it reaches through the VFS or after a call of it (`xShmBarrier`, `xShmLock`, `xUnfetch`).
-//! - Time passes by calls, one microsecond each, and by sleeping: an actor that sleeps lets the others run until its time
-//!   has come. If all sleep, the clock jumps.
+//! - Between two VFS calls nothing can happen. SQLite's own steps in memory are atomic; what several processes share
+//!   (files, locks, the wal-index) it reaches through the VFS or after a call of it (`xShmBarrier`, `xShmLock`,
+//!   `xUnfetch`).
+//! - Time passes by calls, one microsecond each, and by sleeping: an actor that sleeps lets the others run until its
+//!   time has come. If all sleep, the clock jumps.
 //! - An execution that makes more calls than its budget is *halted*: every further call fails, so that all actors come
 //!   to their ends. No Rust panic ever unwinds C frames, and no coroutine is dropped before it has returned.
 

@@ -1,8 +1,8 @@
 //! `pct`: priorities that change at a few points (Burckhardt, Kothari, Musuvathi, Nagarakatte, ASPLOS 2010).
 //!
-//! Each actor gets a random priority, and the ready one with the highest runs. At `d - 1` calls, drawn from the expected
-//! length of the execution, the running actor's priority drops below all others. A bug that needs `d` ordering constraints
-//! is found with a probability of at least 1/(n k^(d-1)), for n actors and k calls.
+//! Each actor gets a random priority, and the ready one with the highest runs. At `d - 1` calls, drawn from the
+//! expected length of the execution, the running actor's priority drops below all others. A bug that needs `d` ordering
+//! constraints is found with a probability of at least 1/(n k^(d-1)), for n actors and k calls.
 
 use super::policy::{Dice, Point, Policy};
 use crate::seed::Seed;
@@ -29,8 +29,8 @@ impl Default for Pct {
     }
 }
 
-/// The k of the method: how many calls an execution is expected to make. A constant, because an estimate that is learned
-/// from earlier executions would make a schedule depend on them.
+/// The k of the method: how many calls an execution is expected to make. A constant, because an estimate that is
+/// learned from earlier executions would make a schedule depend on them.
 const LENGTH: usize = 2000;
 
 impl Policy for Pct {

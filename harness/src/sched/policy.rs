@@ -37,7 +37,8 @@ impl Point<'_> {
     }
 }
 
-/// splitmix64 (Steele, Lea, Flood 2014) as a generator: two multiplications a draw, which a decision at every call can afford.
+/// splitmix64 (Steele, Lea, Flood 2014) as a generator: two multiplications a draw, which a decision at every call can
+/// afford.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dice(u64);
 

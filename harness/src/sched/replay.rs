@@ -6,7 +6,8 @@ use super::policy::{Point, Policy};
 use super::scheduler::Preemption;
 use crate::seed::Seed;
 
-/// See the module's documentation. Where a recorded choice cannot be made, because that actor is not ready, nobody is preempted.
+/// See the module's documentation. Where a recorded choice cannot be made, because that actor is not ready, nobody is
+/// preempted.
 #[derive(Debug, Default)]
 pub struct Replay {
     preemptions: BTreeMap<(usize, u64), usize>,

@@ -3,7 +3,8 @@
 use super::policy::{Dice, Point, Policy};
 use crate::seed::Seed;
 
-/// See the module's documentation. The length of a turn is drawn for each execution from 1, 2, 3, 5, 8, 13, 21 and 34 calls.
+/// See the module's documentation. The length of a turn is drawn for each execution from 1, 2, 3, 5, 8, 13, 21 and 34
+/// calls.
 #[derive(Debug, Default)]
 pub struct RoundRobin {
     turn: u64,

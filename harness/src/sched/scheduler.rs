@@ -11,7 +11,7 @@ use super::policy::{Point, Policy};
 use crate::actor::Actor;
 use crate::clock::Clock;
 use crate::seed::Seed;
-use crate::vfs::call::Call;
+use crate::vfs::call::{Call, Method};
 use crate::vfs::lab;
 
 /// What one actor does in an execution. It may make VFS calls through any connection.
@@ -71,8 +71,8 @@ impl Scheduler {
         Self { stacks: Stacks::default(), shared: Rc::new(shared) }
     }
 
-    /// The hook for [`lab::Lab::with_hook`]: makes every call of that lab a scheduling point. False tells the lab to fail
-    /// the call.
+    /// The hook for [`lab::Lab::with_hook`]: makes every call of that lab a scheduling point. False tells the lab to
+    /// fail the call.
     pub fn hook() -> lab::Hook {
         Box::new(|_, call| RUNNING.with_borrow(Clone::clone).is_none_or(|shared| shared.point(call)))
     }
@@ -138,7 +138,9 @@ impl Shared {
             return false;
         }
         self.clock.set(Duration::from_micros(state.now_us));
-        if !state.others.is_empty() {
+        // SQLite asks for randomness with a mutex in its hands that all connections of the process share: who went on
+        // could come to wait for it, and with it the thread on which its holder would have to run.
+        if !state.others.is_empty() && call.method != Method::Randomness {
             self.choose(state, Some(call), true);
         }
         true

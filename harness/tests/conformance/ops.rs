@@ -663,7 +663,8 @@ fn on_shm() -> impl Strategy<Value = Op> {
     let first = || prop_oneof![3 => Just(3_u8), 2 => Just(4), 1 => 0..8_u8];
     let region = || prop_oneof![4 => Just(0_u8), 1 => 0..3_u8];
     prop_oneof![
-        4 => (slot(), region(), prop::bool::weighted(0.8)).prop_map(|(slot, region, extend)| Op::ShmMap { slot, region, extend }),
+        4 => (slot(), region(), prop::bool::weighted(0.8))
+            .prop_map(|(slot, region, extend)| Op::ShmMap { slot, region, extend }),
         2 => (slot(), region(), any::<u16>(), any::<u8>())
             .prop_map(|(slot, region, offset, byte)| Op::ShmStore { slot, region, offset: offset % 8, byte }),
         2 => (slot(), region(), any::<u16>())

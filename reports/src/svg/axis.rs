@@ -1,8 +1,9 @@
 //! Where a moment lies on a timeline.
 //!
-//! A run may do its work in a few milliseconds and wait thirty seconds for a breaker in between. Drawn to scale, its work
-//! would be two vertical lines. So a gap that takes far more than its share is cut out and marked as a break; between the
-//! breaks the scale is one and the same. If no time passes at all (a clock that nothing advanced), the order of events is drawn.
+//! A run may do its work in a few milliseconds and wait thirty seconds for a breaker in between. Drawn to scale, its
+//! work would be two vertical lines. So a gap that takes far more than its share is cut out and marked as a break;
+//! between the breaks the scale is one and the same. If no time passes at all (a clock that nothing advanced), the
+//! order of events is drawn.
 
 use crate::words::micros;
 
@@ -43,7 +44,8 @@ pub(crate) struct Tick {
 }
 
 impl Axis {
-    /// An axis from `left` to `right` on which all of the times have a place, or nothing if no time passes between them.
+    /// An axis from `left` to `right` on which all of the times have a place, or nothing if no time passes between
+    /// them.
     pub(crate) fn new(mut times_us: Vec<u64>, left: f64, right: f64) -> Option<Self> {
         times_us.sort_unstable();
         times_us.dedup();

@@ -1,8 +1,8 @@
 //! One run as a picture: a lane for each actor, time from left to right.
 //!
-//! A run can have thousands of events, and a page shows dozens of runs. Calls are therefore thinned out to the ticks that
-//! can be told apart. Faults, commits, kills and all other marks are never dropped: where they lie on top of each other,
-//! one larger mark stands for all of them and names how many they are.
+//! A run can have thousands of events, and a page shows dozens of runs. Calls are therefore thinned out to the ticks
+//! that can be told apart. Faults, commits, kills and all other marks are never dropped: where they lie on top of each
+//! other, one larger mark stands for all of them and names how many they are.
 
 use std::fmt::Write as _;
 
@@ -247,7 +247,8 @@ impl<'a> Drawing<'a> {
         }
     }
 
-    /// All calls of a lane as one path of ticks, on whole pixels and in relative steps: this is most of a picture's text.
+    /// All calls of a lane as one path of ticks, on whole pixels and in relative steps: this is most of a picture's
+    /// text.
     fn calls(&self, out: &mut String, lane: usize) {
         let y = TOP + LANE * lane as f64 + 31.0;
         let mut ticks = String::new();
@@ -275,7 +276,8 @@ impl<'a> Drawing<'a> {
                 let y = TOP + LANE * *lane as f64 + height_in_lane(kind);
                 let _ = write!(d, "M{} {y}H{}", coordinate(p.from), coordinate(p.to));
             }
-            // A call's bar would lie under its tick in a colour that says nothing; stalls are faults and have their own.
+            // A call's bar would lie under its tick in a colour that says nothing; stalls are faults and have their
+            // own.
             if !d.is_empty() && kind != MarkKind::Call {
                 let _ = write!(out, r#"<path class="{class} m-bar" d="{d}"/>"#);
             }

@@ -18,7 +18,8 @@ fn attributes<'a>(markup: &'a str, name: &'a str) -> impl Iterator<Item = &'a st
 /// Panics unless the text is well-formed XML.
 #[track_caller]
 fn check_xml(text: &str) {
-    // The parser behind the JUnit reader is not ours to use, so the nesting is checked by hand: enough for our own output.
+    // The parser behind the JUnit reader is not ours to use, so the nesting is checked by hand: enough for our own
+    // output.
     let mut open = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('<') {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use seawall_harness::seed::Seed;
+use seawall_harness::sched::Execution;
 use serde::Serialize;
 
 use super::args::{ExploreArgs, ReplayFormat};
@@ -106,6 +106,30 @@ pub(super) fn run(args: &ExploreArgs) -> Result<Exit, Complaint> {
         return Ok(Exit::Interrupted);
     }
     Ok(exit)
+}
+
+/// Executes the execution of a token again, and compares every call of the repetitions.
+pub(super) fn replay(text: &str, times: u32) -> Result<Exit, Complaint> {
+    let token: ExploreToken = text.parse().map_err(Complaint::usage)?;
+    let engine = engines::resolve(&token.sqlite).map_err(Complaint::usage)?;
+    let policy = explore::policy(&token.policy);
+    let policy = policy.ok_or_else(|| unknown("policy", &token.policy, &explore::POLICIES))?;
+    let mut explorer = Explorer::new(engine, policy, true).map_err(Complaint::broken)?;
+    let first = explorer.execute(token.seed).map_err(Complaint::broken)?;
+    for _ in 1..times {
+        if explorer.execute(token.seed).map_err(Complaint::broken)? != first {
+            return Err(Complaint::broken(format!("{token} does not repeat")));
+        }
+    }
+    let mut out = String::new();
+    for finding in &first.findings {
+        let _ = writeln!(out, "{} ({}): {}", finding.oracle, finding.verdict, finding.detail);
+    }
+    let Execution { preemptions, calls, .. } = &first.execution;
+    let digest = first.digest.as_deref().unwrap_or("none, too many calls");
+    let _ = writeln!(out, "{calls} calls, {} preemptions, {times} times the same; digest {digest}", preemptions.len());
+    print(&out)?;
+    Ok(if first.findings.is_empty() { Exit::Expected } else { Exit::Finding })
 }
 
 fn unknown(what: &str, word: &str, choices: &[&str]) -> Complaint {

@@ -13,12 +13,21 @@ use seawall_harness::trace::{self, Entry};
 use seawall_harness::verdict::{UnknownVerdict, Verdict};
 
 use super::args::{ReplayArgs, ReplayFormat};
-use super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
+use super::{Complaint, Exit, explore, print, say, soak, stop_on_interrupt};
 use crate::run::Lab;
 use crate::run::world::World;
 
 pub(super) fn run(args: ReplayArgs) -> Result<Exit, Complaint> {
-    let tokens = tokens(&args.tokens)?;
+    let (explorations, runs): (Vec<&String>, Vec<&String>) =
+        args.tokens.iter().partition(|text| text.starts_with("sx"));
+    let mut worst = Exit::Expected;
+    for text in &explorations {
+        worst = worse(worst, explore::replay(text, args.times)?);
+    }
+    if runs.is_empty() {
+        return Ok(worst);
+    }
+    let tokens = tokens(&runs)?;
     if tokens.is_empty() {
         say("nothing ran: no token was given");
         return Ok(Exit::NothingRan);
@@ -32,7 +41,6 @@ pub(super) fn run(args: ReplayArgs) -> Result<Exit, Complaint> {
         check_trace(path)?;
     }
     let stop = stop_on_interrupt()?;
-    let mut worst = Exit::Expected;
     for Wanted { token, verdict } in &tokens {
         let replayed = Replayed::execute(&lab, token, args.times, &stop)?;
         print(&match args.format {
@@ -68,7 +76,7 @@ struct Wanted {
 
 /// The tokens of the arguments; an argument with `@` before it is a file of them, one a line, each with its verdict
 /// behind it or without. Empty lines and lines that begin with `#` do not count.
-fn tokens(arguments: &[String]) -> Result<Vec<Wanted>, Complaint> {
+fn tokens(arguments: &[&String]) -> Result<Vec<Wanted>, Complaint> {
     let mut tokens = Vec::new();
     for argument in arguments {
         let Some(path) = argument.strip_prefix('@') else {

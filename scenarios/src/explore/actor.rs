@@ -115,7 +115,7 @@ impl<'a> Hand<'a> {
         let Step::Write { changes, begin, savepoint, rollback, payload_bytes } = step else { return Ok(()) };
         let earlier = self.own.get(number as usize % (self.own.len() + 3)).copied();
         let (txn, state) = match earlier {
-            Some(txn) if number % 2 == 0 => (txn, State::Whole(number)),
+            Some(txn) if number.is_multiple_of(2) => (txn, State::Whole(number)),
             Some(txn) => (txn, State::Absent),
             None => (number, State::Whole(number)),
         };
@@ -231,8 +231,8 @@ impl<'a> Hand<'a> {
     fn look_at_walindex(&self) {
         let machine = self.stage.machine.borrow();
         let Some(region) = machine.shm_region(DATABASE, 0) else { return };
-        // The header stands there twice (48 bytes each); where the copies differ, somebody is writing it. mxFrame is its
-        // fifth word, and nBackfill the first word behind both copies (wal.c, WalIndexHdr and WalCkptInfo).
+        // The header stands there twice (48 bytes each); where the copies differ, somebody is writing it. mxFrame is
+        // its fifth word, and nBackfill the first word behind both copies (wal.c, WalIndexHdr and WalCkptInfo).
         let (one, two) = (region.array::<48>(0), region.array::<48>(48));
         let (max_frame, backfilled) = (region.u32_native(16), region.u32_native(96));
         if one == two && one[12] != 0 && backfilled > max_frame {

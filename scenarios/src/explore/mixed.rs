@@ -1,7 +1,7 @@
-//! `mixed`: the general workload. Write transactions with savepoints and rollbacks, reads, checkpoints of all kinds, open
-//! and close, on a few connections in a few processes; how the database is laid out and configured is drawn as well, so
-//! that some executions meet small pages, tiny caches, early checkpoints or relaxed syncs (swarm testing: Groce et al.,
-//! ISSTA 2012).
+//! `mixed`: the general workload. Write transactions with savepoints and rollbacks, reads, checkpoints of all kinds,
+//! open and close, on a few connections in a few processes; how the database is laid out and configured is drawn as
+//! well, so that some executions meet small pages, tiny caches, early checkpoints or relaxed syncs (swarm testing:
+//! Groce et al., ISSTA 2012).
 
 use rand::{Rng, RngExt};
 use seawall_harness::actor::Actor;

@@ -1,4 +1,5 @@
-//! Explore: many executions of a scenario in the simulator, each with another schedule, until an oracle finds something.
+//! Explore: many executions of a scenario in the simulator, each with another schedule, until an oracle finds
+//! something.
 //!
 //! ```text
 //! seed ─► mixed (world, scripts)  ─► scheduler (policy) ─► actors ─► engine ─► shim ─► simulated machine
@@ -154,7 +155,8 @@ impl Explorer {
         trace::read(&self.board)
     }
 
-    /// The file that an execution in this world begins with: the schema in a database of the world's layout, in WAL mode.
+    /// The file that an execution in this world begins with: the schema in a database of the world's layout, in WAL
+    /// mode.
     fn image(&mut self, world: &World) -> Result<Vec<u8>, String> {
         if let Some(image) = self.images.remove(&world.layout) {
             return Ok(image);

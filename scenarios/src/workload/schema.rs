@@ -14,7 +14,8 @@ CREATE INDEX IF NOT EXISTS documents_by_source ON documents(source, created_at);
 CREATE INDEX IF NOT EXISTS documents_by_title ON documents(title);
 CREATE INDEX IF NOT EXISTS documents_by_time ON documents(created_at);
 CREATE TABLE IF NOT EXISTS chunks(
-  id INTEGER PRIMARY KEY, document INTEGER NOT NULL REFERENCES documents(id), position INTEGER NOT NULL, text TEXT NOT NULL);
+  id INTEGER PRIMARY KEY, document INTEGER NOT NULL REFERENCES documents(id),
+  position INTEGER NOT NULL, text TEXT NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS chunks_by_document ON chunks(document, position);
 CREATE INDEX IF NOT EXISTS chunks_by_length ON chunks(length(text));
 CREATE TABLE IF NOT EXISTS nodes(

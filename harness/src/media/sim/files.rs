@@ -2,8 +2,8 @@
 //!
 //! # Fault model
 //! - Opening follows os_unix.c's `unixOpen` to its corners: a file that cannot be created because it exists is opened
-//!   read-only instead; a log or journal is refused if there is no database to take the permissions from; a file that is
-//!   deleted on close loses its name at once; a temporary file has none.
+//!   read-only instead; a log or journal is refused if there is no database to take the permissions from; a file that
+//!   is deleted on close loses its name at once; a temporary file has none.
 //! - Only databases can be locked. On other files locks succeed and mean nothing.
 //! - Closing a descriptor cancels the process's POSIX locks on the inode, see `posix`. For databases the VFS takes care
 //!   of that, see `levels`; for other files it does not.

@@ -1,9 +1,9 @@
 //! The wal-index: shared memory in the bytes of the `-shm` file, and its lock slots.
 //!
 //! # Fault model
-//! - The memory *is* the bytes of the file, for all processes, without delay and without reordering: actors run one at a
-//!   time, so a memory barrier has nothing to do. What a store would look like to another processor before a barrier is
-//!   not modelled.
+//! - The memory *is* the bytes of the file, for all processes, without delay and without reordering: actors run one at
+//!   a time, so a memory barrier has nothing to do. What a store would look like to another processor before a barrier
+//!   is not modelled.
 //! - One wal-index is opened for each process and inode of a database, at the first mapping, by the name that the
 //!   `-shm` file has then. If that file is unlinked or replaced, those who have it open go on with the old generation,
 //!   beside those who open the new one.

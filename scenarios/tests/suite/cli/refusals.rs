@@ -163,8 +163,8 @@ fn what_needs_a_simulated_disk_is_refused_on_real_files() {
     let absent = ["simulated disk", "not part of this version", "--medium real"];
     check_line(&["soak", "--medium", "sim"], &absent);
     check_line(&["soak", "--medium", "both"], &absent);
-    let cut = "a power cut needs the simulated disk";
-    let fate = "the fate of unsynced pages (`dirty=`) needs the simulated disk";
+    let cut = "a power cut needs a simulated disk";
+    let fate = "the fate of unsynced pages (`dirty=`) needs a simulated disk";
     check_line(&["soak", "--fault", "write@db:power-cut"], &["`write@db:power-cut`", cut]);
     check_line(&["soak", "--fault", "sync@db:error=IOERR_FSYNC,dirty=dropped"], &[fate]);
     check_line(&["soak", "--preset", "power-loss"], &["--preset power-loss: ", cut]);

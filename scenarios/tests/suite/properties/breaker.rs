@@ -1,7 +1,7 @@
 //! The circuit breaker against a model that was written from its description alone.
 //!
-//! The model keeps no leases and no counters of its own making: it remembers every permit it ever gave, and answers each question by
-//! looking through them. The breaker must agree with it after every step.
+//! The model keeps no leases and no counters of its own making: it remembers every permit it ever gave, and answers
+//! each question by looking through them. The breaker must agree with it after every step.
 
 use std::time::Duration;
 

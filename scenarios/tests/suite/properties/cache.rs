@@ -1,5 +1,5 @@
-//! The cache under threads that come all at once and opens that fail: exactly one initialisation for each file, whatever happens,
-//! and nothing left open at the end.
+//! The cache under threads that come all at once and opens that fail: exactly one initialisation for each file,
+//! whatever happens, and nothing left open at the end.
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
@@ -71,7 +71,8 @@ const FILES: usize = 2;
 
 fn failure() -> impl Strategy<Value = Failure> {
     let codes = [ffi::SQLITE_ERROR, ffi::SQLITE_BUSY, ffi::SQLITE_FULL, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_CORRUPT];
-    prop_oneof![4 => select(codes.to_vec()).prop_map(Failure::Error), 1 => Just(Failure::Panic), 1 => Just(Failure::OpenTransaction)]
+    let error = select(codes.to_vec()).prop_map(Failure::Error);
+    prop_oneof![4 => error, 1 => Just(Failure::Panic), 1 => Just(Failure::OpenTransaction)]
 }
 
 fn rush() -> impl Strategy<Value = Rush> {

@@ -1,9 +1,9 @@
 //! No committed row ever disappears: not by failing calls, not by crashes, not by what recovery does to side files.
 //!
-//! A story is a sequence of transactions, reads, checkpoints, closings and crashes under fault rules. A crash copies the database with
-//! its log and its journal into a fresh folder, as a killed process would leave them, and goes on there with nothing else. A ledger
-//! outside the database knows what was promised; the lab's own oracles compare at the end. The same stories are told to a store that
-//! unlinks side files, to see that the property would notice.
+//! A story is a sequence of transactions, reads, checkpoints, closings and crashes under fault rules. A crash copies
+//! the database with its log and its journal into a fresh folder, as a killed process would leave them, and goes on
+//! there with nothing else. A ledger outside the database knows what was promised; the lab's own oracles compare at the
+//! end. The same stories are told to a store that unlinks side files, to see that the property would notice.
 
 use std::cell::Cell;
 use std::fs;
@@ -342,8 +342,8 @@ impl Telling<'_> {
         });
     }
 
-    /// Changes all rows of an earlier transaction. A change of no rows writes nothing, so it promises nothing: the transaction may
-    /// be one whose COMMIT failed half way, absent for now and there again after a crash.
+    /// Changes all rows of an earlier transaction. A change of no rows writes nothing, so it promises nothing: the
+    /// transaction may be one whose COMMIT failed half way, absent for now and there again after a crash.
     fn change(
         &mut self,
         who: usize,

@@ -13,8 +13,8 @@ mod world;
 
 use proptest::test_runner::{Config, FileFailurePersistence};
 
-/// The file in which the failures of a property are kept. Absolute, since the tests of a workspace do not run in the folder that
-/// `file!()` is relative to.
+/// The file in which the failures of a property are kept. Absolute, since the tests of a workspace do not run in the
+/// folder that `file!()` is relative to.
 macro_rules! regressions {
     ($name:literal) => {
         concat!(env!("CARGO_MANIFEST_DIR"), "/tests/regressions/", $name, ".txt")

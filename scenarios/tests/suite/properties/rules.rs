@@ -1,8 +1,9 @@
 //! Fault rules that an honest layer can survive: every call says that it failed, waits, or dies with its process.
 //!
-//! What no layer can survive is left out: bytes that change or vanish behind a success (`bitflip`, `drop`, `lie`, `torn` without an
-//! error). So are short reads of the database and of a rollback journal. SQLite takes the missing bytes of a database page for zeros, and
-//! the end of a journal for its end, so that there a short read is no error but other content.
+//! What no layer can survive is left out: bytes that change or vanish behind a success (`bitflip`, `drop`, `lie`,
+//! `torn` without an error). So are short reads of the database and of a rollback journal. SQLite takes the missing
+//! bytes of a database page for zeros, and the end of a journal for its end, so that there a short read is no error but
+//! other content.
 
 use proptest::option;
 use proptest::prelude::*;

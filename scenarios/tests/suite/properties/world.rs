@@ -107,7 +107,15 @@ impl Os for ClockedOs {
         self.system.is_dir(path)
     }
 
+    /// Other tests of this program start processes, and between fork and exec a child shares every lock file that is
+    /// open here. Virtual time does not wait for it, so this does.
     fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {
-        self.system.try_lock_file(path)
+        for _ in 0..200 {
+            if let Some(lock) = self.system.try_lock_file(path)? {
+                return Ok(Some(lock));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(None)
     }
 }
