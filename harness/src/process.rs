@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_dropped_worker_is_dead() {
-        let (worker, inbox) = shell("sleep 600");
+        let (worker, inbox) = shell("exec sleep 600");
         drop(worker);
         assert!(matches!(inbox.recv().unwrap(), Event::Ended(LIFE)));
     }

@@ -3,6 +3,7 @@
 mod acceptance;
 mod canaries;
 mod cli;
+mod explore;
 mod properties;
 mod support;
 mod tidy;
