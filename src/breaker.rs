@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Every change of state starts a new *generation*. A result that belongs to an older generation, or to a permit whose
-//! deadline has passed, changes nothing: it describes a world that is gone. Every change is returned as a [`Transition`] by
-//! the one call that caused it, so it can be announced exactly once, and outside of any lock.
+//! deadline has passed, changes nothing: it describes a world that is gone. Every change is returned as a
+//! [`Transition`] by the one call that caused it, so it can be announced exactly once, and outside of any lock.
 //!
 //! Time is a parameter. The caller must not let it run backwards.
 

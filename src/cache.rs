@@ -2,8 +2,8 @@
 //!
 //! A path is resolved once per spelling. After that the way to the slot is one look into a map that is almost never
 //! written, so that a cached call costs little more than the lock around the connection. The maps' locks are held for
-//! that look alone, never while a connection is opened or a closure runs. A spelling keeps the meaning it had when it was
-//! first used, even if a symbolic link on its way is turned elsewhere.
+//! that look alone, never while a connection is opened or a closure runs. A spelling keeps the meaning it had when it
+//! was first used, even if a symbolic link on its way is turned elsewhere.
 
 use crate::breaker::{Breaker, BreakerState};
 use crate::builder::{Builder, Settings};
@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 
 /// Connections to SQLite databases, one per file, kept open and kept in order.
 ///
-/// A cache is shared by reference, or inside an [`Arc`], between all threads of a process. Closures run one at a time per
-/// database. A closure must not call the cache for its own database again: it would wait for itself.
+/// A cache is shared by reference, or inside an [`Arc`], between all threads of a process. Closures run one at a time
+/// per database. A closure must not call the cache for its own database again: it would wait for itself.
 ///
 /// After `fork`, a child cannot use the databases that the parent had open, not even through new connections: SQLite's
 /// table of file locks is inherited, and the child would write without locks. The cache refuses with a clear error.
@@ -46,13 +46,13 @@ impl Cache {
 
     /// Runs the closure on the cached connection, opening and initialising it first if need be.
     ///
-    /// The closure owns its transactions. One that it leaves open is rolled back, and if there were writes in it, the call
-    /// is an error whatever the closure returned.
+    /// The closure owns its transactions. One that it leaves open is rolled back, and if there were writes in it, the
+    /// call is an error whatever the closure returned.
     ///
     /// # Errors
     ///
-    /// Whatever the closure returned, with its context, or why the closure could not run. An error of an I/O kind with no
-    /// transaction left open may come from a COMMIT inside the closure, so it is reported with
+    /// Whatever the closure returned, with its context, or why the closure could not run. An error of an I/O kind with
+    /// no transaction left open may come from a COMMIT inside the closure, so it is reported with
     /// [`outcome_unknown`](Error::outcome_unknown). Prefer [`write`](Cache::write), which knows exactly.
     pub fn with_connection<T>(
         &self,
@@ -64,8 +64,8 @@ impl Cache {
 
     /// Runs the closure inside a write transaction and commits it.
     ///
-    /// The transaction begins with BEGIN IMMEDIATE, so waiting for other writers happens before the closure runs, and is
-    /// rolled back if the closure fails or panics. The closure must not end it.
+    /// The transaction begins with BEGIN IMMEDIATE, so waiting for other writers happens before the closure runs, and
+    /// is rolled back if the closure fails or panics. The closure must not end it.
     ///
     /// # Errors
     ///

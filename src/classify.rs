@@ -1,9 +1,9 @@
 //! What to do about an error: a reviewed table over every result code of SQLite.
 //!
 //! The extended code alone often does not decide. `CANTOPEN` may mean "no such directory" or "out of descriptors", and
-//! the same `IOERR` is harmless in a read and undecidable in a COMMIT. So the judgement takes the code, the errno where it
-//! is known, and the operation that failed. Codes that this table has never heard of are judged by their primary code,
-//! and unknown primary codes are given up on: nothing is retried that nobody has thought about.
+//! the same `IOERR` is harmless in a read and undecidable in a COMMIT. So the judgement takes the code, the errno where
+//! it is known, and the operation that failed. Codes that this table has never heard of are judged by their primary
+//! code, and unknown primary codes are given up on: nothing is retried that nobody has thought about.
 
 use rusqlite::ffi;
 use std::fmt;
@@ -107,8 +107,8 @@ impl fmt::Display for Operation {
 
 /// Judges an extended result code.
 ///
-/// `errno` is the operating system's reason, where one is known; it separates what passes (descriptors, interrupts) from
-/// what stays (rights, a read-only file system).
+/// `errno` is the operating system's reason, where one is known; it separates what passes (descriptors, interrupts)
+/// from what stays (rights, a read-only file system).
 pub fn classify(extended_code: i32, errno: Option<i32>, operation: Operation) -> Class {
     let class = refine(listed(extended_code), errno);
     match operation {
@@ -140,8 +140,8 @@ pub(crate) fn is_wal_index(extended_code: i32) -> bool {
     listed(extended_code) == Class::Degrade
 }
 
-/// Whether a COMMIT hidden in a caller's closure may have failed with it half way. Wider than need be: the same codes also
-/// come from statements that were never near a COMMIT.
+/// Whether a COMMIT hidden in a caller's closure may have failed with it half way. Wider than need be: the same codes
+/// also come from statements that were never near a COMMIT.
 pub(crate) fn may_interrupt_commit(extended_code: i32) -> bool {
     matches!(primary(extended_code), ffi::SQLITE_IOERR | ffi::SQLITE_FULL | ffi::SQLITE_NOMEM | ffi::SQLITE_CORRUPT)
 }

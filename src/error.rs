@@ -87,9 +87,9 @@ impl Error {
 
     /// The call's writes may be durable or may be gone: read before you write them again.
     ///
-    /// Exact for [`write`](crate::Cache::write), where the crate itself commits: true only if COMMIT failed after SQLite had
-    /// begun to carry it out. Conservative for [`with_connection`](crate::Cache::with_connection), whose closure owns its
-    /// transactions: true for any error of an I/O kind that leaves no transaction open. Never true for
+    /// Exact for [`write`](crate::Cache::write), where the crate itself commits: true only if COMMIT failed after
+    /// SQLite had begun to carry it out. Conservative for [`with_connection`](crate::Cache::with_connection), whose
+    /// closure owns its transactions: true for any error of an I/O kind that leaves no transaction open. Never true for
     /// [`read`](crate::Cache::read).
     pub fn outcome_unknown(&self) -> bool {
         self.inner.outcome_unknown
@@ -100,8 +100,8 @@ impl Error {
         self.fault() == Class::Corruption
     }
 
-    /// SQLite may read and not write. It decides that when a connection is opened or first looks at its wal-index, and does not
-    /// ask again, so only another connection notices that the reason is gone.
+    /// SQLite may read and not write. It decides that when a connection is opened or first looks at its wal-index, and
+    /// does not ask again, so only another connection notices that the reason is gone.
     pub(crate) fn is_read_only(&self) -> bool {
         self.extended_code().is_some_and(|code| primary(code) == ffi::SQLITE_READONLY)
     }
@@ -156,7 +156,8 @@ impl Error {
         }
     }
 
-    /// The nature of the failure, whatever became of the transaction. The breaker and the connection are judged by this.
+    /// The nature of the failure, whatever became of the transaction. The breaker and the connection are judged by
+    /// this.
     pub(crate) fn fault(&self) -> Class {
         match &self.inner.cause {
             Cause::Sqlite(error) => match (extended_code(error), self.inner.operation) {

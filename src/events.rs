@@ -1,7 +1,7 @@
 //! What the crate tells about itself: typed events, each at most once, never from under a lock.
 //!
-//! While a call holds locks it only takes notes. They go to the sink after the last lock is released, so a sink may call
-//! back into the cache, may block, and may even panic: it hurts nobody but its own caller's latency.
+//! While a call holds locks it only takes notes. They go to the sink after the last lock is released, so a sink may
+//! call back into the cache, may block, and may even panic: it hurts nobody but its own caller's latency.
 
 use crate::classify::code_name;
 use crate::health::DegradedReason;
@@ -25,7 +25,8 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// A shared connection was opened. Exclusive ones, opened for each call while degraded, are not announced one by one.
+    /// A shared connection was opened. Exclusive ones, opened for each call while degraded, are not announced one by
+    /// one.
     Opened,
     /// The init closure succeeded; at most once per process and file.
     InitCompleted,

@@ -1,11 +1,12 @@
 //! First connects, one process at a time.
 //!
-//! Creating a database, switching it to WAL and creating its schema is the one moment where processes that start together
-//! get in each other's way. A lock on a side file, `<database>.init.lock`, lets them pass one by one. It is never the
-//! database file itself that is locked: closing a descriptor of that would cancel SQLite's locks of the whole process.
+//! Creating a database, switching it to WAL and creating its schema is the one moment where processes that start
+//! together get in each other's way. A lock on a side file, `<database>.init.lock`, lets them pass one by one. It is
+//! never the database file itself that is locked: closing a descriptor of that would cancel SQLite's locks of the whole
+//! process.
 //!
-//! The wait is bounded. Whoever does not get the lock gets an error and no connection: to go on unlocked would bring the
-//! race back exactly when it is tightest.
+//! The wait is bounded. Whoever does not get the lock gets an error and no connection: to go on unlocked would bring
+//! the race back exactly when it is tightest.
 
 use crate::builder::Settings;
 use crate::classify::Operation;

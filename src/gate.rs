@@ -1,7 +1,7 @@
 //! The breaker as threads share it: a lock around the state machine, and a pulse that mostly spares the lock.
 //!
-//! While the breaker is closed without a counted failure, passing and succeeding change nothing. One atomic word says so
-//! together with the generation, and the good path needs no more than that.
+//! While the breaker is closed without a counted failure, passing and succeeding change nothing. One atomic word says
+//! so together with the generation, and the good path needs no more than that.
 
 use crate::breaker::{Breaker, BreakerPolicy, Permit, Refusal, Transition};
 use crate::error::Error;

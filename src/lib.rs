@@ -1,8 +1,8 @@
 //! A connection layer for SQLite that loses nothing.
 //!
-//! A [`Cache`] keeps one connection per database file, runs the schema's init exactly once, stops asking a database that does
-//! not answer (a circuit breaker), recovers from broken side files without ever deleting one, and says in its errors what
-//! has become of the caller's writes.
+//! A [`Cache`] keeps one connection per database file, runs the schema's init exactly once, stops asking a database
+//! that does not answer (a circuit breaker), recovers from broken side files without ever deleting one, and says in its
+//! errors what has become of the caller's writes.
 //!
 //! ```
 //! use seawall::Cache;

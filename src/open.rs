@@ -3,11 +3,11 @@
 //! 1. The busy timeout, before any statement that could meet a lock.
 //! 2. In exclusive mode, the locking mode: set before the first read, SQLite keeps the wal-index on its heap and never
 //!    touches a `-shm` file.
-//! 3. The journal mode is read, and set only if it is not WAL already. The row that comes back is checked: SQLite refuses
-//!    a journal mode without an error. WAL is never switched *off*; that direction unlinks the log.
+//! 3. The journal mode is read, and set only if it is not WAL already. The row that comes back is checked: SQLite
+//!    refuses a journal mode without an error. WAL is never switched *off*; that direction unlinks the log.
 //! 4. Synchronous and foreign keys.
-//! 5. A first real read. It maps the wal-index and recovers the log if need be, so that what is broken there shows here,
-//!    where trying again is safe, and not in the middle of somebody's work.
+//! 5. A first real read. It maps the wal-index and recovers the log if need be, so that what is broken there shows
+//!    here, where trying again is safe, and not in the middle of somebody's work.
 
 use crate::builder::Settings;
 use crate::classify::Operation;

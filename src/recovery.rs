@@ -7,7 +7,7 @@
 //!
 //! 1. Failures that may pass are met by closing and opening again, a few times, after short pauses.
 //! 2. If the wal-index stays out of reach, exclusive mode does without it: SQLite locks the whole file, builds the
-//!    wal-index on its heap from the log, and reads and writes as always. It works only for a sole user, so an exclusive
+//! wal-index on its heap from the log, and reads and writes as always. It works only for a sole user, so an exclusive
 //!    connection serves one call and is closed again, and processes that are all degraded take turns.
 //! 3. If somebody else holds the file, either it is degraded too and will let go, or its wal-index works, and then ours
 //!    may as well. So both modes are tried in turn until one is granted or the busy timeout is over.
@@ -73,8 +73,8 @@ pub(crate) fn open_degraded(
 
 /// Whether the failure says that the wal-index, and nothing else, is out of reach.
 ///
-/// CANTOPEN from behind a file that did open means a side file. If it is the `-wal`, exclusive mode fails as well and the
-/// first error stands.
+/// CANTOPEN from behind a file that did open means a side file. If it is the `-wal`, exclusive mode fails as well and
+/// the first error stands.
 pub(crate) fn wal_index_failure(error: &Error) -> Option<DegradedReason> {
     let code = error.extended_code()?;
     let is_side_file = primary(code) == ffi::SQLITE_CANTOPEN && error.operation() == Operation::Configure;
@@ -83,9 +83,9 @@ pub(crate) fn wal_index_failure(error: &Error) -> Option<DegradedReason> {
 
 /// Whether a connection may not write because its wal-index may not be written.
 ///
-/// SQLite does not fail where it finds that out. It goes on reading, keeps in mind for as long as the connection lives that
-/// it is read-only, and answers the first write with a plain READONLY, which it also says of files that may not be written
-/// and to connections that were told not to write.
+/// SQLite does not fail where it finds that out. It goes on reading, keeps in mind for as long as the connection lives
+/// that it is read-only, and answers the first write with a plain READONLY, which it also says of files that may not be
+/// written and to connections that were told not to write.
 pub(crate) fn unwritable_wal_index(error: &Error, conn: &Connection, locking: LockingMode) -> Option<DegradedReason> {
     let code = error.extended_code().filter(|&code| code == ffi::SQLITE_READONLY)?;
     let is_file_writable = matches!(conn.is_readonly(rusqlite::MAIN_DB), Ok(false));
@@ -96,8 +96,8 @@ pub(crate) fn unwritable_wal_index(error: &Error, conn: &Connection, locking: Lo
         .then_some(DegradedReason { code, operation: error.operation() })
 }
 
-/// Alternates between the modes until one is granted. `origin` is the failure that brought us here, returned if exclusive
-/// mode fails by itself.
+/// Alternates between the modes until one is granted. `origin` is the failure that brought us here, returned if
+/// exclusive mode fails by itself.
 fn take_turns(
     path: &Path,
     first: LockingMode,

@@ -1,8 +1,9 @@
 //! Shared or exclusive: which way to connect next, from what the wal-index has done so far.
 //!
-//! A pure state machine like the breaker. Opening finds most wal-index failures by itself, in its first read. Some show only
-//! later, when the index has to grow or a writer takes its lock: those are *strikes*. After two of them without a
-//! successful write between, the next connection is an exclusive one, or writes would fail for ever while reads go well.
+//! A pure state machine like the breaker. Opening finds most wal-index failures by itself, in its first read. Some show
+//! only later, when the index has to grow or a writer takes its lock: those are *strikes*. After two of them without a
+//! successful write between, the next connection is an exclusive one, or writes would fail for ever while reads go
+//! well.
 
 use crate::events::EventKind;
 use crate::health::DegradedReason;
@@ -58,7 +59,8 @@ impl Regime {
             (None, Some(since)) => {
                 let degraded_for = now.saturating_sub(since.since);
                 self.degraded = None;
-                // It serves readers. Whether it serves writers, the first of them will tell, and one more strike is enough.
+                // It serves readers. Whether it serves writers, the first of them will tell, and one more strike is
+                // enough.
                 self.strikes = self.strikes.min(STRIKES_MAX - 1);
                 Some(EventKind::Restored { degraded_for })
             }

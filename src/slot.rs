@@ -299,8 +299,8 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // In a forked child the connection is the parent's. To close it here could checkpoint, and unlink the log, under
-        // the parent's feet.
+        // In a forked child the connection is the parent's. To close it here could checkpoint, and unlink the log,
+        // under the parent's feet.
         if self.settings.os.pid() != self.pid {
             mem::forget(self.core.get_mut().lent.take());
         }

@@ -1,7 +1,7 @@
 //! What runs on a borrowed connection: one write transaction, one read, or whatever the caller likes.
 //!
-//! Each body says in its error what it knows about the outcome. It has to say so before the connection is tidied up, since
-//! a rollback wipes away the difference between a COMMIT that was refused and one that broke half way.
+//! Each body says in its error what it knows about the outcome. It has to say so before the connection is tidied up,
+//! since a rollback wipes away the difference between a COMMIT that was refused and one that broke half way.
 
 use crate::classify::{Operation, may_interrupt_commit};
 use crate::error::{Cause, Error, extended_code};
@@ -10,8 +10,8 @@ use std::path::Path;
 
 /// BEGIN IMMEDIATE, the closure, COMMIT.
 ///
-/// IMMEDIATE takes the write lock where waiting for it is safe. A transaction that begins by reading may find, when it comes
-/// to write, that its snapshot is old, and no waiting helps then.
+/// IMMEDIATE takes the write lock where waiting for it is safe. A transaction that begins by reading may find, when it
+/// comes to write, that its snapshot is old, and no waiting helps then.
 pub(crate) fn write<T>(
     path: &Path,
     conn: &mut Connection,
@@ -22,14 +22,15 @@ pub(crate) fn write<T>(
     // Dropping the transaction rolls it back, here and after a refused COMMIT.
     let value = body(&transaction).map_err(|error| Error::sqlite(path, Operation::Write, error))?;
     if transaction.is_autocommit() {
-        // Some errors make SQLite roll back by itself. A closure that swallowed one has written nothing, whatever it says.
+        // Some errors make SQLite roll back by itself. A closure that swallowed one has written nothing, whatever it
+        // says.
         return Err(Error::new(path, Operation::Commit, Cause::TransactionOver).with_outcome_unknown(true));
     }
     match transaction.execute_batch("COMMIT") {
         Ok(()) => Ok(value),
         Err(error) => {
-            // Refused, the transaction is still open. Once SQLite has begun to carry out the COMMIT, it is over, and the
-            // commit record may have reached the disk before the failure did.
+            // Refused, the transaction is still open. Once SQLite has begun to carry out the COMMIT, it is over, and
+            // the commit record may have reached the disk before the failure did.
             let is_over = transaction.is_autocommit();
             Err(Error::sqlite(path, Operation::Commit, error).with_outcome_unknown(is_over))
         }

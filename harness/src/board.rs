@@ -47,6 +47,8 @@ enum Word {
     ClockOffsetNs = 4,
     ClockScale = 5,
     CallsNext = 6,
+    ArmedAtNs = 7,
+    Digest = 8,
 }
 
 /// What the shim does at each call. Bits of the board's mode word.
@@ -62,6 +64,8 @@ impl Mode {
     pub const ARMED: Self = Self(2);
     /// Calls are numbered and seen by the hook, and nothing else.
     pub const NUMBER: Self = Self(4);
+    /// Traced calls are added to a checksum. Right only where one actor makes calls at a time.
+    pub const DIGEST: Self = Self(8);
 
     /// Both.
     #[must_use]
@@ -241,6 +245,9 @@ impl Board {
 
     /// Changes what the shim does, in every process, from the next call on.
     pub fn set_mode(&self, mode: Mode) {
+        if mode.has(Mode::ARMED) && !self.mode().has(Mode::ARMED) {
+            self.word(Word::ArmedAtNs).store(self.run_time_ns(), Ordering::Relaxed);
+        }
         self.word(Word::Mode).store(mode.0, Ordering::Release);
     }
 
@@ -259,7 +266,7 @@ impl Board {
     /// Begins a new run on the same board: the calls and the events are counted from 0, the clock begins anew. For a
     /// run in one process, between two executions.
     pub fn restart(&self) {
-        let counted = [self.word(Word::CallsNext), self.word(Word::ClockOffsetNs)];
+        let counted = [Word::CallsNext, Word::ClockOffsetNs, Word::ArmedAtNs, Word::Digest].map(|word| self.word(word));
         let events = &self.words()[HEADER_WORDS..TRACE_START];
         for word in counted.into_iter().chain(events) {
             word.store(0, Ordering::Relaxed);
@@ -275,6 +282,26 @@ impl Board {
     /// Wall-clock nanoseconds since the board was made.
     pub fn elapsed_ns(&self) -> u64 {
         sys::monotonic_ns().saturating_sub(self.word(Word::EpochNs).load(Ordering::Relaxed))
+    }
+
+    /// The run's own time since it began, in nanoseconds; see [`Clock`](crate::clock::Clock).
+    pub(crate) fn run_time_ns(&self) -> u64 {
+        let passed_ns = match self.clock_scale().load(Ordering::Relaxed) {
+            0 => 0,
+            scale => self.elapsed_ns().saturating_mul(scale),
+        };
+        self.clock_offset_ns().load(Ordering::Relaxed).saturating_add(passed_ns)
+    }
+
+    /// The run's own time since the fault rules were armed.
+    pub(crate) fn armed_for(&self) -> std::time::Duration {
+        let armed_at_ns = self.word(Word::ArmedAtNs).load(Ordering::Relaxed);
+        std::time::Duration::from_nanos(self.run_time_ns().saturating_sub(armed_at_ns))
+    }
+
+    /// The checksum of the calls so far.
+    pub(crate) fn digest(&self) -> &AtomicU64 {
+        self.word(Word::Digest)
     }
 
     pub(crate) fn clock_offset_ns(&self) -> &AtomicU64 {

@@ -38,10 +38,7 @@ impl Clock {
 
     /// Time since the run began.
     pub fn now(&self) -> Duration {
-        let scale = self.scale();
-        let offset_ns = self.board.clock_offset_ns().load(Ordering::Relaxed);
-        let passed_ns = if scale == 0 { 0 } else { self.board.elapsed_ns().saturating_mul(scale) };
-        Duration::from_nanos(offset_ns.saturating_add(passed_ns))
+        Duration::from_nanos(self.board.run_time_ns())
     }
 
     /// Lets `duration` of the run's time pass. For an actor of a simulated execution, others run meanwhile.

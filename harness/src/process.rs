@@ -58,8 +58,8 @@ impl Worker {
         let orders = child.stdin.take();
         let stdout = child.stdout.take().ok_or_else(|| io::Error::other("the worker has no standard output"))?;
         let reader = std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines() {
-                let Ok(line) = line else { break };
+            let mut stdout = BufReader::new(stdout);
+            while let Some(line) = whole_line(&mut stdout) {
                 let event = match serde_json::from_str(&line) {
                     Ok(report) => Event::Report(life, report),
                     Err(error) => Event::Garbage(life, format!("{error}: {line}")),
@@ -122,6 +122,15 @@ impl Drop for Worker {
     }
 }
 
+/// The next line; `None` at the end. What stands behind the last newline was cut off when its writer was killed, and
+/// counts as never written.
+fn whole_line(from: &mut impl BufRead) -> Option<String> {
+    let mut line = Vec::new();
+    from.read_until(b'\n', &mut line).ok()?;
+    let whole = line.strip_suffix(b"\n")?;
+    Some(String::from_utf8_lossy(whole).into_owned())
+}
+
 /// True if the process ended by SIGKILL.
 pub fn was_killed(status: ExitStatus) -> bool {
     status.signal() == Some(libc::SIGKILL)
@@ -142,7 +151,7 @@ mod tests {
 
     #[test]
     fn reports_arrive_before_the_end_even_of_a_killed_worker() {
-        let (mut worker, inbox) = shell("echo 1; echo 2; echo nonsense; kill -9 $$");
+        let (mut worker, inbox) = shell("echo 1; echo 2; echo nonsense; printf 3; kill -9 $$");
         assert!(was_killed(worker.wait().unwrap()));
         let events: Vec<_> = inbox.iter().collect();
         assert!(matches!(

@@ -5,7 +5,7 @@
 //! being overwritten or that a killed process left half-written.
 
 use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use serde::Serialize;
 
@@ -67,7 +67,9 @@ pub fn write(board: &Board, entry: &Entry) {
     let rule = entry.rule.unwrap_or(NO_RULE);
     let what = u64::from_be_bytes([method as u8, role as u8, entry.ruling as u8, rule, 0, 0, 0, 0])
         | u64::from(entry.outcome.cast_unsigned());
-    words[0].store(0, Ordering::Release);
+    words[0].store(0, Ordering::Relaxed);
+    // Nothing of what follows may become visible before the mark is gone.
+    fence(Ordering::Release);
     words[1].store(entry.at_ns, Ordering::Relaxed);
     words[2].store(who, Ordering::Relaxed);
     words[3].store(what, Ordering::Relaxed);
@@ -90,7 +92,9 @@ fn read_one(board: &Board, number: u64) -> Option<Entry> {
         return None;
     }
     let (at_ns, who, what, arg, amount) = (load(1), load(2), load(3), load(4), load(5));
-    if words[0].load(Ordering::Acquire) != number + 1 {
+    // Nothing of what was read above may be older than this second look at the mark.
+    fence(Ordering::Acquire);
+    if words[0].load(Ordering::Relaxed) != number + 1 {
         return None;
     }
     let [method, role, ruling, rule, ..] = what.to_be_bytes();
@@ -111,28 +115,24 @@ fn read_one(board: &Board, number: u64) -> Option<Entry> {
     })
 }
 
-/// A checksum over the calls, rulings and outcomes in their order, as 16 hexadecimal digits: equal for equal
-/// executions. Times are left out. `None` if the ring has lost calls, since then the rest proves nothing.
-pub fn digest(board: &Board) -> Option<String> {
-    let entries = read(board);
-    if entries.len() as u64 != board.calls() {
-        return None;
-    }
-    let mut sum = mix(entries.len() as u64);
-    for Entry { number: _, at_ns: _, actor, call, ruling, rule, outcome } in entries {
-        let who = u64::from(actor.process) << 48 | u64::from(actor.thread) << 32 | u64::from(call.file);
-        let what =
-            u64::from_be_bytes([call.method as u8, call.role as u8, ruling as u8, rule.unwrap_or(NO_RULE), 0, 0, 0, 0]);
-        for word in [
-            who,
-            what | u64::from(outcome.cast_unsigned()),
-            call.arg.cast_unsigned(),
-            u64::from(call.amount.cast_unsigned()),
-        ] {
-            sum = mix(sum ^ word);
-        }
-    }
-    Some(format!("{sum:016x}"))
+/// Adds a call to the board's checksum.
+pub(crate) fn fold(board: &Board, entry: &Entry) {
+    let Entry { number: _, at_ns: _, actor, call, ruling, rule, outcome } = *entry;
+    let who = u64::from(actor.process) << 48 | u64::from(actor.thread) << 32 | u64::from(call.file);
+    let rule = rule.unwrap_or(NO_RULE);
+    let what = u64::from_be_bytes([call.method as u8, call.role as u8, ruling as u8, rule, 0, 0, 0, 0]);
+    let what = what | u64::from(outcome.cast_unsigned());
+    let words = [who, what, call.arg.cast_unsigned(), u64::from(call.amount.cast_unsigned())];
+    let sum = board.digest().load(Ordering::Relaxed);
+    board.digest().store(words.iter().fold(sum, |sum, word| mix(sum ^ word)), Ordering::Relaxed);
+}
+
+/// A checksum over all traced calls, rulings and outcomes in their order, as 16 hexadecimal digits: equal for equal
+/// executions. Times are left out. It covers also what the ring has lost. Kept in [`Mode::DIGEST`] only.
+///
+/// [`Mode::DIGEST`]: crate::board::Mode::DIGEST
+pub fn digest(board: &Board) -> String {
+    format!("{:016x}", mix(board.digest().load(Ordering::Relaxed) ^ board.calls()))
 }
 
 /// One line of the JSON form.
@@ -216,20 +216,22 @@ mod tests {
         let board = traced(3, 4);
         board.entry(1)[0].store(0, Ordering::Relaxed);
         assert_eq!(read(&board).iter().map(|e| e.number).collect::<Vec<_>>(), [0, 2]);
-        assert_eq!(digest(&board), None);
     }
 
     #[test]
-    fn the_digest_tells_executions_apart_and_ignores_time() {
-        let one = Board::private(4);
-        write(&one, &entry(one.next_call()));
-        let same = Board::private(4);
-        write(&same, &Entry { at_ns: 1, ..entry(same.next_call()) });
-        let other = Board::private(4);
-        write(&other, &Entry { outcome: 0, ..entry(other.next_call()) });
-        assert_eq!(digest(&one), digest(&same));
-        assert_ne!(digest(&one), digest(&other));
-        assert_eq!(digest(&traced(5, 4)), None, "a ring that has lost calls proves nothing");
+    fn the_digest_tells_executions_apart_ignores_time_and_outlives_the_ring() {
+        let digest_of = |entries: &[Entry]| {
+            let board = Board::private(2);
+            entries.iter().for_each(|entry| fold(&board, entry));
+            digest(&board)
+        };
+        let calls: Vec<Entry> = (0..5).map(entry).collect();
+        let later: Vec<Entry> = calls.iter().map(|call| Entry { at_ns: 1, ..*call }).collect();
+        assert_eq!(digest_of(&calls), digest_of(&later));
+        let mut other = calls.clone();
+        other[0].outcome = 0;
+        assert_ne!(digest_of(&calls), digest_of(&other));
+        assert_ne!(digest_of(&calls), digest_of(&calls[1..]));
     }
 
     #[test]

@@ -12,7 +12,6 @@
 //! | `CODE-flaky` | each call fails with a small probability |
 //! | `CODE-restart` | the only process is killed with committed rows in its `-wal`, and its next start meets the failing call |
 //! | `sigkill` | processes are killed, at calls and between them |
-//!
 //! | `pressure` | two processes of four threads for 15 s, killed again and again; no row of the matrix |
 //!
 //! CODE is `shmmap`, `shmsize`, `shmopen` (the wal-index cannot be mapped, grown, opened), `truncate` or `cantopen`.

@@ -33,7 +33,7 @@
 //! | `times=N` | N times at most |
 //! | `after=SIZE` | at all from the one with which the bytes read or written exceed SIZE; `read` and `write` only |
 //! | `actor=p1.t2` | counts only the calls of that thread of that process; `p2.*`, `*.t1`, `*` |
-//! | `from=TIME`, `until=TIME` | counts only the calls from then on, and before then, since the plan was armed |
+//! | `from=TIME`, `until=TIME` | counts only the calls from then on, and before then, since the plan was armed, in the run's own time: virtual where actors take turns, scaled where they race |
 //!
 //! A SIZE is `512`, `64KiB`, `1MiB`, `1GiB`, `1TiB`. A TIME is `10us`, `50ms`, `2s`, `1.5s`, `250ns`.
 //!

@@ -15,6 +15,8 @@ use crate::verdict::Verdict;
 pub struct Ledger {
     entries: BTreeMap<Key, Entry>,
     losses_seen: Vec<String>,
+    /// The transactions that somebody missed during the run.
+    missed: BTreeSet<Key>,
     acked: u64,
     refused: u64,
     indeterminate: u64,
@@ -67,6 +69,7 @@ impl Ledger {
         let entry = self.entries.entry(key).or_default();
         if !entry.possible.contains(&state) {
             let expected = describe(&entry.possible);
+            self.missed.insert(key);
             self.losses_seen.push(format!("{key} was {state} when it was to be changed, not {expected}"));
         }
     }
@@ -76,6 +79,7 @@ impl Ledger {
         for (key, state, entry) in self.mismatches(table) {
             if key.actor == actor {
                 let expected = describe(&entry.possible);
+                self.missed.insert(key);
                 self.losses_seen
                     .push(format!("a read by {actor} saw its transaction {} {state}, not {expected}", key.txn));
             }
@@ -87,9 +91,11 @@ impl Ledger {
         (self.acked, self.refused, self.indeterminate)
     }
 
-    /// How many transactions that were acknowledged are not as they were acknowledged.
+    /// How many transactions that were acknowledged are not as they were acknowledged, at the end or when their own
+    /// actor looked.
     pub fn lost(&self, table: &Table) -> u64 {
-        self.mismatches(table).iter().filter(|(_, state, entry)| is_loss(*state, entry)).count() as u64
+        let gone = self.mismatches(table).into_iter().filter(|(_, state, entry)| is_loss(*state, entry));
+        gone.map(|(key, ..)| key).chain(self.missed.iter().copied()).collect::<BTreeSet<Key>>().len() as u64
     }
 
     /// The transactions whose state is none of the possible ones.

@@ -970,7 +970,10 @@ unsafe extern "C" fn x_unfetch(file: *mut sqlite3_file, offset: sqlite3_int64, p
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
     let unfetch = move || file_base!(state, xUnfetch(offset, page), ffi::SQLITE_OK);
-    if state.is_off() { unfetch() } else { state.conduct(Method::Unfetch, offset, 0, move |_| unfetch()) }
+    if state.is_off() {
+        return unfetch();
+    }
+    state.conduct_release(state.call(Method::Unfetch, state.open.role, offset, 0), unfetch)
 }
 
 #[cfg(test)]

@@ -147,6 +147,13 @@ impl Lab {
         self.files.lock().values().cloned().collect()
     }
 
+    /// Begins a new run: the board is [restarted](Board::restart), and files are numbered from 1 again. For an execution of
+    /// which nothing is open any more.
+    pub fn restart(&self) {
+        self.board.restart();
+        self.files_next.store(1, Ordering::Relaxed);
+    }
+
     /// The message of the first panic that was caught in a callback.
     pub fn panic_message(&self) -> Option<String> {
         self.panic.lock().clone()
@@ -204,7 +211,7 @@ impl Lab {
         let turn = Turn { number: board.next_call(), actor };
         let mut ruling = None;
         if mode.has(Mode::ARMED)
-            && let Some(decision) = self.plan.decide(board, || self.now(), actor, call, turn.number)
+            && let Some(decision) = self.plan.decide(board, || board.armed_for(), actor, call, turn.number)
         {
             ruling = self.apply(&decision, call, turn);
         }
@@ -225,7 +232,11 @@ impl Lab {
     fn write_down(&self, call: &Call, Turn { number, actor }: Turn, ruling: Option<&Ruling>, outcome: i32) {
         let at_ns = self.board.elapsed_ns();
         let (ruling, rule) = ruling.map_or((RulingKind::Proceed, None), |ruling| (ruling.kind, Some(ruling.rule)));
-        trace::write(&self.board, &Entry { number, at_ns, actor, call: *call, ruling, rule, outcome });
+        let entry = Entry { number, at_ns, actor, call: *call, ruling, rule, outcome };
+        trace::write(&self.board, &entry);
+        if self.board.mode().has(Mode::DIGEST) {
+            trace::fold(&self.board, &entry);
+        }
     }
 
     /// Keeps the message of a panic and yields what SQLite gets instead of an outcome.
@@ -274,13 +285,6 @@ impl Lab {
     /// The errno that `xGetLastError` reports for an injected failure of this thread, if its last failure was injected.
     pub(crate) fn injected_errno() -> Option<i32> {
         INJECTED_ERRNO.get()
-    }
-
-    fn now(&self) -> Duration {
-        match &self.clock {
-            Some(clock) => clock.now(),
-            None => Duration::from_nanos(self.board.elapsed_ns()),
-        }
     }
 
     fn pause(&self, duration: Duration) {

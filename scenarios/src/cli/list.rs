@@ -62,7 +62,10 @@ fn sections() -> Vec<Section> {
     let codes = ResultCode::all().map(|(name, code)| item(name, &code.0.to_string()));
     vec![
         Section { kind: "strategies", items: strategies::ALL.iter().map(|s| item(s.name, s.summary)).collect() },
-        Section { kind: "faults", items: faults::matrix().iter().map(|f| item(&f.title, &f.summary)).collect() },
+        Section {
+            kind: "faults",
+            items: faults::matrix().iter().chain(&faults::long()).map(|f| item(&f.title, &f.summary)).collect(),
+        },
         Section { kind: "presets", items: PRESETS.iter().map(|p| item(p.name, p.summary)).collect() },
         Section { kind: "oracles", items: oracle::ALL.iter().map(|o| item(o.name(), o.property())).collect() },
         Section { kind: "verdicts", items: Verdict::ALL.iter().map(|v| item(v.word(), v.meaning())).collect() },

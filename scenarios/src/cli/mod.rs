@@ -111,12 +111,15 @@ fn say(line: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{line}");
 }
 
-/// A flag that the first Ctrl-C sets, so that the runs in progress end and clean up after themselves. The second one
-/// ends the program.
+/// A flag that the first Ctrl-C sets, so that the runs in progress end and clean up after themselves. A second
+/// Ctrl-C ends the program.
 fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Complaint> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop)).map_err(Complaint::broken)?;
+        // Some programs send SIGTERM twice, to a process and to its group; that is still one wish.
+        if signal == signal_hook::consts::SIGINT {
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop)).map_err(Complaint::broken)?;
+        }
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(Complaint::broken)?;
     }
     Ok(stop)

@@ -47,7 +47,7 @@ pub(super) fn run(args: SoakArgs) -> Result<Exit, Complaint> {
     }
     let exit = exit(&record);
     if exit == Exit::NothingRan {
-        say("nothing ran: this share of the runs is empty");
+        say("nothing was measured: this share of the runs is empty, or no fault has fired in any of them");
     }
     Ok(exit)
 }
@@ -56,7 +56,7 @@ fn exit(record: &SoakRecord) -> Exit {
     let any = |is: fn(&seawall_harness::record::Cell) -> bool| record.matrix.iter().any(is);
     if any(|cell| cell.verdict == Verdict::HarnessBroken) {
         Exit::LabBroken
-    } else if !any(|cell| cell.runs > 0) {
+    } else if !any(|cell| cell.verdict != Verdict::NotMeasured) {
         Exit::NothingRan
     } else if any(|cell| !cell.as_expected) {
         Exit::Finding

@@ -127,8 +127,8 @@ impl Explorer {
         self.machine.borrow_mut().reset(seed.stream("machine"));
         self.machine.borrow_mut().write_file(DATABASE, &image);
         self.images.insert(world.layout, image);
-        self.board.restart();
-        self.board.set_mode(if self.traced { Mode::TRACE } else { Mode::NUMBER });
+        self.shim.lab().restart();
+        self.board.set_mode(if self.traced { Mode::TRACE.and(Mode::DIGEST) } else { Mode::NUMBER });
         self.engine.reset_randomness();
         let stage = Rc::new(Stage {
             engine: self.engine.clone(),
@@ -143,7 +143,7 @@ impl Explorer {
             (plan.actor, task)
         });
         let execution = self.scheduler.run(seed.stream("schedule"), CALLS_MAX, actors.collect());
-        let digest = if self.traced { trace::digest(&self.board) } else { None };
+        let digest = self.traced.then(|| trace::digest(&self.board));
         let notebook = stage.notebook.take();
         let acked = notebook.ledger.counts().0;
         let findings = judge::judge(&self.engine, self.sim.name(), &execution, notebook);

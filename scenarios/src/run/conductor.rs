@@ -65,6 +65,8 @@ pub struct Conductor<'a> {
     world: &'a World,
     stage: &'a Stage<'a>,
     clock: Clock,
+    /// What the shim does while no fault is armed.
+    mode: Mode,
     scripts: BTreeMap<Actor, Vec<Step>>,
     /// The next step of each actor.
     next: BTreeMap<Actor, u32>,
@@ -90,13 +92,18 @@ impl<'a> Conductor<'a> {
     pub fn new(world: &'a World, stage: &'a Stage<'a>) -> Self {
         let clock = Clock::new(Arc::clone(&stage.board));
         clock.set_scale(if world.outline.schedule == Schedule::Racing { RACING_SCALE } else { 0 });
-        stage.board.set_mode(Mode::TRACE);
+        let mode = match world.outline.schedule {
+            Schedule::Sequential => Mode::TRACE.and(Mode::DIGEST),
+            Schedule::Racing => Mode::TRACE,
+        };
+        stage.board.set_mode(mode);
         let (events, inbox) = mpsc::channel();
         let mut restarts = world.outline.restarts.clone().into_iter();
         Self {
             world,
             stage,
             clock,
+            mode,
             scripts: world.outline.actors().map(|actor| (actor, world.script(actor))).collect(),
             next: world.outline.actors().map(|actor| (actor, 0)).collect(),
             workers: BTreeMap::new(),
@@ -166,7 +173,7 @@ impl<'a> Conductor<'a> {
 
     fn play_racing(&mut self) -> Result<(), Trouble> {
         loop {
-            if self.world.outline.time.is_some_and(|time| self.stage.board.elapsed_ns() >= time.as_nanos() as u64) {
+            if self.world.outline.time.is_some_and(|time| self.elapsed_ms() >= time.as_millis() as u32) {
                 return self.stop_racing();
             }
             self.change_the_weather()?;
@@ -201,22 +208,31 @@ impl<'a> Conductor<'a> {
 
     /// What is due before the next step: arming, healing, the ends of processes.
     fn change_the_weather(&mut self) -> Result<(), Trouble> {
-        while let Some(restart) = self.pending_restart.filter(|restart| restart.at <= self.taken) {
+        while let Some(restart) = self.pending_restart.filter(|restart| restart.at <= self.progress()) {
             self.pending_restart = self.restarts.next();
             if restart.kill { self.kill(restart.process)? } else { self.close(restart.process)? }
         }
         let outline = &self.world.outline;
-        if self.taken >= outline.heal_at {
+        if self.progress() >= outline.heal_at {
             self.heal();
-        } else if self.taken >= outline.arm_at {
-            self.stage.board.set_mode(Mode::ARMED.and(Mode::TRACE));
+        } else if self.progress() >= outline.arm_at {
+            self.stage.board.set_mode(self.mode.and(Mode::ARMED));
         }
         Ok(())
     }
 
+    /// How far the run has come, in the unit in which its outline counts.
+    fn progress(&self) -> u32 {
+        if self.world.outline.time.is_some() { self.elapsed_ms() } else { self.taken }
+    }
+
+    fn elapsed_ms(&self) -> u32 {
+        u32::try_from(self.stage.board.elapsed_ns() / 1_000_000).unwrap_or(u32::MAX)
+    }
+
     fn heal(&mut self) {
         if self.stage.board.mode().has(Mode::ARMED) {
-            self.stage.board.set_mode(Mode::TRACE);
+            self.stage.board.set_mode(self.mode);
             self.mark("run", MarkKind::Heal, "the faults are switched off");
         }
     }

@@ -34,11 +34,14 @@ pub fn judge(
     let files = hygiene::stray_files(stage.database).unwrap_or_default();
     let (check, table) = fresh_look(stage);
     let evidence = gather(world, notes, &counts, files, check, table);
-    let integrity_ok = evidence.checks.iter().all(|check| check.complaints.is_empty()) && evidence.table.is_some();
+    let fresh_done = evidence.checks.last().is_some_and(|check| check.unfinished.is_none());
+    let sound = evidence.checks.iter().all(|check| check.complaints.is_empty());
+    let integrity_ok = sound && fresh_done && evidence.table.is_some();
     counts.lost = evidence.table.as_ref().map_or(counts.acked, |table| evidence.ledger.lost(table));
     let mut findings = oracle::judge(&evidence);
     findings.extend(trouble(result, stage));
     findings.extend(genuine_disk_full(&errors, world));
+    findings.extend(unfinished(evidence.checks.last(), counts.acked));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
     RunRecord {
         token: world.token.to_string(),
@@ -53,7 +56,7 @@ pub fn judge(
         counts,
         errors,
         integrity_ok,
-        trace_digest: (world.outline.schedule == Schedule::Sequential).then(|| trace::digest(&stage.board)).flatten(),
+        trace_digest: (world.outline.schedule == Schedule::Sequential).then(|| trace::digest(&stage.board)),
         timeline,
     }
 }
@@ -88,6 +91,13 @@ fn trouble(result: Result<(), Trouble>, stage: &Stage<'_>) -> Vec<Finding> {
         findings.push(finding("lab", Verdict::HarnessBroken, detail));
     }
     findings
+}
+
+/// Nobody disturbs the fresh connection, so a check that it cannot finish is the lab's failure, or news.
+fn unfinished(fresh: Option<&Check>, acked: u64) -> Option<Finding> {
+    let reason = fresh?.unfinished.as_ref().filter(|_| acked > 0)?;
+    let detail = format!("the database could not be checked at the end: {reason}");
+    Some(Finding { oracle: "lab".to_owned(), verdict: Verdict::HarnessBroken, detail })
 }
 
 /// A disk that is really full, under the lab's feet, says nothing about the strategy.

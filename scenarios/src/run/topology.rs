@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::faults::{self, Faults, Lives};
 
-/// Steps in the script of an actor under pressure.
+/// Steps in the script of an actor under pressure: more than any machine gets through in the time.
 const PRESSURE_STEPS: u32 = 20_000;
 
 /// How the actors get their turns.
@@ -34,7 +34,8 @@ pub struct Outline {
     pub threads: u16,
     /// Steps in each actor's script.
     pub steps: u32,
-    /// When to stop though the scripts have not ended; wall-clock time.
+    /// When to stop though the scripts have not ended; wall-clock time. Such a run counts what follows in milliseconds
+    /// and not in steps.
     pub time: Option<Duration>,
     /// The faults are armed before this step of all steps taken.
     pub arm_at: u32,
@@ -93,12 +94,13 @@ impl Outline {
 
     fn draw_pressure(rng: &mut impl Rng, faults: &Faults) -> Self {
         let mut outline = Self::plain(rng, Schedule::Racing, 2, 4);
+        let time_ms = faults::PRESSURE.as_millis() as u32;
         for _ in 0..faults.kills {
-            outline.add_restart(rng, true);
+            let (at, process) = (rng.random_range(200..time_ms - 500), rng.random_range(1..=outline.processes));
+            outline.restarts.push(Restart { at, process, kill: true });
         }
-        // More than any machine gets through in the time, which ends the run; the kills come within the first
-        // twentieth.
-        Self { steps: PRESSURE_STEPS, heal_at: u32::MAX, time: Some(faults::PRESSURE), ..outline.stretched() }
+        outline.restarts.sort_by_key(|restart| restart.at);
+        Self { steps: PRESSURE_STEPS, heal_at: u32::MAX, time: Some(faults::PRESSURE), ..outline }
     }
 
     /// An outline in which nothing happens to the processes, with a moment at which the faults heal.
@@ -114,14 +116,6 @@ impl Outline {
         let (at, process) = (rng.random_range(1..self.steps_total()), rng.random_range(1..=self.processes));
         self.restarts.push(Restart { at, process, kill });
         self.restarts.sort_by_key(|restart| restart.at);
-    }
-
-    /// The same with the restarts a hundred times further apart.
-    fn stretched(mut self) -> Self {
-        for restart in &mut self.restarts {
-            restart.at *= 100;
-        }
-        self
     }
 
     /// All actors, in the order of their numbers.

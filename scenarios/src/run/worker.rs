@@ -183,6 +183,7 @@ fn lock_held(file: &OpenFile) -> Option<String> {
 fn start_thread(shared: Arc<Shared>, actor: Actor, next: u32, script: Vec<Step>) -> Thread {
     let (tasks, inbox) = mpsc::channel();
     let handle = std::thread::spawn(move || {
+        let _broken = ReportPanic;
         lab::play(actor);
         for task in inbox {
             match task {
@@ -200,6 +201,17 @@ fn start_thread(shared: Arc<Shared>, actor: Actor, next: u32, script: Vec<Step>)
         }
     });
     Thread { tasks, handle }
+}
+
+/// Tells the conductor at once if its thread panics, so that a defect of the lab is not taken for a silent strategy.
+struct ReportPanic;
+
+impl Drop for ReportPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            report(&Report::Broken("a thread of the worker panicked".to_owned()));
+        }
+    }
 }
 
 fn step(shared: &Shared, actor: Actor, index: u32, script: &[Step]) -> StepReport {

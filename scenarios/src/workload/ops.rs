@@ -87,8 +87,7 @@ fn write(strategy: &dyn Strategy, task: Task<'_>) -> Outcome {
     let mut phase = Phase::BeforeCommit;
     let mut state = None;
     let result = strategy.with_connection(&mut |connection| {
-        // The strategy may run this more than once; a second attempt starts over.
-        phase = Phase::BeforeCommit;
+        // The strategy may run this more than once. A COMMIT that was tried once may have landed, whatever comes after.
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         state = change(&transaction, task)?;
         phase = Phase::Committing;

@@ -21,7 +21,10 @@ fn executions_repeat_call_by_call_and_the_linked_sqlite_comes_through() {
     for policy in seawall_lab::explore::POLICIES {
         let (report, output) = explore(&["--policy", policy, "--seed", "5", "--executions", "300", "--twice"]);
         assert_eq!(output.status.code(), Some(0), "{report}");
-        assert_eq!((&report["schema"], &report["policy"], &report["executions"]), (&1.into(), &policy.into(), &300.into()));
+        assert_eq!(
+            (&report["schema"], &report["policy"], &report["executions"]),
+            (&1.into(), &policy.into(), &300.into())
+        );
         assert_eq!(report["finding"], Value::Null);
         assert!(report["acked"].as_u64() > Some(1_000), "nothing was measured: {report}");
     }
@@ -37,12 +40,12 @@ fn what_does_not_exist_is_refused_by_name() {
         assert!(text.contains(message), "{text}");
     }
     check(&["mixd"], "did you mean `mixed`?");
-    check(&["--policy", "rear"], "did you mean `rare`?");
+    check(&["--policy", "rar"], "did you mean `rare`?");
     check(&["--sqlite", "/bin/sh"], "/bin/sh");
 }
 
-/// The canary: SQLite 3.51.1 has the WAL-reset defect, which the scenario knows nothing of. Building it takes longer than
-/// the test, so this runs where it has been built (`seawall sqlite build 3.51.1`).
+/// The canary: SQLite 3.51.1 has the WAL-reset defect, which the scenario knows nothing of. Building it takes longer
+/// than the test, so this runs where it has been built (`seawall sqlite build 3.51.1`).
 #[test]
 fn canary_the_wal_reset_defect_is_found_and_replays() {
     let release = engines::release("3.51.1").unwrap();
