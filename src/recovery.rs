@@ -7,8 +7,8 @@
 //!
 //! 1. Failures that may pass are met by closing and opening again, a few times, after short pauses.
 //! 2. If the wal-index stays out of reach, exclusive mode does without it: SQLite locks the whole file, builds the
-//! wal-index on its heap from the log, and reads and writes as always. It works only for a sole user, so an exclusive
-//!    connection serves one call and is closed again, and processes that are all degraded take turns.
+//!    wal-index on its heap from the log, and reads and writes as always. It works only for a sole user, so an
+//!    exclusive connection serves one call and is closed again, and processes that are all degraded take turns.
 //! 3. If somebody else holds the file, either it is degraded too and will let go, or its wal-index works, and then ours
 //!    may as well. So both modes are tried in turn until one is granted or the busy timeout is over.
 //!

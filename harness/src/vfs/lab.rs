@@ -147,8 +147,8 @@ impl Lab {
         self.files.lock().values().cloned().collect()
     }
 
-    /// Begins a new run: the board is [restarted](Board::restart), and files are numbered from 1 again. For an execution of
-    /// which nothing is open any more.
+    /// Begins a new run: the board is [restarted](Board::restart), and files are numbered from 1 again. Nothing of the
+    /// run before may be open any more.
     pub fn restart(&self) {
         self.board.restart();
         self.files_next.store(1, Ordering::Relaxed);

@@ -10,9 +10,8 @@
 //! - Calls on the wal-index (`xShm*`) come on the database's file handle; they have the role `shm`.
 //! - `xDelete` with its sync flag set is two calls, `delete@ROLE` and `sync@dir`.
 //! - Calls that give something back (`xClose`, `xUnlock`, `xShmUnmap`, `xUnfetch`, `xShmLock` with the unlock flag) are
-//! carried out also where an error is injected, because SQLite forgets what it gave back whatever the answer.
-//! Everywhere else an
-//!   injected error means that the call was not made.
+//!   carried out also where an error is injected, because SQLite forgets what it gave back whatever the answer.
+//!   Everywhere else an injected error means that the call was not made.
 //! - `xGetLastError` tells the errno of the injected failure.
 //! - A panic in a callback is recorded and becomes `SQLITE_IOERR`.
 

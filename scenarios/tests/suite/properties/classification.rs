@@ -159,7 +159,11 @@ proptest! {
     #![proptest_config(config(10_000, regressions!("classification")))]
 
     #[test]
-    fn the_laws_hold_for_codes_that_nobody_has_heard_of(code in code(), errno in errno(), operation in select(&OPERATIONS[..])) {
+    fn the_laws_hold_for_codes_that_nobody_has_heard_of(
+        code in code(),
+        errno in errno(),
+        operation in select(&OPERATIONS[..]),
+    ) {
         check(code, errno, operation);
     }
 
@@ -179,8 +183,9 @@ proptest! {
     fn the_class_depends_on_nothing_but_its_inputs(
         inputs in prop::collection::vec((code(), errno(), select(&OPERATIONS[..])), 1..40),
     ) {
-        let forwards: Vec<Class> = inputs.iter().map(|&(code, errno, step)| classify(code, errno, step)).collect();
-        let mut backwards: Vec<Class> = inputs.iter().rev().map(|&(code, errno, step)| classify(code, errno, step)).collect();
+        let judge = |&(code, errno, step): &(i32, Option<i32>, Operation)| classify(code, errno, step);
+        let forwards: Vec<Class> = inputs.iter().map(judge).collect();
+        let mut backwards: Vec<Class> = inputs.iter().rev().map(judge).collect();
         backwards.reverse();
         prop_assert_eq!(forwards, backwards);
     }
