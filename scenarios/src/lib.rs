@@ -9,6 +9,7 @@
 //! - [`cli`]: the program `seawall`.
 
 pub mod cli;
+pub mod clocked_os;
 pub mod engines;
 pub mod expectations;
 pub mod explore;

@@ -156,8 +156,12 @@ impl Replayed {
         let _ = writeln!(out, "{bold}{} under {}{bold:#}: {}", record.strategy, record.fault, record.verdict);
         let _ = writeln!(
             out,
-            "  {} processes of {} threads, {}; {} started, {} killed",
-            topology.processes, topology.threads, topology.schedule, record.counts.starts, record.counts.kills
+            "  {} of {}, {}; {} started, {} killed",
+            number(topology.processes, "process", "processes"),
+            number(topology.threads, "thread", "threads"),
+            topology.schedule,
+            record.counts.starts,
+            record.counts.kills
         );
         for rule in &record.rules {
             let at: Vec<String> = rule.fired_at.iter().map(u64::to_string).collect();
@@ -207,6 +211,10 @@ impl Replayed {
         };
         format!("  {}; {trace}\n", verdicts.join(", "))
     }
+}
+
+fn number(n: u16, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 /// Finds out before the runs that the trace has no place to go to.

@@ -1,15 +1,13 @@
 //! Where the wal-index fails for good, `seawall` reads every committed row and commits, says that it is degraded, and
 //! goes back when it can.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
 use seawall::health::State;
-use seawall::os::FileLock;
-use seawall::{Cache, Health, Os, SystemOs};
+use seawall::{Cache, Health};
 use seawall_harness::board::{Board, Mode};
 use seawall_harness::clock::Clock;
 use seawall_harness::codes::ResultCode;
@@ -20,45 +18,10 @@ use seawall_harness::vfs::Registration;
 use seawall_harness::vfs::api::SqliteApi;
 use seawall_harness::vfs::call::Method;
 use seawall_harness::vfs::lab::Lab;
+use seawall_lab::clocked_os::ClockedOs;
 use tempfile::TempDir;
 
 const ROWS: i64 = 100;
-
-/// The machine with the run's clock.
-struct LabOs {
-    clock: Clock,
-    system: SystemOs,
-}
-
-impl Os for LabOs {
-    fn now(&self) -> Duration {
-        self.clock.now()
-    }
-
-    fn sleep(&self, pause: Duration) {
-        self.clock.sleep(pause);
-    }
-
-    fn pid(&self) -> u32 {
-        self.system.pid()
-    }
-
-    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
-        self.system.canonicalize(path)
-    }
-
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.system.create_dir_all(path)
-    }
-
-    fn is_dir(&self, path: &Path) -> bool {
-        self.system.is_dir(path)
-    }
-
-    fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {
-        self.system.try_lock_file(path)
-    }
-}
 
 /// A database whose committed rows are all in its `-wal`, as a crash leaves it behind.
 fn crashed(dir: &TempDir) -> PathBuf {
@@ -94,7 +57,7 @@ fn check(name: &str) {
     let plan = Plan::new(vec![format!("shmmap@shm:error={name}").parse().unwrap()], Seed(0)).unwrap();
     let lab = Lab::new(Arc::clone(&board), plan).with_clock(clock.clone());
     let shim = Registration::new(SqliteApi::linked(), &format!("fallback-{name}"), None, false, lab).unwrap();
-    let os = LabOs { clock: clock.clone(), system: SystemOs::new() };
+    let os = ClockedOs::new(clock.clone(), 1).with_lock_patience(Duration::from_millis(200));
     let cache = Cache::builder().vfs(shim.name()).os(Arc::new(os)).build();
     let (healthy, degraded) = (State::Healthy, State::Degraded);
 

@@ -1,13 +1,10 @@
 //! A small world for properties within one process: a folder, a shim with fault rules, virtual time.
 
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use seawall::os::FileLock;
-use seawall::{Os, SystemOs};
+use seawall::Os;
 use seawall_harness::board::{Board, Mode};
 use seawall_harness::clock::Clock;
 use seawall_harness::fault::{Plan, Rule};
@@ -16,6 +13,7 @@ use seawall_harness::vfs::Registration;
 use seawall_harness::vfs::api::SqliteApi;
 use seawall_harness::vfs::call::{Method, Role};
 use seawall_harness::vfs::lab::Lab;
+use seawall_lab::clocked_os::ClockedOs;
 
 /// See the module's documentation. Faults are off until [`World::arm`].
 pub(super) struct World {
@@ -68,54 +66,12 @@ impl World {
 
     /// The machine's own files with this world's clock.
     pub(super) fn os(&self) -> Arc<dyn Os> {
-        Arc::new(ClockedOs { clock: self.clock.clone(), system: SystemOs::new() })
+        // Other tests of this program start processes.
+        Arc::new(ClockedOs::new(self.clock.clone(), 1).with_lock_patience(Duration::from_millis(200)))
     }
 
     /// The names of the files that are open through the shim.
     pub(super) fn open_files(&self) -> Vec<String> {
         self.shim.lab().open_files().iter().map(|file| format!("{} {}", file.role, file.name)).collect()
-    }
-}
-
-struct ClockedOs {
-    clock: Clock,
-    system: SystemOs,
-}
-
-impl Os for ClockedOs {
-    fn now(&self) -> Duration {
-        self.clock.now()
-    }
-
-    fn sleep(&self, pause: Duration) {
-        self.clock.sleep(pause);
-    }
-
-    fn pid(&self) -> u32 {
-        self.system.pid()
-    }
-
-    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
-        self.system.canonicalize(path)
-    }
-
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.system.create_dir_all(path)
-    }
-
-    fn is_dir(&self, path: &Path) -> bool {
-        self.system.is_dir(path)
-    }
-
-    /// Other tests of this program start processes, and between fork and exec a child shares every lock file that is
-    /// open here. Virtual time does not wait for it, so this does.
-    fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {
-        for _ in 0..200 {
-            if let Some(lock) = self.system.try_lock_file(path)? {
-                return Ok(Some(lock));
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(None)
     }
 }

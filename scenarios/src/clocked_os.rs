@@ -1,0 +1,71 @@
+//! The connection layer's seam to the system, with the run's clock behind it and the machine's own files.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use seawall::os::FileLock;
+use seawall::{Os, SystemOs};
+use seawall_harness::clock::Clock;
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub struct ClockedOs {
+    clock: Clock,
+    pid: u32,
+    lock_patience: Duration,
+    system: SystemOs,
+}
+
+impl ClockedOs {
+    /// A seam that goes by this clock. `pid` is what it gives for the process id: pauses depend on it, and a run must not
+    /// depend on what the machine gives out.
+    pub fn new(clock: Clock, pid: u32) -> Self {
+        Self { clock, pid, lock_patience: Duration::ZERO, system: SystemOs::new() }
+    }
+
+    /// Waits so long, by the wall clock, for a lock file that somebody holds. For programs that start other processes
+    /// meanwhile: between fork and exec a child shares every lock file that is open, and virtual time does not wait for it.
+    #[must_use]
+    pub fn with_lock_patience(self, lock_patience: Duration) -> Self {
+        Self { lock_patience, ..self }
+    }
+}
+
+impl Os for ClockedOs {
+    fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    fn sleep(&self, pause: Duration) {
+        self.clock.sleep(pause);
+    }
+
+    fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
+        self.system.canonicalize(path)
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.system.create_dir_all(path)
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        self.system.is_dir(path)
+    }
+
+    fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {
+        const POLL: Duration = Duration::from_millis(1);
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.system.try_lock_file(path)? {
+                None if waited < self.lock_patience => std::thread::sleep(POLL),
+                answer => return Ok(answer),
+            }
+            waited += POLL;
+        }
+    }
+}
