@@ -67,7 +67,9 @@ fn exit(record: &SoakRecord) -> Exit {
 
 fn plan(args: &SoakArgs) -> Result<Plan, Complaint> {
     if args.medium != Medium::Real {
-        return Err(Complaint::usage("the simulated disk is not part of this version; use --medium real"));
+        return Err(Complaint::usage(
+            "soak runs on real files only; use --medium real, or `seawall explore` for the simulator",
+        ));
     }
     let (faults, file_seed) = chosen_faults(args)?;
     for fault in &faults {

@@ -160,7 +160,7 @@ fn a_value_that_an_option_does_not_take() {
 
 #[test]
 fn what_needs_a_simulated_disk_is_refused_on_real_files() {
-    let absent = ["simulated disk", "not part of this version", "--medium real"];
+    let absent = ["real files only", "--medium real", "seawall explore"];
     check_line(&["soak", "--medium", "sim"], &absent);
     check_line(&["soak", "--medium", "both"], &absent);
     let cut = "a power cut needs a simulated disk";
