@@ -78,7 +78,7 @@ impl World {
         };
         let connections = pick(rng, [2, 2, 3, 4_u16]);
         let processes = rng.random_range(1..=connections.min(3));
-        let length = rng.random_range(4..=14_u32);
+        let length = rng.random_range(8..=40_u32);
         let weights = Weights::draw(rng);
         let actors = (0..connections).map(|number| {
             let actor = Actor { process: 1 + number % processes, thread: 1 + number / processes };
