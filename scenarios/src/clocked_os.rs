@@ -18,14 +18,15 @@ pub struct ClockedOs {
 }
 
 impl ClockedOs {
-    /// A seam that goes by this clock. `pid` is what it gives for the process id: pauses depend on it, and a run must not
-    /// depend on what the machine gives out.
+    /// A seam that goes by this clock. `pid` is what it gives for the process id: pauses depend on it, and a run must
+    /// not depend on what the machine gives out.
     pub fn new(clock: Clock, pid: u32) -> Self {
         Self { clock, pid, lock_patience: Duration::ZERO, system: SystemOs::new() }
     }
 
     /// Waits so long, by the wall clock, for a lock file that somebody holds. For programs that start other processes
-    /// meanwhile: between fork and exec a child shares every lock file that is open, and virtual time does not wait for it.
+    /// meanwhile: between fork and exec a child shares every lock file that is open, and virtual time does not wait for
+    /// it.
     #[must_use]
     pub fn with_lock_patience(self, lock_patience: Duration) -> Self {
         Self { lock_patience, ..self }
