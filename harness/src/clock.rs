@@ -31,11 +31,6 @@ impl Clock {
         self.board.clock_scale().store(u64::from(scale), Ordering::Relaxed);
     }
 
-    /// True if time moves only by sleeping.
-    pub fn is_virtual(&self) -> bool {
-        self.scale() == 0
-    }
-
     /// Time since the run began.
     pub fn now(&self) -> Duration {
         Duration::from_nanos(self.board.run_time_ns())

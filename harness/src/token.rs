@@ -81,8 +81,19 @@ impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { strategy, fault, medium, seed } = self;
         let body = format!("{VERSION}:{strategy}:{fault}:{medium}:{:x}", seed.0);
-        write!(f, "{body}:{:08x}", crc32fast::hash(body.as_bytes()))
+        f.write_str(&seal(&body))
     }
+}
+
+/// A token's body with its checksum behind it.
+pub fn seal(body: &str) -> String {
+    format!("{body}:{:08x}", crc32fast::hash(body.as_bytes()))
+}
+
+/// The body of a sealed text, and whether the checksum fits; `None` if there is no checksum at all.
+pub fn unseal(text: &str) -> Option<(&str, bool)> {
+    let (body, _) = text.rsplit_once(':')?;
+    Some((body, seal(body) == text))
 }
 
 impl FromStr for Token {
@@ -91,7 +102,7 @@ impl FromStr for Token {
     fn from_str(text: &str) -> Result<Self, TokenError> {
         let text = text.trim();
         let malformed = || TokenError::Malformed(shorten(text));
-        let (body, checksum) = text.rsplit_once(':').ok_or_else(malformed)?;
+        let (body, intact) = unseal(text).ok_or_else(malformed)?;
         let fields: Vec<&str> = body.split(':').collect();
         let version = fields[0];
         if version != VERSION {
@@ -100,7 +111,7 @@ impl FromStr for Token {
             return Err(if digits { TokenError::OtherVersion(version.to_owned()) } else { malformed() });
         }
         let [_, strategy, fault, medium, seed] = fields[..] else { return Err(malformed()) };
-        if checksum != format!("{:08x}", crc32fast::hash(body.as_bytes())) {
+        if !intact {
             return Err(TokenError::Damaged(shorten(text)));
         }
         let bad = |field, value: &str| TokenError::Field { token: shorten(text), field, value: shorten(value) };

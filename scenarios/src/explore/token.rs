@@ -14,6 +14,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use seawall_harness::seed::Seed;
+use seawall_harness::token::{seal, unseal};
 
 /// The present format version.
 pub const VERSION: &str = "sx1";
@@ -51,7 +52,7 @@ impl fmt::Display for ExploreToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scenario, sqlite, policy, seed } = self;
         let body = format!("{VERSION}:{scenario}:{sqlite}:{policy}:{:x}", seed.0);
-        write!(f, "{body}:{:08x}", crc32fast::hash(body.as_bytes()))
+        f.write_str(&seal(&body))
     }
 }
 
@@ -61,13 +62,13 @@ impl FromStr for ExploreToken {
     fn from_str(text: &str) -> Result<Self, ExploreTokenError> {
         let shown = || text.chars().take(80).collect::<String>();
         let malformed = || ExploreTokenError::Malformed(shown());
-        let (body, checksum) = text.rsplit_once(':').ok_or_else(malformed)?;
+        let (body, intact) = unseal(text).ok_or_else(malformed)?;
         let fields: Vec<&str> = body.split(':').collect();
         let [version, scenario, sqlite, policy, seed] = fields[..] else { return Err(malformed()) };
         if version != VERSION {
             return Err(ExploreTokenError::OtherVersion(version.chars().take(20).collect()));
         }
-        if checksum != format!("{:08x}", crc32fast::hash(body.as_bytes())) {
+        if !intact {
             return Err(ExploreTokenError::Damaged(shown()));
         }
         let seed = u64::from_str_radix(seed, 16).map_err(|_| malformed())?;
