@@ -215,7 +215,7 @@ impl Lab {
         {
             ruling = self.apply(&decision, call, turn);
         }
-        Begun { turn, is_traced: mode.has(Mode::TRACE), ruling }
+        Begun { turn, mode, ruling }
     }
 
     #[inline(always)]
@@ -223,8 +223,11 @@ impl Lab {
         if outcome != 0 && begun.ruling.as_ref().is_none_or(|ruling| ruling.fail.is_none()) {
             failed_genuinely(call.method);
         }
-        if begun.is_traced {
+        if begun.mode.has(Mode::TRACE) {
             self.write_down(call, begun.turn, begun.ruling.as_deref(), outcome);
+            if begun.mode.has(Mode::DIGEST) {
+                self.add_to_digest(call, begun.turn, begun.ruling.as_deref(), outcome);
+            }
         }
     }
 
@@ -232,11 +235,15 @@ impl Lab {
     fn write_down(&self, call: &Call, Turn { number, actor }: Turn, ruling: Option<&Ruling>, outcome: i32) {
         let at_ns = self.board.elapsed_ns();
         let (ruling, rule) = ruling.map_or((RulingKind::Proceed, None), |ruling| (ruling.kind, Some(ruling.rule)));
-        let entry = Entry { number, at_ns, actor, call: *call, ruling, rule, outcome };
-        trace::write(&self.board, &entry);
-        if self.board.mode().has(Mode::DIGEST) {
-            trace::fold(&self.board, &entry);
-        }
+        trace::write(&self.board, &Entry { number, at_ns, actor, call: *call, ruling, rule, outcome });
+    }
+
+    // Out of line, and with an entry of its own: a call that is traced and nothing else must not pay for it.
+    #[cold]
+    #[inline(never)]
+    fn add_to_digest(&self, call: &Call, Turn { number, actor }: Turn, ruling: Option<&Ruling>, outcome: i32) {
+        let (ruling, rule) = ruling.map_or((RulingKind::Proceed, None), |ruling| (ruling.kind, Some(ruling.rule)));
+        trace::fold(&self.board, &Entry { number, at_ns: 0, actor, call: *call, ruling, rule, outcome });
     }
 
     /// Keeps the message of a panic and yields what SQLite gets instead of an outcome.
@@ -272,7 +279,11 @@ impl Lab {
                 of_kind(RulingKind::Stall)
             }
             Effect::Kill => {
-                self.write_down(call, turn, Some(&of_kind(RulingKind::Kill)), 0);
+                let killed = of_kind(RulingKind::Kill);
+                if self.board.mode().has(Mode::DIGEST) {
+                    self.add_to_digest(call, turn, Some(&killed), 0);
+                }
+                self.write_down(call, turn, Some(&killed), 0);
                 sys::kill_self()
             }
             // Refused where the medium is chosen (`Plan::check_real_medium`); a plan that comes here by another way
@@ -386,7 +397,7 @@ struct Turn {
 /// A call on its way.
 struct Begun {
     turn: Turn,
-    is_traced: bool,
+    mode: Mode,
     /// What a rule made of it; boxed, since nearly no call has one.
     ruling: Option<Box<Ruling>>,
 }
