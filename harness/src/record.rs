@@ -225,3 +225,58 @@ pub enum MarkKind {
     /// The faults were switched off.
     Heal,
 }
+
+/// How a finding came about: what is left of an execution after shrinking, in the order in which it happened. Each
+/// event is one line of the story in words, and one arrow or box of the sequence diagram.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Story {
+    /// The string that reproduces the execution.
+    pub token: String,
+    /// What the actors worked on: `mixed on SQLite 3.51.1`, `openhuman under cantopen-once`.
+    pub subject: String,
+    /// What the oracle found.
+    pub finding: Finding,
+    /// Who takes part: the lanes of the diagram, from left to right.
+    pub actors: Vec<String>,
+    /// What happened.
+    pub events: Vec<StoryEvent>,
+}
+
+/// One event of a story.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoryEvent {
+    /// Number of VFS calls made before it, over all actors.
+    pub at: u64,
+    /// Who; `None` for what concerns them all, like the finding.
+    pub actor: Option<String>,
+    /// What kind of event it is.
+    pub kind: StoryKind,
+    /// What happened, without the actor's name: `INSERT INTO ledger … (3 rows)`, `at its 4th unfetch@db`.
+    pub text: String,
+}
+
+/// The kinds of events of a story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoryKind {
+    /// A statement or operation begins.
+    Begin,
+    /// The actor's statement or operation ended well.
+    End,
+    /// It ended with an error.
+    Refused,
+    /// A transaction was acknowledged.
+    Commit,
+    /// The actor is preempted in the midst of its statement; `text` says at which call.
+    Paused,
+    /// The actor goes on.
+    Resumed,
+    /// A fault fired at a call of the actor.
+    Fault,
+    /// The actor's process was killed.
+    Kill,
+    /// The actor's process started anew.
+    Start,
+    /// The state that matters, as it is now: `nBackfill 95 > mxFrame 30`.
+    Observed,
+}

@@ -10,6 +10,8 @@
 //!   `xUnfetch`).
 //! - Time passes by calls, one microsecond each, and by sleeping: an actor that sleeps lets the others run until its
 //!   time has come. If all sleep, the clock jumps.
+//! - Locks of [`sync`] are the scheduler's: to take one is a scheduling point, and who has to wait lets the others run. If
+//!   all wait, the execution is *deadlocked* and ends there. Atomic operations are no scheduling points.
 //! - An execution that makes more calls than its budget is *halted*: every further call fails, so that all actors come
 //!   to their ends. No Rust panic ever unwinds C frames, and no coroutine is dropped before it has returned.
 
@@ -21,10 +23,13 @@ pub mod rare;
 pub mod replay;
 pub mod round_robin;
 mod scheduler;
+pub mod sync;
 
 pub use policy::{Point, Policy};
-pub(crate) use scheduler::sleep;
-pub use scheduler::{Execution, Preemption, Scheduler, Task};
+pub(crate) use scheduler::{drop_locks, kill, sleep};
+pub use scheduler::{
+    ENDED, Execution, Preemption, Processes, Scheduler, Task, block, is_simulated, point, section, wake,
+};
 
 #[cfg(test)]
 mod tests;

@@ -8,9 +8,11 @@ use crate::vfs::call::Call;
 pub struct Point<'a> {
     /// The actor that has come to it, by its position.
     pub current: usize,
-    /// Which of its scheduling points this is, from 1.
+    /// Which section of its work it is in.
+    pub section: u32,
+    /// Which scheduling point of the section this is, from 1.
     pub nth: u64,
-    /// The call that it is about to make; `None` where it goes to sleep or has ended.
+    /// The call that it is about to make; `None` where it takes a lock, goes to sleep, waits or has ended.
     pub call: Option<&'a Call>,
     /// The others that could run, in the order of their positions.
     pub others: &'a [usize],

@@ -11,7 +11,10 @@ use super::policy::{Dice, ONE, Point, Policy};
 use crate::seed::Seed;
 use crate::vfs::call::{Method, Role};
 
-const KINDS: usize = Method::ALL.len() * Role::ALL.len();
+/// Where the points that are no calls are counted.
+const LOCK: usize = Method::ALL.len() * Role::ALL.len();
+
+const KINDS: usize = LOCK + 1;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -48,8 +51,8 @@ impl Policy for Rare {
         if !point.can_go_on {
             return self.dice.pick(point.others);
         }
-        let Some(call) = point.call else { return point.current };
-        let seen = &mut self.seen[call.method as usize * Role::ALL.len() + call.role as usize];
+        let kind = point.call.map_or(LOCK, |call| call.method as usize * Role::ALL.len() + call.role as usize);
+        let seen = &mut self.seen[kind];
         *seen += 1;
         if self.calm > 0 {
             self.calm -= 1;

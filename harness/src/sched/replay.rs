@@ -10,13 +10,13 @@ use crate::seed::Seed;
 /// preempted.
 #[derive(Debug, Default)]
 pub struct Replay {
-    preemptions: BTreeMap<(usize, u64), usize>,
+    preemptions: BTreeMap<(usize, u32, u64), usize>,
 }
 
 impl Replay {
     /// A policy that repeats these preemptions.
     pub fn new(preemptions: &[Preemption]) -> Self {
-        Self { preemptions: preemptions.iter().map(|p| ((p.actor, p.nth), p.to)).collect() }
+        Self { preemptions: preemptions.iter().map(|p| ((p.actor, p.section, p.nth), p.to)).collect() }
     }
 }
 
@@ -28,7 +28,7 @@ impl Policy for Replay {
     fn begin(&mut self, _seed: Seed, _actors: usize) {}
 
     fn choose(&mut self, point: &Point<'_>) -> usize {
-        let recorded = self.preemptions.get(&(point.current, point.nth)).copied();
+        let recorded = self.preemptions.get(&(point.current, point.section, point.nth)).copied();
         match recorded.filter(|to| point.others.contains(to)) {
             Some(to) => to,
             None if point.can_go_on => point.current,

@@ -22,7 +22,9 @@ pub type Task = Box<dyn FnOnce()>;
 pub struct Preemption {
     /// Who was running, by position.
     pub actor: usize,
-    /// At which of its scheduling points, from 1: calls and sleeps.
+    /// In which of its sections (see [`section`]).
+    pub section: u32,
+    /// At which scheduling point of the section, from 1: calls, sleeps, locks.
     pub nth: u64,
     /// Who went on.
     pub to: usize,
@@ -37,6 +39,21 @@ pub struct Execution {
     pub calls: u64,
     /// True if the budget of calls ran out, and every further call failed.
     pub halted: bool,
+    /// The actors, by position, that waited for each other at the end, so that none of them could go on. What they hold
+    /// stays held for ever: the machine is of no further use.
+    pub deadlocked: Vec<usize>,
+}
+
+/// The simulated processes, as far as a scheduler has to do with them.
+pub trait Processes {
+    /// Code of this process runs from now on.
+    fn resume(&self, process: u16);
+
+    /// The process dies at the call that is being made.
+    fn kill(&self, process: u16);
+
+    /// The process loses its locks on a file, as POSIX has it when the process closes any descriptor of that file.
+    fn drop_locks(&self, process: u16, path: &str);
 }
 
 thread_local! {
@@ -44,9 +61,71 @@ thread_local! {
     static RUNNING: RefCell<Option<Rc<Shared>>> = const { RefCell::new(None) };
 }
 
+fn running() -> Option<Rc<Shared>> {
+    RUNNING.with_borrow(Clone::clone)
+}
+
+/// True if the caller is an actor of an execution.
+pub fn is_simulated() -> bool {
+    RUNNING.with_borrow(Option::is_some)
+}
+
+/// The running actor begins a section of its own work, a statement or a step, with a number of its own. Scheduling
+/// points are counted within it, so that a recorded [`Preemption`] stays where it was if what comes before the section
+/// is left out. Without effect outside of executions.
+pub fn section(number: u32) {
+    if let Some(shared) = running() {
+        let mut state = shared.state.borrow_mut();
+        let current = state.current;
+        state.section[current] = number;
+        state.nth[current] = 0;
+    }
+}
+
+/// A scheduling point that is no call: before a lock is taken, for example. Without effect outside of executions.
+pub fn point() {
+    if let Some(shared) = running() {
+        shared.pass();
+    }
+}
+
+/// Blocks the running actor until somebody [wakes](wake) `key`; false if no execution runs on this thread.
+///
+/// If then nobody is left who could ever go on, the execution is deadlocked, and this never returns.
+pub fn block(key: usize) -> bool {
+    let Some(shared) = running() else { return false };
+    shared.block(key);
+    true
+}
+
+/// Makes those ready who wait for `key`.
+pub fn wake(key: usize) {
+    if let Some(shared) = running() {
+        shared.wake(key);
+    }
+}
+
+/// Kills the process of the running actor; false if no execution runs on this thread.
+pub(crate) fn kill(process: u16) -> bool {
+    let Some(shared) = running() else { return false };
+    if let Some(processes) = &shared.processes {
+        processes.kill(process);
+    }
+    true
+}
+
+/// See [`Processes::drop_locks`]; false if no execution runs on this thread.
+pub(crate) fn drop_locks(process: u16, path: &str) -> bool {
+    let Some(shared) = running() else { return false };
+    if let Some(processes) = &shared.processes {
+        processes.drop_locks(process, path);
+    }
+    true
+}
+
 /// Lets `duration` pass for the running actor, while others run; false if no execution runs on this thread.
 pub(crate) fn sleep(duration: Duration) -> bool {
-    let Some(shared) = RUNNING.with_borrow(Clone::clone) else { return false };
+    let Some(shared) = running() else { return false };
     shared.sleep(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     true
 }
@@ -60,6 +139,7 @@ pub struct Scheduler {
 /// What the scheduling points work on, from inside the coroutines.
 struct Shared {
     clock: Clock,
+    processes: Option<Rc<dyn Processes>>,
     policy: RefCell<Box<dyn Policy>>,
     state: RefCell<State>,
 }
@@ -67,14 +147,28 @@ struct Shared {
 impl Scheduler {
     /// A scheduler that drives this clock.
     pub fn new(clock: Clock, policy: Box<dyn Policy>) -> Self {
-        let shared = Shared { clock, policy: RefCell::new(policy), state: RefCell::default() };
+        Self::of(clock, policy, None)
+    }
+
+    /// A scheduler whose actors live in simulated processes.
+    pub fn with_processes(clock: Clock, policy: Box<dyn Policy>, processes: Rc<dyn Processes>) -> Self {
+        Self::of(clock, policy, Some(processes))
+    }
+
+    fn of(clock: Clock, policy: Box<dyn Policy>, processes: Option<Rc<dyn Processes>>) -> Self {
+        let shared = Shared { clock, processes, policy: RefCell::new(policy), state: RefCell::default() };
         Self { stacks: Stacks::default(), shared: Rc::new(shared) }
+    }
+
+    /// Goes by another policy from the next execution on; gives the present one back.
+    pub fn set_policy(&mut self, policy: Box<dyn Policy>) -> Box<dyn Policy> {
+        self.shared.policy.replace(policy)
     }
 
     /// The hook for [`lab::Lab::with_hook`]: makes every call of that lab a scheduling point. False tells the lab to
     /// fail the call.
     pub fn hook() -> lab::Hook {
-        Box::new(|_, call| RUNNING.with_borrow(Clone::clone).is_none_or(|shared| shared.point(call)))
+        Box::new(|_, call| running().is_none_or(|shared| shared.call(call)))
     }
 
     /// Runs the actors to their ends. After `calls_max` calls every further call fails.
@@ -92,6 +186,9 @@ impl Scheduler {
         let mut next = Some(0);
         while let Some(current) = next {
             lab::play(names[current]);
+            if let Some(processes) = &self.shared.processes {
+                processes.resume(names[current].process);
+            }
             next = if coroutines[current].resume() { self.shared.end() } else { self.shared.current() };
         }
         RUNNING.set(None);
@@ -108,6 +205,8 @@ enum Status {
     Ready,
     /// Until this moment, in microseconds.
     Sleeping(u64),
+    /// Until somebody wakes this key.
+    Blocked(usize),
     Ended,
 }
 
@@ -115,7 +214,9 @@ enum Status {
 struct State {
     actors: Vec<Status>,
     suspenders: Vec<Suspender>,
-    /// Scheduling points that each actor has come to.
+    /// The section that each actor is in.
+    section: Vec<u32>,
+    /// Scheduling points of the section that each actor has come to.
     nth: Vec<u64>,
     current: usize,
     /// The ready ones but for the current one, in order.
@@ -127,12 +228,13 @@ struct State {
     calls: u64,
     calls_max: u64,
     halted: bool,
+    deadlocked: Vec<usize>,
     preemptions: Vec<Preemption>,
 }
 
 impl Shared {
     /// The running actor is about to make a call. False if the call is to fail.
-    fn point(&self, call: &Call) -> bool {
+    fn call(&self, call: &Call) -> bool {
         let mut state = self.state.borrow_mut();
         if !state.count() {
             return false;
@@ -162,15 +264,57 @@ impl Shared {
         }
     }
 
+    fn pass(&self) {
+        let mut state = self.state.borrow_mut();
+        let current = state.current;
+        state.nth[current] += 1;
+        if !state.others.is_empty() && !state.halted {
+            self.choose(state, None, true);
+        }
+    }
+
+    fn block(&self, key: usize) {
+        let mut state = self.state.borrow_mut();
+        let current = state.current;
+        state.nth[current] += 1;
+        state.actors[current] = Status::Blocked(key);
+        state.sort_out();
+        self.clock.set(Duration::from_micros(state.now_us));
+        if !state.others.is_empty() {
+            return self.choose(state, None, false);
+        }
+        // All that is left are blocked ones. To end their code they would have to be given what they wait for, and it
+        // is not there: they are left where they are.
+        state.deadlocked = state.blocked();
+        let suspender = state.suspenders[current].clone();
+        drop(state);
+        suspender.suspend();
+    }
+
+    fn wake(&self, key: usize) {
+        let mut state = self.state.borrow_mut();
+        let mut found = false;
+        for status in &mut state.actors {
+            if *status == Status::Blocked(key) {
+                *status = Status::Ready;
+                found = true;
+            }
+        }
+        if found {
+            state.sort_out();
+        }
+    }
+
     /// Asks the policy, and changes to whom it names. `state` is released before.
     fn choose(&self, mut state: RefMut<'_, State>, call: Option<&Call>, can_go_on: bool) {
         let current = state.current;
-        let point = Point { current, nth: state.nth[current], call, others: &state.others, can_go_on };
+        let (section, nth) = (state.section[current], state.nth[current]);
+        let point = Point { current, section, nth, call, others: &state.others, can_go_on };
         let to = self.policy.borrow_mut().choose(&point);
         let unchosen = if can_go_on { current } else { point.successor() };
         if to != unchosen {
-            let nth = point.nth;
-            state.preemptions.push(Preemption { actor: current, nth, to });
+            let (section, nth) = (point.section, point.nth);
+            state.preemptions.push(Preemption { actor: current, section, nth, to });
         }
         if to != current {
             state.current = to;
@@ -189,12 +333,14 @@ impl Shared {
         state.sort_out();
         self.clock.set(Duration::from_micros(state.now_us));
         if state.others.is_empty() {
+            state.deadlocked = state.blocked();
             return None;
         }
-        let point = Point { current, nth: ENDED, call: None, others: &state.others, can_go_on: false };
+        let section = ENDED;
+        let point = Point { current, section, nth: 1, call: None, others: &state.others, can_go_on: false };
         let (to, unchosen) = (self.policy.borrow_mut().choose(&point), point.successor());
         if to != unchosen {
-            state.preemptions.push(Preemption { actor: current, nth: ENDED, to });
+            state.preemptions.push(Preemption { actor: current, section, nth: 1, to });
         }
         state.current = to;
         state.sort_out();
@@ -202,12 +348,13 @@ impl Shared {
     }
 
     fn current(&self) -> Option<usize> {
-        Some(self.state.borrow().current)
+        let state = self.state.borrow();
+        state.deadlocked.is_empty().then_some(state.current)
     }
 }
 
-/// In the place of a call's number where an actor has ended.
-const ENDED: u64 = u64::MAX;
+/// In the place of a section where an actor has ended.
+pub const ENDED: u32 = u32::MAX;
 
 impl State {
     fn begin(&mut self, suspenders: Vec<Suspender>, calls_max: u64) {
@@ -216,6 +363,7 @@ impl State {
         *self = Self {
             actors: vec![Status::Ready; count],
             suspenders,
+            section: vec![0; count],
             nth: vec![0; count],
             wake_us: u64::MAX,
             calls_max,
@@ -225,8 +373,14 @@ impl State {
     }
 
     fn finish(&mut self) -> Execution {
-        let Self { preemptions, calls, halted, .. } = std::mem::take(self);
-        Execution { preemptions, calls, halted }
+        let Self { preemptions, calls, halted, deadlocked, .. } = std::mem::take(self);
+        Execution { preemptions, calls, halted, deadlocked }
+    }
+
+    /// Who waits for somebody to wake him.
+    fn blocked(&self) -> Vec<usize> {
+        let actors = self.actors.iter().enumerate();
+        actors.filter(|(_, status)| matches!(status, Status::Blocked(_))).map(|(actor, _)| actor).collect()
     }
 
     /// Counts a call of the running actor; false if the budget has run out.
@@ -271,7 +425,7 @@ impl Status {
     fn wake_us(self) -> Option<u64> {
         match self {
             Self::Sleeping(at) => Some(at),
-            Self::Ready | Self::Ended => None,
+            Self::Ready | Self::Blocked(_) | Self::Ended => None,
         }
     }
 }

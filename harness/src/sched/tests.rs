@@ -10,7 +10,8 @@ use super::random::Random;
 use super::rare::Rare;
 use super::replay::Replay;
 use super::round_robin::RoundRobin;
-use super::{Execution, Policy, Scheduler, Task};
+use super::sync::Mutex;
+use super::{Execution, Policy, Preemption, Scheduler, Task, section};
 use crate::actor::Actor;
 use crate::board::Board;
 use crate::clock::Clock;
@@ -115,4 +116,79 @@ fn a_sleeper_lets_the_others_run_and_wakes_in_time() {
     Scheduler::new(clock.clone(), Box::new(Rare::default())).run(Seed(1), 1000, actors.into());
     let ms = Duration::from_millis;
     assert_eq!(*woken.borrow(), [(2, ms(200)), (1, ms(500)), (3, ms(900))]);
+}
+
+/// Actors that run these closures; what became of it.
+fn run(policy: Box<dyn Policy>, seed: u64, tasks: Vec<Task>) -> Execution {
+    let clock = Clock::new(Arc::new(Board::private(2)));
+    clock.set_scale(0);
+    let actors = (1..).zip(tasks).map(|(thread, task)| (Actor { process: 1, thread }, task));
+    Scheduler::new(clock, policy).run(Seed(seed), 10_000, actors.collect())
+}
+
+#[test]
+fn a_lock_lets_the_others_run_while_somebody_waits_for_it() {
+    for seed in 0..200 {
+        let counter = Rc::new(Mutex::new((0, false)));
+        let task = |counter: &Rc<Mutex<(u32, bool)>>| -> Task {
+            let counter = Rc::clone(counter);
+            Box::new(move || {
+                for _ in 0..5 {
+                    let mut held = counter.lock();
+                    assert!(!held.1, "two hold the lock");
+                    held.1 = true;
+                    Scheduler::hook()(lab::current_actor(), &call(Method::Read));
+                    held.0 += 1;
+                    held.1 = false;
+                }
+            })
+        };
+        let execution = run(Box::new(Random::default()), seed, (0..3).map(|_| task(&counter)).collect());
+        assert_eq!(counter.lock().0, 15);
+        assert!(execution.deadlocked.is_empty());
+    }
+}
+
+#[test]
+fn actors_that_wait_for_each_other_are_deadlocked_and_nobody_hangs() {
+    let deadlocks = (0..200).filter(|seed| {
+        let locks = Rc::new([Mutex::new(()), Mutex::new(())]);
+        let task = |first: usize| -> Task {
+            let locks = Rc::clone(&locks);
+            Box::new(move || {
+                let _first = locks[first].lock();
+                let _second = locks[1 - first].lock();
+            })
+        };
+        let execution = run(Box::new(Random::default()), *seed, vec![task(0), task(1)]);
+        assert!(execution.deadlocked.is_empty() || execution.deadlocked == [0, 1]);
+        !execution.deadlocked.is_empty()
+    });
+    let deadlocks = deadlocks.count();
+    assert!((5..195).contains(&deadlocks), "{deadlocks} of 200");
+}
+
+#[test]
+fn a_preemption_stays_where_it_was_if_an_earlier_section_is_left_out() {
+    let log: Rc<RefCell<Vec<(usize, u32)>>> = Rc::default();
+    let task = |actor: usize, sections: &'static [u32]| -> Task {
+        let log = Rc::clone(&log);
+        Box::new(move || {
+            for number in sections {
+                section(*number);
+                for _ in 0..3 {
+                    Scheduler::hook()(lab::current_actor(), &call(Method::Read));
+                    log.borrow_mut().push((actor, *number));
+                }
+            }
+        })
+    };
+    let preemptions = [Preemption { actor: 0, section: 7, nth: 2, to: 1 }];
+    let policy = || Box::new(Replay::new(&preemptions));
+    let whole = run(policy(), 0, vec![task(0, &[5, 7]), task(1, &[1])]);
+    let order = log.take();
+    assert_eq!(order[3..8], [(0, 7), (1, 1), (1, 1), (1, 1), (0, 7)]);
+    let shorter = run(policy(), 0, vec![task(0, &[7]), task(1, &[1])]);
+    assert_eq!(log.take(), order[3..]);
+    assert_eq!((whole.preemptions, shorter.preemptions), (preemptions.to_vec(), preemptions.to_vec()));
 }

@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::codes::Errno;
 use crate::fault::plan::{Decision, Plan, natural_code};
 use crate::fault::rule::Effect;
+use crate::sched;
 use crate::seed::Seed;
 use crate::sys;
 use crate::trace::{self, Entry, RulingKind};
@@ -280,6 +281,9 @@ impl Lab {
             }
             Effect::Kill => {
                 let killed = of_kind(RulingKind::Kill);
+                if sched::kill(turn.actor.process) {
+                    return Some(Box::new(Ruling { fail: Some(ffi::SQLITE_IOERR), ..killed }));
+                }
                 if self.board.mode().has(Mode::DIGEST) {
                     self.add_to_digest(call, turn, Some(&killed), 0);
                 }

@@ -9,6 +9,7 @@
 //!   moment is 2026-01-01 00:00 UTC.
 //! - Randomness is a stream from a seed.
 
+use std::cell::RefCell;
 use std::ffi::c_int;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use super::names::{self, Names};
 use super::posix;
 use super::shm::Shms;
 use crate::clock::Clock;
+use crate::sched::Processes;
 use crate::seed::Seed;
 use crate::vfs::lab::current_actor;
 
@@ -54,6 +56,21 @@ pub struct Machine {
     /// Changes with each reset, so that files from before it are recognised.
     epoch: u32,
     panic: Option<String>,
+}
+
+/// The scheduler's way to a machine that others hold as well.
+impl Processes for RefCell<Machine> {
+    fn resume(&self, process: u16) {
+        self.borrow_mut().resume(process);
+    }
+
+    fn kill(&self, process: u16) {
+        self.borrow_mut().kill(process);
+    }
+
+    fn drop_locks(&self, process: u16, path: &str) {
+        self.borrow_mut().drop_process_locks(process, path);
+    }
 }
 
 impl Machine {

@@ -1,0 +1,169 @@
+//! Locks for code that runs both in executions and outside of them.
+//!
+//! Outside they are those of parking_lot. For an actor of an execution, to take a lock is a scheduling point, and to
+//! wait for one lets the others run: a thread that blocked would take all actors with it. The names and signatures are
+//! those of parking_lot, so that code which goes by the door of one module for its locks can be given these instead.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use super::{block, is_simulated, point, wake};
+
+/// A lock that one holds at a time.
+#[derive(Default)]
+pub struct Mutex<T: ?Sized> {
+    inner: parking_lot::Mutex<T>,
+}
+
+/// Holds a [`Mutex`] until it is dropped.
+pub struct MutexGuard<'a, T: ?Sized> {
+    /// `Some` until the drop.
+    inner: Option<parking_lot::MutexGuard<'a, T>>,
+    key: usize,
+}
+
+impl<T> Mutex<T> {
+    /// A lock that is free.
+    pub const fn new(value: T) -> Self {
+        Self { inner: parking_lot::Mutex::new(value) }
+    }
+
+    /// The value.
+    pub fn into_inner(self) -> T {
+        self.inner.into_inner()
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    /// Takes the lock; waits for its holder.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        MutexGuard { inner: Some(take(self.key(), || self.inner.try_lock(), || self.inner.lock())), key: self.key() }
+    }
+
+    /// Takes the lock if nobody holds it.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        point();
+        Some(MutexGuard { inner: Some(self.inner.try_lock()?), key: self.key() })
+    }
+
+    /// The value, which nobody else can reach.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.inner.get_mut()
+    }
+
+    fn key(&self) -> usize {
+        std::ptr::from_ref(&self.inner).cast::<()>().addr()
+    }
+}
+
+/// A lock that many hold to read, or one to write.
+#[derive(Default)]
+pub struct RwLock<T: ?Sized> {
+    inner: parking_lot::RwLock<T>,
+}
+
+/// Holds an [`RwLock`] to read until it is dropped.
+pub struct RwLockReadGuard<'a, T: ?Sized> {
+    /// `Some` until the drop.
+    inner: Option<parking_lot::RwLockReadGuard<'a, T>>,
+    key: usize,
+}
+
+/// Holds an [`RwLock`] to write until it is dropped.
+pub struct RwLockWriteGuard<'a, T: ?Sized> {
+    /// `Some` until the drop.
+    inner: Option<parking_lot::RwLockWriteGuard<'a, T>>,
+    key: usize,
+}
+
+impl<T> RwLock<T> {
+    /// A lock that is free.
+    pub const fn new(value: T) -> Self {
+        Self { inner: parking_lot::RwLock::new(value) }
+    }
+}
+
+impl<T: ?Sized> RwLock<T> {
+    /// Takes the lock to read; waits for a writer.
+    pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        let inner = take(self.key(), || self.inner.try_read(), || self.inner.read());
+        RwLockReadGuard { inner: Some(inner), key: self.key() }
+    }
+
+    /// Takes the lock to write; waits for all others.
+    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        let inner = take(self.key(), || self.inner.try_write(), || self.inner.write());
+        RwLockWriteGuard { inner: Some(inner), key: self.key() }
+    }
+
+    fn key(&self) -> usize {
+        std::ptr::from_ref(&self.inner).cast::<()>().addr()
+    }
+}
+
+/// Takes a lock: in an execution by trying, and blocking the actor alone.
+fn take<G>(key: usize, attempt: impl Fn() -> Option<G>, wait: impl FnOnce() -> G) -> G {
+    if !is_simulated() {
+        return wait();
+    }
+    point();
+    loop {
+        if let Some(guard) = attempt() {
+            return guard;
+        }
+        block(key);
+    }
+}
+
+macro_rules! guard {
+    ($guard:ident) => {
+        impl<T: ?Sized> Deref for $guard<'_, T> {
+            type Target = T;
+
+            fn deref(&self) -> &T {
+                self.inner.as_ref().expect("the guard lives")
+            }
+        }
+
+        impl<T: ?Sized> Drop for $guard<'_, T> {
+            fn drop(&mut self) {
+                self.inner = None;
+                wake(self.key);
+            }
+        }
+
+        impl<T: ?Sized + fmt::Debug> fmt::Debug for $guard<'_, T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                (**self).fmt(f)
+            }
+        }
+    };
+}
+
+macro_rules! guard_mut {
+    ($guard:ident) => {
+        impl<T: ?Sized> DerefMut for $guard<'_, T> {
+            fn deref_mut(&mut self) -> &mut T {
+                self.inner.as_mut().expect("the guard lives")
+            }
+        }
+    };
+}
+
+guard!(MutexGuard);
+guard!(RwLockReadGuard);
+guard!(RwLockWriteGuard);
+guard_mut!(MutexGuard);
+guard_mut!(RwLockWriteGuard);
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
