@@ -66,6 +66,8 @@ impl Mode {
     pub const NUMBER: Self = Self(4);
     /// Traced calls are added to a checksum. Right only where one actor makes calls at a time.
     pub const DIGEST: Self = Self(8);
+    /// What is stamped with a time is stamped with the run's own, which does not depend on the machine.
+    pub const VIRTUAL: Self = Self(16);
 
     /// Both.
     #[must_use]
@@ -281,6 +283,9 @@ impl Board {
 
     /// Wall-clock nanoseconds since the board was made.
     pub fn elapsed_ns(&self) -> u64 {
+        if self.mode().has(Mode::VIRTUAL) {
+            return self.clock_offset_ns().load(Ordering::Relaxed);
+        }
         sys::monotonic_ns().saturating_sub(self.word(Word::EpochNs).load(Ordering::Relaxed))
     }
 

@@ -118,8 +118,8 @@ pub struct RunRecord {
     pub errors: Vec<ErrorCount>,
     /// True if integrity_check, quick_check and foreign_key_check all said ok at the end.
     pub integrity_ok: bool,
-    /// Checksum over the calls, rulings and outcomes in their order; equal for equal executions. Only a sequential
-    /// schedule has one.
+    /// Checksum over the calls, rulings and outcomes in their order; equal for equal executions. A racing run has
+    /// none.
     pub trace_digest: Option<String>,
     /// What happened when, for drawing. Empty unless the run was chosen as a sample.
     pub timeline: Vec<TimelineEvent>,
@@ -132,7 +132,8 @@ pub struct Topology {
     pub processes: u16,
     /// Number of threads in each.
     pub threads: u16,
-    /// `sequential` (one actor at a time, in an order drawn from the seed) or `racing`.
+    /// `sequential` (one actor at a time, in an order drawn from the seed), `racing`, or `simulated` (one at a time, and
+    /// any VFS call may be the end of a turn).
     pub schedule: String,
 }
 

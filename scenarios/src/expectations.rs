@@ -71,11 +71,12 @@ impl Expectations {
         Ok(Self { runs_for_certainty: file.runs_for_certainty, cells })
     }
 
-    /// What is expected of a strategy under a fault; nothing for a fault that the table does not know and a strategy
-    /// without default.
-    pub fn of(&self, strategy: &str, fault: &str) -> Expected {
-        let row = self.cells.get(strategy);
-        row.and_then(|row| row.get(fault).or_else(|| row.get("default"))).cloned().unwrap_or_default()
+    /// What is expected of a strategy under a fault on a medium: the entry `FAULT@MEDIUM`, else that of the fault, else
+    /// the default; nothing for a fault that the table does not know and a strategy without default.
+    pub fn of(&self, strategy: &str, fault: &str, medium: &str) -> Expected {
+        let Some(row) = self.cells.get(strategy) else { return Expected::default() };
+        let names = [&*format!("{fault}@{medium}"), fault, "default"];
+        names.iter().find_map(|name| row.get(*name)).cloned().unwrap_or_default()
     }
 
     /// True if the outcome of a cell is no news. Where nothing is expected, refusing service is no news and everything
@@ -102,11 +103,15 @@ mod tests {
         for (strategy, row) in &table.cells {
             assert!(strategies::find(strategy).is_some(), "{strategy}");
             for fault in row.keys() {
-                assert!(fault == "default" || faults.contains(fault), "{strategy} under {fault}");
+                let name = fault.split_once('@').map_or(&**fault, |(name, medium)| {
+                    assert!(["real", "sim"].contains(&medium), "{strategy} under {fault}");
+                    name
+                });
+                assert!(name == "default" || faults.iter().any(|known| known == name), "{strategy} under {fault}");
             }
         }
         for entry in strategies::ALL {
-            assert_ne!(table.of(entry.name, "none"), Expected::default(), "nothing is expected of {}", entry.name);
+            assert_ne!(table.of(entry.name, "none", "real"), Expected::default(), "nothing is expected of {}", entry.name);
         }
     }
 
@@ -116,7 +121,7 @@ mod tests {
         let table = Expectations::parse(text).unwrap();
         #[track_caller]
         fn check(table: &Expectations, fault: &str, verdict: Verdict, runs: u64, agrees: bool) {
-            assert_eq!(table.agree(&table.of("a", fault), verdict, runs), agrees, "{fault} {verdict} {runs}");
+            assert_eq!(table.agree(&table.of("a", fault, "real"), verdict, runs), agrees, "{fault} {verdict} {runs}");
         }
         check(&table, "x", Verdict::Lost, 50, true);
         check(&table, "x", Verdict::Degraded, 50, false);

@@ -12,6 +12,7 @@ use seawall_harness::verdict::Verdict;
 
 use crate::expectations::Expectations;
 use crate::faults::Fault;
+use crate::run::world::SIM;
 use crate::run::{Lab, RunError};
 use crate::strategies;
 
@@ -26,6 +27,8 @@ pub struct Plan {
     pub strategies: Vec<&'static strategies::Entry>,
     /// The rows.
     pub faults: Vec<Fault>,
+    /// What the rows are run on, each of them: [`REAL`](crate::run::world::REAL), [`SIM`](crate::run::world::SIM).
+    pub media: Vec<&'static str>,
     /// When to stop starting runs. Every cell gets one run in any case.
     pub duration: Option<Duration>,
     /// How many runs each cell gets.
@@ -50,16 +53,16 @@ pub struct Progress {
 impl Plan {
     /// Number of cells.
     pub fn cells(&self) -> u64 {
-        self.strategies.len() as u64 * self.faults.len() as u64
+        self.strategies.len() as u64 * self.faults.len() as u64 * self.media.len() as u64
     }
 
     /// The token of the `nth` run of a strategy under a fault. All strategies get the same seeds under a fault, so that
     /// they stand before the same workload, the same processes and the same faults.
-    pub fn token(&self, strategy: &strategies::Entry, fault: &Fault, nth: u64) -> Token {
+    pub fn token(&self, strategy: &strategies::Entry, fault: &Fault, medium: &str, nth: u64) -> Token {
         Token {
             strategy: strategy.name.to_owned(),
             fault: fault.name.clone(),
-            medium: "real".to_owned(),
+            medium: medium.to_owned(),
             seed: self.seed.stream(&fault.title).nth(nth),
         }
     }
@@ -76,40 +79,35 @@ impl Plan {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<SoakRecord, RunError> {
         let begun = Instant::now();
-        let tallies: Mutex<BTreeMap<(usize, usize), Tally>> = Mutex::default();
-        let next = AtomicU64::new(0);
+        let tallies: Mutex<BTreeMap<At, Tally>> = Mutex::default();
         let trouble = Mutex::new(None);
+        let lanes = self.lanes();
         std::thread::scope(|scope| {
-            for _ in 0..self.jobs.max(1) {
-                scope.spawn(|| {
-                    while let Some((column, row, nth)) = self.next_run(&next, begun, stop) {
-                        let token = self.token(self.strategies[column], &self.faults[row], nth);
-                        match lab.execute(&token) {
-                            Ok(executed) => {
-                                let mut tallies = tallies.lock();
-                                tallies.entry((column, row)).or_default().add(nth, executed.record);
-                                progress(total(&tallies));
-                            }
-                            Err(error) => {
-                                stop.store(true, Ordering::Relaxed);
-                                trouble.lock().get_or_insert(error);
+            for lane in &lanes {
+                for _ in 0..lane.jobs {
+                    scope.spawn(|| {
+                        while let Some((at, nth)) = self.next_run(lane, begun, stop) {
+                            let token = self.token(self.strategies[at.column], &self.faults[at.row], at.medium, nth);
+                            match lab.record(&token, false) {
+                                Ok(record) => {
+                                    let mut tallies = tallies.lock();
+                                    tallies.entry(at).or_default().add(nth, record);
+                                    progress(total(&tallies));
+                                }
+                                Err(error) => {
+                                    stop.store(true, Ordering::Relaxed);
+                                    trouble.lock().get_or_insert(error);
+                                }
                             }
                         }
-                    }
-                });
+                    });
+                }
             }
         });
         if let Some(error) = trouble.into_inner() {
             return Err(error);
         }
-        let mut tallies = tallies.into_inner();
-        let mut matrix = Vec::new();
-        for (column, strategy) in self.strategies.iter().enumerate() {
-            for (row, fault) in self.faults.iter().enumerate() {
-                let tally = tallies.remove(&(column, row)).unwrap_or_default();
-                matrix.push(tally.into_cell(strategy, fault, expectations));
-            }
-        }
+        let matrix = self.matrix(lab, expectations, tallies.into_inner())?;
         Ok(SoakRecord {
             schema: SCHEMA,
             seed: self.seed.0,
@@ -122,29 +120,83 @@ impl Plan {
         })
     }
 
-    /// Column, row and number of the next run that belongs to this partition. Cells take turns, so that they get
-    /// equally many.
-    fn next_run(&self, next: &AtomicU64, begun: Instant, stop: &AtomicBool) -> Option<(usize, usize, u64)> {
+    /// The jobs of each medium. They share the processors evenly, so each medium gets the same time.
+    fn lanes(&self) -> Vec<Lane> {
+        let jobs = |medium| match medium {
+            // A simulator does not wait for anything.
+            SIM if self.media.len() > 1 => self.jobs.div_ceil(4),
+            SIM => self.jobs.div_ceil(2),
+            _ => self.jobs.max(1),
+        };
+        self.media.iter().map(|medium| Lane { medium, jobs: jobs(medium), next: AtomicU64::new(0) }).collect()
+    }
+
+    /// Number of cells on one medium.
+    fn cells_of_medium(&self) -> u64 {
+        self.strategies.len() as u64 * self.faults.len() as u64
+    }
+
+    /// The next run of a medium that belongs to this partition. Cells take turns, so that they get equally many.
+    fn next_run(&self, lane: &Lane, begun: Instant, stop: &AtomicBool) -> Option<(At, u64)> {
         let (part, parts) = self.partition;
         if stop.load(Ordering::Relaxed) {
             return None;
         }
-        let turn = next.fetch_add(1, Ordering::Relaxed);
+        let turn = lane.next.fetch_add(1, Ordering::Relaxed);
         let number = turn.checked_mul(parts)?.checked_add(part - 1)?;
-        let (nth, cell) = (number / self.cells(), number % self.cells());
+        let (nth, cell) = (number / self.cells_of_medium(), number % self.cells_of_medium());
         if self.count.is_some_and(|count| nth >= count) {
             return None;
         }
-        let first_round = turn < self.cells().div_ceil(parts);
+        let first_round = turn < self.cells_of_medium().div_ceil(parts);
         if !first_round && self.duration.is_some_and(|duration| begun.elapsed() >= duration) {
             return None;
         }
-        let (column, row) = (cell % self.strategies.len() as u64, cell / self.strategies.len() as u64);
-        Some((column as usize, row as usize, nth))
+        let columns = self.strategies.len() as u64;
+        let (column, row) = ((cell % columns) as usize, (cell / columns) as usize);
+        Some((At { column, row, medium: lane.medium }, nth))
+    }
+
+    /// The cells, strategies outermost, then faults, then media.
+    fn matrix(
+        &self,
+        lab: &Lab,
+        expectations: &Expectations,
+        mut tallies: BTreeMap<At, Tally>,
+    ) -> Result<Vec<Cell>, RunError> {
+        let mut matrix = Vec::new();
+        for (column, strategy) in self.strategies.iter().enumerate() {
+            for (row, fault) in self.faults.iter().enumerate() {
+                for medium in &self.media {
+                    let mut tally = tallies.remove(&At { column, row, medium }).unwrap_or_default();
+                    if let Some((nth, sample)) = tally.sample.as_mut().filter(|(_, sample)| sample.timeline.is_empty()) {
+                        // It repeats exactly, so its picture can be drawn afterwards.
+                        *sample = lab.record(&self.token(strategy, fault, medium, *nth), true)?;
+                    }
+                    matrix.push(tally.into_cell(strategy, fault, medium, expectations));
+                }
+            }
+        }
+        Ok(matrix)
     }
 }
 
-fn total(tallies: &BTreeMap<(usize, usize), Tally>) -> Progress {
+/// The place of a cell in the matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct At {
+    column: usize,
+    row: usize,
+    medium: &'static str,
+}
+
+/// The runs of one medium on their way.
+struct Lane {
+    medium: &'static str,
+    jobs: usize,
+    next: AtomicU64,
+}
+
+fn total(tallies: &BTreeMap<At, Tally>) -> Progress {
     tallies.values().fold(Progress::default(), |sum, tally| Progress {
         runs: sum.runs + tally.runs,
         acked: sum.acked + tally.acked,
@@ -197,9 +249,9 @@ impl Tally {
         }
     }
 
-    fn into_cell(self, strategy: &strategies::Entry, fault: &Fault, expectations: &Expectations) -> Cell {
+    fn into_cell(self, strategy: &strategies::Entry, fault: &Fault, medium: &str, expectations: &Expectations) -> Cell {
         let verdict = self.verdicts.keys().next_back().copied().unwrap_or(Verdict::NotMeasured);
-        let expected = expectations.of(strategy.name, &fault.title);
+        let expected = expectations.of(strategy.name, &fault.title, medium);
         let mut errors: Vec<ErrorCount> =
             self.errors.into_iter().map(|(message, count)| ErrorCount { message, count }).collect();
         errors.sort_by_key(|error| std::cmp::Reverse(error.count));
@@ -209,7 +261,7 @@ impl Tally {
             strategy: strategy.name.to_owned(),
             fault: fault.title.clone(),
             fault_summary: fault.summary.clone(),
-            medium: "real".to_owned(),
+            medium: medium.to_owned(),
             verdict,
             as_expected: expectations.agree(&expected, verdict, self.runs),
             expected: expected.to_string(),

@@ -29,16 +29,21 @@ pub struct Leftovers {
 /// If the folder cannot be read.
 pub fn stray_files(database: &Path) -> io::Result<Vec<String>> {
     let folder = database.parent().unwrap_or(Path::new("."));
-    let mut stray = Vec::new();
+    let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.path() != database && !name.ends_with(".lock") {
-            stray.push(format!("{name} ({} bytes)", entry.metadata()?.len()));
-        }
+        files.push((entry.file_name().to_string_lossy().into_owned(), entry.metadata()?.len()));
     }
+    Ok(strays(&database.file_name().unwrap_or_default().to_string_lossy(), files))
+}
+
+/// The stray ones among the files of a folder, given by name and size; see [`stray_files`].
+pub fn strays(database: &str, files: impl IntoIterator<Item = (String, u64)>) -> Vec<String> {
+    let is_stray = |(name, _): &(String, u64)| name != database && !name.ends_with(".lock");
+    let stray = files.into_iter().filter(is_stray).map(|(name, size)| format!("{name} ({size} bytes)"));
+    let mut stray: Vec<String> = stray.collect();
     stray.sort();
-    Ok(stray)
+    stray
 }
 
 /// See the module's documentation.

@@ -174,6 +174,10 @@ fn die(machine: &Rc<RefCell<Machine>>, vfs: &str, mode: &str) {
     let reborn = open(DB, vfs);
     assert_eq!(run(&reborn, "PRAGMA integrity_check"), run(&witness, "PRAGMA integrity_check"));
     assert!(run(&reborn, "SELECT count(*) FROM t").contains("401"), "{mode}");
+    assert_eq!(run(&reborn, "DELETE FROM t WHERE b = 'new'"), "");
+    let memory = shm();
+    machine.borrow_mut().resume(2);
+    assert_eq!(memory, shm(), "{mode}: what the new life wrote was taken for the old one's");
     drop(reborn);
     play(1);
     drop(witness);

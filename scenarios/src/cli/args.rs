@@ -39,6 +39,9 @@ pub(super) enum Command {
     /// One process of a run; started by the lab itself
     #[command(hide = true)]
     Worker,
+    /// A simulator for runs; started by the lab itself
+    #[command(hide = true)]
+    Simulate,
 }
 
 /// How results are written to standard output.

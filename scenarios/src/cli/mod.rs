@@ -8,6 +8,7 @@ mod explore;
 mod list;
 mod replay;
 mod report;
+mod simulate;
 mod soak;
 mod sqlite;
 
@@ -65,7 +66,7 @@ impl From<RunError> for Complaint {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Usage(message) => Self::usage(message),
-            RunError::Io { .. } => Self::broken(error),
+            RunError::Io { .. } | RunError::Simulator(_) => Self::broken(error),
         }
     }
 }
@@ -83,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Sqlite(args) => sqlite::run(&args),
         Command::Completions { shell } => completions(shell),
         Command::Worker => return worker::main(),
+        Command::Simulate => return simulate::main(),
     };
     match result {
         Ok(exit) => exit.into(),

@@ -18,6 +18,7 @@ use super::{Complaint, Exit, print, report, say, stop_on_interrupt};
 use crate::expectations::Expectations;
 use crate::faults::{self, Fault};
 use crate::run::Lab;
+use crate::run::world::{REAL, SIM};
 use crate::soak::{Plan, Progress};
 use crate::{scratch, strategies};
 
@@ -66,11 +67,11 @@ fn exit(record: &SoakRecord) -> Exit {
 }
 
 fn plan(args: &SoakArgs) -> Result<Plan, Complaint> {
-    if args.medium != Medium::Real {
-        return Err(Complaint::usage(
-            "soak runs on real files only; use --medium real, or `seawall explore` for the simulator",
-        ));
-    }
+    let media = match args.medium {
+        Medium::Real => vec![REAL],
+        Medium::Sim => vec![SIM],
+        Medium::Both => vec![REAL, SIM],
+    };
     let (faults, file_seed) = chosen_faults(args)?;
     for fault in &faults {
         let rules = fault.given_rules().to_vec();
@@ -83,6 +84,7 @@ fn plan(args: &SoakArgs) -> Result<Plan, Complaint> {
         seed: args.seed.or(file_seed).unwrap_or_else(new_seed),
         strategies: chosen_strategies(&args.strategy)?,
         faults,
+        media,
         duration,
         count: args.count,
         jobs: jobs

@@ -93,8 +93,8 @@ impl<'a> Conductor<'a> {
         let clock = Clock::new(Arc::clone(&stage.board));
         clock.set_scale(if world.outline.schedule == Schedule::Racing { RACING_SCALE } else { 0 });
         let mode = match world.outline.schedule {
-            Schedule::Sequential => Mode::TRACE.and(Mode::DIGEST),
             Schedule::Racing => Mode::TRACE,
+            Schedule::Sequential | Schedule::Simulated => Mode::TRACE.and(Mode::DIGEST),
         };
         stage.board.set_mode(mode);
         let (events, inbox) = mpsc::channel();
@@ -104,7 +104,7 @@ impl<'a> Conductor<'a> {
             stage,
             clock,
             mode,
-            scripts: world.outline.actors().map(|actor| (actor, world.script(actor))).collect(),
+            scripts: world.scripts.clone(),
             next: world.outline.actors().map(|actor| (actor, 0)).collect(),
             workers: BTreeMap::new(),
             lives: BTreeMap::new(),
@@ -130,8 +130,8 @@ impl<'a> Conductor<'a> {
 
     fn play_all(&mut self) -> Result<(), Trouble> {
         match self.world.outline.schedule {
-            Schedule::Sequential => self.play_sequential()?,
             Schedule::Racing => self.play_racing()?,
+            Schedule::Sequential | Schedule::Simulated => self.play_sequential()?,
         }
         self.heal();
         for process in 1..=self.world.outline.processes {

@@ -1,11 +1,13 @@
 //! After the run: gathering the evidence, asking the oracles, writing the record.
 
+use std::path::Path;
+
 use rusqlite::{Connection, OpenFlags, ffi};
-use seawall_harness::board::Counter;
+use seawall_harness::board::{Board, Counter};
 use seawall_harness::codes::ResultCode;
 use seawall_harness::fault::Effect;
 use seawall_harness::oracle::economy::Spending;
-use seawall_harness::oracle::hygiene::{self, Leftovers};
+use seawall_harness::oracle::hygiene::Leftovers;
 use seawall_harness::oracle::integrity::{self, Check};
 use seawall_harness::oracle::table::{self, Table};
 use seawall_harness::oracle::{self, Evidence};
@@ -13,33 +15,31 @@ use seawall_harness::record::{Counts, ErrorCount, Finding, RuleRecord, RunRecord
 use seawall_harness::trace::{self, Entry};
 use seawall_harness::verdict::Verdict;
 
-use crate::run::conductor::{Stage, Trouble};
+use crate::run::conductor::Trouble;
 use crate::run::notes::Notes;
 use crate::run::topology::Schedule;
 use crate::run::world::World;
 use crate::timeline;
 
-/// The record of a run that has been played.
+/// The record of a run that has been played. Without calls it has no timeline.
 pub fn judge(
     world: &World,
-    stage: &Stage<'_>,
-    notes: Notes,
-    result: Result<(), Trouble>,
+    board: &Board,
+    (notes, result): (Notes, Result<(), Trouble>),
     calls: &[Entry],
+    look: FreshLook,
 ) -> RunRecord {
-    let rules = rule_records(world, stage);
-    let mut counts = count(stage, &notes, &rules);
+    let rules = rule_records(world, board);
+    let mut counts = count(board, &notes, &rules);
     let errors = notes.errors();
-    let timeline = timeline::of(calls, &notes.marks);
-    let files = hygiene::stray_files(stage.database).unwrap_or_default();
-    let (check, table) = fresh_look(stage);
-    let evidence = gather(world, notes, &counts, files, check, table);
+    let timeline = if calls.is_empty() { Vec::new() } else { timeline::of(calls, &notes.marks) };
+    let evidence = gather(world, notes, &counts, look);
     let fresh_done = evidence.checks.last().is_some_and(|check| check.unfinished.is_none());
     let sound = evidence.checks.iter().all(|check| check.complaints.is_empty());
     let integrity_ok = sound && fresh_done && evidence.table.is_some();
     counts.lost = evidence.table.as_ref().map_or(counts.acked, |table| evidence.ledger.lost(table));
     let mut findings = oracle::judge(&evidence);
-    findings.extend(trouble(result, stage));
+    findings.extend(trouble(result, board));
     findings.extend(genuine_disk_full(&errors, world));
     findings.extend(unfinished(evidence.checks.last(), counts.acked));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
@@ -56,7 +56,7 @@ pub fn judge(
         counts,
         errors,
         integrity_ok,
-        trace_digest: (world.outline.schedule == Schedule::Sequential).then(|| trace::digest(&stage.board)),
+        trace_digest: (world.outline.schedule != Schedule::Racing).then(|| trace::digest(board)),
         timeline,
     }
 }
@@ -77,7 +77,7 @@ fn verdict(world: &World, counts: &Counts, findings: &[Finding], refused_service
     }
 }
 
-fn trouble(result: Result<(), Trouble>, stage: &Stage<'_>) -> Vec<Finding> {
+fn trouble(result: Result<(), Trouble>, board: &Board) -> Vec<Finding> {
     let finding = |oracle: &str, verdict, detail| Finding { oracle: oracle.to_owned(), verdict, detail };
     let mut findings = Vec::new();
     match result {
@@ -85,7 +85,7 @@ fn trouble(result: Result<(), Trouble>, stage: &Stage<'_>) -> Vec<Finding> {
         Err(Trouble::Lab(detail)) => findings.push(finding("lab", Verdict::HarnessBroken, detail)),
         Err(Trouble::Stuck(detail)) => findings.push(finding("progress", Verdict::Wedged, detail)),
     }
-    let panics = stage.board.counted(Counter::Panics);
+    let panics = board.counted(Counter::Panics);
     if panics > 0 {
         let detail = format!("{panics} panics were caught in VFS callbacks");
         findings.push(finding("lab", Verdict::HarnessBroken, detail));
@@ -116,9 +116,9 @@ fn genuine_disk_full(errors: &[ErrorCount], world: &World) -> Option<Finding> {
     })
 }
 
-fn rule_records(world: &World, stage: &Stage<'_>) -> Vec<RuleRecord> {
+fn rule_records(world: &World, board: &Board) -> Vec<RuleRecord> {
     let record = |(index, rule): (usize, &seawall_harness::fault::Rule)| {
-        let counters = stage.board.rule(index);
+        let counters = board.rule(index);
         RuleRecord {
             rule: rule.to_string(),
             matched: counters.matched(),
@@ -129,7 +129,7 @@ fn rule_records(world: &World, stage: &Stage<'_>) -> Vec<RuleRecord> {
     world.faults.rules.iter().enumerate().map(record).collect()
 }
 
-fn count(stage: &Stage<'_>, notes: &Notes, rules: &[RuleRecord]) -> Counts {
+fn count(board: &Board, notes: &Notes, rules: &[RuleRecord]) -> Counts {
     let (acked, refused, indeterminate) = notes.ledger.counts();
     Counts {
         acked,
@@ -137,34 +137,46 @@ fn count(stage: &Stage<'_>, notes: &Notes, rules: &[RuleRecord]) -> Counts {
         indeterminate,
         lost: 0,
         reads: notes.reads,
-        opens: stage.board.counted(Counter::DbOpens),
-        schema_inits: stage.board.counted(Counter::SchemaInits),
-        calls: stage.board.calls(),
+        opens: board.counted(Counter::DbOpens),
+        schema_inits: board.counted(Counter::SchemaInits),
+        calls: board.calls(),
         faults_fired: rules.iter().map(|rule| rule.fired).sum(),
         kills: notes.kills,
         starts: notes.starts,
     }
 }
 
-/// Opens the database as nobody in the run did: on the platform's VFS, by the conductor.
-fn fresh_look(stage: &Stage<'_>) -> (Check, Option<Table>) {
-    let unfinished =
-        |message: String| Check { connection: "fresh".to_owned(), complaints: Vec::new(), unfinished: Some(message) };
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    match Connection::open_with_flags(stage.database, flags) {
-        Ok(connection) => (integrity::check(&connection, "fresh"), table::read(&connection).ok()),
-        Err(error) => (unfinished(error.to_string()), None),
-    }
-}
-
-fn gather(
-    world: &World,
-    notes: Notes,
-    counts: &Counts,
+/// What somebody who had nothing to do with the run finds after it.
+pub struct FreshLook {
     files: Vec<String>,
     check: Check,
     table: Option<Table>,
-) -> Evidence {
+}
+
+impl FreshLook {
+    /// Opens the database as nobody in the run did: on the medium's own VFS, without a shim. `files` are those in its
+    /// folder that should not be there.
+    pub fn at(database: &Path, vfs: Option<&str>, files: Vec<String>) -> Self {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = match vfs {
+            Some(vfs) => Connection::open_with_flags_and_vfs(database, flags, vfs),
+            None => Connection::open_with_flags(database, flags),
+        };
+        let unfinished = |message: String| Check {
+            connection: "fresh".to_owned(),
+            complaints: Vec::new(),
+            unfinished: Some(message),
+        };
+        let (check, table) = match opened {
+            Ok(connection) => (integrity::check(&connection, "fresh"), table::read(&connection).ok()),
+            Err(error) => (unfinished(error.to_string()), None),
+        };
+        Self { files, check, table }
+    }
+}
+
+fn gather(world: &World, notes: Notes, counts: &Counts, look: FreshLook) -> Evidence {
+    let FreshLook { files, check, table } = look;
     let mut checks = notes.checks;
     checks.push(check);
     let undisturbed = counts.faults_fired + counts.kills + counts.refused + counts.indeterminate == 0;

@@ -10,6 +10,7 @@ mod conductor;
 mod judge;
 mod notes;
 pub mod protocol;
+pub mod simulated;
 pub mod topology;
 pub mod worker;
 pub mod world;
@@ -20,11 +21,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use seawall_harness::board::Board;
+use seawall_harness::oracle::hygiene;
 use seawall_harness::record::RunRecord;
 use seawall_harness::token::Token;
 use seawall_harness::trace::{self, Entry};
 
 use conductor::{Conductor, Stage};
+use judge::FreshLook;
+use simulated::Simulator;
+use simulated::remote::Pool;
 use world::World;
 
 /// How many calls of a run are kept: enough for all of them in nearly every run.
@@ -37,6 +42,9 @@ pub struct Lab {
     pub scratch: PathBuf,
     /// The program to start as a worker, with its arguments.
     pub worker: Vec<OsString>,
+    /// The program to start as a simulator, with its arguments.
+    pub simulator: Vec<OsString>,
+    simulators: Pool,
 }
 
 /// Why a token could not be executed at all.
@@ -45,6 +53,9 @@ pub enum RunError {
     /// The token names something that does not exist, or something that this medium cannot do.
     #[error("{0}")]
     Usage(String),
+    /// The process of a simulator is broken.
+    #[error("the simulator is broken: {0}")]
+    Simulator(String),
     /// The machine does not let the lab work.
     #[error("{what} {path}: {error}")]
     Io {
@@ -77,16 +88,37 @@ impl Lab {
             path: PathBuf::from("/proc/self/exe"),
             error,
         })?;
-        Ok(Self { scratch, worker: vec![program.into_os_string(), OsString::from("worker")] })
+        Ok(Self::of_program(scratch, &program))
     }
 
-    /// Executes the run of a token.
+    /// A lab in `scratch` whose workers are this program.
+    pub fn of_program(scratch: PathBuf, program: &Path) -> Self {
+        let with = |argument: &str| vec![program.as_os_str().to_owned(), OsString::from(argument)];
+        Self { scratch, worker: with("worker"), simulator: with("simulate"), simulators: Pool::default() }
+    }
+
+    /// The record of a token's run, on either medium. Only with `timeline` is it sure to have one.
+    ///
+    /// # Errors
+    /// As for [`Self::execute`].
+    pub fn record(&self, token: &Token, timeline: bool) -> Result<RunRecord, RunError> {
+        if token.medium == world::SIM {
+            return self.simulators.execute(&self.simulator, token, timeline);
+        }
+        self.execute(token).map(|executed| executed.record)
+    }
+
+    /// Executes the run of a token here: nothing else may use SQLite in this process meanwhile if the medium is `sim`.
     ///
     /// # Errors
     /// See [`RunError`]. Trouble within the run is no error but a verdict.
     pub fn execute(&self, token: &Token) -> Result<Executed, RunError> {
         let world = World::of(token).map_err(RunError::Usage)?;
         world.plan().map_err(RunError::Usage)?;
+        if world.is_simulated() {
+            let mut simulator = Simulator::new().map_err(RunError::Simulator)?;
+            return simulator.run(&world, None, true).map(|(executed, _)| executed);
+        }
         let folder = tempfile::Builder::new()
             .prefix("seawall-")
             .tempdir_in(&self.scratch)
@@ -102,9 +134,10 @@ impl Lab {
         let board = Arc::new(board);
         let stage =
             Stage { program: &self.worker, database: &database, board_path: &board_path, board: Arc::clone(&board) };
-        let (notes, result) = Conductor::new(&world, &stage).play();
+        let played = Conductor::new(&world, &stage).play();
         let calls = trace::read(&board);
-        let record = judge::judge(&world, &stage, notes, result, &calls);
+        let look = FreshLook::at(&database, None, hygiene::stray_files(&database).unwrap_or_default());
+        let record = judge::judge(&world, &board, played, &calls, look);
         Ok(Executed { record, calls })
     }
 }

@@ -21,6 +21,8 @@ pub enum Schedule {
     Sequential,
     /// All at once, as the machine likes.
     Racing,
+    /// In the simulator: one at a time, and a call may be the end of a turn.
+    Simulated,
 }
 
 /// The outline of a run.
@@ -133,6 +135,7 @@ impl Outline {
         let schedule = match self.schedule {
             Schedule::Sequential => "sequential",
             Schedule::Racing => "racing",
+            Schedule::Simulated => "simulated",
         };
         record::Topology { processes: self.processes, threads: self.threads, schedule: schedule.to_owned() }
     }

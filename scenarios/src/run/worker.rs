@@ -20,7 +20,7 @@ use seawall_harness::vfs::lab::{self, Lab, OpenFile};
 
 use crate::run::protocol::{Assignment, Order, Report, StepReport};
 use crate::run::world::{PROBE, PROBE_BASE, World};
-use crate::strategies::{Env, Strategy};
+use crate::strategies::{Env, Host, Strategy};
 use crate::workload::Step;
 use crate::workload::ops::{self, Task};
 
@@ -101,12 +101,12 @@ impl Worker {
         // As the default VFS it also seeds SQLite's own generator, and with it the salts of the log.
         let shim = Registration::new(SqliteApi::linked(), VFS, None, true, lab).map_err(|error| error.to_string())?;
         let path = assignment.database.clone();
-        let env = Env { path, vfs: VFS.to_owned(), clock: clock.clone(), board: Arc::clone(&board) };
+        let env = Env { host: Host::Real, path, vfs: VFS.to_owned(), clock: clock.clone(), board: Arc::clone(&board) };
         let strategy = (world.strategy.build)(env);
         let shared = Arc::new(Shared { strategy, board, clock, stop: AtomicBool::new(false) });
         let threads = (1..).zip(&assignment.next).map(|(thread, next)| {
             let actor = Actor { process: assignment.process, thread };
-            start_thread(Arc::clone(&shared), actor, *next, world.script(actor))
+            start_thread(Arc::clone(&shared), actor, *next, world.scripts[&actor].clone())
         });
         Ok(Self { threads: threads.collect(), shared, shim })
     }

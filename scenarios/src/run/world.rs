@@ -1,21 +1,30 @@
 //! What follows from a token, the same for the conductor and for each worker.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use seawall_harness::actor::Actor;
 use seawall_harness::fault::Plan;
 use seawall_harness::token::Token;
 
-use crate::faults::{self, Faults};
-use crate::run::topology::Outline;
+use crate::faults::{self, Faults, Lives};
+use crate::run::topology::{Outline, Schedule};
 use crate::strategies;
 use crate::workload::{self, Step};
 
 /// First transaction number of the probes, beyond every script's.
 pub const PROBE_BASE: u32 = 1_000_000;
 
+/// The medium of the platform's own files.
+pub const REAL: &str = "real";
+
+/// The medium of the simulator.
+pub const SIM: &str = "sim";
+
 /// What an actor tries to commit after the faults have healed.
 pub const PROBE: Step = Step::Insert { parts: 2, payload_bytes: 100 };
 
 /// A run before it is executed.
+#[derive(Clone)]
 pub struct World {
     /// The token.
     pub token: Token,
@@ -27,6 +36,10 @@ pub struct World {
     pub needs_firing: bool,
     /// Who runs, and when what happens.
     pub outline: Outline,
+    /// The actors' scripts. What a step refers to stands in them even if that step is left out.
+    pub scripts: BTreeMap<Actor, Vec<Step>>,
+    /// Steps that are left out, by their numbers.
+    pub omitted: BTreeSet<(Actor, u32)>,
 }
 
 impl World {
@@ -36,24 +49,35 @@ impl World {
     /// A message if the token names a strategy, fault or medium that does not exist.
     pub fn of(token: &Token) -> Result<Self, String> {
         let strategy = strategies::find(&token.strategy).ok_or_else(|| strategies::unknown(&token.strategy))?;
-        if token.medium != "real" {
-            return Err(format!("unknown medium `{}`: this version runs on `real` files only", token.medium));
-        }
+        let simulated = match token.medium.as_str() {
+            REAL => false,
+            SIM => true,
+            other => return Err(format!("unknown medium `{other}`: it is `{REAL}` or `{SIM}`")),
+        };
         let fault = faults::find(&token.fault)?;
         let faults = fault.draw(token.seed);
-        let outline = Outline::draw(token.seed, &faults);
-        Ok(Self { token: token.clone(), strategy, needs_firing: fault.needs_firing(), faults, outline })
+        if simulated && faults.lives == Lives::UnderPressure {
+            return Err(format!("`{}` goes by the wall clock, which the medium `{SIM}` does not have", fault.title));
+        }
+        let mut outline = Outline::draw(token.seed, &faults);
+        if simulated {
+            outline.schedule = Schedule::Simulated;
+        }
+        let script = |actor| (actor, workload::script(token.seed, actor, outline.steps));
+        let scripts = outline.actors().map(script).collect();
+        let (token, needs_firing) = (token.clone(), fault.needs_firing());
+        Ok(Self { token, strategy, needs_firing, faults, outline, scripts, omitted: BTreeSet::new() })
     }
 
-    /// The script of an actor.
-    pub fn script(&self, actor: Actor) -> Vec<Step> {
-        workload::script(self.token.seed, actor, self.outline.steps)
+    /// True if the run takes place in the simulator.
+    pub fn is_simulated(&self) -> bool {
+        self.outline.schedule == Schedule::Simulated
     }
 
     /// The fault plan.
     ///
     /// # Errors
-    /// A message if the rules make no plan for real files.
+    /// A message if the rules make no plan, or one that no medium of this version can carry out.
     pub fn plan(&self) -> Result<Plan, String> {
         let plan = Plan::new(self.faults.rules.clone(), self.token.seed).map_err(|error| error.to_string())?;
         plan.check_real_medium().map_err(|error| error.to_string())?;

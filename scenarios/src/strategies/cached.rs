@@ -1,7 +1,7 @@
 //! A plain cached connection behind a mutex: what the canaries are grafted onto. Flawless where nothing fails.
 
-use parking_lot::{Mutex, MutexGuard};
 use rusqlite::Connection;
+use seawall_harness::sched::sync::{Mutex, MutexGuard};
 
 use super::{Env, Failure, opening};
 

@@ -1,8 +1,6 @@
 //! The canaries: strategies with one planted defect each, one for each oracle. A lab that lets one of them survive is
 //! broken.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rusqlite::Connection;
@@ -76,7 +74,7 @@ impl Strategy for Canary {
     fn close(&self) -> Result<(), Failure> {
         if self.defect == Defect::Hygiene {
             let env = self.cached.env();
-            let _ = std::fs::copy(&env.path, env.path.with_extension("corrupt.1.bak"));
+            let _ = env.host.copy(&env.path, &env.path.with_extension("corrupt.1.bak"));
             std::mem::forget(opening::open(env)?);
         }
         self.cached.close();
@@ -99,9 +97,7 @@ fn sabotage(defect: Defect, call: u32, connection: &Connection, env: &Env) -> ru
             let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'documents_by_title'";
             let page: i64 = connection.query_row(sql, [], |row| row.get(0))?;
             // Opening and closing the file here drops this process's POSIX locks; that, too, is a defect.
-            if let Ok(file) = OpenOptions::new().write(true).open(&env.path) {
-                let _ = file.write_all_at(&[0xff; 64], (page as u64 - 1) * 4096 + 3);
-            }
+            let _ = env.host.overwrite(&env.path, (page as u64 - 1) * 4096 + 3, &[0xff; 64]);
             Ok(())
         }
         _ => Ok(()),

@@ -16,8 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::workload::schema;
 
+pub use host::Host;
+
 mod cached;
 mod canary;
+mod host;
 mod openhuman;
 mod opening;
 mod percall;
@@ -69,6 +72,8 @@ impl From<rusqlite::Error> for Failure {
 /// What a strategy is given to work with: the database, and the run's clock and counters.
 #[derive(Clone, Debug)]
 pub struct Env {
+    /// Where the strategy lives.
+    pub host: Host,
     /// The database file.
     pub path: PathBuf,
     /// Name of the VFS to open it with.

@@ -8,14 +8,13 @@
 //!   the open is retried once; only then a failure is counted.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use rusqlite::Connection;
 use seawall_harness::oracle::economy::Promise;
+use seawall_harness::sched::sync::Mutex;
 
 use super::opening::{self, codes};
 use super::{Entry, Env, Failure, Strategy, Work};
@@ -92,7 +91,7 @@ impl OpenHuman {
         for suffix in ["-shm", "-wal"] {
             let mut side_file = self.env.path.clone().into_os_string();
             side_file.push(suffix);
-            let _ = fs::remove_file(side_file);
+            let _ = self.env.host.remove_file(side_file.as_ref());
         }
         opening::open_and_init(&self.env)
     }

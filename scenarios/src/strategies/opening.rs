@@ -1,6 +1,5 @@
 //! How the applications of the field reports open a connection.
 
-use std::fs;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -28,7 +27,7 @@ pub(super) fn open(env: &Env) -> rusqlite::Result<Connection> {
 pub(super) fn open_and_init(env: &Env) -> rusqlite::Result<Connection> {
     if let Some(parent) = env.path.parent() {
         // The reports' code ignores the result: the open that follows fails with a message of its own.
-        let _ = fs::create_dir_all(parent);
+        let _ = env.host.create_dir_all(parent);
     }
     let connection = open(env)?;
     connection.busy_timeout(Duration::from_secs(5))?;

@@ -13,5 +13,5 @@ pub(crate) fn program() -> PathBuf {
 /// A lab in memory, or in the folder for temporary files where there is no memory file system.
 pub(crate) fn lab() -> Lab {
     let scratch = seawall_lab::scratch::default_folder();
-    Lab { scratch, worker: vec![program().into_os_string(), OsString::from("worker")] }
+    Lab::of_program(scratch, &program())
 }

@@ -199,6 +199,10 @@ impl Machine {
         disk.close(inode);
         self.free_files.push(number);
         self.files_open -= 1;
+        if !alive && self.files_dead == 0 {
+            // The dead can reach nothing any more, and no call will ask again whose turn it is.
+            self.resume_living();
+        }
         ffi::SQLITE_OK
     }
 

@@ -133,7 +133,7 @@ impl Machine {
         let mine = self.files.iter_mut().filter(|file| file.is_open && file.process == process && !file.is_dead);
         self.shms.bury(&mut self.disk, process, mine);
         if current_actor().process == process {
-            self.afterlife.enter(&self.disk, &self.files);
+            self.switch(true);
         }
     }
 
@@ -264,12 +264,17 @@ impl Machine {
         if is_dead { Err(ffi::SQLITE_IOERR) } else { Ok(process) }
     }
 
+    /// Without open files the dead reach no memory, and there is nothing to save.
     fn switch(&mut self, to_dead: bool) {
-        if to_dead {
+        if !to_dead {
+            self.resume_living();
+        } else if self.files_dead > 0 {
             self.afterlife.enter(&self.disk, &self.files);
-        } else {
-            self.afterlife.leave(&mut self.disk);
         }
+    }
+
+    pub(super) fn resume_living(&mut self) {
+        self.afterlife.leave(&mut self.disk);
     }
 
     /// An empty file with this name.

@@ -22,7 +22,7 @@ use seawall_harness::oracle::integrity::{self, Check};
 use seawall_harness::oracle::progress::{ATTEMPTS_MAX, ActorProgress, PAUSE_MS};
 use seawall_harness::oracle::table::{self, Key, State, Table};
 use seawall_harness::oracle::{self, Evidence, hygiene};
-use seawall_lab::strategies::{self, Env};
+use seawall_lab::strategies::{self, Env, Host};
 
 use super::world::World;
 use super::{config, regressions, rules};
@@ -186,7 +186,7 @@ struct UnlinkingStore(Box<dyn strategies::Strategy>);
 fn unlinking_store(world: &World, path: PathBuf) -> Box<dyn Store> {
     let entry = strategies::find("openhuman").expect("a strategy of the matrix");
     let (vfs, clock, board) = (world.shim.name().to_owned(), world.clock.clone(), world.board.clone());
-    Box::new(UnlinkingStore((entry.build)(Env { path, vfs, clock, board })))
+    Box::new(UnlinkingStore((entry.build)(Env { host: Host::Real, path, vfs, clock, board })))
 }
 
 impl From<strategies::Failure> for Told {

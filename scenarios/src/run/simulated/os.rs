@@ -1,0 +1,50 @@
+//! The connection layer's seam to the system, with the simulated machine behind it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use seawall_harness::vfs::lab;
+use seawall_simulated::Os;
+use seawall_simulated::os::FileLock;
+
+use super::place;
+
+/// See the module's documentation.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SimulatedOs;
+
+impl Os for SimulatedOs {
+    fn now(&self) -> Duration {
+        place::clock().map(|clock| clock.now()).unwrap_or_default()
+    }
+
+    fn sleep(&self, pause: Duration) {
+        // Nobody waits in a dead process: its code is to come to its end.
+        if let Some(clock) = place::clock().filter(|_| !place::is_dead()) {
+            clock.sleep(pause);
+        }
+    }
+
+    fn pid(&self) -> u32 {
+        u32::from(lab::current_actor().process)
+    }
+
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
+        // The machine has no links, and its names are absolute. Its one folder is always there.
+        let found = path == Path::new(super::FOLDER) || place::exists(path)?;
+        found.then(|| path.to_owned()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn create_dir_all(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        path == Path::new(super::FOLDER)
+    }
+
+    fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {
+        Ok(place::try_lock_file(path)?.map(|held| Box::new(held) as FileLock))
+    }
+}

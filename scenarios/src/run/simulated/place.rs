@@ -1,0 +1,147 @@
+//! The simulated machine as the code of its processes finds it: files beside SQLite's own, and lock files.
+//!
+//! What a strategy does to a path goes to the machine of the execution that runs on the calling thread, in the name of
+//! the actor that runs: a process that has been killed gets nothing done any more.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use seawall_harness::clock::Clock;
+use seawall_harness::media::sim::Machine;
+use seawall_harness::sched::Processes;
+use seawall_harness::vfs::lab;
+
+thread_local! {
+    static HERE: RefCell<Option<Rc<Place>>> = const { RefCell::new(None) };
+}
+
+/// See the module's documentation.
+pub(super) struct Place {
+    pub(super) machine: Rc<RefCell<Machine>>,
+    pub(super) clock: Clock,
+    /// Who holds which lock file: the process, and a number that no other holding has.
+    locked: RefCell<BTreeMap<PathBuf, (u16, u64)>>,
+    next: RefCell<u64>,
+}
+
+/// A lock file that is held. Dropping it gives it back.
+pub(super) struct HeldFile {
+    path: PathBuf,
+    number: u64,
+}
+
+impl Place {
+    pub(super) fn new(machine: Rc<RefCell<Machine>>, clock: Clock) -> Self {
+        Self { machine, clock, locked: RefCell::default(), next: RefCell::default() }
+    }
+
+    /// Makes it the place where the calling thread is.
+    pub(super) fn enter(self: &Rc<Self>) {
+        self.locked.borrow_mut().clear();
+        *self.next.borrow_mut() = 0;
+        HERE.set(Some(Rc::clone(self)));
+    }
+}
+
+impl Processes for Place {
+    fn resume(&self, process: u16) {
+        self.machine.resume(process);
+    }
+
+    fn kill(&self, process: u16) {
+        self.machine.kill(process);
+        self.locked.borrow_mut().retain(|_, (holder, _)| *holder != process);
+    }
+
+    fn drop_locks(&self, process: u16, path: &str) {
+        self.machine.drop_locks(process, path);
+    }
+}
+
+/// Does something at the place where the calling thread is, if the running actor's process is alive.
+fn here<T>(act: impl FnOnce(&Place) -> io::Result<T>) -> io::Result<T> {
+    let place = HERE.with_borrow(Clone::clone);
+    let place = place.ok_or_else(|| io::Error::other("no simulated machine on this thread"))?;
+    if place.machine.borrow().is_dead(lab::current_actor().process) {
+        return Err(io::Error::other("the process is dead"));
+    }
+    act(&place)
+}
+
+/// A path as the machine names it.
+fn name(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn there_is_none() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+/// The clock goes on for the dead as well.
+pub(super) fn clock() -> Option<Clock> {
+    HERE.with_borrow(|place| place.as_ref().map(|place| place.clock.clone()))
+}
+
+/// True if the running actor's process has been killed.
+pub(super) fn is_dead() -> bool {
+    here(|_| Ok(())).is_err()
+}
+
+pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
+    here(|place| place.machine.borrow_mut().unlink(&name(path)).then_some(()).ok_or_else(there_is_none))
+}
+
+pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    here(|place| {
+        let mut machine = place.machine.borrow_mut();
+        let bytes = machine.file(&name(from)).ok_or_else(there_is_none)?;
+        machine.write_file(&name(to), &bytes);
+        Ok(())
+    })
+}
+
+pub(crate) fn overwrite(path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
+    here(|place| {
+        let mut machine = place.machine.borrow_mut();
+        let mut whole = machine.file(&name(path)).ok_or_else(there_is_none)?;
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        let part = whole.get_mut(at..).and_then(|tail| tail.get_mut(..bytes.len())).ok_or_else(there_is_none)?;
+        part.copy_from_slice(bytes);
+        machine.write_file(&name(path), &whole);
+        Ok(())
+    })
+}
+
+pub(super) fn exists(path: &Path) -> io::Result<bool> {
+    here(|place| Ok(place.machine.borrow().exists(&name(path))))
+}
+
+pub(super) fn try_lock_file(path: &Path) -> io::Result<Option<HeldFile>> {
+    here(|place| {
+        let mut locked = place.locked.borrow_mut();
+        if locked.contains_key(path) {
+            return Ok(None);
+        }
+        let mut machine = place.machine.borrow_mut();
+        if !machine.exists(&name(path)) {
+            machine.write_file(&name(path), &[]);
+        }
+        let mut next = place.next.borrow_mut();
+        *next += 1;
+        locked.insert(path.to_owned(), (lab::current_actor().process, *next));
+        Ok(Some(HeldFile { path: path.to_owned(), number: *next }))
+    })
+}
+
+impl Drop for HeldFile {
+    fn drop(&mut self) {
+        let Some(place) = HERE.with_borrow(Clone::clone) else { return };
+        let mut locked = place.locked.borrow_mut();
+        if locked.get(&self.path).is_some_and(|(_, number)| *number == self.number) {
+            locked.remove(&self.path);
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What the actors of a simulated run share: the processes and their lives, the faults' moments, the notes.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seawall_harness::actor::Actor;
+use seawall_harness::board::{Board, Mode};
+use seawall_harness::record::MarkKind;
+use seawall_harness::sched;
+use seawall_harness::vfs::lab;
+
+use super::place::Place;
+use super::{DATABASE, MODE, SHIM_VFS};
+use crate::run::notes::Notes;
+use crate::run::protocol::StepReport;
+use crate::run::topology::Restart;
+use crate::run::world::World;
+use crate::strategies::{Env, Host, Strategy};
+use crate::workload::Step;
+use crate::workload::ops::{self, Outcome, Task};
+
+/// See the module's documentation.
+pub(super) struct Stage {
+    pub(super) world: World,
+    pub(super) place: Rc<Place>,
+    pub(super) board: Arc<Board>,
+    state: RefCell<State>,
+}
+
+struct State {
+    notes: Notes,
+    processes: BTreeMap<u16, Process>,
+    /// What is still to happen to processes, the next one last.
+    restarts: Vec<Restart>,
+    /// Steps that have been taken.
+    taken: u32,
+}
+
+/// A simulated process.
+#[derive(Default)]
+struct Process {
+    /// The strategy of the present life.
+    strategy: Option<Rc<dyn Strategy>>,
+    /// Lives before and with the present one.
+    starts: u32,
+    /// Actors that are in the midst of a step.
+    inside: u16,
+    /// True if it is to end in good order.
+    closing: bool,
+    /// True while somebody ends this life.
+    ending: bool,
+}
+
+/// Plays the script of an actor to its end.
+pub(super) fn play(stage: &Stage, actor: Actor) {
+    let script = &stage.world.scripts[&actor];
+    for (index, step) in (0..).zip(script) {
+        if !stage.world.omitted.contains(&(actor, index)) {
+            sched::section(index + 1);
+            stage.take(actor, index, *step, script);
+        }
+        stage.taken();
+    }
+}
+
+impl Stage {
+    pub(super) fn new(world: World, place: Rc<Place>, board: Arc<Board>) -> Self {
+        let mut restarts = world.outline.restarts.clone();
+        restarts.reverse();
+        let processes = (1..=world.outline.processes).map(|number| (number, Process::default())).collect();
+        let state = State { notes: Notes::default(), processes, restarts, taken: 0 };
+        let stage = Self { world, place, board, state: RefCell::new(state) };
+        stage.change_the_weather();
+        stage
+    }
+
+    pub(super) fn take_notes(&self) -> Notes {
+        std::mem::take(&mut self.state.borrow_mut().notes)
+    }
+
+    /// Works on the notes. No SQLite in there.
+    pub(super) fn note<T>(&self, write: impl FnOnce(&mut Notes) -> T) -> T {
+        write(&mut self.state.borrow_mut().notes)
+    }
+
+    pub(super) fn now_us(&self) -> u64 {
+        self.board.elapsed_ns() / 1000
+    }
+
+    fn mark(&self, process: u16, kind: MarkKind, label: &str) {
+        let now_us = self.now_us();
+        self.note(|notes| notes.mark(now_us, &format!("p{process}"), kind, label));
+    }
+
+    // -- Steps ----------------------------------------------------------------------------
+
+    fn take(&self, actor: Actor, index: u32, step: Step, script: &[Step]) {
+        if let Step::Pause { ms } = step {
+            self.place.clock.sleep(Duration::from_millis(u64::from(ms)));
+        }
+        let strategy = self.enter(actor.process);
+        let begun_us = self.now_us();
+        let outcome = ops::perform(&*strategy, Task { actor, index, step, script });
+        drop(strategy);
+        if self.place.machine.borrow().is_dead(actor.process) {
+            // Nobody heard of it any more.
+            self.note(|notes| notes.given_up(actor, index, step));
+        } else {
+            self.report(actor, index, step, begun_us, outcome);
+        }
+        self.leave(actor.process);
+    }
+
+    /// Writes down how a step or a probe ended.
+    pub(super) fn report(&self, actor: Actor, index: u32, step: Step, begun_us: u64, outcome: Outcome) {
+        let report = StepReport { thread: actor.thread, index, begun_us, ended_us: self.now_us(), outcome };
+        self.note(|notes| notes.step(actor, index, step, &report));
+    }
+
+    /// A step of somebody's script is over, or was left out.
+    fn taken(&self) {
+        self.state.borrow_mut().taken += 1;
+        self.change_the_weather();
+    }
+
+    /// What is due before the next step: arming, healing, the ends of processes.
+    fn change_the_weather(&self) {
+        let taken = self.state.borrow().taken;
+        while let Some(restart) = self.due(taken) {
+            let Restart { process, kill, .. } = restart;
+            let alive = self.state.borrow().processes.get(&process).is_some_and(|process| process.strategy.is_some());
+            if alive && kill {
+                sched::Processes::kill(&*self.place, process);
+            } else if alive && let Some(process) = self.state.borrow_mut().processes.get_mut(&process) {
+                process.closing = true;
+            }
+        }
+        let outline = &self.world.outline;
+        if taken >= outline.heal_at {
+            self.heal();
+        } else if taken >= outline.arm_at && !self.board.mode().has(Mode::ARMED) {
+            self.board.set_mode(MODE.and(Mode::ARMED));
+        }
+    }
+
+    fn due(&self, taken: u32) -> Option<Restart> {
+        self.state.borrow_mut().restarts.pop_if(|restart| restart.at <= taken)
+    }
+
+    pub(super) fn heal(&self) {
+        if self.board.mode().has(Mode::ARMED) {
+            self.board.set_mode(MODE);
+            let now_us = self.now_us();
+            self.note(|notes| notes.mark(now_us, "run", MarkKind::Heal, "the faults are switched off"));
+        }
+    }
+
+    // -- Processes ----------------------------------------------------------------------------
+
+    /// The strategy of the process, in a life that is not about to end.
+    pub(super) fn enter(&self, process: u16) -> Rc<dyn Strategy> {
+        loop {
+            self.end_if_due(process);
+            let mut state = self.state.borrow_mut();
+            let here = state.processes.entry(process).or_default();
+            if here.ending || self.is_doomed(here, process) {
+                drop(state);
+                // Those who are inside end this life when they leave.
+                sched::block(self.key(process));
+                continue;
+            }
+            here.inside += 1;
+            if let Some(strategy) = &here.strategy {
+                return Rc::clone(strategy);
+            }
+            here.starts += 1;
+            let starts = here.starts;
+            let strategy: Rc<dyn Strategy> = Rc::from((self.world.strategy.build)(self.env()));
+            here.strategy = Some(Rc::clone(&strategy));
+            state.notes.starts += 1;
+            drop(state);
+            self.mark(process, MarkKind::Start, &format!("start number {starts}"));
+            return strategy;
+        }
+    }
+
+    /// The end of a step.
+    pub(super) fn leave(&self, process: u16) {
+        if let Some(here) = self.state.borrow_mut().processes.get_mut(&process) {
+            here.inside -= 1;
+        }
+        self.end_if_due(process);
+    }
+
+    /// Asks a process to end in good order, and ends it if nobody is in the midst of anything.
+    pub(super) fn close(&self, process: u16) {
+        if let Some(here) = self.state.borrow_mut().processes.get_mut(&process) {
+            here.closing = here.strategy.is_some();
+        }
+        self.end_if_due(process);
+    }
+
+    fn is_doomed(&self, here: &Process, process: u16) -> bool {
+        here.closing || self.place.machine.borrow().is_dead(process)
+    }
+
+    /// Ends the life of a process that is dead or to be closed, once nobody is inside.
+    fn end_if_due(&self, process: u16) {
+        let strategy = {
+            let mut state = self.state.borrow_mut();
+            let here = state.processes.entry(process).or_default();
+            if here.inside > 0 || here.ending || !self.is_doomed(here, process) {
+                return;
+            }
+            here.ending = true;
+            here.strategy.take()
+        };
+        if let Some(strategy) = strategy {
+            // What a dead process would still log about it, nobody reads.
+            let _ = strategy.close();
+        }
+        let is_dead = self.place.machine.borrow().is_dead(process);
+        let left = self.place.machine.borrow().open_files_of(process);
+        if is_dead {
+            self.place.machine.borrow_mut().revive(process);
+            self.note(|notes| notes.kills += 1);
+            self.mark(process, MarkKind::Kill, "killed (SIGKILL)");
+        } else {
+            self.note(|notes| notes.open_files(process, left));
+        }
+        if let Some(here) = self.state.borrow_mut().processes.get_mut(&process) {
+            here.ending = false;
+            here.closing = false;
+        }
+        sched::wake(self.key(process));
+    }
+
+    /// What those wait for who want to enter a process whose life is ending.
+    fn key(&self, process: u16) -> usize {
+        std::ptr::from_ref(self).addr() + usize::from(process)
+    }
+
+    fn env(&self) -> Env {
+        Env {
+            host: Host::Simulated,
+            path: PathBuf::from(DATABASE),
+            vfs: SHIM_VFS.to_owned(),
+            clock: self.place.clock.clone(),
+            board: Arc::clone(&self.board),
+        }
+    }
+
+    /// Makes the calling code an actor, outside of the scheduler.
+    pub(super) fn play_as(&self, actor: Actor) {
+        lab::play(actor);
+    }
+}
