@@ -117,17 +117,23 @@ impl FromStr for Token {
         let bad = |field, value: &str| TokenError::Field { token: shorten(text), field, value: shorten(value) };
         Ok(Self {
             strategy: strategy.to_owned(),
-            fault: parse_fault(fault).ok_or_else(|| bad("fault", fault))?,
+            fault: fault.parse().map_err(|()| bad("fault", fault))?,
             medium: medium.to_owned(),
             seed: Seed(u64::from_str_radix(seed, 16).map_err(|_| bad("seed", seed))?),
         })
     }
 }
 
-fn parse_fault(text: &str) -> Option<FaultName> {
-    let Some(encoded) = text.strip_prefix('~') else { return Some(FaultName::Named(text.to_owned())) };
-    let rules = String::from_utf8(BASE64URL_NOPAD.decode(encoded.as_bytes()).ok()?).ok()?;
-    Some(FaultName::Rules(rules.lines().map(str::to_owned).collect()))
+/// Reads what the `Display` form writes; there is nothing to say about a text that is neither.
+impl FromStr for FaultName {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let Some(encoded) = text.strip_prefix('~') else { return Ok(Self::Named(text.to_owned())) };
+        let bytes = BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(drop)?;
+        let rules = String::from_utf8(bytes).map_err(drop)?;
+        Ok(Self::Rules(rules.lines().map(str::to_owned).collect()))
+    }
 }
 
 /// At most 80 printable characters of a text, for messages.

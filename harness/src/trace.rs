@@ -30,10 +30,12 @@ pub enum RulingKind {
     Stall,
     /// The process was killed at it.
     Kill,
+    /// The process lost its locks on the file, then it went through.
+    DropLocks,
 }
 
 impl RulingKind {
-    const ALL: [Self; 5] = [Self::Proceed, Self::Fail, Self::Mutate, Self::Stall, Self::Kill];
+    const ALL: [Self; 6] = [Self::Proceed, Self::Fail, Self::Mutate, Self::Stall, Self::Kill, Self::DropLocks];
 }
 
 /// One call of a run.

@@ -118,6 +118,10 @@ impl Bench {
 
     /// Three actors run statements on one connection, each of which changes all rows of a transaction or none.
     fn execute(&mut self, seed: u64) -> Outcome {
+        self.execute_at_most(seed, 1_000_000)
+    }
+
+    fn execute_at_most(&mut self, seed: u64, calls_max: u64) -> Outcome {
         let seed = Seed(seed);
         // The thread still plays the last actor of the execution before.
         lab::play(Actor { process: 0, thread: 0 });
@@ -146,7 +150,7 @@ impl Bench {
             });
             (Actor { process: 1, thread }, task)
         });
-        let execution = self.scheduler.run(seed.stream("schedule"), 1_000_000, actors.collect());
+        let execution = self.scheduler.run(seed.stream("schedule"), calls_max, actors.collect());
         let complaints = complaints.take();
         let check = db.query("PRAGMA integrity_check").unwrap();
         assert_eq!(check.len(), 1);
@@ -229,6 +233,19 @@ fn actors_on_one_connection_wait_for_each_others_statements() {
         }
         println!("{version}: somebody waited in {waiting} of 400 executions, {waits} times");
         assert!(waiting > 300, "{version}: somebody waited in {waiting} of 400 executions");
+    }
+}
+
+#[test]
+fn an_execution_that_is_halted_leaves_nobody_locked_out() {
+    let (_guard, engines) = engines();
+    let mut bench = Bench::new(engines[0].clone(), "halted");
+    for seed in 0..100 {
+        // What follows the execution is done on the same connection.
+        let outcome = bench.execute_at_most(seed, 20 + seed * 7);
+        assert!(outcome.execution.halted && outcome.execution.deadlocked.is_empty(), "seed {seed}");
+        assert!(outcome.rows.is_some_and(|rows| rows % ROWS == 0), "seed {seed}: {outcome:?}");
+        assert_eq!(outcome.intrusions, 0, "seed {seed}");
     }
 }
 

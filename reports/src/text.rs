@@ -1,4 +1,4 @@
-//! The verdict matrix for a terminal, and below it what to look at first.
+//! For a terminal: the verdict matrix with what to look at first, and the story of a finding.
 
 use std::fmt::Write as _;
 
@@ -8,6 +8,10 @@ use seawall_harness::verdict::Verdict;
 use crate::facts::{facts, headline, totals};
 use crate::grid::{Grid, grids, medium_words};
 use crate::words::{count, cut, number, plain, replay_line, seconds, wrap};
+
+pub use self::story::story;
+
+mod story;
 
 /// Spaces between two columns.
 const GAP: usize = 2;

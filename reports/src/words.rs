@@ -141,6 +141,47 @@ pub(crate) fn wrap(text: &str, chars_max: usize) -> Vec<String> {
     lines
 }
 
+/// The text in at most `lines_max` lines of at most `chars_max` characters: broken between words, within a longer word
+/// after a sign if it has one, and with an ellipsis at the end if something is left out.
+pub(crate) fn fit(text: &str, chars_max: usize, lines_max: usize) -> Vec<String> {
+    let (chars_max, lines_max) = (chars_max.max(2), lines_max.max(1));
+    let mut lines: Vec<String> = Vec::new();
+    for word in plain(text).split_whitespace() {
+        if lines.len() > lines_max {
+            break;
+        }
+        let word: Vec<char> = word.chars().collect();
+        let used = lines.last().map_or(chars_max, |line| line.chars().count());
+        if used + 1 + word.len() <= chars_max {
+            let line = lines.last_mut().expect("a line is in use");
+            line.push(' ');
+            line.extend(word);
+            continue;
+        }
+        let mut rest = word.as_slice();
+        while !rest.is_empty() && lines.len() <= lines_max {
+            let (line, after) = rest.split_at(break_at(rest, chars_max));
+            lines.push(line.iter().collect());
+            rest = after;
+        }
+    }
+    if lines.len() > lines_max {
+        lines.truncate(lines_max);
+        let last = lines.last_mut().expect("at least one line is kept");
+        *last = cut(&format!("{last}…"), chars_max);
+    }
+    lines
+}
+
+/// How much of a word goes on a line: all that fits, or up to the last sign after which a reader expects a break.
+fn break_at(word: &[char], chars_max: usize) -> usize {
+    if word.len() <= chars_max {
+        return word.len();
+    }
+    let sign = word[..chars_max].iter().rposition(|c| "(,_.@=;:/-".contains(*c));
+    sign.map(|at| at + 1).filter(|kept| *kept * 3 >= chars_max).unwrap_or(chars_max)
+}
+
 /// A coordinate in a picture, to a tenth of a pixel and without idle digits.
 pub(crate) fn coordinate(value: f64) -> String {
     let mut out = String::with_capacity(6);
@@ -194,6 +235,21 @@ mod tests {
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(cut("abcd", 4), "abcd");
         assert_eq!(wrap("a bc  def ghijklmn", 6), ["a bc", "def", "ghijk…"]);
+    }
+
+    #[test]
+    fn long_texts_fit_their_box_and_say_what_is_missing() {
+        for (text, chars, lines, expected) in [
+            ("", 8, 2, &[] as &[&str]),
+            ("a bc  def", 8, 2, &["a bc def"]),
+            ("PRAGMA wal_checkpoint(PASSIVE)", 12, 5, &["PRAGMA", "wal_", "checkpoint(", "PASSIVE)"][..]),
+            ("abcdefghij", 4, 9, &["abcd", "efgh", "ij"]),
+            ("one two three four", 7, 2, &["one two", "three…"]),
+            ("abcdefghij", 4, 2, &["abcd", "efg…"]),
+            ("\u{1b}[0m", 0, 0, &["\u{fffd}…"]),
+        ] {
+            assert_eq!(fit(text, chars, lines), expected, "{text:?} in {lines} lines of {chars}");
+        }
     }
 
     #[test]

@@ -61,21 +61,59 @@ fn pictures_for_a_look_are_taken_in_both_schemes() {
             ("timeline.svg", "960,330"),
         ] {
             let shot = dir.join(format!("{}-{scheme}.png", file.split('.').next().unwrap()));
-            let _ = fs::remove_file(&shot);
-            browse(
-                &chromium,
-                &[
-                    &format!("--screenshot={}", shot.display()),
-                    &format!("--window-size={size}"),
-                    &format!("--blink-settings=preferredColorScheme={setting}"),
-                    "--hide-scrollbars",
-                    &url(&dir.join(file)),
-                ],
-            );
-            assert!(fs::metadata(&shot).is_ok_and(|m| m.len() > 5_000), "no picture at {}", shot.display());
+            shoot(&chromium, &dir.join(file), &shot, size, setting);
         }
     }
     println!("pictures are in {}", dir.display());
+}
+
+#[test]
+fn a_story_works_in_a_browser_and_is_drawn_in_both_schemes() {
+    let Some(chromium) = chromium() else { return };
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("story");
+    fs::create_dir_all(&dir).unwrap();
+    for (name, story, items, height) in
+        [("race", sample::story::story(), 8, 720), ("eventful", sample::story::eventful(), 20, 1960)]
+    {
+        let page = html::story(&story);
+        let (before, rest) = page.split_once("<script>").unwrap();
+        let (_, after) = rest.split_once("</script>").unwrap();
+        for (script, page) in [("with", page.clone()), ("without", format!("{before}{after}"))] {
+            let file = format!("{name}-{script}.html");
+            fs::write(dir.join(&file), page.replacen("<head>", &format!("<head><script>{CHECKER}</script>"), 1))
+                .unwrap();
+            for width in [360, 800, 1280] {
+                let result = checked(&chromium, &dir, &file, width);
+                assert_eq!(result["wrong"], serde_json::json!([]), "{file} at a width of {width}");
+                assert_eq!(result["told"], items, "{file}");
+            }
+        }
+        fs::write(dir.join(format!("{name}.html")), &page).unwrap();
+        let picture = dir.join(format!("{name}.svg"));
+        fs::write(&picture, svg::sequence(&story)).unwrap();
+        let dom = browse(&chromium, &["--dump-dom", &url(&picture)]);
+        assert!(dom.contains("<svg") && !dom.contains("parsererror"), "{name} is not XML to the browser");
+        for (scheme, setting) in [("light", "1"), ("dark", "0")] {
+            shoot(&chromium, &picture, &dir.join(format!("{name}-{scheme}.png")), &format!("820,{height}"), setting);
+        }
+        shoot(&chromium, &dir.join(format!("{name}.html")), &dir.join(format!("{name}-page.png")), "1280,2400", "1");
+    }
+    println!("pictures are in {}", dir.display());
+}
+
+fn shoot(chromium: &Path, file: &Path, shot: &Path, size: &str, setting: &str) {
+    let _ = fs::remove_file(shot);
+    browse(
+        chromium,
+        &[
+            &format!("--screenshot={}", shot.display()),
+            &format!("--window-size={size}"),
+            &format!("--blink-settings=preferredColorScheme={setting}"),
+            "--hide-scrollbars",
+            &url(file),
+        ],
+    );
+    assert!(fs::metadata(shot).is_ok_and(|m| m.len() > 5_000), "no picture at {}", shot.display());
 }
 
 /// What the checker found with the page in a frame of the given width. A window cannot be as narrow as a phone.

@@ -22,12 +22,23 @@
       if (href[0] !== "#" || !document.getElementById(href.slice(1))) wrong.push("dead link " + href);
     });
     var chip = document.querySelector(".matrix a.chip");
-    location.hash = chip.getAttribute("href");
+    // A story's page has no matrix.
+    if (chip) location.hash = chip.getAttribute("href");
     setTimeout(function () {
-      var cell = document.getElementById(chip.getAttribute("href").slice(1)).closest("details");
-      if (!cell.open) wrong.push("a chip does not open its cell");
-      var top = cell.querySelector("summary").getBoundingClientRect().top;
-      if (top < 0 || top > innerHeight / 2) wrong.push("a chip leads past its cell, which is at " + top);
+      if (chip) {
+        var cell = document.getElementById(chip.getAttribute("href").slice(1)).closest("details");
+        if (!cell.open) wrong.push("a chip does not open its cell");
+        var top = cell.querySelector("summary").getBoundingClientRect().top;
+        if (top < 0 || top > innerHeight / 2) wrong.push("a chip leads past its cell, which is at " + top);
+      }
+      document.querySelectorAll("svg.sequence text").forEach(function (t) {
+        // Clipped text is text that was measured too narrow.
+        var frame = t.parentNode.getAttribute("clip-path");
+        if (!frame) return;
+        var area = document.querySelector(frame.slice(4, -1) + " rect"), box = t.getBBox();
+        var left = area.x.baseVal.value, right = left + area.width.baseVal.value;
+        if (box.x < left || box.x + box.width > right) wrong.push("cut off: " + t.textContent);
+      });
       document.querySelectorAll("details").forEach(function (d) { d.open = true; });
       wrong = wrong.concat(overflow("open"));
       var controls = Array.from(document.querySelectorAll("a[href],button,summary,[tabindex='0']")).filter(function (c) {
@@ -46,6 +57,7 @@
       if (tiny.length) wrong.push("too small to hit: " + tiny[0].outerHTML.slice(0, 80));
       parent.postMessage({
         width: innerWidth, chips: document.querySelectorAll(".matrix a.chip").length, controls: controls.length,
+        told: document.querySelectorAll(".told li").length,
         images: document.querySelectorAll("svg.timeline").length, wrong: wrong.concat(errors)
       }, "*");
     }, 200);

@@ -96,6 +96,7 @@ functions! {
         randomness = sqlite3_randomness: unsafe extern "C" fn(c_int, *mut c_void);
         malloc = sqlite3_malloc: unsafe extern "C" fn(c_int) -> *mut c_void;
         free = sqlite3_free: unsafe extern "C" fn(*mut c_void);
+        memory_used = sqlite3_memory_used: unsafe extern "C" fn() -> i64;
         vfs_find = sqlite3_vfs_find: unsafe extern "C" fn(*const c_char) -> *mut sqlite3_vfs;
         vfs_register = sqlite3_vfs_register: unsafe extern "C" fn(*mut sqlite3_vfs, c_int) -> c_int;
         vfs_unregister = sqlite3_vfs_unregister: unsafe extern "C" fn(*mut sqlite3_vfs) -> c_int;
@@ -249,6 +250,12 @@ impl Functions {
         unsafe { (self.randomness)(0, ptr::null_mut()) }
     }
 
+    /// Bytes that the library has allocated and not freed; 0 where it does not count them.
+    pub(super) fn memory_used(&self) -> i64 {
+        // SAFETY: a call without arguments (clauses 1 and 4).
+        unsafe { (self.memory_used)() }
+    }
+
     pub(super) fn vfs_api(&self) -> SqliteApi {
         SqliteApi {
             vfs_find: self.vfs_find,
@@ -271,7 +278,7 @@ impl Functions {
     }
 
     /// An error found before SQLite was asked.
-    fn refusal(&self, code: c_int, message: &str) -> SqlError {
+    pub(super) fn refusal(&self, code: c_int, message: &str) -> SqlError {
         let message = if message.is_empty() { self.code_text(code) } else { message.to_owned() };
         SqlError { code, errno: 0, message }
     }

@@ -53,6 +53,7 @@ fn effect() -> impl Strategy<Value = Effect> {
         Just(Effect::Bitflip),
         Just(Effect::Drop),
         Just(Effect::Lie),
+        Just(Effect::DropLocks),
         duration().prop_map(Effect::Stall),
         Just(Effect::Kill),
         Just(Effect::PowerCut),
@@ -102,8 +103,10 @@ pub(super) fn rule() -> impl Strategy<Value = Rule> {
         actor,
         times_of_day(),
     );
-    let select = effect()
-        .prop_flat_map(move |effect| (select(methods(&effect)), option::of(select(roles.clone())), Just(effect)));
+    let select = effect().prop_flat_map(move |effect| {
+        let roles: Vec<_> = roles.iter().copied().filter(|&role| effect.applies_on(role)).collect();
+        (select(methods(&effect)), option::of(select(roles)), Just(effect))
+    });
     (select, modifiers).prop_map(|((method, role, effect), modifiers)| {
         let (when, p, times, after, actor, (from, until)) = modifiers;
         let moves = |other: Method| other.moves_bytes() && effect.applies_to(other);
@@ -118,7 +121,7 @@ pub(super) fn rule() -> impl Strategy<Value = Rule> {
 const FRAGMENTS: &[&str] = &[
     ":", "@", ",", "=", "*", "+", "..", ".", " ", "\t", "\n", "\r\n", "\0", "\x1b[0m", "0", "1", "99999999999999999999", "-1",
     "é", "日本", "e\u{301}", "🌊", "\u{202e}", "KiB", "ms", "p1.t2", "shmap", "write", "sync", "db", "none", "error", "IOERR",
-    "errno=", "EIO", "when=", "p=", "after=", "torn=", "stall=", "drop", "lie", "kill", "dirty=", "\"", "'", "\"\"\"", "#", "\\",
+    "errno=", "EIO", "when=", "p=", "after=", "torn=", "stall=", "drop", "lie", "drop-locks", "kill", "dirty=", "\"", "'", "\"\"\"", "#", "\\",
     "[[fault]]\n", "call = ", "seed = ", "true", "[", "]", "{", "}",
 ];
 

@@ -68,6 +68,7 @@ impl Draft {
             Key::Bitflip => self.effect = Some(Effect::Bitflip),
             Key::Drop => self.effect = Some(Effect::Drop),
             Key::Lie => self.effect = Some(Effect::Lie),
+            Key::DropLocks => self.effect = Some(Effect::DropLocks),
             Key::Stall => self.effect = Some(Effect::Stall(value::duration(value)?)),
             Key::Kill => self.effect = Some(Effect::Kill),
             Key::PowerCut => self.effect = Some(Effect::PowerCut),
@@ -86,6 +87,7 @@ impl Draft {
     pub(super) fn finish(mut self, nowhere: Range<usize>) -> Result<Rule, Mistake> {
         self.rule.effect = self.combined_effect(nowhere)?;
         self.check_method()?;
+        self.check_role()?;
         self.check_quota()?;
         self.check_time()?;
         Ok(self.rule)
@@ -151,6 +153,16 @@ impl Draft {
         let methods = methods.collect::<Vec<_>>().join(", ");
         let sentence = format!("`{}` goes with {methods} only, not with `{method}`", key.word());
         Err(self.at(key, sentence))
+    }
+
+    /// The effect must be possible on files of the role. A rule for any role fires where the effect applies.
+    fn check_role(&self) -> Result<(), Mistake> {
+        let effect = &self.rule.effect;
+        let Some(role) = self.rule.select.role.filter(|&role| !effect.applies_on(role)) else { return Ok(()) };
+        let roles = Role::ALL.iter().filter(|&&other| effect.applies_on(other)).map(|other| format!("`{other}`"));
+        let roles = roles.collect::<Vec<_>>().join(", ");
+        let word = effect.key().word();
+        Err(self.at(effect.key(), format!("`{word}` goes with files of the roles {roles} only, not with `{role}`")))
     }
 
     /// A byte quota needs calls that move bytes.

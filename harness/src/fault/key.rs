@@ -45,6 +45,7 @@ keys! {
     Bitflip "bitflip" Nothing "bitflip",
     Drop "drop" Nothing "drop",
     Lie "lie" Nothing "lie",
+    DropLocks "drop-locks" Nothing "drop-locks",
     Stall "stall" Value "stall=50ms",
     Kill "kill" Nothing "kill",
     PowerCut "power-cut" Nothing "power-cut",

@@ -16,6 +16,7 @@
 //! | `bitflip` | has one bit wrong | `read`, `write` |
 //! | `drop` | does nothing and reports success | `write`, `truncate`, `delete` |
 //! | `lie` | makes nothing durable and reports success | `sync` |
+//! | `drop-locks` | goes through, but first the process loses its locks: at `db` and `journal` those on the database file, at `shm` those on the `-shm` file, at `wal` both | methods of an open file, of these roles |
 //! | `stall=TIME` | waits first | every method |
 //! | `kill` | is not made: the process dies by SIGKILL | every method |
 //! | `power-cut` | is not made: the machine loses power | every method |

@@ -303,6 +303,7 @@ const fn slot(method: Method, role: Role) -> usize {
 fn selects(rule: &Rule, method: Method, role: Role) -> bool {
     rule.select.matches(method, role)
         && rule.effect.applies_to(method)
+        && rule.effect.applies_on(role)
         && (rule.after.is_none() || method.moves_bytes())
 }
 

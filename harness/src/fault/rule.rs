@@ -57,6 +57,9 @@ pub enum Effect {
     Drop,
     /// A sync is reported as done, and nothing reached the disk.
     Lie,
+    /// The process loses the locks that guard the file, as it does when any of its code opens and closes that file
+    /// beside SQLite; then the call goes on. Only where a file with such locks is open: [`Effect::applies_on`].
+    DropLocks,
     /// The call waits that long, then goes on.
     Stall(Duration),
     /// The process dies by SIGKILL before the call.
@@ -139,7 +142,16 @@ impl Effect {
             Self::Torn { .. } => matches!(method, Method::Write),
             Self::Bitflip => matches!(method, Method::Read | Method::Write),
             Self::Drop => matches!(method, Method::Write | Method::Truncate | Method::Delete),
+            Self::DropLocks => method.has_file(),
             Self::Stall(_) | Self::Kill | Self::PowerCut => true,
+        }
+    }
+
+    /// True if the effect can happen to calls on files of this role.
+    pub const fn applies_on(&self, role: Role) -> bool {
+        match self {
+            Self::DropLocks => matches!(role, Role::Db | Role::Journal | Role::Wal | Role::Shm),
+            _ => true,
         }
     }
 
@@ -153,6 +165,7 @@ impl Effect {
             Self::Bitflip => Key::Bitflip,
             Self::Drop => Key::Drop,
             Self::Lie => Key::Lie,
+            Self::DropLocks => Key::DropLocks,
             Self::Stall(_) => Key::Stall,
             Self::Kill => Key::Kill,
             Self::PowerCut => Key::PowerCut,
@@ -167,7 +180,7 @@ impl Effect {
             Self::Short(bytes) => bytes.map(|bytes| Size(bytes.into()).to_string()),
             Self::Torn { bytes, .. } => Some(Size((*bytes).into()).to_string()),
             Self::Stall(duration) => Some(Time(*duration).to_string()),
-            Self::Bitflip | Self::Drop | Self::Lie | Self::Kill | Self::PowerCut => None,
+            Self::Bitflip | Self::Drop | Self::Lie | Self::DropLocks | Self::Kill | Self::PowerCut => None,
         };
         let mut entries = vec![(self.key(), main)];
         match self {
@@ -217,11 +230,12 @@ impl Rule {
         Self { select, effect, when: None, p: None, times: None, after: None, actor: None, from: None, until: None }
     }
 
-    /// True if the rule counts this call: its method, role and actor are selected, the effect applies to the method,
-    /// and the method moves bytes if there is a quota. Time is not looked at.
+    /// True if the rule counts this call: its method, role and actor are selected, the effect applies to both, and the
+    /// method moves bytes if there is a quota. Time is not looked at.
     pub fn selects(&self, method: Method, role: Role, actor: Actor) -> bool {
         self.select.matches(method, role)
             && self.effect.applies_to(method)
+            && self.effect.applies_on(role)
             && (self.after.is_none() || method.moves_bytes())
             && self.actor.is_none_or(|pattern| pattern.matches(actor))
     }

@@ -11,9 +11,11 @@ pub mod atomicity;
 pub mod economy;
 pub mod hygiene;
 pub mod integrity;
+pub mod isolation;
 pub mod ledger;
 pub mod progress;
 pub mod table;
+pub mod walindex;
 
 /// Everything that the oracles judge a run by.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +36,10 @@ pub struct Evidence {
     pub economy: economy::Spending,
     /// Who called the database corrupt.
     pub alarms: Vec<alarm::Alarm>,
+    /// What the transactions did and saw, of one history after the other.
+    pub isolation: Vec<isolation::History>,
+    /// What [`walindex::check`] found, with who looked, during the run.
+    pub walindex: Vec<String>,
 }
 
 /// One property of a run.
@@ -49,10 +55,12 @@ pub trait Oracle: Sync {
 }
 
 /// All oracles.
-pub const ALL: [&dyn Oracle; 7] = [
+pub const ALL: &[&dyn Oracle] = &[
     &integrity::Integrity,
     &ledger::LedgerOracle,
     &atomicity::Atomicity,
+    &isolation::Isolation,
+    &walindex::WalIndexOracle,
     &progress::Progress,
     &hygiene::Hygiene,
     &economy::Economy,

@@ -26,10 +26,10 @@ mod scheduler;
 pub mod sync;
 
 pub use policy::{Point, Policy};
-pub(crate) use scheduler::{drop_locks, kill, sleep};
 pub use scheduler::{
     ENDED, Execution, Preemption, Processes, Scheduler, Task, block, is_simulated, point, section, wake,
 };
+pub(crate) use scheduler::{drop_locks, kill, sleep};
 
 #[cfg(test)]
 mod tests;

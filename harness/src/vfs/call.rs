@@ -181,6 +181,11 @@ impl Method {
         )
     }
 
+    /// True for the methods of an open file, false for those of the VFS.
+    pub const fn has_file(self) -> bool {
+        self as u8 >= Self::Close as u8
+    }
+
     /// True if the call moves bytes and has a size, so that a byte quota applies.
     pub const fn moves_bytes(self) -> bool {
         matches!(self, Self::Read | Self::Write)

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -65,6 +66,8 @@ pub type Hook = Box<dyn Fn(Actor, &Call) -> bool + Send + Sync>;
 pub struct Lab {
     board: Arc<Board>,
     plan: Plan,
+    /// The plan in the place of the other one, for a lab whose runs differ in it.
+    changing: Option<Mutex<Arc<Plan>>>,
     clock: Option<Clock>,
     entropy: Option<Mutex<ChaCha8Rng>>,
     hook: Option<Hook>,
@@ -111,6 +114,7 @@ impl Lab {
         Self {
             board,
             plan,
+            changing: None,
             clock: None,
             entropy: None,
             hook: None,
@@ -138,6 +142,12 @@ impl Lab {
         Self { hook: Some(hook), ..self }
     }
 
+    /// Lets [`Self::restart_with`] change the plan, which costs a lock at each call while the plan is armed.
+    #[must_use]
+    pub fn with_changing_plan(self) -> Self {
+        Self { changing: Some(Mutex::new(Arc::new(Plan::empty()))), ..self }
+    }
+
     /// The run's board.
     pub fn board(&self) -> &Arc<Board> {
         &self.board
@@ -153,6 +163,16 @@ impl Lab {
     pub fn restart(&self) {
         self.board.restart();
         self.files_next.store(1, Ordering::Relaxed);
+    }
+
+    /// Begins a new run, with another plan.
+    ///
+    /// # Panics
+    /// If the plan of this lab cannot change ([`Self::with_changing_plan`]).
+    pub fn restart_with(&self, plan: Plan) {
+        let changing = self.changing.as_ref();
+        *changing.unwrap_or_else(|| panic!("the plan of this lab was to stay")).lock() = Arc::new(plan);
+        self.restart();
     }
 
     /// The message of the first panic that was caught in a callback.
@@ -210,13 +230,26 @@ impl Lab {
         let board = &*self.board;
         let mode = board.mode();
         let turn = Turn { number: board.next_call(), actor };
-        let mut ruling = None;
-        if mode.has(Mode::ARMED)
-            && let Some(decision) = self.plan.decide(board, || board.armed_for(), actor, call, turn.number)
-        {
-            ruling = self.apply(&decision, call, turn);
-        }
+        let ruling = match &self.changing {
+            _ if !mode.has(Mode::ARMED) => None,
+            None => self.rule(&self.plan, call, turn),
+            Some(plan) => self.rule_by_the_present(plan, call, turn),
+        };
         Begun { turn, mode, ruling }
+    }
+
+    #[inline(always)]
+    fn rule(&self, plan: &Plan, call: &Call, turn: Turn) -> Option<Box<Ruling>> {
+        let board = &*self.board;
+        let decision = plan.decide(board, || board.armed_for(), turn.actor, call, turn.number)?;
+        self.apply(&decision, call, turn)
+    }
+
+    /// The plan is not locked while it is carried out, since that may let other actors run.
+    #[inline(never)]
+    fn rule_by_the_present(&self, plan: &Mutex<Arc<Plan>>, call: &Call, turn: Turn) -> Option<Box<Ruling>> {
+        let plan = Arc::clone(&plan.lock());
+        self.rule(&plan, call, turn)
     }
 
     #[inline(always)]
@@ -279,6 +312,10 @@ impl Lab {
                 self.pause(duration);
                 of_kind(RulingKind::Stall)
             }
+            Effect::DropLocks => {
+                self.drop_locks(call, turn.actor);
+                of_kind(RulingKind::DropLocks)
+            }
             Effect::Kill => {
                 let killed = of_kind(RulingKind::Kill);
                 if sched::kill(turn.actor.process) {
@@ -295,6 +332,21 @@ impl Lab {
             Effect::PowerCut => return None,
         };
         Some(Box::new(ruling))
+    }
+
+    /// Takes the process's locks from the files by which SQLite guards the one of this call. SQLite never locks a log
+    /// or a journal: the database file stands for them, and the wal-index beside it for the log.
+    fn drop_locks(&self, call: &Call, actor: Actor) {
+        let Some(file) = self.files.lock().get(&call.file).map(Arc::clone) else { return };
+        // A log's or a journal's name is that of its database with a suffix.
+        let database = ["-wal", "-journal"].iter().find_map(|suffix| file.name.strip_suffix(suffix));
+        let database = if file.role == Role::Db { &*file.name } else { database.unwrap_or(&file.name) };
+        if call.role != Role::Shm {
+            drop_locks_on(actor, database);
+        }
+        if matches!(call.role, Role::Shm | Role::Wal) {
+            drop_locks_on(actor, &format!("{database}-shm"));
+        }
     }
 
     /// The errno that `xGetLastError` reports for an injected failure of this thread, if its last failure was injected.
@@ -380,6 +432,14 @@ impl OpenFile {
             Method::ShmUnmap => self.shm_exclusive.store(0, Ordering::Relaxed),
             _ => {}
         }
+    }
+}
+
+/// Does what takes all locks on a file from a process, in reality as in a simulation: opens it and closes it. A file
+/// that is not there has none.
+fn drop_locks_on(actor: Actor, path: &str) {
+    if !sched::drop_locks(actor.process, path) {
+        drop(File::open(path));
     }
 }
 

@@ -1,5 +1,7 @@
 //! The shim against real SQLite on real files: what it forwards, what it injects, what it never does.
 
+mod drop_locks;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

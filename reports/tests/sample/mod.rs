@@ -7,6 +7,8 @@ use seawall_harness::record::{
 };
 use seawall_harness::verdict::Verdict;
 
+pub(crate) mod story;
+
 /// Text that would end an element, an attribute, a script or a line, or drive a terminal, if it were let through.
 pub(crate) const NASTY: &str =
     "<script>alert('x')</script> \"quoted\" & 'single' ]]> --> \u{1b}[31mred \u{0} {{ 7*7 }}";

@@ -6,6 +6,7 @@ mod sample;
 mod html;
 mod json;
 mod junit;
+mod story;
 mod svg;
 mod text;
 mod write;

@@ -202,7 +202,7 @@ impl Replayed {
             verdicts.iter().rev().map(|(verdict, n)| format!("{verdict} {n} of {times}")).collect();
         let digests: Vec<Option<&str>> = self.records.iter().map(|record| record.trace_digest.as_deref()).collect();
         let trace = match digests.first() {
-            Some(Some(digest)) if times == 1 => format!("sequential: it repeats call by call, digest {digest}"),
+            Some(Some(digest)) if times == 1 => format!("it repeats call by call, digest {digest}"),
             Some(Some(first)) if digests.iter().all(|digest| *digest == Some(first)) => {
                 format!("calls identical each time, digest {first}")
             }

@@ -153,13 +153,19 @@ impl<'a> Conductor<'a> {
 
     fn play_sequential(&mut self) -> Result<(), Trouble> {
         let mut rng = self.world.token.seed.stream("schedule").rng();
+        let mut turns = self.world.turns.iter();
         loop {
             let ready: Vec<Actor> = self.unfinished().collect();
             if ready.is_empty() {
                 return Ok(());
             }
-            let actor = ready[rng.random_range(0..ready.len())];
+            let settled = turns.next().filter(|actor| ready.contains(actor));
+            let actor = settled.copied().unwrap_or_else(|| ready[rng.random_range(0..ready.len())]);
             self.change_the_weather()?;
+            if self.world.omitted.contains(&(actor, self.next[&actor])) {
+                self.pass_over(actor);
+                continue;
+            }
             self.ensure_alive(actor.process)?;
             self.turn = Some(actor);
             self.order(actor.process, &Order::Turn { thread: actor.thread, index: self.next[&actor] })?;
@@ -200,6 +206,12 @@ impl<'a> Conductor<'a> {
             self.close(process)?;
         }
         Ok(())
+    }
+
+    /// A step that is left out counts as taken.
+    fn pass_over(&mut self, actor: Actor) {
+        self.next.entry(actor).and_modify(|next| *next += 1);
+        self.taken += 1;
     }
 
     fn unfinished(&self) -> impl Iterator<Item = Actor> + '_ {

@@ -197,5 +197,6 @@ fn gather(world: &World, notes: Notes, counts: &Counts, look: FreshLook) -> Evid
         hygiene: Leftovers { locks: notes.locks, open_files: notes.open_files, files },
         economy,
         alarms: notes.alarms,
+        ..Evidence::default()
     }
 }

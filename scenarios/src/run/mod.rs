@@ -28,7 +28,7 @@ use seawall_harness::trace::{self, Entry};
 
 use conductor::{Conductor, Stage};
 use judge::FreshLook;
-use simulated::Simulator;
+use simulated::{Simulated, Simulator};
 use simulated::remote::Pool;
 use world::World;
 
@@ -117,7 +117,8 @@ impl Lab {
         world.plan().map_err(RunError::Usage)?;
         if world.is_simulated() {
             let mut simulator = Simulator::new().map_err(RunError::Simulator)?;
-            return simulator.run(&world, None, true).map(|(executed, _)| executed);
+            let Simulated { record, calls, .. } = simulator.run(&world, None, true)?;
+            return Ok(Executed { record, calls });
         }
         let folder = tempfile::Builder::new()
             .prefix("seawall-")

@@ -48,7 +48,7 @@ pub struct Outline {
 }
 
 /// The end of a process's life; it starts anew at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restart {
     /// Before this step of all steps taken.
     pub at: u32,

@@ -40,6 +40,8 @@ pub struct World {
     pub scripts: BTreeMap<Actor, Vec<Step>>,
     /// Steps that are left out, by their numbers.
     pub omitted: BTreeSet<(Actor, u32)>,
+    /// Whose turn it is, step by step, for as far as that is settled; in a sequential run.
+    pub turns: Vec<Actor>,
 }
 
 impl World {
@@ -66,7 +68,7 @@ impl World {
         let script = |actor| (actor, workload::script(token.seed, actor, outline.steps));
         let scripts = outline.actors().map(script).collect();
         let (token, needs_firing) = (token.clone(), fault.needs_firing());
-        Ok(Self { token, strategy, needs_firing, faults, outline, scripts, omitted: BTreeSet::new() })
+        Ok(Self { token, strategy, needs_firing, faults, outline, scripts, omitted: BTreeSet::new(), turns: Vec::new() })
     }
 
     /// True if the run takes place in the simulator.

@@ -3,9 +3,10 @@
 
 use seawall_harness::record::RunRecord;
 use seawall_harness::seed::Seed;
+use seawall_harness::token::Token;
 use seawall_harness::verdict::Verdict;
 use seawall_lab::run::topology::{Outline, Schedule};
-use seawall_lab::run::world::World;
+use seawall_lab::run::world::{SIM, World};
 
 use crate::acceptance::token;
 use crate::support;
@@ -45,6 +46,18 @@ fn check(oracle: &str, verdict: Verdict) {
     }
 }
 
+/// The same in the simulator.
+#[track_caller]
+fn check_simulated(oracle: &str, verdict: Verdict) {
+    let lab = support::lab();
+    for seed in seeds(Schedule::Sequential).take(RUNS) {
+        let token = Token { medium: SIM.to_owned(), ..token(&format!("canary-{oracle}"), "none", seed) };
+        let record = lab.record(&token, false).unwrap();
+        assert_eq!(record.verdict, verdict, "{}: {:?}", record.token, record.findings);
+        assert!(found_by(&record, oracle, verdict), "{}: {:?}", record.token, record.findings);
+    }
+}
+
 #[test]
 fn each_defect_is_caught_by_its_oracle_in_every_run() {
     check("integrity", Verdict::Corrupt);
@@ -54,6 +67,17 @@ fn each_defect_is_caught_by_its_oracle_in_every_run() {
     check("hygiene", Verdict::Degraded);
     check("economy", Verdict::Degraded);
     check("alarm", Verdict::FalseAlarm);
+}
+
+#[test]
+fn each_defect_is_caught_in_the_simulator() {
+    check_simulated("integrity", Verdict::Corrupt);
+    check_simulated("ledger", Verdict::Lost);
+    check_simulated("atomicity", Verdict::Corrupt);
+    check_simulated("progress", Verdict::Wedged);
+    check_simulated("hygiene", Verdict::Degraded);
+    check_simulated("economy", Verdict::Degraded);
+    check_simulated("alarm", Verdict::FalseAlarm);
 }
 
 #[test]

@@ -2,15 +2,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The folders with Rust code, from the workspace's root.
-const FOLDERS: [&str; 6] = ["src", "harness/src", "scenarios/src", "scenarios/tests", "scenarios/benches", "reports"];
+const FOLDERS: [&str; 7] =
+    ["src", "harness/src", "harness/locks", "scenarios/src", "scenarios/tests", "scenarios/benches", "reports"];
 
 /// The only files in which `unsafe` may stand.
-const UNSAFE: [&str; 6] = [
+const UNSAFE: [&str; 8] = [
     "harness/src/vfs/ffi.rs",
     "harness/src/vfs/api.rs",
     "harness/src/engine/ffi.rs",
+    "harness/src/engine/mutexes.rs",
+    "harness/src/engine/mutexes/tests.rs",
     "harness/src/media/sim/ffi.rs",
     "harness/src/sched/coroutine.rs",
     "harness/src/sys.rs",
@@ -146,4 +150,27 @@ fn the_connection_layer_and_the_lab_meet_in_scenarios_alone() {
     check(mentions(&["remove_file", "fs::rename", "set_len"], |name| {
         name.starts_with("src/") && !name.contains("tests")
     }));
+}
+
+/// The packages that a package of this workspace is built from.
+fn built_from(package: &str) -> String {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--package", package])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    String::from_utf8(tree.stdout).unwrap()
+}
+
+/// The connection layer is built twice from the same files. What the product is built from has no simulator in it, and
+/// its sources do not know that there is one.
+#[test]
+fn the_production_build_has_no_trace_of_the_simulator() {
+    let (product, simulated) = (built_from("seawall"), built_from("seawall-simulated"));
+    assert!(product.contains("parking_lot v0") && !product.contains("seawall-"), "{product}");
+    assert!(simulated.contains("seawall-locks v0") && simulated.contains("seawall-harness v0"), "{simulated}");
+    let manifest = fs::read_to_string(root().join("scenarios/simulated/Cargo.toml")).unwrap();
+    assert!(manifest.contains("path = \"../../src/lib.rs\""));
+    check(mentions(&["simulat", "cfg(feature", "seawall_harness", "seawall_locks"], |name| name.starts_with("src/")));
 }

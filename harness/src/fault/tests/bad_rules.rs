@@ -6,7 +6,7 @@ const METHODS: &str = "methods: open, delete, access, fullpathname, dlopen, dler
     currenttime, getlasterror, currenttimeint64, setsystemcall, getsystemcall, nextsystemcall, close, read, \
     write, truncate, sync, filesize, lock, unlock, checkreservedlock, filecontrol, sectorsize, \
     devicecharacteristics, shmmap, shmlock, shmbarrier, shmunmap, fetch, unfetch";
-const EFFECTS: &str = "effects: error, errno, short, torn, bitflip, drop, lie, stall, kill, power-cut";
+const EFFECTS: &str = "effects: error, errno, short, torn, bitflip, drop, lie, drop-locks, stall, kill, power-cut";
 const MODIFIERS: &str = "modifiers: when, p, times, after, actor, from, until";
 const WHEN: &str = "write N (that call), N+ (it and all later), N..M (from N to M) or N+S (every S-th from N)";
 const NEVER_FAILS: &str = "`stall`, `kill` and `power-cut` go with every method";
@@ -61,7 +61,7 @@ fn the_selector_is_pointed_at() {
         "write@db drop",
         "        ^",
         "a colon is missing here",
-        "write `write@db:EFFECT`; effects: error, errno, short, torn, bitflip, drop, lie, stall, kill, power-cut",
+        "write `write@db:EFFECT`; effects: error, errno, short, torn, bitflip, drop, lie, drop-locks, stall, kill, power-cut",
     );
     check("shmap drop", "^^^^^", "unknown method `shmap`", "did you mean `shmmap`?");
     check("日本@db:drop", "^^^^", "unknown method `日本`", METHODS);
@@ -80,6 +80,7 @@ fn an_empty_part_is_pointed_at() {
 #[test]
 fn the_effect_is_pointed_at() {
     check("write@db:dorp", "         ^^^^", "unknown effect `dorp`", "did you mean `drop`?");
+    check("write@db:droplocks", "         ^^^^^^^^^", "unknown effect `droplocks`", "did you mean `drop-locks`?");
     check("write@db:elephant", "         ^^^^^^^^", "unknown effect `elephant`", EFFECTS);
     check(
         "shmmap@shm:IOERR_SHMMAP",
@@ -245,6 +246,21 @@ fn what_does_not_go_together_is_pointed_at() {
     check("write@db:short", "         ^^^^^", "`short` goes with `read` only, not with `write`", "");
     check("sync@db:bitflip", "        ^^^^^^^", "`bitflip` goes with `read`, `write` only, not with `sync`", "");
     check("sync@db:drop", "        ^^^^", "`drop` goes with `delete`, `write`, `truncate` only, not with `sync`", "");
+    check(
+        "write@temp:drop-locks",
+        "           ^^^^^^^^^^",
+        "`drop-locks` goes with files of the roles `db`, `journal`, `wal`, `shm` only, not with `temp`",
+        "",
+    );
+    check(
+        "open@db:drop-locks",
+        "        ^^^^^^^^^^",
+        "`drop-locks` goes with `close`, `read`, `write`, `truncate`, `sync`, `filesize`, `lock`, `unlock`, \
+         `checkreservedlock`, `filecontrol`, `sectorsize`, `devicecharacteristics`, `shmmap`, `shmlock`, \
+         `shmbarrier`, `shmunmap`, `fetch`, `unfetch` only, not with `open`",
+        "",
+    );
+    check("write@db:drop-locks=1", "                    ^", "`drop-locks` takes no value", "write `drop-locks`");
     check("write@db:lie", "         ^^^", "`lie` goes with `sync` only, not with `write`", "");
     check(
         "randomness:error=IOERR",
@@ -299,7 +315,7 @@ fn foreign_characters_do_not_shift_the_carets() {
             "unknown effect `日本語`",
             "  write@db:日本語=␉3",
             "           ^^^^^^",
-            "help: effects: error, errno, short, torn, bitflip, drop, lie, stall, kill, power-cut",
+            "help: effects: error, errno, short, torn, bitflip, drop, lie, drop-locks, stall, kill, power-cut",
         ],
     );
     check_whole(
@@ -308,7 +324,7 @@ fn foreign_characters_do_not_shift_the_carets() {
             "unknown effect `dr␛[31mop`",
             "  write@db:dr␛[31mop",
             "           ^^^^^^^^^",
-            "help: effects: error, errno, short, torn, bitflip, drop, lie, stall, kill, power-cut",
+            "help: effects: error, errno, short, torn, bitflip, drop, lie, drop-locks, stall, kill, power-cut",
         ],
     );
     check("é@db:drop:when=3", "^", "unknown method `é`", METHODS);

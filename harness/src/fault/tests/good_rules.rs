@@ -32,6 +32,7 @@ fn the_examples_of_the_contract_are_canonical() {
         "read@db:bitflip",
         "read@*:short",
         "sync@wal:lie",
+        "write@wal:drop-locks:when=3:actor=p1.*",
         "sync@db:error=IOERR_FSYNC,dirty=dropped",
         "lock@db:error=BUSY:times=20",
         "shmlock@shm:stall=50ms",
@@ -52,6 +53,7 @@ fn the_examples_of_the_contract_are_canonical() {
 fn other_spellings_print_in_the_canonical_form() {
     check("write:drop", "write@*:drop");
     check("*:kill", "*@*:kill");
+    check("unlock : drop-locks", "unlock@*:drop-locks");
     check("sleep:stall=1000ms", "sleep@*:stall=1s");
     check("open@db:error=14", "open@db:error=CANTOPEN");
     check("open@db:error=sqlite_cantopen", "open@db:error=CANTOPEN");
@@ -128,7 +130,19 @@ fn a_rule_for_any_method_selects_those_its_effect_goes_with() {
     check("*:errno=EIO", Method::can_fail);
     check("*:stall=1ms", |_| true);
     check("*:error=FULL:after=1KiB", Method::moves_bytes);
+    check("*:drop-locks", |method| Method::ALL.iter().position(|&other| other == method) >= Some(16));
     check("*@wal:kill", |_| false);
+}
+
+#[test]
+fn a_rule_for_any_role_selects_those_its_effect_goes_with() {
+    let selected = |text: &str| -> Vec<Role> {
+        let (rule, actor) = (parsed(text), Actor { process: 1, thread: 1 });
+        Role::ALL.iter().copied().filter(|&role| rule.selects(Method::Sync, role, actor)).collect()
+    };
+    assert_eq!(selected("sync@*:drop-locks"), [Role::Db, Role::Journal, Role::Wal, Role::Shm]);
+    assert_eq!(selected("*@shm:drop-locks"), [Role::Shm]);
+    assert_eq!(selected("sync@*:lie"), Role::ALL);
 }
 
 #[test]
@@ -175,10 +189,12 @@ fn the_toml_form_has_the_same_keys() {
     check_file("seed = 7", Some(7), &[], "seed = 7\n");
     let all = "[[fault]]\ncall = \"write@*\"\ntorn = 512\nerror = \"FULL\"\nwhen = \"2..4\"\np = 0.05\ntimes = 10\n\
                after = \"64KiB\"\nactor = \"p2.*\"\nfrom = \"2s\"\nuntil = \"5s\"\n\n\
-               [[fault]]\ncall = \"*@*\"\npower-cut = true\n";
+               [[fault]]\ncall = \"*@*\"\npower-cut = true\n\n\
+               [[fault]]\ncall = \"write@wal\"\ndrop-locks = true\nwhen = \"3\"\n";
     let rules = [
         "write@*:torn=512,error=FULL:when=2..4:p=0.05:times=10:after=64KiB:actor=p2.*:from=2s:until=5s",
         "*@*:power-cut",
+        "write@wal:drop-locks:when=3",
     ];
     check_file(all, None, &rules, all);
 }
@@ -191,6 +207,7 @@ fn other_spellings_of_the_toml_form_are_read() {
         assert_eq!(file.rules.iter().map(Rule::to_string).collect::<Vec<_>>(), [rule]);
     }
     check("call = 'write'\ndrop = true", "write@*:drop");
+    check("call = 'shmlock@shm'\ndrop-locks = true\ntimes = 2", "shmlock@shm:drop-locks:times=2");
     check("when = 3\ncall = 'write'\nkill = true", "write@*:kill:when=3");
     check("call = 'read'\nshort = true", "read@*:short");
     check("call = 'read'\nshort = 100", "read@*:short=100");

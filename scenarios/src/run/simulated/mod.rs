@@ -10,9 +10,11 @@
 //! random generator.
 
 mod after;
+pub mod case;
 mod os;
 pub(crate) mod place;
 pub mod remote;
+pub mod shrink;
 mod stage;
 
 use std::cell::RefCell;
@@ -24,21 +26,22 @@ use seawall_harness::actor::Actor;
 use seawall_harness::board::{Board, Mode};
 use seawall_harness::clock::Clock;
 use seawall_harness::engine::Engine;
-use seawall_harness::fault::Rule;
+use seawall_harness::fault::Plan;
 use seawall_harness::media::sim::{Machine, SimVfs};
 use seawall_harness::oracle::hygiene;
 use seawall_harness::sched::rare::Rare;
 use seawall_harness::sched::replay::Replay;
 use seawall_harness::sched::{Execution, Policy, Preemption, Scheduler, Task};
 use seawall_harness::seed::Seed;
-use seawall_harness::trace;
+use seawall_harness::record::RunRecord;
+use seawall_harness::trace::{self, Entry};
 use seawall_harness::vfs::Registration;
 use seawall_harness::vfs::lab::{self, Lab};
 
 use super::conductor::Trouble;
 use super::judge::{self, FreshLook};
 use super::world::World;
-use super::{Executed, RunError};
+use super::RunError;
 
 pub(crate) use os::SimulatedOs;
 pub use remote::{Reply, Request};
@@ -50,9 +53,6 @@ const FOLDER: &str = "/sim";
 
 /// The database of every run.
 const DATABASE: &str = "/sim/app.db";
-
-/// The VFS of the simulated machine.
-const SIM_VFS: &str = "seawall-sim";
 
 /// The shim above it.
 const SHIM_VFS: &str = "seawall-lab";
@@ -72,10 +72,24 @@ pub struct Simulator {
     place: Rc<Place>,
     board: Arc<Board>,
     scheduler: Scheduler,
-    /// The shim, with the rules and the seed of its plan.
-    shim: Option<(Vec<Rule>, Seed, Registration)>,
+    shim: Registration,
     // Below the shim, so that it goes after it.
     sim: SimVfs,
+    /// Machines there were before: a VFS of theirs may still be held by actors of a deadlock.
+    machines: u32,
+}
+
+/// A run that was executed here.
+#[derive(Debug)]
+pub struct Simulated {
+    /// What it came to.
+    pub record: RunRecord,
+    /// Its calls, if they were asked for.
+    pub calls: Vec<Entry>,
+    /// Its schedule.
+    pub execution: Execution,
+    /// Whose step was the next to end, for all steps of all scripts.
+    pub turns: Vec<Actor>,
 }
 
 impl Simulator {
@@ -88,15 +102,12 @@ impl Simulator {
         let board = Arc::new(Board::private(TRACE_CAPACITY));
         let clock = Clock::new(Arc::clone(&board));
         clock.set_scale(0);
-        let machine = Rc::new(RefCell::new(Machine::new(clock.clone(), Seed(0))));
-        let sim = SimVfs::register(engine.vfs_api(), SIM_VFS, Rc::clone(&machine)).map_err(|e| e.to_string())?;
-        let place = Rc::new(Place::new(machine, clock.clone()));
-        let scheduler = Scheduler::with_processes(clock, Box::<Rare>::default(), Rc::clone(&place) as Rc<_>);
-        Ok(Self { engine, place, board, scheduler, shim: None, sim })
+        let Furniture { shim, sim, place, scheduler } = Furniture::new(&engine, &board, clock, 0)?;
+        Ok(Self { engine, place, board, scheduler, shim, sim, machines: 0 })
     }
 
-    /// Executes a run, by the policy or by a recorded schedule; returns the schedule as well. Without `calls` the record
-    /// has no timeline, and no calls are kept.
+    /// Executes a run, by the policy or by a recorded schedule. Without `calls` the record has no timeline, and no calls
+    /// are kept.
     ///
     /// # Errors
     /// If the world's faults make no plan.
@@ -105,21 +116,40 @@ impl Simulator {
         world: &World,
         schedule: Option<&[Preemption]>,
         calls: bool,
-    ) -> Result<(Executed, Execution), RunError> {
-        self.arm(world).map_err(RunError::Usage)?;
-        let stage = Rc::new(Stage::new(world.clone(), Rc::clone(&self.place), Arc::clone(&self.board)));
+    ) -> Result<Simulated, RunError> {
         let policy: Box<dyn Policy> = match schedule {
             None => Box::<Rare>::default(),
             Some(preemptions) => Box::new(Replay::new(preemptions)),
         };
+        self.execute(world, policy, world.token.seed.stream("schedule"), calls)
+    }
+
+    /// Executes a run under another schedule of the policy.
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    pub fn run_by(&mut self, world: &World, seed: Seed) -> Result<Simulated, RunError> {
+        self.execute(world, Box::<Rare>::default(), seed, false)
+    }
+
+    fn execute(
+        &mut self,
+        world: &World,
+        policy: Box<dyn Policy>,
+        seed: Seed,
+        calls: bool,
+    ) -> Result<Simulated, RunError> {
+        self.arm(world).map_err(RunError::Usage)?;
         self.scheduler.set_policy(policy);
+        let board = Arc::clone(&self.board);
+        let stage = Rc::new(Stage::new(world.clone(), Rc::clone(&self.place), board, self.shim.name()));
         let actors = world.outline.actors().map(|actor| {
             let stage = Rc::clone(&stage);
             let task: Task = Box::new(move || stage::play(&stage, actor));
             (actor, task)
         });
-        let seed = world.token.seed.stream("schedule");
         let execution = self.scheduler.run(seed, CALLS_MAX, actors.collect());
+        let turns = stage.turns();
         let result = match trouble(world, &execution) {
             Some(trouble) => Err(trouble),
             None => after::conclude(&stage),
@@ -132,7 +162,7 @@ impl Simulator {
         if !execution.deadlocked.is_empty() {
             self.rebuild().map_err(RunError::Usage)?;
         }
-        Ok((Executed { record, calls }, execution))
+        Ok(Simulated { record, calls, execution, turns })
     }
 
     /// Makes everything as new for this world.
@@ -141,21 +171,7 @@ impl Simulator {
         self.place.machine.borrow_mut().reset(seed.stream("machine"));
         self.place.enter();
         self.board.set_mode(Mode::OFF);
-        let fits = |shim: &(Vec<Rule>, Seed, Registration)| shim.0 == world.faults.rules && (shim.0.is_empty() || shim.1 == seed);
-        match self.shim.as_ref().filter(|shim| fits(shim)) {
-            Some((_, _, shim)) => shim.lab().restart(),
-            None => {
-                self.shim = None;
-                self.board.restart();
-                let lab = Lab::new(Arc::clone(&self.board), world.plan()?)
-                    .with_clock(self.place.clock.clone())
-                    .with_hook(Scheduler::hook());
-                // As the default VFS it seeds SQLite's own random generator.
-                let shim = Registration::new(self.engine.vfs_api(), SHIM_VFS, Some(SIM_VFS), true, lab);
-                let shim = shim.map_err(|error| error.to_string())?;
-                self.shim = Some((world.faults.rules.clone(), seed, shim));
-            }
-        }
+        self.shim.lab().restart_with(world.plan()?);
         self.board.set_mode(MODE);
         self.engine.reset_randomness();
         Ok(())
@@ -172,13 +188,39 @@ impl Simulator {
 
     /// After a deadlock: what its actors hold they hold for ever, so another machine takes the place of this one.
     fn rebuild(&mut self) -> Result<(), String> {
-        self.shim = None;
+        self.machines += 1;
         let clock = self.place.clock.clone();
-        let machine = Rc::new(RefCell::new(Machine::new(clock.clone(), Seed(0))));
-        self.sim = SimVfs::register(self.engine.vfs_api(), SIM_VFS, Rc::clone(&machine)).map_err(|e| e.to_string())?;
-        self.place = Rc::new(Place::new(machine, clock.clone()));
-        self.scheduler = Scheduler::with_processes(clock, Box::<Rare>::default(), Rc::clone(&self.place) as Rc<_>);
+        let Furniture { shim, sim, place, scheduler } =
+            Furniture::new(&self.engine, &self.board, clock, self.machines)?;
+        (self.shim, self.sim, self.place, self.scheduler) = (shim, sim, place, scheduler);
         Ok(())
+    }
+}
+
+/// A machine with what stands on it.
+struct Furniture {
+    shim: Registration,
+    sim: SimVfs,
+    place: Rc<Place>,
+    scheduler: Scheduler,
+}
+
+impl Furniture {
+    /// `number` tells it from those before it.
+    fn new(engine: &Engine, board: &Arc<Board>, clock: Clock, number: u32) -> Result<Self, String> {
+        let machine = Rc::new(RefCell::new(Machine::new(clock.clone(), Seed(0))));
+        let (below, above) = (format!("seawall-sim-{number}"), format!("{SHIM_VFS}-{number}"));
+        let sim = SimVfs::register(engine.vfs_api(), &below, Rc::clone(&machine)).map_err(|error| error.to_string())?;
+        let lab = Lab::new(Arc::clone(board), Plan::empty())
+            .with_changing_plan()
+            .with_clock(clock.clone())
+            .with_hook(Scheduler::hook());
+        // As the default VFS it seeds SQLite's own random generator.
+        let shim = Registration::new(engine.vfs_api(), &above, Some(&below), true, lab);
+        let shim = shim.map_err(|error| error.to_string())?;
+        let place = Rc::new(Place::new(machine, clock.clone()));
+        let scheduler = Scheduler::with_processes(clock, Box::<Rare>::default(), Rc::clone(&place) as Rc<_>);
+        Ok(Self { shim, sim, place, scheduler })
     }
 }
 

@@ -59,7 +59,7 @@ impl Simulator {
         };
         let result = World::of(&token).map_err(RunError::Usage);
         match result.and_then(|world| self.run(&world, None, request.timeline)) {
-            Ok((executed, _)) => Reply::Record(Box::new(executed.record)),
+            Ok(simulated) => Reply::Record(Box::new(simulated.record)),
             Err(error) => Reply::Usage(error.to_string()),
         }
     }

@@ -14,7 +14,7 @@ use seawall_harness::sched;
 use seawall_harness::vfs::lab;
 
 use super::place::Place;
-use super::{DATABASE, MODE, SHIM_VFS};
+use super::{DATABASE, MODE};
 use crate::run::notes::Notes;
 use crate::run::protocol::StepReport;
 use crate::run::topology::Restart;
@@ -28,6 +28,8 @@ pub(super) struct Stage {
     pub(super) world: World,
     pub(super) place: Rc<Place>,
     pub(super) board: Arc<Board>,
+    /// The VFS to open the database with.
+    vfs: String,
     state: RefCell<State>,
 }
 
@@ -36,8 +38,8 @@ struct State {
     processes: BTreeMap<u16, Process>,
     /// What is still to happen to processes, the next one last.
     restarts: Vec<Restart>,
-    /// Steps that have been taken.
-    taken: u32,
+    /// Who has taken a step, in the order in which the steps ended.
+    turns: Vec<Actor>,
 }
 
 /// A simulated process.
@@ -63,23 +65,27 @@ pub(super) fn play(stage: &Stage, actor: Actor) {
             sched::section(index + 1);
             stage.take(actor, index, *step, script);
         }
-        stage.taken();
+        stage.taken(actor);
     }
 }
 
 impl Stage {
-    pub(super) fn new(world: World, place: Rc<Place>, board: Arc<Board>) -> Self {
+    pub(super) fn new(world: World, place: Rc<Place>, board: Arc<Board>, vfs: &str) -> Self {
         let mut restarts = world.outline.restarts.clone();
         restarts.reverse();
         let processes = (1..=world.outline.processes).map(|number| (number, Process::default())).collect();
-        let state = State { notes: Notes::default(), processes, restarts, taken: 0 };
-        let stage = Self { world, place, board, state: RefCell::new(state) };
+        let state = State { notes: Notes::default(), processes, restarts, turns: Vec::new() };
+        let stage = Self { world, place, board, vfs: vfs.to_owned(), state: RefCell::new(state) };
         stage.change_the_weather();
         stage
     }
 
     pub(super) fn take_notes(&self) -> Notes {
         std::mem::take(&mut self.state.borrow_mut().notes)
+    }
+
+    pub(super) fn turns(&self) -> Vec<Actor> {
+        self.state.borrow().turns.clone()
     }
 
     /// Works on the notes. No SQLite in there.
@@ -122,14 +128,14 @@ impl Stage {
     }
 
     /// A step of somebody's script is over, or was left out.
-    fn taken(&self) {
-        self.state.borrow_mut().taken += 1;
+    fn taken(&self, actor: Actor) {
+        self.state.borrow_mut().turns.push(actor);
         self.change_the_weather();
     }
 
     /// What is due before the next step: arming, healing, the ends of processes.
     fn change_the_weather(&self) {
-        let taken = self.state.borrow().taken;
+        let taken = self.state.borrow().turns.len() as u32;
         while let Some(restart) = self.due(taken) {
             let Restart { process, kill, .. } = restart;
             let alive = self.state.borrow().processes.get(&process).is_some_and(|process| process.strategy.is_some());
@@ -248,7 +254,7 @@ impl Stage {
         Env {
             host: Host::Simulated,
             path: PathBuf::from(DATABASE),
-            vfs: SHIM_VFS.to_owned(),
+            vfs: self.vfs.clone(),
             clock: self.place.clock.clone(),
             board: Arc::clone(&self.board),
         }

@@ -34,7 +34,8 @@ fn lists_name_what_there_is_to_choose_from() {
     check("strategies", &["percall", "openhuman", "seawall", "canary-ledger"]);
     check("faults", &["none", "shmmap-once", "cantopen-restart", "sigkill"]);
     check("presets", &["disk-full", "flaky-shm", "power-loss"]);
-    check("oracles", &["integrity", "ledger", "atomicity", "progress", "hygiene", "economy", "alarm"]);
+    let oracles = ["integrity", "ledger", "atomicity", "isolation", "walindex", "progress", "hygiene", "economy"];
+    check("oracles", &[&oracles[..], &["alarm"]].concat());
     check("verdicts", &["survived", "degraded", "lost", "corrupt", "not-measured"]);
     check("methods", &["open", "shmmap", "unfetch"]);
     check("roles", &["db", "wal", "shm", "journal"]);

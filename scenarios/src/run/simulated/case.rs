@@ -1,0 +1,134 @@
+//! A simulated run as it stands: its token, and what is left of what the token's seed drew.
+//!
+//! Once a run has been cut down it does not follow from its seed any more, so it is kept as a file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use seawall_harness::actor::Actor;
+use seawall_harness::fault::Rule;
+use seawall_harness::record::Finding;
+use seawall_harness::sched::Preemption;
+use seawall_harness::token::Token;
+use serde::{Deserialize, Serialize};
+
+use crate::run::topology::{Restart, Schedule};
+use crate::run::world::World;
+use crate::workload::Step;
+
+/// The present format of the file.
+pub const FORMAT: u32 = 1;
+
+/// See the module's documentation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunCase {
+    /// [`FORMAT`].
+    pub run_format: u32,
+    /// The token that it began with.
+    pub token: String,
+    /// What the oracles found, worst first.
+    pub findings: Vec<Finding>,
+    /// Checksum over all calls.
+    pub digest: Option<String>,
+    /// The fault rules.
+    pub rules: Vec<Rule>,
+    /// The ends of processes.
+    pub restarts: Vec<Restart>,
+    /// The steps that are taken.
+    pub steps: Vec<CaseStep>,
+    /// Who went on where, instead of the one who was running.
+    pub schedule: Vec<Preemption>,
+    /// Whose step was the next to end, for all steps, those that are left out included.
+    pub turns: Vec<Actor>,
+}
+
+/// A step that is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseStep {
+    /// Who takes it.
+    pub actor: Actor,
+    /// Its number.
+    pub index: u32,
+    /// What is done.
+    pub step: Step,
+}
+
+impl RunCase {
+    /// The case of a world with a schedule.
+    pub fn of(world: &World, schedule: Vec<Preemption>) -> Self {
+        let steps = world.scripts.iter().flat_map(|(actor, script)| {
+            let steps = (0..).zip(script).filter(|(index, _)| !world.omitted.contains(&(*actor, *index)));
+            steps.map(|(index, step)| CaseStep { actor: *actor, index, step: *step })
+        });
+        Self {
+            run_format: FORMAT,
+            token: world.token.to_string(),
+            findings: Vec::new(),
+            digest: None,
+            rules: world.faults.rules.clone(),
+            restarts: world.outline.restarts.clone(),
+            steps: steps.collect(),
+            schedule,
+            turns: world.turns.clone(),
+        }
+    }
+
+    /// The world, on the medium `sim`; with `real` it is the same on real files, one step after the other in the order
+    /// in which they ended.
+    ///
+    /// # Errors
+    /// A message if the token names what does not exist, or a step is none of the run's.
+    pub fn world(&self, real: bool) -> Result<World, String> {
+        let token: Token = self.token.parse().map_err(|error| format!("{error}"))?;
+        let mut world = World::of(&token)?;
+        let mut taken = BTreeMap::new();
+        for CaseStep { actor, index, step } in &self.steps {
+            let script = world.scripts.get_mut(actor).ok_or_else(|| format!("there is no actor {actor} in the run"))?;
+            let place = script.get_mut(*index as usize);
+            *place.ok_or_else(|| format!("{actor} has no step {index}"))? = *step;
+            taken.insert((*actor, *index), ());
+        }
+        let all = world.scripts.iter().flat_map(|(actor, script)| (0..script.len() as u32).map(|index| (*actor, index)));
+        let omitted: BTreeSet<(Actor, u32)> = all.filter(|step| !taken.contains_key(step)).collect();
+        world.omitted = omitted;
+        world.faults.rules.clone_from(&self.rules);
+        world.outline.restarts.clone_from(&self.restarts);
+        world.turns.clone_from(&self.turns);
+        if real {
+            world.outline.schedule = Schedule::Sequential;
+        }
+        Ok(world)
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// A message with the path if it cannot be read, or is of another format.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let name = path.display();
+        let text = fs::read_to_string(path).map_err(|error| format!("cannot read {name}: {error}"))?;
+        let case: Self = serde_json::from_str(&text).map_err(|error| format!("{name} is no case of a run: {error}"))?;
+        if case.run_format != FORMAT {
+            let format = case.run_format;
+            return Err(format!("{name} has the format {format}, not {FORMAT} as this version of seawall"));
+        }
+        Ok(case)
+    }
+
+    /// Writes the file, and its folder if there is none.
+    ///
+    /// # Errors
+    /// A message with the path.
+    pub fn write(&self, path: &Path) -> Result<(), String> {
+        let write = || -> std::io::Result<()> {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            fs::write(path, serde_json::to_string_pretty(self)? + "\n")
+        };
+        write().map_err(|error| format!("cannot write {}: {error}", path.display()))
+    }
+}

@@ -1,0 +1,189 @@
+//! Shrinking of simulated runs: fewer preemptions, faults, ends of processes and steps, simpler ones, the same finding.
+
+use std::ops::Range;
+
+use seawall_harness::fault::{Rule, When};
+use seawall_harness::verdict::Verdict;
+
+use super::case::{CaseStep, RunCase};
+use super::{Simulated, Simulator};
+use crate::run::RunError;
+use crate::run::world::World;
+use crate::shrink::{Bench, Candidate};
+use crate::workload::Step;
+
+/// Fresh schedules that are tried where leaving out gets no further.
+const SCHEDULES: usize = 300;
+
+/// The kinds of parts.
+const RESTARTS: usize = 0;
+const RULES: usize = 1;
+const STEPS: usize = 2;
+const PREEMPTIONS: usize = 3;
+
+impl Candidate for RunCase {
+    /// What it takes to understand it: preemptions, steps, faults; then everything that is not the simplest.
+    type Size = (usize, u64);
+
+    fn size(&self) -> Self::Size {
+        let parts = self.restarts.len() + self.rules.len() + self.steps.len() + self.schedule.len();
+        let rows = |step: &CaseStep| match step.step {
+            Step::Insert { parts, payload_bytes } => u64::from(parts) * 1000 + u64::from(payload_bytes),
+            Step::Pause { ms } => u64::from(ms),
+            _ => 0,
+        };
+        let open = self.rules.iter().filter(|rule| !is_settled(rule)).count() as u64;
+        (parts, self.steps.iter().map(rows).sum::<u64>() + open * 1_000_000)
+    }
+
+    fn kinds(&self) -> usize {
+        4
+    }
+
+    fn parts(&self, kind: usize) -> usize {
+        match kind {
+            RESTARTS => self.restarts.len(),
+            RULES => self.rules.len(),
+            STEPS => self.steps.len(),
+            _ => self.schedule.len(),
+        }
+    }
+
+    fn without(&self, kind: usize, parts: Range<usize>) -> Self {
+        let mut other = self.clone();
+        match kind {
+            RESTARTS => drop(other.restarts.drain(parts)),
+            RULES => drop(other.rules.drain(parts)),
+            STEPS => drop(other.steps.drain(parts)),
+            _ => drop(other.schedule.drain(parts)),
+        }
+        other
+    }
+
+    fn simplifications(&self) -> Vec<Self> {
+        let mut simpler = Vec::new();
+        for (position, rule) in self.rules.iter().enumerate().filter(|(_, rule)| !is_settled(rule)) {
+            for nth in 1..=20 {
+                let mut other = self.clone();
+                let once = Rule { when: Some(When::Nth(nth)), p: None, times: None, ..rule.clone() };
+                other.rules[position] = once;
+                simpler.push(other);
+            }
+        }
+        for position in 0..self.steps.len() {
+            let step = match self.steps[position].step {
+                Step::Insert { parts, payload_bytes } if (parts, payload_bytes) != (1, 8) => {
+                    Step::Insert { parts: 1, payload_bytes: 8 }
+                }
+                Step::Pause { ms } if ms > 1 => Step::Pause { ms: 1 },
+                _ => continue,
+            };
+            let mut other = self.clone();
+            other.steps[position].step = step;
+            simpler.push(other);
+        }
+        simpler
+    }
+}
+
+/// True for a rule that strikes one certain call.
+fn is_settled(rule: &Rule) -> bool {
+    matches!(rule.when, Some(When::Nth(_))) && rule.p.is_none()
+}
+
+/// Shrinks runs by executing them.
+pub struct RunBench<'a> {
+    simulator: &'a mut Simulator,
+    /// What must be found again: verdict and oracle.
+    wanted: (Verdict, String),
+    /// Runs that were executed.
+    pub executions: u64,
+    is_over: Box<dyn FnMut() -> bool + 'a>,
+    progress: Box<dyn FnMut(&RunCase, u64) + 'a>,
+}
+
+impl<'a> RunBench<'a> {
+    /// A bench for a run, and the run with its schedule as preemptions.
+    ///
+    /// # Errors
+    /// A message if the run finds nothing, or cannot be executed.
+    pub fn new(simulator: &'a mut Simulator, world: &World) -> Result<(Self, RunCase), RunError> {
+        let simulated = simulator.run(world, None, false)?;
+        let finding = simulated.record.findings.first().ok_or_else(|| {
+            RunError::Usage(format!("{} finds nothing, so there is nothing to shrink", world.token))
+        })?;
+        let wanted = (finding.verdict, finding.oracle.clone());
+        let case = as_it_went(RunCase::of(world, Vec::new()), &simulated);
+        let (is_over, progress) = (Box::new(|| false), Box::new(|_: &RunCase, _| {}));
+        Ok((Self { simulator, wanted, executions: 1, is_over, progress }, case))
+    }
+
+    /// Ends as soon as `is_over` says so.
+    #[must_use]
+    pub fn until(self, is_over: impl FnMut() -> bool + 'a) -> Self {
+        Self { is_over: Box::new(is_over), ..self }
+    }
+
+    /// Calls `progress` with each smaller case, and how many were executed.
+    #[must_use]
+    pub fn watched(self, progress: impl FnMut(&RunCase, u64) + 'a) -> Self {
+        Self { progress: Box::new(progress), ..self }
+    }
+
+    /// Executes a case by its own schedule, or by the policy from this seed.
+    fn attempt(&mut self, case: &RunCase, nth: Option<u64>) -> Result<Option<RunCase>, RunError> {
+        self.executions += 1;
+        let world = case.world(false).map_err(RunError::Usage)?;
+        let simulated = match nth {
+            None => self.simulator.run(&world, Some(&case.schedule), false)?,
+            Some(nth) => self.simulator.run_by(&world, world.token.seed.stream("shrink").nth(nth))?,
+        };
+        let found = simulated.record.findings.first();
+        let fails = found.is_some_and(|found| (found.verdict, &found.oracle) == (self.wanted.0, &self.wanted.1));
+        Ok(fails.then(|| as_it_went(case.clone(), &simulated)))
+    }
+}
+
+fn as_it_went(case: RunCase, simulated: &Simulated) -> RunCase {
+    RunCase {
+        schedule: simulated.execution.preemptions.clone(),
+        turns: simulated.turns.clone(),
+        findings: simulated.record.findings.clone(),
+        digest: simulated.record.trace_digest.clone(),
+        ..case
+    }
+}
+
+impl Bench for RunBench<'_> {
+    type Candidate = RunCase;
+    type Error = RunError;
+
+    fn fails(&mut self, candidate: &RunCase) -> Result<Option<RunCase>, RunError> {
+        self.attempt(candidate, None)
+    }
+
+    fn search(&mut self, stuck: &RunCase) -> Result<Option<RunCase>, RunError> {
+        let smaller: Vec<RunCase> = (0..stuck.steps.len()).map(|step| stuck.without(STEPS, step..step + 1)).collect();
+        for (nth, case) in (0..).zip(smaller.iter().cycle().take(SCHEDULES)) {
+            if self.is_over() {
+                break;
+            }
+            if let Some(found) = self.attempt(case, Some(nth))? {
+                let mut found = found;
+                crate::shrink::leave_out(self, &mut found, PREEMPTIONS)?;
+                if found.size() < stuck.size() {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn progress(&mut self, best: &RunCase) {
+        (self.progress)(best, self.executions);
+    }
+
+    fn is_over(&mut self) -> bool {
+        (self.is_over)()
+    }
+}

@@ -1,0 +1,132 @@
+//! Simulated runs in this very process. A process has room for one simulator, so these tests take turns, and they are
+//! not in the binary of the others.
+
+use std::sync::{Mutex, MutexGuard};
+
+use rusqlite::Connection;
+use seawall_harness::sched::sync;
+use seawall_harness::seed::Seed;
+use seawall_harness::token::{FaultName, Token};
+use seawall_harness::verdict::Verdict;
+use seawall_lab::faults;
+use seawall_lab::run::simulated::Simulator;
+use seawall_lab::run::world::{SIM, World};
+use seawall_lab::strategies::{Entry, Env, Failure, Strategy, Work};
+
+static TURN: Mutex<()> = Mutex::new(());
+
+fn simulator() -> (MutexGuard<'static, ()>, Simulator) {
+    let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    (turn, Simulator::new().unwrap())
+}
+
+fn world(strategy: &str, fault: &str, seed: Seed) -> World {
+    let fault = FaultName::Named(fault.to_owned());
+    World::of(&Token { strategy: strategy.to_owned(), fault, medium: SIM.to_owned(), seed }).unwrap()
+}
+
+/// Runs of all strategies under all faults.
+fn worlds(seed: Seed, each: u64) -> impl Iterator<Item = World> {
+    let strategies = ["percall", "openhuman", "seawall"];
+    let faults = faults::matrix().into_iter();
+    faults.flat_map(move |fault| {
+        let world = move |strategy: &str, nth| world(strategy, &fault.title, seed.stream(&fault.title).nth(nth));
+        strategies.into_iter().flat_map(|strategy| (0..each).map(move |nth| (strategy, nth)))
+            .map(move |(strategy, nth)| world(strategy, nth))
+            .collect::<Vec<_>>()
+    })
+}
+
+#[test]
+fn a_run_repeats_call_by_call_and_so_does_its_recorded_schedule() {
+    let (_turn, mut simulator) = simulator();
+    let mut preemptions = 0;
+    for world in worlds(Seed(1), 1) {
+        let first = simulator.run(&world, None, true).unwrap();
+        let again = simulator.run(&world, None, true).unwrap();
+        assert_eq!(first.record, again.record, "{}", world.token);
+        assert_eq!(first.calls, again.calls, "{}", world.token);
+        let replayed = simulator.run(&world, Some(&first.execution.preemptions), true).unwrap();
+        assert_eq!(first.record, replayed.record, "{}", world.token);
+        assert_eq!(first.execution, replayed.execution, "{}", world.token);
+        preemptions += first.execution.preemptions.len();
+    }
+    assert!(preemptions > 1000, "{preemptions}");
+}
+
+#[test]
+fn another_schedule_is_another_run() {
+    let (_turn, mut simulator) = simulator();
+    let world = (0..).map(|n| world("seawall", "sigkill", Seed(n))).find(|world| world.outline.threads == 2).unwrap();
+    let first = simulator.run(&world, None, false).unwrap();
+    assert!(!first.execution.preemptions.is_empty());
+    let other = simulator.run(&world, Some(&[]), false).unwrap();
+    assert_ne!(first.record.trace_digest, other.record.trace_digest);
+}
+
+#[test]
+fn nothing_is_lost_by_seawall_and_percall_and_something_by_openhuman() {
+    let (_turn, mut simulator) = simulator();
+    let mut lost = 0;
+    for world in worlds(Seed(2), 2) {
+        let record = simulator.run(&world, None, false).unwrap().record;
+        if world.strategy.name == "openhuman" {
+            lost += record.counts.lost;
+        } else {
+            assert!(record.verdict <= Verdict::Degraded, "{}: {:?}", record.token, record.findings);
+        }
+    }
+    assert!(lost > 0);
+}
+
+/// Takes two locks, in an order that depends on the call.
+struct Crossing {
+    locks: [sync::Mutex<()>; 2],
+    calls: std::sync::atomic::AtomicUsize,
+    env: Env,
+}
+
+impl Strategy for Crossing {
+    fn with_connection(&self, work: &mut Work<'_>) -> Result<(), Failure> {
+        let first = self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2;
+        let _first = self.locks[first].lock();
+        let mut connection = Connection::open_with_flags_and_vfs(
+            &self.env.path,
+            rusqlite::OpenFlags::default(),
+            self.env.vfs.as_str(),
+        )?;
+        self.env.init_schema(&connection)?;
+        let _second = self.locks[1 - first].lock();
+        Ok(work(&mut connection)?)
+    }
+
+    fn close(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+static CROSSING: Entry = Entry {
+    name: "percall",
+    summary: "a canary",
+    promise: None,
+    canary: true,
+    build: |env| Box::new(Crossing { locks: Default::default(), calls: Default::default(), env }),
+};
+
+#[test]
+fn canary_threads_that_wait_for_each_other_are_wedged_and_the_next_run_is_not_disturbed() {
+    let (_turn, mut simulator) = simulator();
+    let mut wedged = 0;
+    for number in 0..20 {
+        let healthy = world("percall", "none", Seed(number));
+        let before = simulator.run(&healthy, None, false).unwrap().record;
+        let record = simulator.run(&World { strategy: &CROSSING, ..healthy.clone() }, None, false).unwrap().record;
+        if record.verdict == Verdict::Wedged {
+            let finding = &record.findings[0];
+            assert!(finding.oracle == "progress" && finding.detail.contains("wait for each other"), "{finding:?}");
+            wedged += 1;
+        }
+        assert_eq!(simulator.run(&healthy, None, false).unwrap().record, before, "after {:?}", record.verdict);
+    }
+    assert!(wedged >= 5, "{wedged}");
+}
