@@ -1,6 +1,7 @@
 //! Simulated runs in this very process. A process has room for one simulator, so these tests take turns, and they are
 //! not in the binary of the others.
 
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
 use rusqlite::Connection;
@@ -8,10 +9,14 @@ use seawall_harness::sched::sync;
 use seawall_harness::seed::Seed;
 use seawall_harness::token::{FaultName, Token};
 use seawall_harness::verdict::Verdict;
-use seawall_lab::faults;
+use seawall_lab::run::Lab;
 use seawall_lab::run::simulated::Simulator;
+use seawall_lab::run::simulated::case::RunCase;
+use seawall_lab::run::simulated::shrink::RunBench;
 use seawall_lab::run::world::{SIM, World};
+use seawall_lab::shrink::shrink;
 use seawall_lab::strategies::{Entry, Env, Failure, Strategy, Work};
+use seawall_lab::{faults, scratch};
 
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -31,7 +36,9 @@ fn worlds(seed: Seed, each: u64) -> impl Iterator<Item = World> {
     let faults = faults::matrix().into_iter();
     faults.flat_map(move |fault| {
         let world = move |strategy: &str, nth| world(strategy, &fault.title, seed.stream(&fault.title).nth(nth));
-        strategies.into_iter().flat_map(|strategy| (0..each).map(move |nth| (strategy, nth)))
+        strategies
+            .into_iter()
+            .flat_map(|strategy| (0..each).map(move |nth| (strategy, nth)))
             .map(move |(strategy, nth)| world(strategy, nth))
             .collect::<Vec<_>>()
     })
@@ -79,6 +86,43 @@ fn nothing_is_lost_by_seawall_and_percall_and_something_by_openhuman() {
     assert!(lost > 0);
 }
 
+#[test]
+fn a_loss_shrinks_to_a_handful_of_steps_and_happens_on_real_files_as_well() {
+    let (_turn, mut simulator) = simulator();
+    let lab = Lab::of_program(scratch::default_folder(), Path::new(env!("CARGO_BIN_EXE_seawall")));
+    let mut confirmed = 0;
+    for fault in ["cantopen-restart", "shmsize-restart", "cantopen-burst", "shmsize-flaky"] {
+        let mut losing = (0..).map(|number| world("openhuman", fault, Seed(number))).filter(|world| {
+            simulator
+                .run(world, None, false)
+                .unwrap()
+                .record
+                .findings
+                .first()
+                .is_some_and(|first| first.oracle == "ledger")
+        });
+        let world = losing.next().unwrap();
+        drop(losing);
+        let (mut bench, first) = RunBench::new(&mut simulator, &world).unwrap();
+        let small = shrink(&mut bench, first.clone()).unwrap();
+        let executions = bench.executions;
+        drop(bench);
+        assert!(small.schedule.len() <= 3 && small.steps.len() <= 6, "{fault}, {executions} executions: {small:?}");
+        let again = simulator.run(&small.world(false).unwrap(), Some(&small.schedule), false).unwrap().record;
+        assert_eq!((&again.findings, &again.trace_digest), (&small.findings, &small.digest));
+        let folder = tempfile::tempdir().unwrap();
+        small.write(&folder.path().join("case.json")).unwrap();
+        assert_eq!(RunCase::read(&folder.path().join("case.json")).unwrap(), small);
+        confirmed += u32::from(lab.execute_really(&small).unwrap().record.verdict >= Verdict::Lost);
+        eprintln!(
+            "{fault}: {} preemptions, {} steps, {executions} executions; {confirmed}",
+            small.schedule.len(),
+            small.steps.len()
+        );
+    }
+    assert!(confirmed >= 3, "{confirmed} of 4");
+}
+
 /// Takes two locks, in an order that depends on the call.
 struct Crossing {
     locks: [sync::Mutex<()>; 2],
@@ -90,11 +134,8 @@ impl Strategy for Crossing {
     fn with_connection(&self, work: &mut Work<'_>) -> Result<(), Failure> {
         let first = self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2;
         let _first = self.locks[first].lock();
-        let mut connection = Connection::open_with_flags_and_vfs(
-            &self.env.path,
-            rusqlite::OpenFlags::default(),
-            self.env.vfs.as_str(),
-        )?;
+        let mut connection =
+            Connection::open_with_flags_and_vfs(&self.env.path, rusqlite::OpenFlags::default(), self.env.vfs.as_str())?;
         self.env.init_schema(&connection)?;
         let _second = self.locks[1 - first].lock();
         Ok(work(&mut connection)?)

@@ -19,6 +19,7 @@ use seawall_harness::record::MarkKind;
 
 use crate::run::notes::Notes;
 use crate::run::protocol::{Assignment, Order, Report};
+use crate::run::simulated::case::RunCase;
 use crate::run::topology::{Restart, Schedule};
 use crate::run::world::{PROBE, PROBE_BASE, World};
 use crate::workload::Step;
@@ -58,6 +59,8 @@ pub struct Stage<'a> {
     pub board_path: &'a Path,
     /// The board.
     pub board: Arc<Board>,
+    /// What is left of the run, if it was cut down.
+    pub case: Option<&'a RunCase>,
 }
 
 /// See the module's documentation.
@@ -263,6 +266,7 @@ impl<'a> Conductor<'a> {
         let next = self.next.iter().filter(|(actor, _)| actor.process == process).map(|(_, next)| *next).collect();
         worker.order(&Assignment {
             token: self.world.token.to_string(),
+            case: self.stage.case.cloned(),
             process,
             life: number,
             database: self.stage.database.to_owned(),

@@ -28,8 +28,9 @@ use seawall_harness::trace::{self, Entry};
 
 use conductor::{Conductor, Stage};
 use judge::FreshLook;
-use simulated::{Simulated, Simulator};
+use simulated::case::RunCase;
 use simulated::remote::Pool;
+use simulated::{Simulated, Simulator};
 use world::World;
 
 /// How many calls of a run are kept: enough for all of them in nearly every run.
@@ -120,6 +121,21 @@ impl Lab {
             let Simulated { record, calls, .. } = simulator.run(&world, None, true)?;
             return Ok(Executed { record, calls });
         }
+        self.conduct(&world, None)
+    }
+
+    /// Executes a run that was cut down, on real files, one step after the other in the case's order.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub fn execute_really(&self, case: &RunCase) -> Result<Executed, RunError> {
+        let world = case.world(true).map_err(RunError::Usage)?;
+        world.plan().map_err(RunError::Usage)?;
+        self.conduct(&world, Some(case))
+    }
+
+    /// Has worker processes play the run in a folder of its own.
+    fn conduct(&self, world: &World, case: Option<&RunCase>) -> Result<Executed, RunError> {
         let folder = tempfile::Builder::new()
             .prefix("seawall-")
             .tempdir_in(&self.scratch)
@@ -133,12 +149,12 @@ impl Lab {
             error,
         })?;
         let board = Arc::new(board);
-        let stage =
-            Stage { program: &self.worker, database: &database, board_path: &board_path, board: Arc::clone(&board) };
-        let played = Conductor::new(&world, &stage).play();
+        let (program, database, board_path) = (&*self.worker, &*database, &*board_path);
+        let stage = Stage { program, database, board_path, board: Arc::clone(&board), case };
+        let played = Conductor::new(world, &stage).play();
         let calls = trace::read(&board);
-        let look = FreshLook::at(&database, None, hygiene::stray_files(&database).unwrap_or_default());
-        let record = judge::judge(&world, &board, played, &calls, look);
+        let look = FreshLook::at(database, None, hygiene::stray_files(database).unwrap_or_default());
+        let record = judge::judge(world, &board, played, &calls, look);
         Ok(Executed { record, calls })
     }
 }

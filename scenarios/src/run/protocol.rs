@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use seawall_harness::oracle::integrity::Check;
 use serde::{Deserialize, Serialize};
 
+use crate::run::simulated::case::RunCase;
 use crate::workload::ops::Outcome;
 
 /// A worker's first line: all that it needs to know. The rest follows from the token.
@@ -12,6 +13,8 @@ use crate::workload::ops::Outcome;
 pub struct Assignment {
     /// The run's token.
     pub token: String,
+    /// What is left of it, if it was cut down.
+    pub case: Option<RunCase>,
     /// The process number, from 1.
     pub process: u16,
     /// Which life of this process.

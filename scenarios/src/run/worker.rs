@@ -90,7 +90,10 @@ enum ThreadTask {
 impl Worker {
     fn new(assignment: &Assignment) -> Result<Self, String> {
         let token: Token = assignment.token.parse().map_err(|error| format!("{error}"))?;
-        let world = World::of(&token)?;
+        let world = match &assignment.case {
+            Some(case) => case.world(true)?,
+            None => World::of(&token)?,
+        };
         let board = Arc::new(Board::open(&assignment.board).map_err(|error| error.to_string())?);
         let clock = Clock::new(Arc::clone(&board));
         let life = u64::from(assignment.process) << 32 | u64::from(assignment.life);

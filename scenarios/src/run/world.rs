@@ -68,7 +68,16 @@ impl World {
         let script = |actor| (actor, workload::script(token.seed, actor, outline.steps));
         let scripts = outline.actors().map(script).collect();
         let (token, needs_firing) = (token.clone(), fault.needs_firing());
-        Ok(Self { token, strategy, needs_firing, faults, outline, scripts, omitted: BTreeSet::new(), turns: Vec::new() })
+        Ok(Self {
+            token,
+            strategy,
+            needs_firing,
+            faults,
+            outline,
+            scripts,
+            omitted: BTreeSet::new(),
+            turns: Vec::new(),
+        })
     }
 
     /// True if the run takes place in the simulator.

@@ -14,7 +14,7 @@ use seawall_harness::token::Token;
 use serde::{Deserialize, Serialize};
 
 use crate::run::topology::{Restart, Schedule};
-use crate::run::world::World;
+use crate::run::world::{REAL, World};
 use crate::workload::Step;
 
 /// The present format of the file.
@@ -91,7 +91,8 @@ impl RunCase {
             *place.ok_or_else(|| format!("{actor} has no step {index}"))? = *step;
             taken.insert((*actor, *index), ());
         }
-        let all = world.scripts.iter().flat_map(|(actor, script)| (0..script.len() as u32).map(|index| (*actor, index)));
+        let all =
+            world.scripts.iter().flat_map(|(actor, script)| (0..script.len() as u32).map(|index| (*actor, index)));
         let omitted: BTreeSet<(Actor, u32)> = all.filter(|step| !taken.contains_key(step)).collect();
         world.omitted = omitted;
         world.faults.rules.clone_from(&self.rules);
@@ -99,6 +100,7 @@ impl RunCase {
         world.turns.clone_from(&self.turns);
         if real {
             world.outline.schedule = Schedule::Sequential;
+            world.token.medium = REAL.to_owned();
         }
         Ok(world)
     }

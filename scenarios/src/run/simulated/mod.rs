@@ -29,23 +29,23 @@ use seawall_harness::engine::Engine;
 use seawall_harness::fault::Plan;
 use seawall_harness::media::sim::{Machine, SimVfs};
 use seawall_harness::oracle::hygiene;
+use seawall_harness::record::RunRecord;
 use seawall_harness::sched::rare::Rare;
 use seawall_harness::sched::replay::Replay;
 use seawall_harness::sched::{Execution, Policy, Preemption, Scheduler, Task};
 use seawall_harness::seed::Seed;
-use seawall_harness::record::RunRecord;
 use seawall_harness::trace::{self, Entry};
 use seawall_harness::vfs::Registration;
 use seawall_harness::vfs::lab::{self, Lab};
 
+use super::RunError;
 use super::conductor::Trouble;
 use super::judge::{self, FreshLook};
 use super::world::World;
-use super::RunError;
 
 pub(crate) use os::SimulatedOs;
-pub use remote::{Reply, Request};
 use place::Place;
+pub use remote::{Reply, Request};
 use stage::Stage;
 
 /// The folder of the database.
@@ -111,12 +111,7 @@ impl Simulator {
     ///
     /// # Errors
     /// If the world's faults make no plan.
-    pub fn run(
-        &mut self,
-        world: &World,
-        schedule: Option<&[Preemption]>,
-        calls: bool,
-    ) -> Result<Simulated, RunError> {
+    pub fn run(&mut self, world: &World, schedule: Option<&[Preemption]>, calls: bool) -> Result<Simulated, RunError> {
         let policy: Box<dyn Policy> = match schedule {
             None => Box::<Rare>::default(),
             Some(preemptions) => Box::new(Replay::new(preemptions)),

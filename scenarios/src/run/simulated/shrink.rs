@@ -109,9 +109,10 @@ impl<'a> RunBench<'a> {
     /// A message if the run finds nothing, or cannot be executed.
     pub fn new(simulator: &'a mut Simulator, world: &World) -> Result<(Self, RunCase), RunError> {
         let simulated = simulator.run(world, None, false)?;
-        let finding = simulated.record.findings.first().ok_or_else(|| {
-            RunError::Usage(format!("{} finds nothing, so there is nothing to shrink", world.token))
-        })?;
+        let finding =
+            simulated.record.findings.first().ok_or_else(|| {
+                RunError::Usage(format!("{} finds nothing, so there is nothing to shrink", world.token))
+            })?;
         let wanted = (finding.verdict, finding.oracle.clone());
         let case = as_it_went(RunCase::of(world, Vec::new()), &simulated);
         let (is_over, progress) = (Box::new(|| false), Box::new(|_: &RunCase, _| {}));
