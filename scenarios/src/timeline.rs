@@ -27,6 +27,7 @@ fn event(entry: &Entry) -> TimelineEvent {
         RulingKind::Mutate => " altered",
         RulingKind::Stall => " stalled",
         RulingKind::Kill => " killed the process",
+        RulingKind::DropLocks => " lost the locks",
     };
     label.push_str(ruling);
     if entry.call.method.can_fail() && entry.outcome != 0 {
