@@ -132,8 +132,8 @@ pub struct Topology {
     pub processes: u16,
     /// Number of threads in each.
     pub threads: u16,
-    /// `sequential` (one actor at a time, in an order drawn from the seed), `racing`, or `simulated` (one at a time, and
-    /// any VFS call may be the end of a turn).
+    /// `sequential` (one actor at a time, in an order drawn from the seed), `racing`, or `simulated` (one at a time,
+    /// and any VFS call may be the end of a turn).
     pub schedule: String,
 }
 

@@ -111,7 +111,12 @@ mod tests {
             }
         }
         for entry in strategies::ALL {
-            assert_ne!(table.of(entry.name, "none", "real"), Expected::default(), "nothing is expected of {}", entry.name);
+            assert_ne!(
+                table.of(entry.name, "none", "real"),
+                Expected::default(),
+                "nothing is expected of {}",
+                entry.name
+            );
         }
     }
 

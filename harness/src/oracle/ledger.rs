@@ -76,13 +76,10 @@ impl Ledger {
 
     /// `actor` read its own transactions, between two of them.
     pub fn read(&mut self, actor: Actor, table: &Table) {
-        for (key, state, entry) in self.mismatches(table) {
-            if key.actor == actor {
-                let expected = describe(&entry.possible);
-                self.missed.insert(key);
-                self.losses_seen
-                    .push(format!("a read by {actor} saw its transaction {} {state}, not {expected}", key.txn));
-            }
+        for (key, state, entry) in self.mismatches_among(table, |key| key.actor == actor) {
+            let expected = describe(&entry.possible);
+            self.missed.insert(key);
+            self.losses_seen.push(format!("a read by {actor} saw its transaction {} {state}, not {expected}", key.txn));
         }
     }
 
@@ -100,13 +97,19 @@ impl Ledger {
 
     /// The transactions whose state is none of the possible ones.
     fn mismatches(&self, table: &Table) -> Vec<(Key, State, Entry)> {
-        let known = self.entries.iter().map(|(key, entry)| {
+        self.mismatches_among(table, |_| true)
+    }
+
+    /// The same, of the transactions that are looked at. Honest ones are passed over without a copy: there is a look
+    /// after each read of each actor.
+    fn mismatches_among(&self, table: &Table, looked_at: impl Fn(&Key) -> bool) -> Vec<(Key, State, Entry)> {
+        let known = self.entries.iter().filter(|(key, _)| looked_at(key)).filter_map(|(key, entry)| {
             let state = table.get(key).copied().unwrap_or(State::Absent);
-            (*key, state, entry.clone())
+            (!entry.possible.contains(&state)).then(|| (*key, state, entry.clone()))
         });
-        let unknown = table.iter().filter(|(key, _)| !self.entries.contains_key(key));
-        let unknown = unknown.map(|(key, state)| (*key, *state, Entry::default()));
-        known.chain(unknown).filter(|(_, state, entry)| !entry.possible.contains(state)).collect()
+        let unknown = table.iter().filter(|(key, _)| looked_at(key) && !self.entries.contains_key(key));
+        let unknown = unknown.filter(|(_, state)| **state != State::Absent);
+        known.chain(unknown.map(|(key, state)| (*key, *state, Entry::default()))).collect()
     }
 }
 

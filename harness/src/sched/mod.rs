@@ -10,8 +10,8 @@
 //!   `xUnfetch`).
 //! - Time passes by calls, one microsecond each, and by sleeping: an actor that sleeps lets the others run until its
 //!   time has come. If all sleep, the clock jumps.
-//! - Locks of [`sync`] are the scheduler's: to take one is a scheduling point, and who has to wait lets the others run. If
-//!   all wait, the execution is *deadlocked* and ends there. Atomic operations are no scheduling points.
+//! - Locks of [`sync`] are the scheduler's: to take one is a scheduling point, and who has to wait lets the others run.
+//!   If all wait, the execution is *deadlocked* and ends there. Atomic operations are no scheduling points.
 //! - An execution that makes more calls than its budget is *halted*: every further call fails, so that all actors come
 //!   to their ends. No Rust panic ever unwinds C frames, and no coroutine is dropped before it has returned.
 

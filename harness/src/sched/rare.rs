@@ -1,15 +1,17 @@
 //! `rare`: preempts where something rare happens.
 //!
 //! Races hide in the windows around uncommon calls: a header read between two locks, the unfetch of a stale mapping, a
-//! checkpoint's first write. So the chance of a preemption at a call is inverse to how often its kind (method and role)
-//! has been seen in this execution, and after a preemption the next actor is left alone for a while, so that it gets a
-//! whole statement or transaction done inside the window.
+//! checkpoint's first write. So the preemptions are spread evenly over the *kinds* of calls (method and role) and not
+//! over the calls: the chance at a call is inverse to how large a part of the execution's calls its kind makes up. The
+//! kinds that there are get the same share, and as many preemptions come late, when there is something to lose, as come
+//! early, while connections are opened.
 //!
-//! The knobs are drawn for each execution: how eager it is, and how long the calm lasts.
+//! Most races need few preemptions, and then that somebody gets whole statements or transactions done inside the window
+//! that has opened. So preemptions are far apart; how far is drawn for each execution.
 
 use super::policy::{Dice, ONE, Point, Policy};
 use crate::seed::Seed;
-use crate::vfs::call::{Method, Role};
+use crate::vfs::call::{Call, Method, Role};
 
 /// Where the points that are no calls are counted.
 const LOCK: usize = Method::ALL.len() * Role::ALL.len();
@@ -20,17 +22,31 @@ const KINDS: usize = LOCK + 1;
 #[derive(Debug)]
 pub struct Rare {
     dice: Dice,
+    /// Points of each kind.
     seen: Box<[u32; KINDS]>,
-    /// Chance at the first call of a kind, in units of 2^-32; at the n-th it is 1/n of that.
-    eagerness: u64,
-    /// The calm after a preemption is drawn below this, in calls.
-    calm_max: usize,
-    calm: usize,
+    /// Kinds that there were.
+    kinds: u64,
+    points: u64,
+    /// Points from one preemption to the next, on average.
+    interval: u64,
 }
 
 impl Default for Rare {
     fn default() -> Self {
-        Self { dice: Dice::new(Seed(0)), seen: Box::new([0; KINDS]), eagerness: 0, calm_max: 1, calm: 0 }
+        Self { dice: Dice::new(Seed(0)), seen: Box::new([0; KINDS]), kinds: 0, points: 0, interval: 1 }
+    }
+}
+
+impl Rare {
+    /// Counts the point; the chance of a preemption there, in units of 2^-32.
+    fn chance(&mut self, call: Option<&Call>) -> u64 {
+        let kind = call.map_or(LOCK, |call| call.method as usize * Role::ALL.len() + call.role as usize);
+        let seen = &mut self.seen[kind];
+        *seen += 1;
+        self.kinds += u64::from(*seen == 1);
+        self.points += 1;
+        // The part of the points that are of this kind would be 1/kinds if all were equally frequent.
+        ONE * self.points / (u64::from(*seen) * self.kinds * self.interval)
     }
 }
 
@@ -42,26 +58,13 @@ impl Policy for Rare {
     fn begin(&mut self, seed: Seed, _actors: usize) {
         self.dice = Dice::new(seed.stream("rare"));
         self.seen.fill(0);
-        self.eagerness = [ONE / 4, ONE / 2, ONE, ONE * 2, ONE * 4][self.dice.below(5)];
-        self.calm_max = [1, 16, 64, 256, 1024][self.dice.below(5)];
-        self.calm = 0;
+        self.kinds = 0;
+        self.points = 0;
+        self.interval = [64, 128, 256][self.dice.below(3)];
     }
 
     fn choose(&mut self, point: &Point<'_>) -> usize {
-        if !point.can_go_on {
-            return self.dice.pick(point.others);
-        }
-        let kind = point.call.map_or(LOCK, |call| call.method as usize * Role::ALL.len() + call.role as usize);
-        let seen = &mut self.seen[kind];
-        *seen += 1;
-        if self.calm > 0 {
-            self.calm -= 1;
-            return point.current;
-        }
-        if !self.dice.chance(self.eagerness / u64::from(*seen)) {
-            return point.current;
-        }
-        self.calm = self.dice.below(self.calm_max);
-        self.dice.pick(point.others)
+        let chance = self.chance(point.call);
+        if !point.can_go_on || self.dice.chance(chance) { self.dice.pick(point.others) } else { point.current }
     }
 }

@@ -2,7 +2,7 @@
 //! for processes, and any VFS call or lock as the end of a turn.
 //!
 //! ```text
-//! world ─► stage (processes, their lives) ─► scheduler ─► actors ─► strategy ─► SQLite ─► shim ─► simulated machine
+//! world ─► stage (processes, their lives) ─► scheduler ─► actors ─► strategy ─► SQLite ─► shim ─► machine
 //!       ─► after the scripts: heal, probe, check, close ─► judge
 //! ```
 //!
@@ -106,8 +106,8 @@ impl Simulator {
         Ok(Self { engine, place, board, scheduler, shim, sim, machines: 0 })
     }
 
-    /// Executes a run, by the policy or by a recorded schedule. Without `calls` the record has no timeline, and no calls
-    /// are kept.
+    /// Executes a run, by the policy or by a recorded schedule. Without `calls` the record has no timeline, and no
+    /// calls are kept.
     ///
     /// # Errors
     /// If the world's faults make no plan.
