@@ -283,14 +283,11 @@ impl Board {
 
     /// Wall-clock nanoseconds since the board was made.
     pub fn elapsed_ns(&self) -> u64 {
-        if self.mode().has(Mode::VIRTUAL) {
-            return self.clock_offset_ns().load(Ordering::Relaxed);
-        }
         sys::monotonic_ns().saturating_sub(self.word(Word::EpochNs).load(Ordering::Relaxed))
     }
 
     /// The run's own time since it began, in nanoseconds; see [`Clock`](crate::clock::Clock).
-    pub(crate) fn run_time_ns(&self) -> u64 {
+    pub fn run_time_ns(&self) -> u64 {
         let passed_ns = match self.clock_scale().load(Ordering::Relaxed) {
             0 => 0,
             scale => self.elapsed_ns().saturating_mul(scale),

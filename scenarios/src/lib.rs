@@ -16,6 +16,7 @@ pub mod explore;
 pub mod faults;
 pub mod run;
 pub mod scratch;
+pub mod shrink;
 pub mod soak;
 pub mod strategies;
 mod timeline;

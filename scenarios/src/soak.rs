@@ -169,7 +169,8 @@ impl Plan {
             for (row, fault) in self.faults.iter().enumerate() {
                 for medium in &self.media {
                     let mut tally = tallies.remove(&At { column, row, medium }).unwrap_or_default();
-                    if let Some((nth, sample)) = tally.sample.as_mut().filter(|(_, sample)| sample.timeline.is_empty()) {
+                    if let Some((nth, sample)) = tally.sample.as_mut().filter(|(_, sample)| sample.timeline.is_empty())
+                    {
                         // It repeats exactly, so its picture can be drawn afterwards.
                         *sample = lab.record(&self.token(strategy, fault, medium, *nth), true)?;
                     }

@@ -43,8 +43,8 @@ use ffi::{Functions, Handle};
 /// The usual flags for [`Engine::open`]: read, write, create.
 pub const OPEN_READ_WRITE_CREATE: i32 = rusqlite::ffi::SQLITE_OPEN_READWRITE | rusqlite::ffi::SQLITE_OPEN_CREATE;
 
-/// For [`Engine::open`], beside other flags: SQLite takes no mutex of the connection. [`Db`] and its statements are used
-/// by one thread at a time in any case.
+/// For [`Engine::open`], beside other flags: SQLite takes no mutex of the connection. [`Db`] and its statements are
+/// used by one thread at a time in any case.
 pub const OPEN_NO_MUTEX: i32 = rusqlite::ffi::SQLITE_OPEN_NOMUTEX;
 
 /// The beginnings of the shared objects that there are: ELF; Mach-O in both orders and for several processors.

@@ -142,7 +142,8 @@ impl Lab {
         Self { hook: Some(hook), ..self }
     }
 
-    /// Lets [`Self::restart_with`] change the plan, which costs a lock at each call while the plan is armed.
+    /// Lets [`Self::restart_with`] change the plan for runs with [`Mode::VIRTUAL`], at the cost of a lock at each call
+    /// while it is armed. Other runs go by the plan that was given.
     #[must_use]
     pub fn with_changing_plan(self) -> Self {
         Self { changing: Some(Mutex::new(Arc::new(Plan::empty()))), ..self }
@@ -230,26 +231,24 @@ impl Lab {
         let board = &*self.board;
         let mode = board.mode();
         let turn = Turn { number: board.next_call(), actor };
-        let ruling = match &self.changing {
-            _ if !mode.has(Mode::ARMED) => None,
-            None => self.rule(&self.plan, call, turn),
-            Some(plan) => self.rule_by_the_present(plan, call, turn),
-        };
+        let mut ruling = None;
+        if mode.has(Mode::ARMED) {
+            if mode.has(Mode::VIRTUAL) {
+                ruling = self.rule_by_the_present(call, turn);
+            } else if let Some(decision) = self.plan.decide(board, || board.armed_for(), actor, call, turn.number) {
+                ruling = self.apply(&decision, call, turn);
+            }
+        }
         Begun { turn, mode, ruling }
     }
 
-    #[inline(always)]
-    fn rule(&self, plan: &Plan, call: &Call, turn: Turn) -> Option<Box<Ruling>> {
-        let board = &*self.board;
+    /// In a simulated run. The plan is not locked while it is carried out, since that may let other actors run.
+    #[cold]
+    fn rule_by_the_present(&self, call: &Call, turn: Turn) -> Option<Box<Ruling>> {
+        let changed = self.changing.as_ref().map(|plan| Arc::clone(&plan.lock()));
+        let (plan, board) = (changed.as_deref().unwrap_or(&self.plan), &*self.board);
         let decision = plan.decide(board, || board.armed_for(), turn.actor, call, turn.number)?;
         self.apply(&decision, call, turn)
-    }
-
-    /// The plan is not locked while it is carried out, since that may let other actors run.
-    #[inline(never)]
-    fn rule_by_the_present(&self, plan: &Mutex<Arc<Plan>>, call: &Call, turn: Turn) -> Option<Box<Ruling>> {
-        let plan = Arc::clone(&plan.lock());
-        self.rule(&plan, call, turn)
     }
 
     #[inline(always)]
@@ -258,7 +257,7 @@ impl Lab {
             failed_genuinely(call.method);
         }
         if begun.mode.has(Mode::TRACE) {
-            self.write_down(call, begun.turn, begun.ruling.as_deref(), outcome);
+            self.write_down(begun.mode, call, begun.turn, begun.ruling.as_deref(), outcome);
             if begun.mode.has(Mode::DIGEST) {
                 self.add_to_digest(call, begun.turn, begun.ruling.as_deref(), outcome);
             }
@@ -266,8 +265,8 @@ impl Lab {
     }
 
     #[inline(always)]
-    fn write_down(&self, call: &Call, Turn { number, actor }: Turn, ruling: Option<&Ruling>, outcome: i32) {
-        let at_ns = self.board.elapsed_ns();
+    fn write_down(&self, mode: Mode, call: &Call, Turn { number, actor }: Turn, ruling: Option<&Ruling>, outcome: i32) {
+        let at_ns = if mode.has(Mode::VIRTUAL) { self.board.run_time_ns() } else { self.board.elapsed_ns() };
         let (ruling, rule) = ruling.map_or((RulingKind::Proceed, None), |ruling| (ruling.kind, Some(ruling.rule)));
         trace::write(&self.board, &Entry { number, at_ns, actor, call: *call, ruling, rule, outcome });
     }
@@ -324,7 +323,7 @@ impl Lab {
                 if self.board.mode().has(Mode::DIGEST) {
                     self.add_to_digest(call, turn, Some(&killed), 0);
                 }
-                self.write_down(call, turn, Some(&killed), 0);
+                self.write_down(self.board.mode(), call, turn, Some(&killed), 0);
                 sys::kill_self()
             }
             // Refused where the medium is chosen (`Plan::check_real_medium`); a plan that comes here by another way

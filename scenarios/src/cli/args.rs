@@ -22,12 +22,14 @@ pub(super) enum Command {
     /// Run every strategy under every fault, and print what became of the data
     Soak(Box<SoakArgs>),
     /// Execute a scenario in the simulator again and again, each time with another schedule, until something is found
-    Explore(ExploreArgs),
+    Explore(Box<ExploreArgs>),
+    /// Make a finding of an exploration as small as it gets, and tell it as a story
+    Shrink(ShrinkArgs),
     /// Execute the run of a token again
     Replay(ReplayArgs),
     /// Render the record of a soak again
     Report(ReportArgs),
-    /// List strategies, faults, presets, oracles, verdicts, or the words of the fault grammar
+    /// List strategies, faults, presets, oracles, verdicts, scenarios, policies, or the words of the fault grammar
     List(ListArgs),
     /// Build other versions of SQLite to run scenarios on, or list them
     Sqlite(super::sqlite::SqliteArgs),
@@ -90,7 +92,7 @@ pub(super) struct SoakArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) fault_file: Option<PathBuf>,
     /// What the database files lie on
-    #[arg(long, value_enum, default_value = "real")]
+    #[arg(long, value_enum, default_value = "both")]
     pub(super) medium: Medium,
     /// Runs at once [default: twice the number of processors]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
@@ -132,9 +134,46 @@ pub(super) struct ExploreArgs {
     /// Do not stop at the first finding, but count them all
     #[arg(long)]
     pub(super) all: bool,
-    /// Execute everything twice, and compare every call
+    /// Execute everything again from the recorded preemptions, and compare every call
     #[arg(long)]
     pub(super) twice: bool,
+    /// A preset of fault rules (see `seawall list presets`); may be repeated
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(super) preset: Vec<String>,
+    /// A fault rule, METHOD[@ROLE]:EFFECT[:MODIFIER…], armed in every execution; may be repeated
+    #[arg(long, value_name = "RULE")]
+    pub(super) fault: Vec<String>,
+    /// A file of fault rules in TOML
+    #[arg(long, value_name = "FILE")]
+    pub(super) fault_file: Option<PathBuf>,
+    /// Processes at once, which share the executions among them [default: 1]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(super) jobs: Option<u16>,
+    /// Execute the K-th of N equal shares of the executions
+    #[arg(long, value_name = "K/N", value_parser = partition, default_value = "1/1")]
+    pub(super) partition: (u64, u64),
+    /// The folder for the case of a finding
+    #[arg(long, value_name = "DIR", default_value = "reports/out/findings")]
+    pub(super) out: PathBuf,
+    /// Ends when standard input does, and writes no case; for the processes of --jobs
+    #[arg(long, hide = true)]
+    pub(super) leashed: bool,
+    /// How the result is written to standard output
+    #[arg(long, value_enum, default_value = "human")]
+    pub(super) format: ReplayFormat,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShrinkArgs {
+    /// The token of a finding of `seawall explore`, or the file of its case
+    #[arg(value_name = "TOKEN|FILE.json")]
+    pub(super) subject: String,
+    /// How many seconds at most; what is smallest then is the result [default: until nothing more goes]
+    #[arg(long)]
+    pub(super) max_seconds: Option<u64>,
+    /// The folder for the shrunken case and its story
+    #[arg(long, value_name = "DIR", default_value = "reports/out/findings")]
+    pub(super) out: PathBuf,
     /// How the result is written to standard output
     #[arg(long, value_enum, default_value = "human")]
     pub(super) format: ReplayFormat,
@@ -206,6 +245,10 @@ pub(super) enum Listing {
     Oracles,
     /// What a run can come to
     Verdicts,
+    /// What actors do in explorations
+    Scenarios,
+    /// Who runs when in explorations
+    Policies,
     /// METHOD words of the fault grammar
     Methods,
     /// ROLE words of the fault grammar

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::args::{ListArgs, Listing, ReplayFormat};
 use super::{Complaint, Exit, print};
-use crate::{faults, strategies};
+use crate::{explore, faults, strategies};
 
 /// One thing to choose.
 #[derive(Serialize)]
@@ -51,6 +51,8 @@ fn kind(listing: Listing) -> &'static str {
         Listing::Presets => "presets",
         Listing::Oracles => "oracles",
         Listing::Verdicts => "verdicts",
+        Listing::Scenarios => "scenarios",
+        Listing::Policies => "policies",
         Listing::Methods => "methods",
         Listing::Roles => "roles",
         Listing::Codes => "codes",
@@ -68,6 +70,11 @@ fn sections() -> Vec<Section> {
         },
         Section { kind: "presets", items: PRESETS.iter().map(|p| item(p.name, p.summary)).collect() },
         Section { kind: "oracles", items: oracle::ALL.iter().map(|o| item(o.name(), o.property())).collect() },
+        Section {
+            kind: "scenarios",
+            items: explore::SCENARIOS.iter().filter(|s| !s.canary).map(|s| item(s.name, s.summary)).collect(),
+        },
+        Section { kind: "policies", items: explore::POLICIES.iter().map(|p| item(p.0, p.1)).collect() },
         Section { kind: "verdicts", items: Verdict::ALL.iter().map(|v| item(v.word(), v.meaning())).collect() },
         Section { kind: "methods", items: Method::ALL.iter().map(|m| item(m.word(), "")).collect() },
         Section {

@@ -8,6 +8,7 @@ mod explore;
 mod list;
 mod replay;
 mod report;
+mod shrink;
 mod simulate;
 mod soak;
 mod sqlite;
@@ -78,6 +79,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Soak(args) => soak::run(*args),
         Command::Explore(args) => explore::run(&args),
+        Command::Shrink(args) => shrink::run(&args),
         Command::Replay(args) => replay::run(args),
         Command::Report(args) => report::run(&args),
         Command::List(args) => list::run(&args),

@@ -1,16 +1,26 @@
-//! What an actor of an exploration does on its connection, and what it writes down.
+//! What an actor of an exploration does: it opens a connection, takes its steps, and begins anew when its process was
+//! killed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use rusqlite::ffi::SQLITE_OPEN_FULLMUTEX;
 use seawall_harness::actor::Actor;
-use seawall_harness::engine::{CheckpointMode, Db, Engine, OPEN_READ_WRITE_CREATE, SqlError, Statement, Step as Row};
+use seawall_harness::board::Board;
+use seawall_harness::engine::{Db, Engine, OPEN_READ_WRITE_CREATE, SqlError};
 use seawall_harness::media::sim::Machine;
+use seawall_harness::oracle::isolation::Transaction;
 use seawall_harness::oracle::ledger::Ledger;
-use seawall_harness::oracle::table::{Key, State, Table};
+use seawall_harness::oracle::table::Table;
+use seawall_harness::record::StoryKind;
+use seawall_harness::sched;
 
 use super::DATABASE;
-use super::mixed::{Begin, Step, World};
+use super::case::{ActorPlan, Case, Step};
+use super::hand::Hand;
+use super::story::{Event, Log, Note};
 
 /// How long a connection waits for a lock, in milliseconds of the simulated clock.
 const BUSY_TIMEOUT_MS: u32 = 20;
@@ -20,267 +30,194 @@ pub(super) struct Stage {
     pub(super) engine: Engine,
     pub(super) vfs: String,
     pub(super) machine: Rc<RefCell<Machine>>,
+    pub(super) board: Arc<Board>,
     pub(super) notebook: RefCell<Notebook>,
-    pub(super) world: World,
+    pub(super) case: Case,
+    /// By number.
+    pub(super) processes: Vec<Process>,
+    /// Where statements are written down in words, if they are.
+    pub(super) log: Option<Log>,
+}
+
+/// What the actors of one process have in common.
+#[derive(Default)]
+pub(super) struct Process {
+    /// How many of them have code of theirs running in it.
+    inside: Cell<usize>,
+    /// The connection that some of them share.
+    connection: RefCell<Shared>,
+}
+
+/// A connection that several actors share, from the first of them that opens it to the last that leaves.
+#[derive(Default)]
+enum Shared {
+    #[default]
+    Closed,
+    /// Somebody is about to open it.
+    Opening,
+    Open(Rc<Db>),
 }
 
 /// What the actors of an execution write down, in the order in which it happens.
 #[derive(Default)]
 pub(super) struct Notebook {
     pub(super) ledger: Ledger,
+    /// Transactions that somebody saw in part.
     pub(super) torn_reads: Vec<String>,
     pub(super) unrepeatable_reads: Vec<String>,
     /// Errors by which SQLite calls the file broken.
     pub(super) alarms: Vec<String>,
     pub(super) walindex: Vec<String>,
+    /// Transactions that wrote, and those whose reads are known one by one.
+    pub(super) history: Vec<Transaction>,
+    /// Reads of the whole table.
+    pub(super) snapshots: Vec<Snapshot>,
+    /// Keys that somebody has tried to delete: the oracle `isolation` takes them for never written.
+    pub(super) deleted: BTreeSet<u64>,
+    /// Statements that steps have executed.
+    pub(super) statements: u64,
+}
+
+/// The ledger's table as one transaction read it.
+pub(super) struct Snapshot {
+    pub(super) actor: Actor,
+    pub(super) began: u64,
+    pub(super) ended: u64,
+    pub(super) table: Table,
+}
+
+/// The section in which an actor closes its last connection.
+const CLOSING: u32 = 1;
+
+/// Sections of each step: the opening of the connection for it, its beginning, its statements, its end.
+const SECTIONS: u32 = 64;
+
+/// The section of the statement that ends the transaction of a step: what is left out before it leaves it in place.
+pub(super) const LAST: u32 = SECTIONS - 1;
+
+/// The section of a ROLLBACK that cleans up.
+pub(super) const CLEANUP: u32 = SECTIONS - 2;
+
+/// Statements of a step that have sections of their own; what follows belongs to the last of them.
+pub(super) const STATEMENTS_MAX: u32 = SECTIONS - 4;
+
+/// Begins a section of a step: 0 is the opening of the connection for it, 1 its beginning, then come its statements.
+pub(super) fn section(step: u32, part: u32) {
+    sched::section(step * SECTIONS + part);
 }
 
 /// Plays the actor at this position to its end.
 pub(super) fn play(stage: &Stage, position: usize) {
-    let plan = &stage.world.actors[position];
-    let mut steps = plan.steps.iter().enumerate().peekable();
-    while steps.peek().is_some() {
-        // A connection that cannot be opened or configured costs the actor one step.
-        match open(stage) {
+    let plan = &stage.case.actors[position];
+    let process = plan.actor.process;
+    let mut steps = plan.steps.iter().copied().peekable();
+    while let Some(first) = steps.peek() {
+        section(first.number, 0);
+        stage.enter(process);
+        stage.tell(plan.actor, StoryKind::Begin, || "open".to_owned());
+        match connect(stage, plan) {
             Ok(db) => {
-                let mut hand =
-                    Hand { stage, actor: plan.actor, db: &db, own: Vec::new(), statements: Statements::default() };
-                for (number, step) in steps.by_ref() {
-                    if *step == Step::Reopen {
+                stage.tell(plan.actor, StoryKind::End, || "open".to_owned());
+                let mut hand = Hand::new(stage, plan.actor, &db);
+                for numbered in steps.by_ref() {
+                    section(numbered.number, 1);
+                    if numbered.step == Step::Reopen {
+                        stage.tell(plan.actor, StoryKind::Begin, || "close".to_owned());
                         break;
                     }
-                    hand.take(number as u32 + 1, *step);
+                    hand.take(numbered.number, numbered.step);
+                    if stage.is_dead(plan.actor) {
+                        break;
+                    }
+                }
+                if steps.peek().is_none() {
+                    sched::section(CLOSING);
                 }
             }
+            // A connection that cannot be opened or configured costs the actor one step.
             Err(error) => {
-                note_alarm(stage, plan.actor, &error);
+                stage.tell(plan.actor, StoryKind::Refused, || format!("open: {error}"));
+                stage.note_alarm(plan.actor, &error);
                 steps.next();
             }
         }
+        stage.leave(plan.actor);
     }
 }
 
-fn open(stage: &Stage) -> Result<Db, SqlError> {
-    let db = stage.engine.open(DATABASE, OPEN_READ_WRITE_CREATE, Some(&stage.vfs))?;
+fn connect(stage: &Stage, plan: &ActorPlan) -> Result<Rc<Db>, SqlError> {
+    if !plan.shared {
+        return open(stage, 0).map(Rc::new);
+    }
+    let connection = &stage.processes[usize::from(plan.actor.process)].connection;
+    let key = std::ptr::from_ref(connection).addr();
+    loop {
+        let state = connection.replace(Shared::Opening);
+        match state {
+            Shared::Opening => drop(sched::block(key)),
+            Shared::Open(db) => {
+                connection.replace(Shared::Open(Rc::clone(&db)));
+                return Ok(db);
+            }
+            Shared::Closed => {
+                let opened = open(stage, SQLITE_OPEN_FULLMUTEX).map(Rc::new);
+                connection.replace(opened.as_ref().map_or(Shared::Closed, |db| Shared::Open(Rc::clone(db))));
+                sched::wake(key);
+                return opened;
+            }
+        }
+    }
+}
+
+fn open(stage: &Stage, flags: i32) -> Result<Db, SqlError> {
+    let db = stage.engine.open(DATABASE, OPEN_READ_WRITE_CREATE | flags, Some(&stage.vfs))?;
     db.busy_timeout(BUSY_TIMEOUT_MS)?;
-    db.execute(&stage.world.settings.sql())?;
+    db.execute(&stage.case.settings.sql())?;
     Ok(db)
 }
 
-fn note_alarm(stage: &Stage, actor: Actor, error: &SqlError) {
-    if error.is_corrupt() {
-        stage.notebook.borrow_mut().alarms.push(format!("{actor}: {error}"));
-    }
-}
-
-/// The actor with its connection in hand.
-struct Hand<'a> {
-    stage: &'a Stage,
-    actor: Actor,
-    db: &'a Db,
-    /// Transactions that this actor has inserted through this connection.
-    own: Vec<u32>,
-    statements: Statements<'a>,
-}
-
-/// Prepared when they are first needed.
-#[derive(Default)]
-struct Statements<'a> {
-    insert: Option<Statement<'a>>,
-    update: Option<Statement<'a>>,
-    delete: Option<Statement<'a>>,
-    select: Option<Statement<'a>>,
-}
-
-impl<'a> Hand<'a> {
-    fn take(&mut self, number: u32, step: Step) {
-        let result = match step {
-            Step::Write { .. } => self.write(number, step),
-            Step::Read => self.read(),
-            Step::Checkpoint(mode) => self.checkpoint(mode),
-            Step::Reopen => Ok(()),
-        };
-        if let Err(error) = result {
-            note_alarm(self.stage, self.actor, &error);
-            self.stage.notebook.borrow_mut().ledger.refused_read();
-        }
-        if !self.db.is_autocommit() {
-            let _ = self.db.execute("ROLLBACK");
-        }
-        self.look_at_walindex();
+impl Stage {
+    /// True if the actor's process was killed; what its code is told from then on nobody hears.
+    pub(super) fn is_dead(&self, actor: Actor) -> bool {
+        self.machine.borrow().is_dead(actor.process)
     }
 
-    /// One transaction: inserts rows, or updates or deletes those of an earlier one.
-    fn write(&mut self, number: u32, step: Step) -> Result<(), SqlError> {
-        let Step::Write { changes, begin, savepoint, rollback, payload_bytes } = step else { return Ok(()) };
-        let earlier = self.own.get(number as usize % (self.own.len() + 3)).copied();
-        let (txn, state) = match earlier {
-            Some(txn) if number.is_multiple_of(2) => (txn, State::Whole(number)),
-            Some(txn) => (txn, State::Absent),
-            None => (number, State::Whole(number)),
-        };
-        let key = Key { actor: self.actor, txn };
-        let result = self.try_write(txn, state, (begin, u32::from(changes), payload_bytes, savepoint, number));
-        let committing = match result {
-            Ok(()) if rollback => {
-                return self.db.execute("ROLLBACK");
-            }
-            Ok(()) => self.db.execute("COMMIT"),
-            Err(error) => {
-                self.stage.notebook.borrow_mut().ledger.refused(key, state);
-                note_alarm(self.stage, self.actor, &error);
-                return Ok(());
-            }
-        };
-        let mut notebook = self.stage.notebook.borrow_mut();
-        match committing {
-            Ok(()) => {
-                notebook.ledger.acked(key, state);
-                if txn == number {
-                    self.own.push(txn);
-                }
-                self.own.retain(|own| *own != txn || state != State::Absent);
-            }
-            // A COMMIT that found somebody in its way has not begun.
-            Err(error) if error.is_busy() => notebook.ledger.refused(key, state),
-            Err(error) => {
-                notebook.ledger.indeterminate(key, state);
-                drop(notebook);
-                note_alarm(self.stage, self.actor, &error);
-            }
-        }
-        Ok(())
-    }
-
-    fn try_write(
-        &mut self,
-        txn: u32,
-        state: State,
-        (begin, changes, payload_bytes, savepoint, number): (Begin, u32, u16, bool, u32),
-    ) -> Result<(), SqlError> {
-        self.db.execute(match begin {
-            Begin::Immediate => "BEGIN IMMEDIATE",
-            Begin::Deferred => "BEGIN",
-        })?;
-        match state {
-            State::Whole(version) if txn == number => {
-                for part in 0..changes {
-                    self.insert(txn, (part, changes), version, payload_bytes)?;
-                }
-            }
-            State::Whole(version) => self.update(txn, version)?,
-            State::Absent | State::Torn => self.delete(txn)?,
-        }
-        if savepoint {
-            // What is done and undone within it must leave no trace.
-            self.db.execute("SAVEPOINT inner")?;
-            self.insert(900_000 + txn, (0, 1), 0, payload_bytes)?;
-            self.db.execute("ROLLBACK TO inner; RELEASE inner")?;
-        }
-        Ok(())
-    }
-
-    fn id(&self) -> i64 {
-        i64::from(self.actor.process) * 100 + i64::from(self.actor.thread)
-    }
-
-    fn insert(&mut self, txn: u32, (part, parts): (u32, u32), version: u32, bytes: u16) -> Result<(), SqlError> {
-        const SQL: &str = "INSERT INTO ledger VALUES(?1, ?2, ?3, ?4, ?5, zeroblob(?6))";
-        let id = self.id();
-        let values = [id, txn.into(), part.into(), parts.into(), version.into(), bytes.into()];
-        run(prepared(&mut self.statements.insert, self.db, SQL)?, &values)
-    }
-
-    fn update(&mut self, txn: u32, version: u32) -> Result<(), SqlError> {
-        const SQL: &str = "UPDATE ledger SET version = ?3 WHERE actor = ?1 AND txn = ?2";
-        let id = self.id();
-        run(prepared(&mut self.statements.update, self.db, SQL)?, &[id, txn.into(), version.into()])
-    }
-
-    fn delete(&mut self, txn: u32) -> Result<(), SqlError> {
-        const SQL: &str = "DELETE FROM ledger WHERE actor = ?1 AND txn = ?2";
-        let id = self.id();
-        run(prepared(&mut self.statements.delete, self.db, SQL)?, &[id, txn.into()])
-    }
-
-    /// Reads everything twice within one transaction: both times must show the same, and the actor's own commits.
-    fn read(&mut self) -> Result<(), SqlError> {
-        self.db.execute("BEGIN")?;
-        let first = table(prepared(&mut self.statements.select, self.db, SELECT)?)?;
-        let second = table(prepared(&mut self.statements.select, self.db, SELECT)?)?;
-        self.db.execute("COMMIT")?;
-        let mut notebook = self.stage.notebook.borrow_mut();
-        let own = first.iter().filter(|(key, _)| key.actor == self.actor).map(|(key, state)| (*key, *state)).collect();
-        notebook.ledger.read(self.actor, &own);
-        if first != second {
-            notebook.unrepeatable_reads.push(format!("{} read the table twice in one transaction", self.actor));
-        }
-        let torn = first.iter().filter(|(_, state)| **state == State::Torn);
-        let torn: Vec<String> = torn.map(|(key, _)| format!("{key}, read by {}", self.actor)).collect();
-        notebook.torn_reads.extend(torn);
-        Ok(())
-    }
-
-    fn checkpoint(&mut self, mode: CheckpointMode) -> Result<(), SqlError> {
-        // That somebody is in the way is no news, and says nothing about the data.
-        let _ = self.db.wal_checkpoint_v2(mode);
-        Ok(())
-    }
-
-    /// No more frames can have been backfilled than the log has.
-    fn look_at_walindex(&self) {
-        let machine = self.stage.machine.borrow();
-        let Some(region) = machine.shm_region(DATABASE, 0) else { return };
-        // The header stands there twice (48 bytes each); where the copies differ, somebody is writing it. mxFrame is
-        // its fifth word, and nBackfill the first word behind both copies (wal.c, WalIndexHdr and WalCkptInfo).
-        let (one, two) = (region.array::<48>(0), region.array::<48>(48));
-        let (max_frame, backfilled) = (region.u32_native(16), region.u32_native(96));
-        if one == two && one[12] != 0 && backfilled > max_frame {
-            let note = format!("nBackfill {backfilled} > mxFrame {max_frame}, seen by {}", self.actor);
-            self.stage.notebook.borrow_mut().walindex.push(note);
+    pub(super) fn note_alarm(&self, actor: Actor, error: &SqlError) {
+        if error.is_corrupt() && !self.is_dead(actor) {
+            self.notebook.borrow_mut().alarms.push(format!("{actor}: {error}"));
         }
     }
-}
 
-/// Reads the ledger's table by walking it.
-pub(super) const SELECT: &str = "SELECT actor, txn, count(*), min(parts), max(parts), min(version), max(version)
-                                 FROM ledger NOT INDEXED GROUP BY actor, txn";
-
-fn prepared<'a, 's>(
-    slot: &'s mut Option<Statement<'a>>,
-    db: &'a Db,
-    sql: &str,
-) -> Result<&'s mut Statement<'a>, SqlError> {
-    match slot {
-        Some(statement) => {
-            statement.reset();
-            Ok(statement)
+    pub(super) fn tell(&self, actor: Actor, kind: StoryKind, text: impl FnOnce() -> String) {
+        if let Some(log) = &self.log {
+            let note = Note { at: self.board.calls(), actor: Some(actor), kind, text: text() };
+            log.borrow_mut().push(Event::Note(note));
         }
-        empty => Ok(empty.insert(db.prepare(sql)?)),
     }
-}
 
-fn run(statement: &mut Statement<'_>, values: &[i64]) -> Result<(), SqlError> {
-    for (index, value) in values.iter().enumerate() {
-        statement.bind_int(index + 1, *value)?;
+    /// Goes into the process. If it is dead, then only when all code of its old life has ended.
+    fn enter(&self, process: u16) {
+        let inside = &self.processes[usize::from(process)].inside;
+        while self.machine.borrow().is_dead(process) {
+            sched::block(std::ptr::from_ref(inside).addr());
+        }
+        inside.set(inside.get() + 1);
     }
-    let result = statement.execute();
-    statement.reset();
-    result
-}
 
-/// The rows of [`SELECT`] as the oracles see them.
-pub(super) fn table(statement: &mut Statement<'_>) -> Result<Table, SqlError> {
-    let mut table = Table::new();
-    while statement.step()? == Row::Row {
-        let id = statement.int(0);
-        let actor = Actor { process: (id / 100) as u16, thread: (id % 100) as u16 };
-        let whole = statement.int(2) == statement.int(3)
-            && statement.int(3) == statement.int(4)
-            && statement.int(5) == statement.int(6);
-        let state = if whole { State::Whole(statement.int(5) as u32) } else { State::Torn };
-        table.insert(Key { actor, txn: statement.int(1) as u32 }, state);
+    /// Leaves it; the last one closes what was shared. Who leaves a dead process last begins its new life.
+    fn leave(&self, actor: Actor) {
+        let process = &self.processes[usize::from(actor.process)];
+        if process.inside.get() == 1 {
+            // Closing takes calls, in the midst of which somebody may come in.
+            let last = process.connection.replace(Shared::Closed);
+            drop(last);
+        }
+        let inside = &process.inside;
+        inside.set(inside.get() - 1);
+        if inside.get() == 0 && self.is_dead(actor) {
+            self.machine.borrow_mut().revive(actor.process);
+            self.tell(actor, StoryKind::Start, || "the process starts anew".to_owned());
+            sched::wake(std::ptr::from_ref(inside).addr());
+        }
     }
-    statement.reset();
-    Ok(table)
 }

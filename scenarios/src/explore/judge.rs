@@ -1,24 +1,37 @@
 //! After an execution: a fresh connection that nobody disturbs, and the oracles.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use seawall_harness::actor::Actor;
 use seawall_harness::engine::{Db, Engine, OPEN_READ_WRITE_CREATE, SqlError, Value};
 use seawall_harness::oracle::alarm::Alarm;
 use seawall_harness::oracle::integrity::Check;
-use seawall_harness::oracle::table::Table;
+use seawall_harness::oracle::isolation::{self, End, History, Op, Transaction};
+use seawall_harness::oracle::table::{State, Table};
 use seawall_harness::oracle::{self, Evidence};
 use seawall_harness::sched::Execution;
 use seawall_harness::verdict::Verdict;
 use seawall_harness::vfs::lab;
 
 use super::DATABASE;
-use super::actor::{self, Notebook};
+use super::actor::{Notebook, Snapshot};
+use super::case::Case;
+use super::hand::{Statements, history_key};
+use super::scenario;
 
 pub use seawall_harness::record::Finding;
 
+/// Who looks at the end.
+pub(super) const NOBODY: Actor = Actor { process: 0, thread: 0 };
+
 /// What the oracles find, worst first.
-pub(super) fn judge(engine: &Engine, vfs: &str, execution: &Execution, notebook: Notebook) -> Vec<Finding> {
-    let nobody = seawall_harness::actor::Actor { process: 0, thread: 0 };
-    lab::play(nobody);
-    let (check, table) = look(engine, vfs);
+pub(super) fn judge(
+    engine: &Engine,
+    vfs: &str,
+    case: &Case,
+    execution: &Execution,
+    mut notebook: Notebook,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut add = |oracle: &str, verdict, notes: &[String]| {
         if let Some(first) = notes.first() {
@@ -28,38 +41,83 @@ pub(super) fn judge(engine: &Engine, vfs: &str, execution: &Execution, notebook:
     };
     add("walindex", Verdict::Corrupt, &notebook.walindex);
     add("isolation", Verdict::Corrupt, &notebook.unrepeatable_reads);
-    if execution.halted {
-        add("progress", Verdict::Wedged, &[format!("no end after {} calls", execution.calls)]);
-    }
-    let alarms = notebook.alarms.into_iter().map(|message| Alarm { actor: nobody, message });
-    let evidence = Evidence {
-        ledger: notebook.ledger,
-        table,
-        torn_reads: notebook.torn_reads,
-        checks: vec![check],
-        alarms: alarms.collect(),
-        ..Evidence::default()
-    };
+    add("isolation", Verdict::Corrupt, &anomalies(&mut notebook));
+    add("progress", Verdict::Wedged, &stuck(case, execution));
     // An execution that was cut short has made errors of its own, and proves nothing about the data.
-    if !execution.halted {
-        findings.extend(oracle::judge(&evidence));
+    if !execution.halted && execution.deadlocked.is_empty() {
+        lab::play(NOBODY);
+        let (check, table, torn) = look(engine, vfs, case);
+        notebook.torn_reads.extend(torn.into_iter().map(|complaint| format!("{complaint}, at the end")));
+        let alarms = notebook.alarms.into_iter().map(|message| Alarm { actor: NOBODY, message });
+        findings.extend(oracle::judge(&Evidence {
+            ledger: notebook.ledger,
+            table,
+            torn_reads: notebook.torn_reads,
+            checks: vec![check],
+            alarms: alarms.collect(),
+            ..Evidence::default()
+        }));
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
     findings
 }
 
-fn look(engine: &Engine, vfs: &str) -> (Check, Option<Table>) {
+/// What contradicts strict serialisability.
+fn anomalies(notebook: &mut Notebook) -> Vec<String> {
+    let deleted = &notebook.deleted;
+    let mut transactions = std::mem::take(&mut notebook.history);
+    let mut keys = BTreeSet::new();
+    for transaction in &mut transactions {
+        transaction.ops.retain(|op| !matches!(op, Op::Write { key, .. } if deleted.contains(key)));
+        let written = transaction.ops.iter().filter_map(|op| match op {
+            Op::Write { key, .. } => Some(*key),
+            Op::Read { .. } => None,
+        });
+        keys.extend(written);
+    }
+    for Snapshot { actor, began, ended, table } in std::mem::take(&mut notebook.snapshots) {
+        let seen: BTreeMap<u64, State> = table.into_iter().map(|(key, state)| (history_key(key), state)).collect();
+        let ops = keys.iter().filter_map(|key| match seen.get(key) {
+            None | Some(State::Absent) => Some(Op::Read { key: *key, version: None }),
+            Some(State::Whole(version)) => Some(Op::Read { key: *key, version: Some((*version).into()) }),
+            Some(State::Torn) => None,
+        });
+        transactions.push(Transaction { actor, began, ended, ops: ops.collect(), end: End::Committed });
+    }
+    isolation::check(&History { transactions }).iter().map(ToString::to_string).collect()
+}
+
+/// Who did not come to an end.
+fn stuck(case: &Case, execution: &Execution) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !execution.deadlocked.is_empty() {
+        let names: Vec<String> =
+            execution.deadlocked.iter().map(|position| case.actors[*position].actor.to_string()).collect();
+        notes.push(format!("{} wait for each other for ever", names.join(" and ")));
+    }
+    if execution.halted {
+        let names: Vec<String> = case.actors.iter().map(|plan| plan.actor.to_string()).collect();
+        notes.push(format!("no end after {} calls of {}", execution.calls, names.join(", ")));
+    }
+    notes
+}
+
+/// The file's integrity, the ledger's table, and what else is wrong.
+fn look(engine: &Engine, vfs: &str, case: &Case) -> (Check, Option<Table>, Vec<String>) {
+    let scenario = scenario::of(case);
     let mut check = Check { connection: "fresh".to_owned(), complaints: Vec::new(), unfinished: None };
     let result = engine.open(DATABASE, OPEN_READ_WRITE_CREATE, Some(vfs)).and_then(|db| {
         check.complaints = complaints(&db)?;
-        let mut statement = db.prepare(actor::SELECT)?;
-        actor::table(&mut statement)
+        let mut statements = Statements::new(&db);
+        let table = (scenario.table)(&mut |sql, each| statements.rows(sql, &[], each))?;
+        let torn = (scenario.check)(&mut |sql, each| statements.rows(sql, &[], each))?;
+        Ok((table, torn))
     });
     match result {
-        Ok(table) => (check, Some(table)),
+        Ok((table, torn)) => (check, Some(table), torn),
         Err(error) => {
             check.complaints.push(error.to_string());
-            (check, None)
+            (check, None, Vec::new())
         }
     }
 }

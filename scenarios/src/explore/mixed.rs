@@ -5,113 +5,47 @@
 
 use rand::{Rng, RngExt};
 use seawall_harness::actor::Actor;
-use seawall_harness::engine::CheckpointMode;
 use seawall_harness::seed::Seed;
 
-/// How the database file is laid out: what must be decided before it is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Layout {
-    page_bytes: u32,
-    auto_vacuum: u8,
+use super::case::{ActorPlan, Begin, Checkpoint, Journal, Layout, Settings, Step, Synchronous, Target};
+use super::scenario::World;
+
+/// Tables that the oracles can read.
+pub(super) const SQL: &str =
+    "CREATE TABLE ledger(actor INTEGER, txn INTEGER, part INTEGER, parts INTEGER, version INTEGER, payload BLOB,
+                         PRIMARY KEY(actor, txn, part));
+     CREATE INDEX ledger_by_version ON ledger(version, txn);";
+
+/// The world of an execution.
+pub(super) fn draw(seed: Seed) -> World {
+    use Synchronous::{Full, Normal, Off};
+    let mut rng = seed.stream("mixed").rng();
+    let rng = &mut rng;
+    let layout = Layout { page_bytes: pick(rng, [512, 1024, 4096, 4096]), auto_vacuum: pick(rng, [0, 0, 1, 2]) };
+    let settings = Settings {
+        journal: journal(seed),
+        synchronous: pick(rng, [Off, Normal, Normal, Full]),
+        cache_pages: pick(rng, [4, 20, 2000]),
+        autocheckpoint: pick(rng, [0, 0, 4, 20, 1000]),
+        mmap_bytes: pick(rng, [0, 0, 65_536, 1 << 24]),
+        temp_store: pick(rng, [0, 1, 2]),
+    };
+    let connections = pick(rng, [2, 2, 3, 4_u16]);
+    let processes = rng.random_range(1..=connections.min(3));
+    let length = rng.random_range(8..=40_u32);
+    let weights = Weights::draw(rng);
+    let actors = (0..connections).map(|number| {
+        let actor = Actor { process: 1 + number % processes, thread: 1 + number / processes };
+        ActorPlan::new(actor, (0..length).map(|_| weights.step(rng)))
+    });
+    World { layout, settings, actors: actors.collect() }
 }
 
-/// How connections are configured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Settings {
-    synchronous: &'static str,
-    cache_pages: u32,
-    autocheckpoint: u32,
-    mmap_bytes: u32,
-    temp_store: u8,
-}
-
-/// What one actor is to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ActorPlan {
-    pub(super) actor: Actor,
-    pub(super) steps: Vec<Step>,
-}
-
-/// One step of an actor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// A transaction of so many changes.
-    Write { changes: u8, begin: Begin, savepoint: bool, rollback: bool, payload_bytes: u16 },
-    /// A transaction that reads everything, twice.
-    Read,
-    /// A checkpoint.
-    Checkpoint(CheckpointMode),
-    /// Closes the connection and opens it again.
-    Reopen,
-}
-
-/// How a write transaction begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Begin {
-    /// BEGIN IMMEDIATE
-    Immediate,
-    /// BEGIN: the lock is taken by the first write.
-    Deferred,
-}
-
-/// An execution before it is scheduled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct World {
-    pub(super) seed: Seed,
-    pub(super) layout: Layout,
-    pub(super) settings: Settings,
-    pub(super) actors: Vec<ActorPlan>,
-}
-
-impl World {
-    /// The world of an execution.
-    pub(super) fn draw(seed: Seed) -> Self {
-        let mut rng = seed.stream("mixed").rng();
-        let rng = &mut rng;
-        let layout = Layout { page_bytes: pick(rng, [512, 1024, 4096, 4096]), auto_vacuum: pick(rng, [0, 0, 1, 2]) };
-        let settings = Settings {
-            synchronous: pick(rng, ["OFF", "NORMAL", "NORMAL", "FULL"]),
-            cache_pages: pick(rng, [4, 20, 2000]),
-            autocheckpoint: pick(rng, [0, 0, 4, 20, 1000]),
-            mmap_bytes: pick(rng, [0, 0, 65_536, 1 << 24]),
-            temp_store: pick(rng, [0, 1, 2]),
-        };
-        let connections = pick(rng, [2, 2, 3, 4_u16]);
-        let processes = rng.random_range(1..=connections.min(3));
-        let length = rng.random_range(8..=40_u32);
-        let weights = Weights::draw(rng);
-        let actors = (0..connections).map(|number| {
-            let actor = Actor { process: 1 + number % processes, thread: 1 + number / processes };
-            ActorPlan { actor, steps: (0..length).map(|_| weights.step(rng)).collect() }
-        });
-        Self { seed, layout, settings, actors: actors.collect() }
-    }
-}
-
-impl Layout {
-    /// Makes the database: tables that the oracles can read, in WAL mode.
-    pub(super) fn sql(self) -> String {
-        let Self { page_bytes, auto_vacuum } = self;
-        format!(
-            "PRAGMA page_size = {page_bytes}; PRAGMA auto_vacuum = {auto_vacuum};
-             CREATE TABLE ledger(actor INTEGER, txn INTEGER, part INTEGER, parts INTEGER, version INTEGER, payload BLOB,
-                                 PRIMARY KEY(actor, txn, part));
-             CREATE INDEX ledger_by_version ON ledger(version, txn);
-             PRAGMA journal_mode = WAL;"
-        )
-    }
-}
-
-impl Settings {
-    /// Configures a connection.
-    pub(super) fn sql(self) -> String {
-        let Self { synchronous, cache_pages, autocheckpoint, mmap_bytes, temp_store } = self;
-        format!(
-            "PRAGMA synchronous = {synchronous}; PRAGMA cache_size = {cache_pages};
-             PRAGMA wal_autocheckpoint = {autocheckpoint}; PRAGMA mmap_size = {mmap_bytes};
-             PRAGMA temp_store = {temp_store};"
-        )
-    }
+/// One execution in four runs with a rollback journal. Drawn from a stream of its own.
+pub(super) fn journal(seed: Seed) -> Journal {
+    use Journal::{Delete, Persist, Truncate, Wal};
+    let mut rng = seed.stream("journal").rng();
+    if rng.random_ratio(3, 4) { Wal } else { pick(&mut rng, [Delete, Truncate, Persist]) }
 }
 
 /// How often an actor does what, in this execution.
@@ -142,18 +76,19 @@ impl Weights {
                 savepoint: rng.random_ratio(1, 6),
                 rollback: rng.random_ratio(1, 10),
                 payload_bytes: pick(rng, [4, 60, 400, 1500]),
+                target: Target::Any,
             }
         } else if n < write + read {
             Step::Read
         } else if n < write + read + checkpoint {
-            use CheckpointMode::{Full, Passive, Restart, Truncate};
-            Step::Checkpoint(pick(rng, [Passive, Passive, Full, Restart, Truncate]))
+            use Checkpoint::{Full, Passive, Restart, Truncate};
+            Step::Checkpoint { mode: pick(rng, [Passive, Passive, Full, Restart, Truncate]) }
         } else {
             Step::Reopen
         }
     }
 }
 
-fn pick<T: Copy, const N: usize>(rng: &mut impl Rng, from: [T; N]) -> T {
+pub(super) fn pick<T: Copy, const N: usize>(rng: &mut impl Rng, from: [T; N]) -> T {
     from[rng.random_range(0..N)]
 }

@@ -1,9 +1,10 @@
 //! Tokens of explorations.
 //!
 //! ```text
-//! sx1:mixed:3.51.1:rare:2a:5f0c81d7
-//!  │    │      │     │   │     └ CRC-32 of all before it
-//!  │    │      │     │   └ the execution's seed, hexadecimal
+//! sx2:mixed:3.51.1:rare:none:2a:5f0c81d7
+//!  │    │      │     │    │   │     └ CRC-32 of all before it
+//!  │    │      │     │    │   └ the execution's seed, hexadecimal
+//!  │    │      │     │    └ faults: none, a preset, or `~` and the rules in base64url, one rule a line
 //!  │    │      │     └ policy
 //!  │    │      └ version of SQLite
 //!  │    └ scenario
@@ -13,11 +14,15 @@
 use std::fmt;
 use std::str::FromStr;
 
+use seawall_harness::fault::{self, Rule};
 use seawall_harness::seed::Seed;
-use seawall_harness::token::{seal, unseal};
+use seawall_harness::token::{FaultName, seal, unseal};
 
 /// The present format version.
-pub const VERSION: &str = "sx1";
+pub const VERSION: &str = "sx2";
+
+/// The name of no fault at all.
+pub const NO_FAULT: &str = "none";
 
 /// Names one execution of an exploration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +33,8 @@ pub struct ExploreToken {
     pub sqlite: String,
     /// The policy.
     pub policy: String,
+    /// The faults: [`NO_FAULT`], a preset, or rules.
+    pub fault: FaultName,
     /// The execution's seed.
     pub seed: Seed,
 }
@@ -36,7 +43,9 @@ pub struct ExploreToken {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExploreTokenError {
     /// Not of the form.
-    #[error("`{0}` is not a token of an exploration: one looks like {VERSION}:SCENARIO:SQLITE:POLICY:SEED:CHECKSUM")]
+    #[error(
+        "`{0}` is not a token of an exploration: one looks like {VERSION}:SCENARIO:SQLITE:POLICY:FAULT:SEED:CHECKSUM"
+    )]
     Malformed(String),
     /// Another version of the lab made it.
     #[error(
@@ -48,10 +57,37 @@ pub enum ExploreTokenError {
     Damaged(String),
 }
 
+impl ExploreToken {
+    /// The fault rules.
+    ///
+    /// # Errors
+    /// A message if there is no such preset, or a rule does not parse.
+    pub fn rules(&self) -> Result<Vec<Rule>, String> {
+        match &self.fault {
+            FaultName::Named(name) if name == NO_FAULT => Ok(Vec::new()),
+            FaultName::Named(name) => {
+                let preset = fault::find_preset(name).map_err(|error| error.to_string())?;
+                preset.parse().map_err(|error| error.to_string())
+            }
+            FaultName::Rules(rules) => {
+                rules.iter().map(|rule| fault::parse_rule(rule).map_err(|error| error.to_string())).collect()
+            }
+        }
+    }
+
+    /// The token as a part of a file's name.
+    pub fn file_stem(&self) -> String {
+        // Rules in full would make names too long for some file systems; the checksum tells them apart.
+        let token = self.to_string();
+        let fields: Vec<&str> = token.split(':').map(|field| if field.len() > 60 { "rules" } else { field }).collect();
+        fields.join("-").replace(['/', '~'], "_")
+    }
+}
+
 impl fmt::Display for ExploreToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scenario, sqlite, policy, seed } = self;
-        let body = format!("{VERSION}:{scenario}:{sqlite}:{policy}:{:x}", seed.0);
+        let Self { scenario, sqlite, policy, fault, seed } = self;
+        let body = format!("{VERSION}:{scenario}:{sqlite}:{policy}:{fault}:{:x}", seed.0);
         f.write_str(&seal(&body))
     }
 }
@@ -64,15 +100,23 @@ impl FromStr for ExploreToken {
         let malformed = || ExploreTokenError::Malformed(shown());
         let (body, intact) = unseal(text).ok_or_else(malformed)?;
         let fields: Vec<&str> = body.split(':').collect();
-        let [version, scenario, sqlite, policy, seed] = fields[..] else { return Err(malformed()) };
+        let version = fields[0];
         if version != VERSION {
-            return Err(ExploreTokenError::OtherVersion(version.chars().take(20).collect()));
+            let digits =
+                version.strip_prefix("sx").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+            return Err(if digits { ExploreTokenError::OtherVersion(version.to_owned()) } else { malformed() });
         }
+        let [_, scenario, sqlite, policy, fault, seed] = fields[..] else { return Err(malformed()) };
         if !intact {
             return Err(ExploreTokenError::Damaged(shown()));
         }
-        let seed = u64::from_str_radix(seed, 16).map_err(|_| malformed())?;
         let own = str::to_owned;
-        Ok(Self { scenario: own(scenario), sqlite: own(sqlite), policy: own(policy), seed: Seed(seed) })
+        Ok(Self {
+            scenario: own(scenario),
+            sqlite: own(sqlite),
+            policy: own(policy),
+            fault: fault.parse().map_err(|()| malformed())?,
+            seed: Seed(u64::from_str_radix(seed, 16).map_err(|_| malformed())?),
+        })
     }
 }

@@ -6,42 +6,140 @@ use std::process::Output;
 
 use assert_cmd::Command;
 use seawall_lab::engines::{self, Cache};
+use seawall_lab::explore::{CaseFile, Schedule, difference};
 use serde_json::Value;
 
 use crate::support::program;
 
-fn explore(arguments: &[&str]) -> (Value, Output) {
-    let output = Command::new(program()).arg("explore").args(arguments).args(["--format", "json"]).output().unwrap();
+/// Explores with the findings in a folder of its own.
+pub(crate) fn explore(arguments: &[&str]) -> (Value, Output) {
+    let folder = tempfile::tempdir().unwrap();
+    explore_in(folder.path(), arguments)
+}
+
+pub(crate) fn explore_in(folder: &std::path::Path, arguments: &[&str]) -> (Value, Output) {
+    let mut command = Command::new(program());
+    command.arg("explore").args(arguments).args(["--format", "json", "--out"]).arg(folder);
+    let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    (serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")), output)
+    let errors = String::from_utf8_lossy(&output.stderr);
+    (serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text} {errors}")), output)
+}
+
+/// Explores something that must come through; the recorded preemptions must lead to the same calls as the policy did.
+#[track_caller]
+fn comes_through(arguments: &[&str]) -> Value {
+    let (report, output) = explore(&[arguments, &["--twice"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    assert_eq!((&report["schema"], &report["finding"]), (&1.into(), &Value::Null));
+    let acked = report["executions"].as_u64().map(|executions| executions * 5);
+    assert!(report["acked"].as_u64() > acked, "nothing was measured: {report}");
+    report
 }
 
 #[test]
 fn executions_repeat_call_by_call_and_the_linked_sqlite_comes_through() {
-    for policy in seawall_lab::explore::POLICIES {
-        let (report, output) = explore(&["--policy", policy, "--seed", "5", "--executions", "300", "--twice"]);
-        assert_eq!(output.status.code(), Some(0), "{report}");
-        assert_eq!(
-            (&report["schema"], &report["policy"], &report["executions"]),
-            (&1.into(), &policy.into(), &300.into())
-        );
-        assert_eq!(report["finding"], Value::Null);
-        assert!(report["acked"].as_u64() > Some(1_000), "nothing was measured: {report}");
+    for (policy, _) in seawall_lab::explore::POLICIES {
+        let report = comes_through(&["--policy", policy, "--seed", "5", "--executions", "60"]);
+        assert_eq!((&report["policy"], &report["executions"]), (&policy.into(), &60.into()));
     }
+    for scenario in ["bank", "schema", "shared"] {
+        comes_through(&[scenario, "--seed", "5", "--executions", "60"]);
+    }
+}
+
+#[test]
+fn errors_and_killed_processes_cost_nothing_that_was_acknowledged() {
+    #[track_caller]
+    fn check(arguments: &[&str]) {
+        let report = comes_through(&[arguments, &["--seed", "11", "--executions", "40"]].concat());
+        assert!(report["faults_fired"].as_u64() > Some(20), "{report}");
+    }
+    check(&["mixed", "--preset", "io-error"]);
+    check(&["mixed", "--fault", "write@*:kill:p=0.02:times=2", "--fault", "shmbarrier@shm:kill:p=0.01"]);
+    check(&["bank", "--preset", "flaky-shm,cantopen-storm", "--fault", "unlock@db:kill:p=0.02"]);
+    check(&["shared", "--fault", "write@*:kill:p=0.02:times=2", "--fault", "sync@*:error=IOERR_FSYNC:p=0.02"]);
+    check(&["schema", "--fault", "sync@*:kill:p=0.1", "--fault", "write@*:error=FULL:p=0.02"]);
 }
 
 #[test]
 fn what_does_not_exist_is_refused_by_name() {
     #[track_caller]
     fn check(arguments: &[&str], message: &str) {
-        let output = Command::new(program()).arg("explore").args(arguments).output().unwrap();
+        let output = Command::new(program()).args(arguments).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{text}");
         assert!(text.contains(message), "{text}");
     }
-    check(&["mixd"], "did you mean `mixed`?");
-    check(&["--policy", "rar"], "did you mean `rare`?");
-    check(&["--sqlite", "/bin/sh"], "/bin/sh");
+    check(&["explore", "mixd"], "did you mean `mixed`?");
+    check(&["explore", "--policy", "rar"], "did you mean `rare`?");
+    check(&["explore", "--sqlite", "/bin/sh"], "/bin/sh");
+    check(&["explore", "--preset", "io-eror"], "did you mean `io-error`?");
+    check(&["explore", "--fault", "wirte@db:kill"], "write");
+    check(&["explore", "--preset", "power-loss"], "--preset power-loss");
+    check(&["explore", "--fault", "sync@db:error=IOERR_FSYNC,dirty=dropped"], "dirty=");
+    check(&["replay", "sx1:mixed:3.51.1:rare:2a:00000000"], "token format `sx1`");
+    check(&["shrink", "nothing.json"], "cannot read nothing.json");
+}
+
+/// Every thing that an exploration must notice, as a scenario with that defect.
+#[test]
+fn canary_planted_defects_are_found() {
+    #[track_caller]
+    fn check(scenario: &str, verdict: &str, oracle: &str) {
+        let (report, output) = explore(&[scenario, "--seed", "3", "--executions", "20"]);
+        assert_eq!(output.status.code(), Some(100), "{report}");
+        let finding = &report["finding"];
+        assert_eq!((&finding["verdict"], &finding["oracle"]), (&verdict.into(), &oracle.into()), "{finding}");
+        let token = finding["token"].as_str().unwrap();
+        let replay = Command::new(program()).args(["replay", "--times", "2", token]).output().unwrap();
+        let text = String::from_utf8_lossy(&replay.stdout).into_owned();
+        assert_eq!(replay.status.code(), Some(100), "{text}");
+        assert!(text.contains("2 times the same"), "{text}");
+    }
+    check("canary-deadlock", "wedged", "progress");
+    check("canary-livelock", "wedged", "progress");
+    check("canary-bank", "corrupt", "isolation");
+    check("canary-schema", "lost", "ledger");
+}
+
+#[test]
+fn after_a_deadlock_the_exploration_goes_on() {
+    let (report, _) = explore(&["canary-deadlock", "--seed", "3", "--executions", "7", "--all", "--twice"]);
+    assert_eq!((&report["executions"], &report["findings"]), (&7.into(), &7.into()));
+}
+
+#[test]
+fn several_processes_do_what_one_does() {
+    let arguments = ["bank", "--seed", "21", "--executions", "50"];
+    let (one, _) = explore(&arguments);
+    let (three, _) = explore(&[&arguments[..], &["--jobs", "3"]].concat());
+    for figure in ["executions", "calls", "acked", "finding"] {
+        assert_eq!(one[figure], three[figure], "{figure}");
+    }
+    let (all, output) = explore(&["canary-bank", "--seed", "21", "--executions", "9", "--jobs", "2", "--all"]);
+    assert_eq!((output.status.code(), &all["findings"]), (Some(100), &9.into()), "{all}");
+    assert_eq!(all["finding"]["execution"], 1);
+    let (second, _) = explore(&["canary-bank", "--seed", "21", "--executions", "9", "--partition", "2/4"]);
+    assert_eq!(second["finding"]["execution"], 2);
+}
+
+#[test]
+fn a_finding_is_written_down_with_its_schedule() {
+    let folder = tempfile::tempdir().unwrap();
+    let (report, _) = explore_in(folder.path(), &["canary-bank", "--seed", "4"]);
+    let path = report["finding"]["file"].as_str().unwrap();
+    let file = CaseFile::read(path.as_ref()).unwrap();
+    assert_eq!(file.token.as_deref(), report["finding"]["token"].as_str());
+    assert!(matches!(&file.case.schedule, Schedule::Preemptions(list) if !list.is_empty()));
+    assert_eq!(file.findings[0].oracle, "isolation");
+    assert!(file.calls.len() > 100 && file.digest.is_some());
+    // A repetition that differed would be told by its first differing call.
+    let mut other = file.calls.clone();
+    other[50] = "50 p2.t1 write@wal #3 (32, 24) = IOERR_WRITE".to_owned();
+    let what = difference(&file.calls, &other).unwrap();
+    assert!(what.contains(&file.calls[50]) && what.contains("IOERR_WRITE"), "{what}");
+    assert_eq!(difference(&file.calls, &file.calls), None);
 }
 
 /// The canary: SQLite 3.51.1 has the WAL-reset defect, which the scenario knows nothing of. Building it takes longer
@@ -53,7 +151,7 @@ fn canary_the_wal_reset_defect_is_found_and_replays() {
         println!("skipped: SQLite 3.51.1 is not built; `seawall sqlite build 3.51.1` does it");
         return;
     }
-    let (report, output) = explore(&["--sqlite", "3.51.1", "--seed", "1", "--max-seconds", "120"]);
+    let (report, output) = explore(&["--sqlite", "3.51.1", "--seed", "7", "--max-seconds", "120"]);
     assert_eq!(output.status.code(), Some(100), "{report}");
     let token = report["finding"]["token"].as_str().unwrap();
     let replay = Command::new(program()).args(["replay", "--times", "3", token]).output().unwrap();

@@ -5,5 +5,6 @@ mod canaries;
 mod cli;
 mod explore;
 mod properties;
+mod shrink;
 mod support;
 mod tidy;

@@ -134,7 +134,12 @@ fn runs_depend_on_their_seed_alone() {
     let words = ["SystemTime", "thread_rng", "rand::rng(", "HashMap", "HashSet"];
     check(mentions(&words, lab));
     // Wall-clock time is for how long a soak or an exploration goes on, and for progress bars.
-    let timed = ["scenarios/src/soak.rs", "scenarios/src/cli/soak.rs", "scenarios/src/cli/explore.rs"];
+    let timed = [
+        "scenarios/src/soak.rs",
+        "scenarios/src/cli/soak.rs",
+        "scenarios/src/cli/explore.rs",
+        "scenarios/src/cli/shrink.rs",
+    ];
     check(mentions(&["Instant::now"], |name| lab(name) && !timed.contains(&name)));
 }
 

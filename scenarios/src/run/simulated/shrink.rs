@@ -99,8 +99,11 @@ pub struct RunBench<'a> {
     /// Runs that were executed.
     pub executions: u64,
     is_over: Box<dyn FnMut() -> bool + 'a>,
-    progress: Box<dyn FnMut(&RunCase, u64) + 'a>,
+    progress: Progress<'a>,
 }
+
+/// Told of each smaller case, and how many were executed.
+type Progress<'a> = Box<dyn FnMut(&RunCase, u64) + 'a>;
 
 impl<'a> RunBench<'a> {
     /// A bench for a run, and the run with its schedule as preemptions.

@@ -94,7 +94,7 @@ impl Stage {
     }
 
     pub(super) fn now_us(&self) -> u64 {
-        self.board.elapsed_ns() / 1000
+        self.board.run_time_ns() / 1000
     }
 
     fn mark(&self, process: u16, kind: MarkKind, label: &str) {

@@ -1,0 +1,213 @@
+//! `schema`: tables, columns and indices come and go while others read and write, with VACUUM, and with savepoints
+//! whose DDL is undone.
+//!
+//! Each actor has tables of its own, so that what becomes of one does not depend on the order in which others commit.
+//! To the ledger a table is a transaction whose version is a checksum over its entries in `sqlite_master`: in the end
+//! they must be those that the last acknowledged change left behind. Everybody reads everything, so everybody's
+//! statements have to be compiled anew.
+
+use rand::{Rng, RngExt};
+use seawall_harness::actor::Actor;
+use seawall_harness::engine::SqlError;
+use seawall_harness::oracle::table::{Key, State, Table};
+use seawall_harness::seed::Seed;
+use serde::{Deserialize, Serialize};
+
+use super::case::{ActorPlan, Begin, Checkpoint, Layout, Settings, Step, Synchronous, Target};
+use super::hand::{Ask, Hand, ledger_table};
+use super::mixed::{journal, pick};
+use super::scenario::World;
+
+/// Tables of each actor.
+const SLOTS: u8 = 2;
+
+/// Where the numbers of tables begin among those of transactions.
+const FIRST_KEY: u32 = 1_000_000;
+
+/// A step of an actor of the scenario `schema`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum SchemaStep {
+    /// A transaction that changes one of the actor's tables.
+    Change {
+        /// Which table.
+        slot: u8,
+        /// What is done if it is there. If it is not, it is created.
+        ddl: Ddl,
+        /// How the transaction begins.
+        begin: Begin,
+        /// Whether other DDL is done and undone within it.
+        savepoint: bool,
+    },
+    /// `VACUUM`
+    Vacuum,
+    /// `PRAGMA incremental_vacuum`
+    IncrementalVacuum,
+}
+
+/// What is done to a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Ddl {
+    AddColumn,
+    RenameColumn,
+    CreateIndex,
+    DropIndex,
+    DropTable,
+    Insert,
+}
+
+pub(super) fn draw(seed: Seed) -> World {
+    use Synchronous::{Full, Normal, Off};
+    let mut rng = seed.stream("schema").rng();
+    let rng = &mut rng;
+    let layout = Layout { page_bytes: pick(rng, [512, 1024, 4096]), auto_vacuum: pick(rng, [0, 1, 2, 2]) };
+    let settings = Settings {
+        journal: journal(seed),
+        synchronous: pick(rng, [Off, Normal, Full]),
+        cache_pages: pick(rng, [4, 20, 2000]),
+        autocheckpoint: pick(rng, [0, 4, 20, 1000]),
+        mmap_bytes: pick(rng, [0, 65_536, 1 << 24]),
+        temp_store: pick(rng, [0, 1, 2]),
+    };
+    let connections = pick(rng, [2, 3_u16]);
+    let processes = rng.random_range(1..=connections);
+    let length = rng.random_range(6..=20_u32);
+    let actors = (0..connections).map(|number| {
+        let actor = Actor { process: 1 + number % processes, thread: 1 + number / processes };
+        ActorPlan::new(actor, (0..length).map(|_| step(rng)))
+    });
+    World { layout, settings, actors: actors.collect() }
+}
+
+fn step(rng: &mut impl Rng) -> Step {
+    use Checkpoint::{Full, Passive, Restart, Truncate};
+    use Ddl::{AddColumn, CreateIndex, DropIndex, DropTable, Insert, RenameColumn};
+    match rng.random_range(0..20_u32) {
+        0..10 => Step::Schema(SchemaStep::Change {
+            slot: rng.random_range(0..SLOTS),
+            ddl: pick(rng, [AddColumn, RenameColumn, CreateIndex, DropIndex, DropTable, Insert]),
+            begin: pick(rng, [Begin::Immediate, Begin::Deferred]),
+            savepoint: rng.random_ratio(1, 3),
+        }),
+        10 => Step::Schema(SchemaStep::Vacuum),
+        11 => Step::Schema(SchemaStep::IncrementalVacuum),
+        12..15 => Step::Write {
+            changes: pick(rng, [1, 2, 5]),
+            begin: pick(rng, [Begin::Immediate, Begin::Deferred]),
+            savepoint: rng.random_ratio(1, 6),
+            rollback: rng.random_ratio(1, 10),
+            payload_bytes: pick(rng, [4, 60, 1500]),
+            target: Target::Any,
+        },
+        15..18 => Step::Read,
+        18 => Step::Checkpoint { mode: pick(rng, [Passive, Full, Restart, Truncate]) },
+        _ => Step::Reopen,
+    }
+}
+
+impl Hand<'_> {
+    pub(super) fn schema(&mut self, number: u32, step: SchemaStep) -> Result<(), SqlError> {
+        match step {
+            SchemaStep::Change { slot, ddl, begin, savepoint } => {
+                let key = Key { actor: self.actor, txn: FIRST_KEY + u32::from(slot) };
+                let mut after = State::Absent;
+                let result = self.alter(key, (slot, number), ddl, begin, savepoint, &mut after);
+                if let (Err(error), State::Absent) = (&result, after) {
+                    // It did not come so far that there would be a state to speak of.
+                    self.stage.note_alarm(self.actor, error);
+                    self.stage.notebook.borrow_mut().ledger.refused_read();
+                    return Ok(());
+                }
+                self.settle(key, after, result, false).map(drop)
+            }
+            SchemaStep::Vacuum => self.sql("VACUUM"),
+            SchemaStep::IncrementalVacuum => self.sql("PRAGMA incremental_vacuum(3)"),
+        }
+    }
+
+    /// Changes a table; `after` is how it looks before the COMMIT.
+    fn alter(
+        &mut self,
+        key: Key,
+        (slot, number): (u8, u32),
+        ddl: Ddl,
+        begin: Begin,
+        savepoint: bool,
+        after: &mut State,
+    ) -> Result<(), SqlError> {
+        let name = format!("s{}_{slot}", self.id());
+        self.sql(begin.sql())?;
+        let before = self.look(key)?;
+        if !self.stage.is_dead(self.actor) {
+            self.stage.notebook.borrow_mut().ledger.observed(key, before);
+        }
+        if savepoint {
+            self.sql("SAVEPOINT inner")?;
+            self.sql(&format!("CREATE TABLE {name}_undone(a, b); CREATE INDEX {name}_undone_a ON {name}_undone(a)"))?;
+            self.sql(&format!("DROP TABLE IF EXISTS {name}"))?;
+            self.sql("ROLLBACK TO inner")?;
+            self.sql("RELEASE inner")?;
+        }
+        match (before, ddl) {
+            (State::Absent, _) => {
+                self.sql(&format!("CREATE TABLE {name}(k INTEGER PRIMARY KEY, v, w DEFAULT {number})"))?;
+                self.sql(&format!("INSERT INTO {name}(k) VALUES (1), (2), (3)"))?;
+            }
+            (_, Ddl::AddColumn) => {
+                self.sql(&format!("ALTER TABLE {name} ADD COLUMN c{number} DEFAULT {number}"))?;
+                self.sql(&format!("UPDATE {name} SET c{number} = k"))?;
+            }
+            (_, Ddl::RenameColumn) => self.sql(&format!("ALTER TABLE {name} RENAME COLUMN w TO w{number}"))?,
+            (_, Ddl::CreateIndex) => self.sql(&format!("CREATE INDEX IF NOT EXISTS {name}_by ON {name}(k, v)"))?,
+            (_, Ddl::DropIndex) => self.sql(&format!("DROP INDEX IF EXISTS {name}_by"))?,
+            (_, Ddl::DropTable) => self.sql(&format!("DROP TABLE {name}"))?,
+            (_, Ddl::Insert) => self.sql(&format!("INSERT INTO {name}(k) SELECT max(k) + 1 FROM {name}"))?,
+        }
+        *after = self.look(key)?;
+        Ok(())
+    }
+
+    fn look(&mut self, key: Key) -> Result<State, SqlError> {
+        let table = schemas(&mut |sql, each| self.query(sql, &[], each))?;
+        Ok(table.get(&key).copied().unwrap_or(State::Absent))
+    }
+}
+
+/// The ledger's table and, as further transactions, the tables of all actors.
+pub(super) fn table(ask: &mut Ask<'_>) -> Result<Table, SqlError> {
+    let mut table = ledger_table(ask)?;
+    table.append(&mut schemas(ask)?);
+    Ok(table)
+}
+
+fn schemas(ask: &mut Ask<'_>) -> Result<Table, SqlError> {
+    const SELECT: &str =
+        "SELECT tbl_name, name, sql FROM sqlite_master WHERE tbl_name LIKE 's%' ORDER BY tbl_name, name";
+    let mut table = Table::new();
+    ask(SELECT, &mut |row| {
+        let Some(key) = key_of(&row.text(0)) else { return };
+        let version = table.entry(key).or_insert(State::Whole(0));
+        let before = match *version {
+            State::Whole(version) => version,
+            State::Absent | State::Torn => 0,
+        };
+        // FNV-1a over names and texts, 32 bits of it.
+        let mut hash = before ^ 0x811c_9dc5;
+        for column in 1..3 {
+            for byte in row.text(column).bytes() {
+                hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+            }
+        }
+        *version = State::Whole(hash);
+    })?;
+    Ok(table)
+}
+
+/// Whose table this is, and which of his: `s101_0`.
+fn key_of(name: &str) -> Option<Key> {
+    let (id, slot) = name.strip_prefix('s')?.split_once('_')?;
+    let id: u16 = id.parse().ok()?;
+    Some(Key { actor: Actor { process: id / 100, thread: id % 100 }, txn: FIRST_KEY + slot.parse::<u32>().ok()? })
+}

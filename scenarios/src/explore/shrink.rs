@@ -1,0 +1,463 @@
+//! Shrinking of cases: fewer preemptions, faults, actors and steps, simpler ones, the same finding.
+//!
+//! What is left out may have been what made the actors meet. So where leaving out gets no further, fresh schedules are
+//! tried on something smaller: those of the policy `rare`, and those of [`Few`], which preempts three times at most.
+
+use std::ops::Range;
+
+use seawall_harness::sched::rare::Rare;
+use seawall_harness::sched::{ENDED, Point, Policy, Preemption};
+use seawall_harness::seed::{Seed, mix};
+use seawall_harness::verdict::Verdict;
+use seawall_harness::vfs::call::{Method, Role};
+
+use super::bank::BankStep;
+use super::case::{Begin, Checkpoint, Journal, Step, Synchronous, Target};
+use super::schema::SchemaStep;
+use super::shared::SharedStep;
+use super::{Case, Explorer, Outcome, Schedule};
+use crate::shrink::{Bench, Candidate, leave_out};
+
+/// Fresh schedules that are tried before it is given up.
+const SCHEDULES: usize = 60_000;
+
+/// Preemptions so near to each other are left out in pairs.
+const PAIR_DISTANCE_MAX: usize = 4;
+
+/// The largest payload that rows are brought together in.
+const PAYLOAD_BYTES_MAX: u16 = 20_000;
+
+/// With so many preemptions and statements or fewer, no fresh schedules are tried.
+const PREEMPTIONS_GOOD: usize = 3;
+const STATEMENTS_GOOD: u64 = 12;
+
+/// A case that fails, with its schedule as preemptions.
+#[derive(Clone, Debug)]
+pub struct Failing {
+    /// The case.
+    pub case: Case,
+    /// SQL statements that its steps executed.
+    pub statements: u64,
+}
+
+/// The kinds of parts.
+const PREEMPTIONS: usize = 0;
+const FAULTS: usize = 1;
+const ACTORS: usize = 2;
+const STEPS: usize = 3;
+
+impl Failing {
+    /// The preemptions.
+    pub fn preemptions(&self) -> &[Preemption] {
+        match &self.case.schedule {
+            Schedule::Preemptions(preemptions) => preemptions,
+            Schedule::Policy { .. } => &[],
+        }
+    }
+
+    fn steps(&self) -> usize {
+        self.case.actors.iter().map(|plan| plan.steps.len()).sum()
+    }
+
+    fn changed(&self, change: impl FnOnce(&mut Case)) -> Self {
+        let mut other = self.clone();
+        change(&mut other.case);
+        other
+    }
+
+    /// Without the actors at these positions; the others move up.
+    fn without_actors(&self, gone: &Range<usize>) -> Self {
+        let moved = |position: usize| if position >= gone.end { position - gone.len() } else { position };
+        let kept = self.preemptions().iter().filter(|p| !gone.contains(&p.actor) && !gone.contains(&p.to));
+        let kept = kept.map(|p| Preemption { actor: moved(p.actor), to: moved(p.to), ..*p }).collect();
+        self.changed(|case| {
+            case.actors.drain(gone.clone());
+            case.schedule = Schedule::Preemptions(kept);
+        })
+    }
+}
+
+impl Candidate for Failing {
+    type Size = (u64, u64);
+
+    /// What it takes to understand it: statements, preemptions, faults; then everything that is not the simplest.
+    fn size(&self) -> (u64, u64) {
+        let parts = self.preemptions().len() + self.case.faults.len() + self.case.actors.len() + self.steps();
+        (self.statements + 4 * parts as u64, complexity(&self.case))
+    }
+
+    fn kinds(&self) -> usize {
+        4
+    }
+
+    fn parts(&self, kind: usize) -> usize {
+        match kind {
+            PREEMPTIONS => self.preemptions().len(),
+            FAULTS => self.case.faults.len(),
+            ACTORS if self.case.actors.len() < 2 => 0,
+            ACTORS => self.case.actors.len(),
+            _ => self.steps(),
+        }
+    }
+
+    fn without(&self, kind: usize, parts: Range<usize>) -> Self {
+        match kind {
+            PREEMPTIONS => {
+                let mut kept = self.preemptions().to_vec();
+                kept.drain(parts);
+                self.changed(|case| case.schedule = Schedule::Preemptions(kept))
+            }
+            FAULTS => self.changed(|case| drop(case.faults.drain(parts))),
+            // An execution needs an actor.
+            ACTORS if parts.len() == self.case.actors.len() => self.without_actors(&(1..parts.end)),
+            ACTORS => self.without_actors(&parts),
+            _ => self.changed(|case| {
+                let mut position = 0;
+                for plan in &mut case.actors {
+                    plan.steps.retain(|_| {
+                        position += 1;
+                        !parts.contains(&(position - 1))
+                    });
+                }
+            }),
+        }
+    }
+
+    fn simplifications(&self) -> Vec<Self> {
+        let mut simpler = Vec::new();
+        for actor in 0..self.case.actors.len() {
+            for step in 0..self.case.actors[actor].steps.len() {
+                let variants = simpler_steps(self.case.actors[actor].steps[step].step);
+                let with = |variant| self.changed(|case| case.actors[actor].steps[step].step = variant);
+                simpler.extend(variants.into_iter().map(with));
+            }
+        }
+        simpler.extend(simpler_settings(&self.case).into_iter().map(|change| self.changed(change)));
+        let preemptions = self.preemptions();
+        let with = |changed: Vec<Preemption>| self.changed(|case| case.schedule = Schedule::Preemptions(changed));
+        // Who is preempted comes back by another preemption: either alone may not go.
+        for first in 0..preemptions.len() {
+            for second in (first + 1..preemptions.len()).take(PAIR_DISTANCE_MAX) {
+                let rest = preemptions.iter().enumerate().filter(|(at, _)| *at != first && *at != second);
+                simpler.push(with(rest.map(|(_, preemption)| *preemption).collect()));
+            }
+        }
+        for (position, preemption) in preemptions.iter().enumerate() {
+            if preemption.nth == 1 || preemption.section == ENDED {
+                continue;
+            }
+            // At the first call of a statement a preemption is one between two statements.
+            for section in [preemption.section, preemption.section + 1] {
+                let mut changed = preemptions.to_vec();
+                changed[position] = Preemption { section, nth: 1, ..*preemption };
+                simpler.push(with(changed));
+            }
+        }
+        simpler
+    }
+}
+
+/// Everything that is not the simplest.
+fn complexity(case: &Case) -> u64 {
+    let steps = case.actors.iter().flat_map(|plan| &plan.steps);
+    let steps: usize = steps.map(|numbered| step_complexity(numbered.step)).sum();
+    let Schedule::Preemptions(preemptions) = &case.schedule else { return u64::MAX };
+    let amidst = preemptions.iter().filter(|preemption| preemption.nth > 1).count();
+    (steps + simpler_settings(case).len() + amidst) as u64
+}
+
+fn step_complexity(step: Step) -> usize {
+    let rows = match step {
+        Step::Write { changes, .. } => usize::from(changes),
+        _ => 0,
+    };
+    simpler_steps(step).len() + rows
+}
+
+/// Versions of a step that are simpler in one respect each.
+fn simpler_steps(step: Step) -> Vec<Step> {
+    let mut simpler = Vec::new();
+    let mut also = |other: Step| {
+        if other != step {
+            simpler.push(other);
+        }
+    };
+    match step {
+        Step::Write { changes, begin, savepoint, rollback, payload_bytes, target } => {
+            also(Step::Write { changes: 1, begin, savepoint, rollback, payload_bytes, target });
+            also(in_one_row(step));
+            also(Step::Write { changes, begin, savepoint: false, rollback, payload_bytes, target });
+            also(Step::Write { changes, begin, savepoint, rollback: false, payload_bytes, target });
+            also(Step::Write { changes, begin, savepoint, rollback, payload_bytes, target: Target::New });
+            also(Step::Write { changes, begin: Begin::Immediate, savepoint, rollback, payload_bytes, target });
+            also(Step::Write { changes, begin, savepoint, rollback, payload_bytes: 4, target });
+        }
+        Step::Checkpoint { .. } => also(Step::Checkpoint { mode: Checkpoint::Passive }),
+        Step::Bank(BankStep::Transfer { source, target, amount, begin, savepoint, rollback, pad_bytes }) => {
+            let transfer = |amount, begin, savepoint, rollback, pad_bytes| {
+                Step::Bank(BankStep::Transfer { source, target, amount, begin, savepoint, rollback, pad_bytes })
+            };
+            also(transfer(amount, begin, false, rollback, pad_bytes));
+            also(transfer(amount, begin, savepoint, false, pad_bytes));
+            also(transfer(amount, Begin::Immediate, savepoint, rollback, pad_bytes));
+            also(transfer(amount, begin, savepoint, rollback, 4));
+            also(transfer(1, begin, savepoint, rollback, pad_bytes));
+        }
+        Step::Schema(SchemaStep::Change { slot, ddl, begin, savepoint }) => {
+            also(Step::Schema(SchemaStep::Change { slot, ddl, begin, savepoint: false }));
+            also(Step::Schema(SchemaStep::Change { slot, ddl, begin: Begin::Immediate, savepoint }));
+        }
+        Step::Shared(SharedStep::Insert { .. }) => also(Step::Shared(SharedStep::Insert { payload_bytes: 4 })),
+        Step::Read | Step::Reopen | Step::Bank(_) | Step::Schema(_) | Step::Shared(_) | Step::Canary(_) => {}
+    }
+    simpler
+}
+
+type Change = fn(&mut Case);
+
+/// Changes that each bring a setting to SQLite's own default.
+fn simpler_settings(case: &Case) -> Vec<Change> {
+    let (settings, layout) = (case.settings, case.layout);
+    let changes: [(bool, Change); 8] = [
+        (settings.journal == Journal::Wal, |case| case.settings.journal = Journal::Wal),
+        (settings.mmap_bytes == 0, |case| case.settings.mmap_bytes = 0),
+        (settings.autocheckpoint == 1000, |case| case.settings.autocheckpoint = 1000),
+        (settings.cache_pages == 2000, |case| case.settings.cache_pages = 2000),
+        (settings.synchronous == Synchronous::Full, |case| case.settings.synchronous = Synchronous::Full),
+        (settings.temp_store == 0, |case| case.settings.temp_store = 0),
+        (layout.page_bytes == 4096, |case| case.layout.page_bytes = 4096),
+        (layout.auto_vacuum == 0, |case| case.layout.auto_vacuum = 0),
+    ];
+    changes.into_iter().filter(|(is_so, _)| !is_so).map(|(_, change)| change).collect()
+}
+
+/// Is told of each smaller case, and how many were executed.
+type Progress<'a> = dyn FnMut(&Failing, u64) + 'a;
+
+/// Shrinks cases by executing them.
+pub struct CaseBench<'a> {
+    explorer: &'a mut Explorer,
+    /// What must be found again: verdict and oracle.
+    wanted: (Verdict, String),
+    schedules: u64,
+    /// Cases that were executed.
+    pub executions: u64,
+    is_over: Box<dyn FnMut() -> bool + 'a>,
+    progress: Box<Progress<'a>>,
+}
+
+impl<'a> CaseBench<'a> {
+    /// A bench for a case, and the case with its schedule as preemptions.
+    ///
+    /// # Errors
+    /// A message if the case finds nothing, or cannot be executed.
+    pub fn new(explorer: &'a mut Explorer, case: &Case) -> Result<(Self, Failing), String> {
+        let outcome = explorer.execute(case)?;
+        let finding = outcome.findings.first().ok_or("the case finds nothing, so there is nothing to shrink")?;
+        let wanted = (finding.verdict, finding.oracle.clone());
+        let failing = Failing::of(case, &outcome);
+        let (is_over, progress) = (Box::new(|| false), Box::new(|_: &Failing, _| {}));
+        Ok((Self { explorer, wanted, schedules: 0, executions: 1, is_over, progress }, failing))
+    }
+
+    /// Ends as soon as `is_over` says so.
+    #[must_use]
+    pub fn until(self, is_over: impl FnMut() -> bool + 'a) -> Self {
+        Self { is_over: Box::new(is_over), ..self }
+    }
+
+    /// Calls `progress` with each smaller case, and how many were executed.
+    #[must_use]
+    pub fn watched(self, progress: impl FnMut(&Failing, u64) + 'a) -> Self {
+        Self { progress: Box::new(progress), ..self }
+    }
+
+    fn failing(&self, case: &Case, outcome: &Outcome) -> Option<Failing> {
+        let found = outcome.findings.first()?;
+        (found.verdict == self.wanted.0 && found.oracle == self.wanted.1).then(|| Failing::of(case, outcome))
+    }
+
+    /// Tries a fresh schedule on a case. If it fails, the case with the preemptions that it needs.
+    fn reschedule(&mut self, case: &Case, stuck: &Failing) -> Result<Option<Failing>, String> {
+        self.schedules += 1;
+        self.executions += 1;
+        let seed = case.seed.stream("shrink").nth(self.schedules);
+        let policy: Box<dyn Policy> = match self.schedules % 6 {
+            0 => Box::new(Rare::default()),
+            1 | 2 => Box::new(Few::default()),
+            _ => Box::new(Few { from: stuck.preemptions().to_vec(), ..Few::default() }),
+        };
+        let outcome = self.explorer.execute_by(case, policy, seed)?;
+        let Some(mut found) = self.failing(case, &outcome) else { return Ok(None) };
+        leave_out(self, &mut found, PREEMPTIONS)?;
+        Ok(Some(found))
+    }
+}
+
+impl Failing {
+    fn of(case: &Case, outcome: &Outcome) -> Self {
+        Self { case: case.with_preemptions(&outcome.execution.preemptions), statements: outcome.statements }
+    }
+}
+
+impl Bench for CaseBench<'_> {
+    type Candidate = Failing;
+    type Error = String;
+
+    fn fails(&mut self, candidate: &Failing) -> Result<Option<Failing>, String> {
+        self.executions += 1;
+        let outcome = self.explorer.execute(&candidate.case)?;
+        Ok(self.failing(&candidate.case, &outcome))
+    }
+
+    fn search(&mut self, stuck: &Failing) -> Result<Option<Failing>, String> {
+        if stuck.preemptions().len() <= PREEMPTIONS_GOOD && stuck.statements <= STATEMENTS_GOOD {
+            return Ok(None);
+        }
+        let smaller = smaller(stuck);
+        for turn in 0..SCHEDULES {
+            if self.is_over() {
+                break;
+            }
+            // Every second time the same steps.
+            let case = if turn % 2 == 0 { &stuck.case } else { &smaller[turn / 2 % smaller.len()] };
+            if let Some(found) = self.reschedule(case, stuck)?.filter(|found| found.size() < stuck.size()) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn progress(&mut self, best: &Failing) {
+        (self.progress)(best, self.executions);
+    }
+
+    fn is_over(&mut self) -> bool {
+        (self.is_over)()
+    }
+}
+
+/// Cases to try fresh schedules on: with all steps as simple as they get or as they are, and without one or two of
+/// them.
+fn smaller(stuck: &Failing) -> Vec<Case> {
+    let mut smaller = Vec::new();
+    let simple = stuck.changed(|case| {
+        for numbered in case.actors.iter_mut().flat_map(|plan| &mut plan.steps) {
+            while let Some(simpler) = simpler_steps(numbered.step).into_iter().next_back() {
+                numbered.step = simpler;
+            }
+        }
+    });
+    let fewer_rows = stuck.changed(|case| {
+        for numbered in case.actors.iter_mut().flat_map(|plan| &mut plan.steps) {
+            numbered.step = in_one_row(numbered.step);
+        }
+    });
+    for base in [stuck, &fewer_rows, &simple] {
+        smaller.push(base.case.clone());
+        for second in 0..stuck.steps() {
+            let without = base.without(STEPS, second..second + 1);
+            smaller.extend((0..second).map(|first| without.without(STEPS, first..first + 1).case));
+            smaller.push(without.case);
+        }
+    }
+    smaller
+}
+
+/// A write of one row that is as large as all of them together.
+fn in_one_row(step: Step) -> Step {
+    match step {
+        Step::Write { changes, begin, savepoint, rollback, payload_bytes, target } if changes > 1 => {
+            let payload_bytes = payload_bytes.max(60).saturating_mul(changes.into()).min(PAYLOAD_BYTES_MAX);
+            Step::Write { changes: 1, begin, savepoint, rollback, payload_bytes, target }
+        }
+        other => other,
+    }
+}
+
+/// Preempts three times at most: after a wait of random length, at a call of a kind that is rare in this execution; and
+/// some of the times as another schedule did.
+struct Few {
+    /// The other schedule.
+    from: Vec<Preemption>,
+    /// What of it is repeated.
+    repeated: Vec<Preemption>,
+    dice: Dice,
+    left: u64,
+    calm: u64,
+    seen: Box<[u64; KINDS]>,
+}
+
+const KINDS: usize = Method::ALL.len() * Role::ALL.len() + 1;
+
+/// The longest wait is two to this power, in scheduling points.
+const CALM_BITS_MAX: u64 = 9;
+
+impl Default for Few {
+    fn default() -> Self {
+        Self { from: Vec::new(), repeated: Vec::new(), dice: Dice(0), left: 0, calm: 0, seen: Box::new([0; KINDS]) }
+    }
+}
+
+impl Few {
+    fn wait(&mut self) {
+        let longest = 1 << self.dice.below(CALM_BITS_MAX + 1);
+        self.calm = self.dice.below(longest);
+    }
+}
+
+impl Policy for Few {
+    fn name(&self) -> &'static str {
+        "few"
+    }
+
+    fn begin(&mut self, seed: Seed, _actors: usize) {
+        self.dice = Dice(seed.stream("few").0);
+        self.seen.fill(0);
+        self.left = 1 + self.dice.below(PREEMPTIONS_GOOD as u64);
+        self.repeated.clear();
+        if !self.from.is_empty() {
+            for _ in 0..1 + self.dice.below(2) {
+                let position = self.dice.below(self.from.len() as u64) as usize;
+                self.repeated.push(self.from[position]);
+            }
+            self.left = self.left.saturating_sub(1);
+        }
+        self.wait();
+    }
+
+    fn choose(&mut self, point: &Point<'_>) -> usize {
+        let here = (point.current, point.section, point.nth);
+        let repeated = self.repeated.iter().find(|p| (p.actor, p.section, p.nth) == here);
+        if let Some(preemption) = repeated.filter(|p| point.others.contains(&p.to)) {
+            return preemption.to;
+        }
+        if !point.can_go_on {
+            return point.successor();
+        }
+        let kind = point.call.map_or(KINDS - 1, |call| call.method as usize * Role::ALL.len() + call.role as usize);
+        self.seen[kind] += 1;
+        if self.left == 0 || self.calm > 0 {
+            self.calm = self.calm.saturating_sub(1);
+            return point.current;
+        }
+        if self.dice.below(self.seen[kind]) >= 4 {
+            return point.current;
+        }
+        self.left -= 1;
+        self.wait();
+        point.others[self.dice.below(point.others.len() as u64) as usize]
+    }
+}
+
+/// splitmix64 as a generator: a draw for every decision.
+struct Dice(u64);
+
+impl Dice {
+    /// A number below `bound`, which must not be 0.
+    fn below(&mut self, bound: u64) -> u64 {
+        let value = mix(self.0);
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        ((u128::from(value) * u128::from(bound)) >> 64) as u64
+    }
+}
