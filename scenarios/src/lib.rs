@@ -18,6 +18,7 @@ pub mod run;
 pub mod scratch;
 pub mod shrink;
 pub mod soak;
+pub mod story;
 pub mod strategies;
 mod timeline;
 pub mod workload;

@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
 use rusqlite::Connection;
+use seawall_harness::engine::Engine;
 use seawall_harness::sched::sync;
 use seawall_harness::seed::Seed;
 use seawall_harness::token::{FaultName, Token};
 use seawall_harness::verdict::Verdict;
+use seawall_lab::explore::{Case, Explorer, Plain};
 use seawall_lab::run::Lab;
 use seawall_lab::run::simulated::Simulator;
 use seawall_lab::run::simulated::case::RunCase;
@@ -103,7 +105,7 @@ fn a_loss_shrinks_to_a_handful_of_steps_and_happens_on_real_files_as_well() {
         });
         let world = losing.next().unwrap();
         drop(losing);
-        let (mut bench, first) = RunBench::new(&mut simulator, &world).unwrap();
+        let (mut bench, first) = RunBench::new(&mut simulator, RunCase::of(&world, None)).unwrap();
         let small = shrink(&mut bench, first.clone()).unwrap();
         let executions = bench.executions;
         drop(bench);
@@ -170,4 +172,28 @@ fn canary_threads_that_wait_for_each_other_are_wedged_and_the_next_run_is_not_di
         assert_eq!(simulator.run(&healthy, None, false).unwrap().record, before, "after {:?}", record.verdict);
     }
     assert!(wedged >= 5, "{wedged}");
+}
+
+/// What the bench `simulator` compares is the same SQL: as many statements, and not a byte of the file is different.
+#[test]
+fn plain_executions_do_what_the_simulator_does_when_nobody_is_preempted() {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let engine = Engine::linked();
+    let mut explorer = Explorer::new(engine.clone(), false).unwrap();
+    let mut statements = 0;
+    let mut check = |case: &Case| {
+        let outcome = explorer.execute(case).unwrap();
+        let simulated = explorer.database().unwrap();
+        let plain = Plain::new(&mut explorer, case, &scratch::default_folder()).unwrap();
+        assert_eq!(plain.execute(&engine).unwrap(), outcome.statements, "{:#x}", case.seed.0);
+        assert!(std::fs::read(plain.database()).unwrap() == simulated, "{:#x}", case.seed.0);
+        statements += outcome.statements;
+    };
+    for seed in 0..60 {
+        let case = Case::draw("mixed", engine.version(), "rare", &[], Seed(seed)).unwrap();
+        check(&case.with_preemptions(&[]));
+        let actor = case.actors[0].clone();
+        check(&Case { actors: vec![actor], ..case });
+    }
+    assert!(statements > 10_000, "{statements}");
 }

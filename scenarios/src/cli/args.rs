@@ -68,6 +68,15 @@ pub(super) enum Medium {
     Both,
 }
 
+/// Where the case of a run is executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum CaseMedium {
+    /// Real files, threads and processes
+    Real,
+    /// The simulator
+    Sim,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct SoakArgs {
     /// How long to go on, like 30s or 10m [default: 60s unless --count is given]
@@ -165,7 +174,7 @@ pub(super) struct ExploreArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ShrinkArgs {
-    /// The token of a finding of `seawall explore`, or the file of its case
+    /// The token of a finding of `seawall explore` or of a run on the medium `sim`, or the file of a case
     #[arg(value_name = "TOKEN|FILE.json")]
     pub(super) subject: String,
     /// How many seconds at most; what is smallest then is the result [default: until nothing more goes]
@@ -181,13 +190,16 @@ pub(super) struct ShrinkArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
-    /// The tokens of the runs; or, with @ before the name, files of them, one a line, with the verdict that each must
-    /// come to behind it
-    #[arg(required = true, value_name = "TOKEN")]
+    /// Tokens; or the files of cases; or, with @ before the name, files of tokens of runs, one a line, with the verdict
+    /// that each must come to behind it
+    #[arg(required = true, value_name = "TOKEN|FILE.json|@FILE")]
     pub(super) tokens: Vec<String>,
     /// How often to execute each
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) times: u32,
+    /// Where the file of a run's case is executed: `real` has real processes take its steps, in the same order
+    #[arg(long, value_enum, default_value = "sim")]
+    pub(super) medium: CaseMedium,
     /// Write the calls of the last execution to this file, as JSON, one a line; - is standard output
     #[arg(long, value_name = "FILE")]
     pub(super) trace: Option<PathBuf>,

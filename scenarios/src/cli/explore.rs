@@ -354,7 +354,6 @@ pub(super) fn replay(text: &str, times: u32) -> Result<Exit, Complaint> {
 }
 
 /// Executes the case of a file again, and compares every call with those in the file.
-#[expect(dead_code, reason = "`seawall replay FILE` is to call it")]
 pub(super) fn replay_file(path: &Path, times: u32) -> Result<Exit, Complaint> {
     let file = CaseFile::read(path).map_err(Complaint::usage)?;
     if explore::find(&file.case.scenario).is_none() {

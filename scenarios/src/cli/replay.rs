@@ -12,17 +12,30 @@ use seawall_harness::token::{Token, TokenError};
 use seawall_harness::trace::{self, Entry};
 use seawall_harness::verdict::{UnknownVerdict, Verdict};
 
-use super::args::{ReplayArgs, ReplayFormat};
+use super::args::{CaseMedium, ReplayArgs, ReplayFormat};
 use super::{Complaint, Exit, explore, print, say, soak, stop_on_interrupt};
-use crate::run::Lab;
+use crate::explore::difference;
+use crate::run::simulated::case::RunCase;
+use crate::run::simulated::{Simulated, Simulator};
 use crate::run::world::World;
+use crate::run::{Executed, Lab};
+use crate::story::line;
 
 pub(super) fn run(args: ReplayArgs) -> Result<Exit, Complaint> {
-    let (explorations, runs): (Vec<&String>, Vec<&String>) =
-        args.tokens.iter().partition(|text| text.starts_with("sx"));
-    let mut worst = Exit::Expected;
-    for text in &explorations {
-        worst = worse(worst, explore::replay(text, args.times)?);
+    let (mut worst, mut runs) = (Exit::Expected, Vec::new());
+    for text in &args.tokens {
+        let path = Path::new(text);
+        let exit = if text.starts_with("sx") {
+            explore::replay(text, args.times)?
+        } else if path.extension().is_none_or(|extension| extension != "json") || text.starts_with('@') {
+            runs.push(text);
+            continue;
+        } else if RunCase::is_one(path) {
+            replay_case(&args, path)?
+        } else {
+            explore::replay_file(path, args.times)?
+        };
+        worst = worse(worst, exit);
     }
     if runs.is_empty() {
         return Ok(worst);
@@ -57,6 +70,37 @@ pub(super) fn run(args: ReplayArgs) -> Result<Exit, Complaint> {
         }
     }
     Ok(worst)
+}
+
+/// The case of a run: in the simulator, call by call as it is in the file, or by real processes.
+fn replay_case(args: &ReplayArgs, path: &Path) -> Result<Exit, Complaint> {
+    let case = RunCase::read(path).map_err(Complaint::usage)?;
+    let mut replayed = Replayed { records: Vec::new(), calls: Vec::new(), divergence: None };
+    if args.medium == CaseMedium::Real {
+        let lab = soak::lab(args.scratch.as_deref())?;
+        for _ in 0..args.times {
+            replayed.add(lab.execute_really(&case)?);
+        }
+    } else {
+        let world = case.world(false).map_err(Complaint::usage)?;
+        let mut simulator = Simulator::new().map_err(Complaint::broken)?;
+        for _ in 0..args.times {
+            let Simulated { record, calls, .. } = simulator.run(&world, Some(&case.schedule), true)?;
+            let lines: Vec<String> = calls.iter().map(line).collect();
+            if let Some(what) = difference(&case.calls, &lines).filter(|_| !case.calls.is_empty()) {
+                return Err(Complaint::broken(format!("{} does not repeat: {what}", path.display())));
+            }
+            replayed.add(Executed { record, calls });
+        }
+    }
+    print(&match args.format {
+        ReplayFormat::Human => replayed.human(),
+        ReplayFormat::Json => replayed.json()?,
+    })?;
+    if let Some(path) = &args.trace {
+        write_trace(path, &replayed.calls)?;
+    }
+    Ok(replayed.exit(None))
 }
 
 fn worse(a: Exit, b: Exit) -> Exit {
@@ -109,22 +153,33 @@ fn wanted(line: &str) -> Result<Wanted, String> {
 /// What came of executing one token several times.
 struct Replayed {
     records: Vec<RunRecord>,
+    /// Those of the last execution.
     calls: Vec<Entry>,
+    /// The first call in which an execution was not like the one before, where they should be alike.
+    divergence: Option<String>,
 }
 
 impl Replayed {
     /// Executes at least once, and `times` times unless `stop` is set.
     fn execute(lab: &Lab, token: &Token, times: u32, stop: &AtomicBool) -> Result<Self, Complaint> {
-        let mut replayed = Self { records: Vec::new(), calls: Vec::new() };
+        let mut replayed = Self { records: Vec::new(), calls: Vec::new(), divergence: None };
         for time in 0..times {
             if time > 0 && stop.load(Ordering::Relaxed) {
                 break;
             }
-            let executed = lab.execute(token)?;
-            replayed.records.push(executed.record);
-            replayed.calls = executed.calls;
+            replayed.add(lab.execute(token)?);
         }
         Ok(replayed)
+    }
+
+    fn add(&mut self, Executed { record, calls }: Executed) {
+        let before = self.records.last().map(|last| &last.trace_digest);
+        if self.divergence.is_none() && before.is_some_and(|digest| *digest != record.trace_digest) {
+            let lines = |calls: &[Entry]| calls.iter().map(line).collect::<Vec<_>>();
+            self.divergence = difference(&lines(&self.calls), &lines(&calls));
+        }
+        self.records.push(record);
+        self.calls = calls;
     }
 
     /// Whether the executions came out as wanted; where nothing is wanted, anything worse than refused service is a
@@ -206,7 +261,10 @@ impl Replayed {
             Some(Some(first)) if digests.iter().all(|digest| *digest == Some(first)) => {
                 format!("calls identical each time, digest {first}")
             }
-            Some(Some(_)) => "calls differ between the executions".to_owned(),
+            Some(Some(_)) => match &self.divergence {
+                Some(what) => format!("calls differ between the executions: {what}"),
+                None => "calls differ between the executions".to_owned(),
+            },
             _ => "a racing run: calls are not expected to repeat".to_owned(),
         };
         format!("  {}; {trace}\n", verdicts.join(", "))

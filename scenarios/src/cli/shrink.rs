@@ -1,9 +1,11 @@
-//! `seawall shrink`: a finding of an exploration, as small as it gets, told as a story.
+//! `seawall shrink`: a finding of the simulator, as small as it gets, told as a story.
+
+mod run;
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
@@ -34,61 +36,19 @@ struct Report {
     seconds: f64,
     /// False if the time ran out before nothing more went.
     is_minimal: bool,
+    /// For the run of a strategy: what its steps come to by real processes on real files.
+    on_real_files: Option<String>,
     /// The case.
     file: PathBuf,
     story: Story,
-    /// The story, one sentence a line.
+    /// The story in words, line by line.
     words: Vec<String>,
 }
 
 pub(super) fn run(args: &ShrinkArgs) -> Result<Exit, Complaint> {
-    let (case, token) = subject(&args.subject)?;
-    let stem = match &token {
-        Some(token) => token.file_stem(),
-        None => Path::new(&args.subject).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-    };
-    let stem = format!("{}-shrunken", stem.trim_end_matches("-shrunken"));
-    let engine = engines::resolve(&case.sqlite).map_err(Complaint::usage)?;
-    let mut explorer = Explorer::new(engine, false).map_err(Complaint::broken)?;
     let stop = stop_on_interrupt()?;
-    let begun = Instant::now();
-    let time = args.max_seconds.map(Duration::from_secs);
-    let is_late = || time.is_some_and(|time| begun.elapsed() >= time) || stop.load(Ordering::Relaxed);
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-    let (bench, first) = CaseBench::new(&mut explorer, &case).map_err(Complaint::usage)?;
-    let show = |best: &Failing, executions: u64| {
-        let (preemptions, statements) = (best.preemptions().len(), best.statements);
-        bar.set_message(format!("{preemptions} preemptions, {statements} statements; {executions} executions"));
-        bar.tick();
-    };
-    let mut bench = bench.until(is_late).watched(show);
-    let best = shrink(&mut bench, first.clone()).map_err(Complaint::broken)?;
-    let executions = bench.executions;
-    drop(bench);
-    bar.finish_and_clear();
-    let file = explorer.record(&best.case, None).map_err(Complaint::broken)?;
-    let path = args.out.join(format!("{stem}.json"));
-    let told = explorer.tell(&best.case).map_err(Complaint::broken)?;
-    let story = explore::story(&best.case, &path.display().to_string(), &told);
-    let story = story.ok_or_else(|| Complaint::broken("the shrunken case finds nothing when it is told"))?;
-    write(&path, &file, &story)?;
-    let finding = story.finding.clone();
-    let report = Report {
-        schema: 1,
-        of: args.subject.clone(),
-        verdict: finding.verdict.to_string(),
-        oracle: finding.oracle,
-        detail: finding.detail,
-        preemptions: (first.preemptions().len(), best.preemptions().len()),
-        statements: (first.statements, best.statements),
-        actors: (first.case.actors.len(), best.case.actors.len()),
-        executions,
-        seconds: begun.elapsed().as_secs_f64(),
-        is_minimal: !is_late(),
-        file: path,
-        words: explore::words(&story),
-        story,
-    };
+    let watch = Watch { begun: Instant::now(), time: args.max_seconds.map(Duration::from_secs), stop: &stop };
+    let report = if run::is_meant(&args.subject) { run::shrink(args, watch)? } else { of_exploration(args, watch)? };
     print(&match args.format {
         ReplayFormat::Json => serde_json::to_string(&report).map_err(Complaint::broken)? + "\n",
         ReplayFormat::Human => human(&report),
@@ -99,6 +59,95 @@ pub(super) fn run(args: &ShrinkArgs) -> Result<Exit, Complaint> {
     }
     Ok(Exit::Finding)
 }
+
+/// When to end.
+#[derive(Clone, Copy)]
+struct Watch<'a> {
+    begun: Instant,
+    time: Option<Duration>,
+    stop: &'a AtomicBool,
+}
+
+impl Watch<'_> {
+    fn is_over(&self) -> bool {
+        self.time.is_some_and(|time| self.begun.elapsed() >= time) || self.stop.load(Ordering::Relaxed)
+    }
+
+    fn seconds(&self) -> f64 {
+        self.begun.elapsed().as_secs_f64()
+    }
+}
+
+/// Something that turns while it is worked on, on a terminal.
+fn spinner() -> ProgressBar {
+    if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() }
+}
+
+fn of_exploration(args: &ShrinkArgs, watch: Watch<'_>) -> Result<Report, Complaint> {
+    let (case, token) = subject(&args.subject)?;
+    let path = out_file(args, token.as_ref().map(ExploreToken::file_stem));
+    let engine = engines::resolve(&case.sqlite).map_err(Complaint::usage)?;
+    let mut explorer = Explorer::new(engine, false).map_err(Complaint::broken)?;
+    let bar = spinner();
+    let (bench, first) = CaseBench::new(&mut explorer, &case).map_err(Complaint::usage)?;
+    let show = |best: &Failing, executions: u64| {
+        let (preemptions, statements) = (best.preemptions().len(), best.statements);
+        bar.set_message(format!("{preemptions} preemptions, {statements} statements; {executions} executions"));
+        bar.tick();
+    };
+    let mut bench = bench.until(|| watch.is_over()).watched(show);
+    let best = shrink(&mut bench, first.clone()).map_err(Complaint::broken)?;
+    let executions = bench.executions;
+    drop(bench);
+    bar.finish_and_clear();
+    let file = explorer.record(&best.case, None).map_err(Complaint::broken)?;
+    let told = explorer.tell(&best.case).map_err(Complaint::broken)?;
+    let story = explore::story(&best.case, &path.display().to_string(), &told);
+    let story = story.ok_or_else(|| Complaint::broken("the shrunken case finds nothing when it is told"))?;
+    file.write(&path).map_err(Complaint::usage)?;
+    write_story(&path, &story)?;
+    Ok(Report {
+        preemptions: (first.preemptions().len(), best.preemptions().len()),
+        statements: (first.statements, best.statements),
+        actors: (first.case.actors.len(), best.case.actors.len()),
+        executions,
+        ..Report::new(args, path, story, watch)
+    })
+}
+
+/// Where the shrunken case goes.
+fn out_file(args: &ShrinkArgs, stem: Option<String>) -> PathBuf {
+    let of_file = || Path::new(&args.subject).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = stem.unwrap_or_else(of_file);
+    args.out.join(format!("{}-shrunken.json", stem.trim_end_matches("-shrunken")))
+}
+
+impl Report {
+    /// The report of a story, without figures of its case.
+    fn new(args: &ShrinkArgs, file: PathBuf, story: Story, watch: Watch<'_>) -> Self {
+        let finding = story.finding.clone();
+        Self {
+            schema: 1,
+            of: args.subject.clone(),
+            verdict: finding.verdict.to_string(),
+            oracle: finding.oracle,
+            detail: finding.detail,
+            preemptions: (0, 0),
+            statements: (0, 0),
+            actors: (0, 0),
+            executions: 0,
+            seconds: watch.seconds(),
+            is_minimal: !watch.is_over(),
+            on_real_files: None,
+            file,
+            words: seawall_reports::text::story(&story, false, WIDTH).lines().map(str::to_owned).collect(),
+            story,
+        }
+    }
+}
+
+/// Columns of a story in a report.
+const WIDTH: usize = 110;
 
 /// The case to shrink, and its token if it was named by one.
 fn subject(text: &str) -> Result<(Case, Option<ExploreToken>), Complaint> {
@@ -115,26 +164,25 @@ fn subject(text: &str) -> Result<(Case, Option<ExploreToken>), Complaint> {
     Ok((token.case().map_err(Complaint::usage)?, Some(token)))
 }
 
-/// Writes the case, and beside it the story as data and as a picture.
-fn write(path: &Path, file: &CaseFile, story: &Story) -> Result<(), Complaint> {
-    file.write(path).map_err(Complaint::usage)?;
+/// Writes the story beside the case: as data, as a picture and as a page.
+fn write_story(path: &Path, story: &Story) -> Result<(), Complaint> {
     let beside = |extension: &str, text: String| {
         let path = path.with_extension(extension);
         let written = std::fs::write(&path, text);
         written.map_err(|error| Complaint::usage(format!("cannot write {}: {error}", path.display())))
     };
     beside("story.json", serde_json::to_string_pretty(story).map_err(Complaint::broken)? + "\n")?;
-    beside("svg", seawall_reports::svg::sequence(story))
+    beside("svg", seawall_reports::svg::sequence(story))?;
+    beside("html", seawall_reports::html::story(story))
 }
 
 fn human(report: &Report) -> String {
-    let bold = anstyle::Style::new().bold();
-    let mut out = String::new();
-    let Report { verdict, oracle, detail, preemptions, statements, actors, executions, seconds, .. } = report;
-    let _ = writeln!(out, "{bold}{}{bold:#}: {oracle} ({verdict}): {detail}", report.story.subject);
+    let color = anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never;
+    let mut out = seawall_reports::text::story(&report.story, color, WIDTH);
+    let Report { preemptions, statements, actors, executions, seconds, .. } = report;
     let _ = writeln!(
         out,
-        "preemptions {} -> {}, statements {} -> {}, actors {} -> {}, in {executions} executions and {seconds:.1} s{}",
+        "\npreemptions {} -> {}, statements {} -> {}, actors {} -> {}, in {executions} executions and {seconds:.1} s{}",
         preemptions.0,
         preemptions.1,
         statements.0,
@@ -143,9 +191,9 @@ fn human(report: &Report) -> String {
         actors.1,
         if report.is_minimal { "" } else { "; there was no time for more" },
     );
-    for line in &report.words {
-        let _ = writeln!(out, "  {line}");
+    if let Some(verdict) = &report.on_real_files {
+        let _ = writeln!(out, "the same steps in the same order, by real processes on real files: {verdict}");
     }
-    let _ = writeln!(out, "seawall replay {}", report.file.display());
+    let _ = writeln!(out, "case, picture and page: {}, .svg, .html", report.file.display());
     out
 }

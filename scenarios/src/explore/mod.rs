@@ -27,6 +27,7 @@ mod case;
 mod hand;
 mod judge;
 mod mixed;
+mod plain;
 mod scenario;
 mod schema;
 mod shared;
@@ -42,7 +43,7 @@ use std::sync::Arc;
 
 use rusqlite::ffi::{SQLITE_CORRUPT, SQLITE_IOERR_SHORT_READ, SQLITE_NOTADB};
 use seawall_harness::board::{Board, Mode};
-use seawall_harness::engine::Engine;
+use seawall_harness::engine::{Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE};
 use seawall_harness::fault::{Effect, Rule};
 use seawall_harness::sched::pct::Pct;
 use seawall_harness::sched::random::Random;
@@ -61,11 +62,12 @@ pub use case::{
     Synchronous, Target,
 };
 pub use judge::Finding;
+pub use plain::Plain;
 pub use scenario::{SCENARIOS, Scenario, find};
 pub use schema::{Ddl, SchemaStep};
 pub use shared::SharedStep;
 pub use shrink::{CaseBench, Failing};
-pub use story::{Note, Told, line, story, words};
+pub use story::{Note, Told, line, story};
 pub use token::{ExploreToken, ExploreTokenError, NO_FAULT};
 
 use actor::{Notebook, Process, Stage};
@@ -74,7 +76,7 @@ use story::Log;
 
 /// The policies with what each does, the default one first.
 pub const POLICIES: [(&str, &str); 4] = [
-    ("rare", "preempts where something rare happens, and leaves the next one alone for a while"),
+    ("rare", "preempts a few times, evenly spread over the kinds of calls: rare ones get the same share"),
     ("pct", "the highest priority runs; priorities change at a few random calls"),
     ("random", "preempts at each call with the same chance"),
     ("round-robin", "everybody makes so many calls, then the next one does"),
@@ -269,15 +271,15 @@ impl Explorer {
         let stand = &mut self.stand;
         stand.machine.borrow_mut().reset(case.seed.stream("machine"));
         stand.machine.borrow_mut().write_file(DATABASE, &image);
-        let vfs = stand.begin(&self.engine, &case.faults, case.seed)?;
-        let armed = if case.faults.is_empty() { Mode::NUMBER } else { Mode::ARMED };
+        stand.begin(&case.faults, case.seed)?;
+        let armed = if case.faults.is_empty() { Mode::NUMBER } else { Mode::ARMED.and(Mode::VIRTUAL) };
         let traced = self.traced || log.is_some();
         stand.board.set_mode(if traced { armed.and(Mode::TRACE).and(Mode::DIGEST) } else { armed });
         self.engine.reset_randomness();
         let processes = case.actors.iter().map(|plan| usize::from(plan.actor.process)).max().unwrap_or(0);
         let stage = Rc::new(Stage {
             engine: self.engine.clone(),
-            vfs,
+            vfs: stand.shim.name().to_owned(),
             machine: Rc::clone(&stand.machine),
             board: Arc::clone(&stand.board),
             notebook: RefCell::new(Notebook::default()),
@@ -317,8 +319,7 @@ impl Explorer {
         let journal = if is_wal { "PRAGMA journal_mode = WAL" } else { "" };
         self.stand.machine.borrow_mut().reset(Seed(0));
         let make = || -> Result<(), seawall_harness::engine::SqlError> {
-            let flags = seawall_harness::engine::OPEN_READ_WRITE_CREATE;
-            let db = self.engine.open(DATABASE, flags, Some(self.stand.sim.name()))?;
+            let db = self.engine.open(DATABASE, OPEN_READ_WRITE_CREATE | OPEN_NO_MUTEX, Some(self.stand.sim.name()))?;
             db.execute(&case.layout.sql())?;
             db.execute(scenario.sql)?;
             db.execute(journal)?;

@@ -91,6 +91,7 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Insert { parts: 1, .. } => f.write_str("insert a row"),
             Self::Insert { parts, .. } => write!(f, "insert {parts} rows"),
             Self::Update { txn } => write!(f, "update transaction {txn}"),
             Self::Delete { txn } => write!(f, "delete transaction {txn}"),

@@ -40,8 +40,14 @@ pub struct RunCase {
     pub steps: Vec<CaseStep>,
     /// Who went on where, instead of the one who was running.
     pub schedule: Vec<Preemption>,
+    /// True if the policy decides instead, from the token's seed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_policy: bool,
     /// Whose step was the next to end, for all steps, those that are left out included.
     pub turns: Vec<Actor>,
+    /// The calls, one a line: who, what, on which file, arguments, outcome.
+    #[serde(default)]
+    pub calls: Vec<String>,
 }
 
 /// A step that is taken.
@@ -57,8 +63,8 @@ pub struct CaseStep {
 }
 
 impl RunCase {
-    /// The case of a world with a schedule.
-    pub fn of(world: &World, schedule: Vec<Preemption>) -> Self {
+    /// The case of a world, with a schedule or by the policy.
+    pub fn of(world: &World, schedule: Option<Vec<Preemption>>) -> Self {
         let steps = world.scripts.iter().flat_map(|(actor, script)| {
             let steps = (0..).zip(script).filter(|(index, _)| !world.omitted.contains(&(*actor, *index)));
             steps.map(|(index, step)| CaseStep { actor: *actor, index, step: *step })
@@ -71,9 +77,26 @@ impl RunCase {
             rules: world.faults.rules.clone(),
             restarts: world.outline.restarts.clone(),
             steps: steps.collect(),
-            schedule,
+            by_policy: schedule.is_none(),
+            schedule: schedule.unwrap_or_default(),
             turns: world.turns.clone(),
+            calls: Vec::new(),
         }
+    }
+
+    /// How many actors take a step.
+    pub fn actors(&self) -> usize {
+        self.steps.iter().map(|step| step.actor).collect::<BTreeSet<_>>().len()
+    }
+
+    /// True if the file looks like one.
+    pub fn is_one(path: &Path) -> bool {
+        #[derive(Deserialize)]
+        struct Head {
+            #[serde(rename = "run_format")]
+            _format: u32,
+        }
+        fs::read_to_string(path).is_ok_and(|text| serde_json::from_str::<Head>(&text).is_ok())
     }
 
     /// The world, on the medium `sim`; with `real` it is the same on real files, one step after the other in the order

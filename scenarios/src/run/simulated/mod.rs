@@ -29,7 +29,7 @@ use seawall_harness::engine::Engine;
 use seawall_harness::fault::Plan;
 use seawall_harness::media::sim::{Machine, SimVfs};
 use seawall_harness::oracle::hygiene;
-use seawall_harness::record::RunRecord;
+use seawall_harness::record::{RunRecord, Story};
 use seawall_harness::sched::rare::Rare;
 use seawall_harness::sched::replay::Replay;
 use seawall_harness::sched::{Execution, Policy, Preemption, Scheduler, Task};
@@ -42,7 +42,9 @@ use super::RunError;
 use super::conductor::Trouble;
 use super::judge::{self, FreshLook};
 use super::world::World;
+use crate::story::{self, Log, Watched};
 
+use case::RunCase;
 pub(crate) use os::SimulatedOs;
 use place::Place;
 pub use remote::{Reply, Request};
@@ -116,7 +118,28 @@ impl Simulator {
             None => Box::<Rare>::default(),
             Some(preemptions) => Box::new(Replay::new(preemptions)),
         };
-        self.execute(world, policy, world.token.seed.stream("schedule"), calls)
+        self.execute(world, policy, (world.token.seed.stream("schedule"), calls), None)
+    }
+
+    /// Executes a case, and tells how it went; there is nothing to tell if nothing is found.
+    ///
+    /// # Errors
+    /// As for [`Self::run`]; also if the case names what does not exist.
+    pub fn tell(&mut self, case: &RunCase, token: &str) -> Result<(Simulated, Option<Story>), RunError> {
+        let world = case.world(false).map_err(RunError::Usage)?;
+        let log = Log::default();
+        let replay = Box::new(Replay::new(&case.schedule));
+        let policy = Box::new(Watched::new(replay, Arc::clone(&self.board), Rc::clone(&log)));
+        let seed = world.token.seed.stream("schedule");
+        let simulated = self.execute(&world, policy, (seed, true), Some(&log))?;
+        let actors: Vec<Actor> = world.outline.actors().collect();
+        let finding = simulated.record.findings.first();
+        let notes = story::notes(&actors, &log.take(), &simulated.calls, finding);
+        let rules: Vec<String> = world.faults.rules.iter().map(ToString::to_string).collect();
+        let subject = format!("{} under {}", world.strategy.name, rules.join(" "));
+        let subject = subject.trim_end_matches(" under ").to_owned();
+        let told = finding.map(|finding| story::story(token, subject, finding, &actors, &notes));
+        Ok((simulated, told))
     }
 
     /// Executes a run under another schedule of the policy.
@@ -124,20 +147,20 @@ impl Simulator {
     /// # Errors
     /// As for [`Self::run`].
     pub fn run_by(&mut self, world: &World, seed: Seed) -> Result<Simulated, RunError> {
-        self.execute(world, Box::<Rare>::default(), seed, false)
+        self.execute(world, Box::<Rare>::default(), (seed, false), None)
     }
 
     fn execute(
         &mut self,
         world: &World,
         policy: Box<dyn Policy>,
-        seed: Seed,
-        calls: bool,
+        (seed, calls): (Seed, bool),
+        log: Option<&Log>,
     ) -> Result<Simulated, RunError> {
-        self.arm(world).map_err(RunError::Usage)?;
+        self.arm(world, log).map_err(RunError::Usage)?;
         self.scheduler.set_policy(policy);
         let board = Arc::clone(&self.board);
-        let stage = Rc::new(Stage::new(world.clone(), Rc::clone(&self.place), board, self.shim.name()));
+        let stage = Rc::new(Stage::new(world.clone(), Rc::clone(&self.place), board, self.shim.name(), log.cloned()));
         let actors = world.outline.actors().map(|actor| {
             let stage = Rc::clone(&stage);
             let task: Task = Box::new(move || stage::play(&stage, actor));
@@ -161,10 +184,10 @@ impl Simulator {
     }
 
     /// Makes everything as new for this world.
-    fn arm(&mut self, world: &World) -> Result<(), String> {
+    fn arm(&mut self, world: &World, log: Option<&Log>) -> Result<(), String> {
         let seed = world.token.seed;
         self.place.machine.borrow_mut().reset(seed.stream("machine"));
-        self.place.enter();
+        self.place.enter(log.cloned());
         self.board.set_mode(Mode::OFF);
         self.shim.lab().restart_with(world.plan()?);
         self.board.set_mode(MODE);
@@ -213,7 +236,7 @@ impl Furniture {
         // As the default VFS it seeds SQLite's own random generator.
         let shim = Registration::new(engine.vfs_api(), &above, Some(&below), true, lab);
         let shim = shim.map_err(|error| error.to_string())?;
-        let place = Rc::new(Place::new(machine, clock.clone()));
+        let place = Rc::new(Place::new(machine, clock.clone(), Arc::clone(board)));
         let scheduler = Scheduler::with_processes(clock, Box::<Rare>::default(), Rc::clone(&place) as Rc<_>);
         Ok(Self { shim, sim, place, scheduler })
     }

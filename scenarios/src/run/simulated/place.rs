@@ -8,11 +8,16 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
+use seawall_harness::board::Board;
 use seawall_harness::clock::Clock;
 use seawall_harness::media::sim::Machine;
+use seawall_harness::record::StoryKind;
 use seawall_harness::sched::Processes;
 use seawall_harness::vfs::lab;
+
+use crate::story::{Event, Log, Note};
 
 thread_local! {
     static HERE: RefCell<Option<Rc<Place>>> = const { RefCell::new(None) };
@@ -25,6 +30,9 @@ pub(super) struct Place {
     /// Who holds which lock file: the process, and a number that no other holding has.
     locked: RefCell<BTreeMap<PathBuf, (u16, u64)>>,
     next: RefCell<u64>,
+    /// Where it is written down what is done to files, if the run is told.
+    log: RefCell<Option<Log>>,
+    board: Arc<Board>,
 }
 
 /// A lock file that is held. Dropping it gives it back.
@@ -34,15 +42,27 @@ pub(super) struct HeldFile {
 }
 
 impl Place {
-    pub(super) fn new(machine: Rc<RefCell<Machine>>, clock: Clock) -> Self {
-        Self { machine, clock, locked: RefCell::default(), next: RefCell::default() }
+    pub(super) fn new(machine: Rc<RefCell<Machine>>, clock: Clock, board: Arc<Board>) -> Self {
+        let (locked, next, log) = Default::default();
+        Self { machine, clock, locked, next, log, board }
     }
 
     /// Makes it the place where the calling thread is.
-    pub(super) fn enter(self: &Rc<Self>) {
+    pub(super) fn enter(self: &Rc<Self>, log: Option<Log>) {
         self.locked.borrow_mut().clear();
         *self.next.borrow_mut() = 0;
+        *self.log.borrow_mut() = log;
         HERE.set(Some(Rc::clone(self)));
+    }
+
+    /// Writes down that the running actor has done something to a file.
+    fn tell(&self, deed: &str, path: &Path) {
+        if let Some(log) = &*self.log.borrow() {
+            let (at, actor) = (self.board.calls(), Some(lab::current_actor()));
+            let text = format!("{deed} {}", path.file_name().unwrap_or_default().to_string_lossy());
+            let note = |kind| Event::Note(Note { at, actor, kind, text: text.clone() });
+            log.borrow_mut().extend([note(StoryKind::Begin), note(StoryKind::End)]);
+        }
     }
 }
 
@@ -91,7 +111,11 @@ pub(super) fn is_dead() -> bool {
 }
 
 pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
-    here(|place| place.machine.borrow_mut().unlink(&name(path)).then_some(()).ok_or_else(there_is_none))
+    here(|place| {
+        place.machine.borrow_mut().unlink(&name(path)).then_some(()).ok_or_else(there_is_none)?;
+        place.tell("unlink", path);
+        Ok(())
+    })
 }
 
 pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
@@ -99,6 +123,7 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
         let mut machine = place.machine.borrow_mut();
         let bytes = machine.file(&name(from)).ok_or_else(there_is_none)?;
         machine.write_file(&name(to), &bytes);
+        place.tell("copy the database to", to);
         Ok(())
     })
 }
@@ -111,6 +136,7 @@ pub(crate) fn overwrite(path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
         let part = whole.get_mut(at..).and_then(|tail| tail.get_mut(..bytes.len())).ok_or_else(there_is_none)?;
         part.copy_from_slice(bytes);
         machine.write_file(&name(path), &whole);
+        place.tell("overwrite a part of", path);
         Ok(())
     })
 }

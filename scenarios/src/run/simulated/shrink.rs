@@ -8,7 +8,6 @@ use seawall_harness::verdict::Verdict;
 use super::case::{CaseStep, RunCase};
 use super::{Simulated, Simulator};
 use crate::run::RunError;
-use crate::run::world::World;
 use crate::shrink::{Bench, Candidate};
 use crate::workload::Step;
 
@@ -110,14 +109,16 @@ impl<'a> RunBench<'a> {
     ///
     /// # Errors
     /// A message if the run finds nothing, or cannot be executed.
-    pub fn new(simulator: &'a mut Simulator, world: &World) -> Result<(Self, RunCase), RunError> {
-        let simulated = simulator.run(world, None, false)?;
+    pub fn new(simulator: &'a mut Simulator, case: RunCase) -> Result<(Self, RunCase), RunError> {
+        let world = case.world(false).map_err(RunError::Usage)?;
+        let schedule = (!case.by_policy).then_some(&*case.schedule);
+        let simulated = simulator.run(&world, schedule, false)?;
         let finding =
             simulated.record.findings.first().ok_or_else(|| {
                 RunError::Usage(format!("{} finds nothing, so there is nothing to shrink", world.token))
             })?;
         let wanted = (finding.verdict, finding.oracle.clone());
-        let case = as_it_went(RunCase::of(world, Vec::new()), &simulated);
+        let case = as_it_went(case, &simulated);
         let (is_over, progress) = (Box::new(|| false), Box::new(|_: &RunCase, _| {}));
         Ok((Self { simulator, wanted, executions: 1, is_over, progress }, case))
     }
@@ -150,6 +151,7 @@ impl<'a> RunBench<'a> {
 
 fn as_it_went(case: RunCase, simulated: &Simulated) -> RunCase {
     RunCase {
+        by_policy: false,
         schedule: simulated.execution.preemptions.clone(),
         turns: simulated.turns.clone(),
         findings: simulated.record.findings.clone(),

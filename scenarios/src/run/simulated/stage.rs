@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use seawall_harness::actor::Actor;
 use seawall_harness::board::{Board, Mode};
-use seawall_harness::record::MarkKind;
+use seawall_harness::record::{MarkKind, StoryKind};
 use seawall_harness::sched;
 use seawall_harness::vfs::lab;
 
@@ -19,6 +19,7 @@ use crate::run::notes::Notes;
 use crate::run::protocol::StepReport;
 use crate::run::topology::Restart;
 use crate::run::world::World;
+use crate::story::{Event, Log, Note};
 use crate::strategies::{Env, Host, Strategy};
 use crate::workload::Step;
 use crate::workload::ops::{self, Outcome, Task};
@@ -30,6 +31,8 @@ pub(super) struct Stage {
     pub(super) board: Arc<Board>,
     /// The VFS to open the database with.
     vfs: String,
+    /// Where it is written down what happens, if the run is told.
+    log: Option<Log>,
     state: RefCell<State>,
 }
 
@@ -70,12 +73,12 @@ pub(super) fn play(stage: &Stage, actor: Actor) {
 }
 
 impl Stage {
-    pub(super) fn new(world: World, place: Rc<Place>, board: Arc<Board>, vfs: &str) -> Self {
+    pub(super) fn new(world: World, place: Rc<Place>, board: Arc<Board>, vfs: &str, log: Option<Log>) -> Self {
         let mut restarts = world.outline.restarts.clone();
         restarts.reverse();
         let processes = (1..=world.outline.processes).map(|number| (number, Process::default())).collect();
         let state = State { notes: Notes::default(), processes, restarts, turns: Vec::new() };
-        let stage = Self { world, place, board, vfs: vfs.to_owned(), state: RefCell::new(state) };
+        let stage = Self { world, place, board, vfs: vfs.to_owned(), log, state: RefCell::new(state) };
         stage.change_the_weather();
         stage
     }
@@ -110,8 +113,10 @@ impl Stage {
         }
         let strategy = self.enter(actor.process);
         let begun_us = self.now_us();
+        self.tell(actor, StoryKind::Begin, || step.to_string());
         let outcome = ops::perform(&*strategy, Task { actor, index, step, script });
         drop(strategy);
+        self.tell_outcome(actor, step, &outcome);
         if self.place.machine.borrow().is_dead(actor.process) {
             // Nobody heard of it any more.
             self.note(|notes| notes.given_up(actor, index, step));
@@ -119,6 +124,26 @@ impl Stage {
             self.report(actor, index, step, begun_us, outcome);
         }
         self.leave(actor.process);
+    }
+
+    fn tell(&self, actor: Actor, kind: StoryKind, text: impl FnOnce() -> String) {
+        if let Some(log) = &self.log {
+            let note = Note { at: self.board.calls(), actor: Some(actor), kind, text: text() };
+            log.borrow_mut().push(Event::Note(note));
+        }
+    }
+
+    fn tell_outcome(&self, actor: Actor, step: Step, outcome: &Outcome) {
+        let kind = match outcome {
+            _ if self.place.machine.borrow().is_dead(actor.process) => return,
+            Outcome::Acked(_) => StoryKind::Commit,
+            Outcome::Indeterminate(_) | Outcome::Refused(_) => StoryKind::Refused,
+            Outcome::Missed | Outcome::Read { .. } | Outcome::Done => StoryKind::End,
+        };
+        self.tell(actor, kind, || match outcome {
+            Outcome::Indeterminate(failure) | Outcome::Refused(failure) => format!("{step}: {}", failure.message),
+            _ => step.to_string(),
+        });
     }
 
     /// Writes down how a step or a probe ended.
@@ -190,6 +215,8 @@ impl Stage {
             state.notes.starts += 1;
             drop(state);
             self.mark(process, MarkKind::Start, &format!("start number {starts}"));
+            let actor = Actor { process, thread: 1 };
+            self.tell(actor, StoryKind::Start, || if starts > 1 { "again".to_owned() } else { String::new() });
             return strategy;
         }
     }
@@ -235,6 +262,7 @@ impl Stage {
             self.place.machine.borrow_mut().revive(process);
             self.note(|notes| notes.kills += 1);
             self.mark(process, MarkKind::Kill, "killed (SIGKILL)");
+            self.tell(Actor { process, thread: 1 }, StoryKind::Kill, String::new);
         } else {
             self.note(|notes| notes.open_files(process, left));
         }

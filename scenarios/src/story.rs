@@ -1,0 +1,229 @@
+//! How an execution is told: what the actors did in the order in which it happened, and where one was paused in the
+//! midst of it. Explorations and simulated runs tell their executions alike.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use seawall_harness::actor::Actor;
+use seawall_harness::board::Board;
+use seawall_harness::codes::ResultCode;
+use seawall_harness::record::{Finding, Story, StoryEvent, StoryKind};
+use seawall_harness::sched::{ENDED, Point, Policy};
+use seawall_harness::seed::Seed;
+use seawall_harness::trace::{Entry, RulingKind};
+use seawall_harness::vfs::call::{Call, Role};
+
+/// What an actor wrote down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Calls made before it, by all.
+    pub at: u64,
+    /// Who.
+    pub actor: Option<Actor>,
+    /// What kind of event it is.
+    pub kind: StoryKind,
+    /// What happened.
+    pub text: String,
+}
+
+/// What happens while an execution is told, in the order in which it happens.
+pub(crate) enum Event {
+    /// An actor writes something down.
+    Note(Note),
+    /// One actor is changed for another.
+    Switch(Switch),
+}
+
+/// The log of an execution that is told.
+pub(crate) type Log = Rc<RefCell<Vec<Event>>>;
+
+/// A change from one actor to another.
+pub(crate) struct Switch {
+    at: u64,
+    from: usize,
+    to: usize,
+    call: Option<Call>,
+    why: Why,
+}
+
+/// Why an actor was left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// Somebody chose so.
+    Preempted,
+    /// It sleeps, or waits for somebody.
+    Waits,
+    /// It has come to its end.
+    Ended,
+}
+
+/// Goes by another policy, and writes down who was changed for whom.
+pub(crate) struct Watched {
+    inner: Box<dyn Policy>,
+    board: Arc<Board>,
+    log: Log,
+}
+
+impl Watched {
+    pub(crate) fn new(inner: Box<dyn Policy>, board: Arc<Board>, log: Log) -> Self {
+        Self { inner, board, log }
+    }
+}
+
+impl Policy for Watched {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn begin(&mut self, seed: Seed, actors: usize) {
+        self.inner.begin(seed, actors);
+    }
+
+    fn choose(&mut self, point: &Point<'_>) -> usize {
+        let to = self.inner.choose(point);
+        if to != point.current {
+            let why = match (point.can_go_on, point.section) {
+                (true, _) => Why::Preempted,
+                (false, ENDED) => Why::Ended,
+                (false, _) => Why::Waits,
+            };
+            let (at, call) = (self.board.calls(), point.call.copied());
+            self.log.borrow_mut().push(Event::Switch(Switch { at, from: point.current, to, call, why }));
+        }
+        to
+    }
+}
+
+/// What a log tells, with the faults that struck at calls, and what was found at the end.
+pub(crate) fn notes(actors: &[Actor], log: &[Event], calls: &[Entry], finding: Option<&Finding>) -> Vec<Note> {
+    let mut notes = in_words(actors, log, calls);
+    for fault in calls.iter().filter_map(fault_note) {
+        // What was written down at this number was so before the call.
+        let place = notes.iter().position(|note| note.at > fault.at).unwrap_or(notes.len());
+        notes.insert(place, fault);
+    }
+    if let Some(finding) = finding.filter(|_| notes.iter().all(|note| note.kind != StoryKind::Observed)) {
+        let at = calls.len() as u64;
+        notes.push(Note { at, actor: None, kind: StoryKind::Observed, text: finding.detail.clone() });
+    }
+    notes
+}
+
+/// The story of a finding.
+pub(crate) fn story(token: &str, subject: String, finding: &Finding, actors: &[Actor], notes: &[Note]) -> Story {
+    let event = |note: &Note| StoryEvent {
+        at: note.at,
+        actor: note.actor.map(|actor| actor.to_string()),
+        kind: note.kind,
+        text: note.text.clone(),
+    };
+    Story {
+        token: token.to_owned(),
+        subject,
+        finding: finding.clone(),
+        actors: actors.iter().map(Actor::to_string).collect(),
+        events: notes.iter().map(event).collect(),
+    }
+}
+
+fn fault_note(entry: &Entry) -> Option<Note> {
+    let kind = match entry.ruling {
+        RulingKind::Proceed => return None,
+        RulingKind::Kill => StoryKind::Kill,
+        _ => StoryKind::Fault,
+    };
+    let text = match kind {
+        StoryKind::Kill => format!("at {}", entry.call),
+        _ => format!("{}: {}", entry.call, outcome_of(entry)),
+    };
+    Some(Note { at: entry.number, actor: Some(entry.actor), kind, text })
+}
+
+/// The notes, with the pauses in the midst of statements between them.
+fn in_words(actors: &[Actor], log: &[Event], calls: &[Entry]) -> Vec<Note> {
+    // By actor: the statement that it is in, since which call; and whether it was left there.
+    let mut inside: Vec<Option<(String, u64)>> = vec![None; actors.len()];
+    let mut is_paused = vec![false; actors.len()];
+    let mut notes = Vec::new();
+    for event in log {
+        match event {
+            Event::Note(note) => {
+                let position = actors.iter().position(|actor| Some(*actor) == note.actor);
+                if let Some(position) = position {
+                    match note.kind {
+                        StoryKind::Begin => inside[position] = Some((note.text.clone(), note.at)),
+                        StoryKind::End | StoryKind::Refused | StoryKind::Commit => inside[position] = None,
+                        _ => {}
+                    }
+                }
+                notes.push(note.clone());
+            }
+            Event::Switch(switch) => {
+                let (at, actor) = (switch.at, actors[switch.from]);
+                if switch.why != Why::Ended {
+                    is_paused[switch.from] = true;
+                    let text = pause(switch, actor, inside[switch.from].as_ref(), calls);
+                    notes.push(Note { at, actor: Some(actor), kind: StoryKind::Paused, text });
+                }
+                if std::mem::take(&mut is_paused[switch.to]) {
+                    let text = String::new();
+                    let actor = Some(actors[switch.to]);
+                    notes.push(Note { at, actor, kind: StoryKind::Resumed, text });
+                }
+            }
+        }
+    }
+    notes
+}
+
+/// Where an actor was left in its statement: `at its 2nd write@wal`.
+fn pause(switch: &Switch, actor: Actor, inside: Option<&(String, u64)>, calls: &[Entry]) -> String {
+    let since = inside.map_or(0, |(_, since)| *since);
+    match switch.call {
+        Some(call) => format!("at its {} {}", ordinal(position(calls, actor, since, switch.at, &call)), kind(&call)),
+        None if switch.why == Why::Waits => "waiting".to_owned(),
+        None => "where it takes a lock".to_owned(),
+    }
+}
+
+/// The how-manieth call of its kind the actor is about to make since then.
+fn position(calls: &[Entry], actor: Actor, since: u64, at: u64, call: &Call) -> usize {
+    let is_like =
+        |entry: &&Entry| entry.actor == actor && (entry.call.method, entry.call.role) == (call.method, call.role);
+    1 + calls.iter().filter(|entry| (since..at).contains(&entry.number)).filter(is_like).count()
+}
+
+fn kind(call: &Call) -> String {
+    match call.role {
+        Role::None => call.method.to_string(),
+        role => format!("{}@{role}", call.method),
+    }
+}
+
+/// `1st`, `2nd`, `3rd`, `4th`.
+fn ordinal(n: usize) -> String {
+    let ending = match (n % 10, n % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{n}{ending}")
+}
+
+/// A call as one line: who, what, on which file, arguments, outcome.
+pub fn line(entry: &Entry) -> String {
+    let Entry { number, actor, call, .. } = entry;
+    let Call { file, arg, amount, .. } = call;
+    format!("{number} {actor} {} #{file} ({arg}, {amount}) = {}", kind(call), outcome_of(entry))
+}
+
+fn outcome_of(entry: &Entry) -> String {
+    if entry.call.method.can_fail() && entry.outcome != 0 {
+        ResultCode(entry.outcome).to_string()
+    } else {
+        entry.outcome.to_string()
+    }
+}
