@@ -3,10 +3,11 @@
 CARGO ?= cargo
 SOAK_SECONDS ?= 60
 SOAK_ARGS ?=
+EXPLORE_SECONDS ?= 10
 OUT ?= reports/out
 SEAWALL = $(CARGO) run --quiet --release --package seawall-lab --bin seawall --
 
-.PHONY: help setup check test soak replay bench bench-instructions report clean
+.PHONY: help setup check test soak explore replay bench bench-instructions report clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -19,6 +20,11 @@ soak: ## the main job: every strategy under every fault, a matrix of verdicts, a
 	$(CARGO) build --locked --release --package seawall-lab --bin seawall
 	$(SEAWALL) soak --duration $(SOAK_SECONDS)s --out $(OUT) $(SOAK_ARGS)
 
+explore: ## every scenario of the simulator on the linked SQLite, each execution twice and compared call by call
+	$(CARGO) build --locked --release --package seawall-lab --bin seawall
+	for scenario in mixed bank schema shared; do \
+	  $(SEAWALL) explore $$scenario --twice --max-seconds $(EXPLORE_SECONDS) --out $(OUT) || exit; done
+
 test: replay ## all tests, after the runs that once failed
 	$(CARGO) test --locked --workspace
 
@@ -30,9 +36,10 @@ check: ## format, lints, documentation
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 
-bench: ## criterion benches of the connection layer and the shim
+bench: ## benches of the connection layer, the shim and the simulator
 	$(CARGO) bench --locked --package seawall-lab --bench connections
 	$(CARGO) bench --locked --package seawall-lab --bench shim
+	$(CARGO) bench --locked --package seawall-lab --bench simulator
 
 bench-instructions: ## the shim's cost in instructions, against its budget (needs valgrind)
 	$(CARGO) bench --locked --package seawall-lab --bench instructions

@@ -62,7 +62,7 @@ pub enum PlanError {
     #[error("a plan takes at most {RULES_MAX} rules, not {0}")]
     TooMany(usize),
     /// The effect needs a disk that can lose what was written.
-    #[error("`{0}`: {1} needs a simulated disk; real files keep what was written to them")]
+    #[error("`{0}`: {1} needs a simulated disk that forgets what was not synced, and this version has none yet")]
     NeedsSimulation(String, &'static str),
     /// The effect would kill the lab itself.
     #[error("`{0}`: `kill` needs worker processes; here it would end the lab itself")]

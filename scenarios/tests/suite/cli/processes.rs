@@ -120,6 +120,6 @@ fn two_labs_share_a_folder() {
         let record: serde_json::Value = serde_json::from_str(out).unwrap();
         record["matrix"].as_array().unwrap().iter().map(|cell| cell["runs"].as_u64()).collect::<Vec<_>>()
     };
-    assert_eq!((tokens(&one.out), tokens(&other.out)), (vec![Some(3); 4], vec![Some(3); 4]));
+    assert_eq!((tokens(&one.out), tokens(&other.out)), (vec![Some(3); 8], vec![Some(3); 8]));
     assert_eq!(listing(work.path()), [""; 0]);
 }

@@ -159,20 +159,21 @@ fn a_value_that_an_option_does_not_take() {
 }
 
 #[test]
-fn what_needs_a_simulated_disk_is_refused_on_real_files() {
-    let absent = ["real files only", "--medium real", "seawall explore"];
-    check_line(&["soak", "--medium", "sim"], &absent);
-    check_line(&["soak", "--medium", "both"], &absent);
+fn what_no_medium_can_do_yet_is_refused() {
     let cut = "a power cut needs a simulated disk";
     let fate = "the fate of unsynced pages (`dirty=`) needs a simulated disk";
-    check_line(&["soak", "--fault", "write@db:power-cut"], &["`write@db:power-cut`", cut]);
+    for medium in ["real", "sim", "both"] {
+        check_line(&["soak", "--medium", medium, "--fault", "write@db:power-cut"], &["`write@db:power-cut`", cut]);
+    }
     check_line(&["soak", "--fault", "sync@db:error=IOERR_FSYNC,dirty=dropped"], &[fate]);
     check_line(&["soak", "--preset", "power-loss"], &["--preset power-loss: ", cut]);
     check_line(&["soak", "--preset", "fsyncgate"], &["--preset fsyncgate: ", fate]);
     let rules = FaultName::Rules(vec!["sync@wal:power-cut".to_owned()]);
     check_line(&["replay", &Token { fault: rules, ..token("percall", "none", Seed(1)) }.to_string()], &[cut]);
-    let simulated = Token { medium: "sim".to_owned(), ..token("percall", "none", Seed(1)) };
-    check_line(&["replay", &simulated.to_string()], &["unknown medium `sim`"]);
+    let elsewhere = Token { medium: "moon".to_owned(), ..token("percall", "none", Seed(1)) };
+    check_line(&["replay", &elsewhere.to_string()], &["unknown medium `moon`", "`real` or `sim`"]);
+    let racing = Token { medium: "sim".to_owned(), ..token("percall", "pressure", Seed(1)) };
+    check_line(&["replay", &racing.to_string()], &["`pressure`", "wall clock"]);
 }
 
 #[test]
