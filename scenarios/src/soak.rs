@@ -27,7 +27,7 @@ pub struct Plan {
     pub strategies: Vec<&'static strategies::Entry>,
     /// The rows.
     pub faults: Vec<Fault>,
-    /// What the rows are run on, each of them: [`REAL`](crate::run::world::REAL), [`SIM`](crate::run::world::SIM).
+    /// What the rows are run on, each of them: [`REAL`](crate::run::world::REAL) or [`SIM`].
     pub media: Vec<&'static str>,
     /// When to stop starting runs. Every cell gets one run in any case.
     pub duration: Option<Duration>,

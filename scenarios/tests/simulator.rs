@@ -60,7 +60,7 @@ fn a_run_repeats_call_by_call_and_so_does_its_recorded_schedule() {
         assert_eq!(first.execution, replayed.execution, "{}", world.token);
         preemptions += first.execution.preemptions.len();
     }
-    assert!(preemptions > 1000, "{preemptions}");
+    assert!(preemptions > 300, "{preemptions}");
 }
 
 #[test]
