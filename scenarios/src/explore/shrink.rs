@@ -1,15 +1,18 @@
 //! Shrinking of cases: fewer preemptions, faults, actors and steps, simpler ones, the same finding.
 //!
-//! What is left out may have been what made the actors meet. So where leaving out gets no further, fresh schedules are
-//! tried on something smaller: those of the policy `rare`, and those of [`Few`], which preempts three times at most.
+//! What is left out may have been what made the actors meet. So where leaving out gets no further, something smaller is
+//! tried under fresh schedules: mostly the steps one after the other with one of them paused in its midst (see
+//! [`serial`]), and now and then those of the policy `rare` and of [`Few`], which preempts three times at most.
+
+mod few;
+mod serial;
 
 use std::ops::Range;
 
 use seawall_harness::sched::rare::Rare;
-use seawall_harness::sched::{ENDED, Point, Policy, Preemption};
-use seawall_harness::seed::{Seed, mix};
+use seawall_harness::sched::{ENDED, Policy, Preemption};
+use seawall_harness::seed::Seed;
 use seawall_harness::verdict::Verdict;
-use seawall_harness::vfs::call::{Method, Role};
 
 use super::bank::BankStep;
 use super::case::{Begin, Checkpoint, Journal, Step, Synchronous, Target};
@@ -17,9 +20,17 @@ use super::schema::SchemaStep;
 use super::shared::SharedStep;
 use super::{Case, Explorer, Outcome, Schedule};
 use crate::shrink::{Bench, Candidate, leave_out};
+use few::{Dice, Few};
+use serial::Order;
 
-/// Fresh schedules that are tried before it is given up.
-const SCHEDULES: usize = 60_000;
+/// Calls of executions under fresh schedules before it is given up.
+const CALLS: u64 = 40_000_000;
+
+/// So many on what is small enough already.
+const CALLS_GOOD: u64 = 1_000_000;
+
+/// So many calls' time does it cost to leave actors behind that wait for each other.
+const CALLS_OF_DEADLOCK: u64 = 50_000;
 
 /// Preemptions so near to each other are left out in pairs.
 const PAIR_DISTANCE_MAX: usize = 4;
@@ -27,7 +38,7 @@ const PAIR_DISTANCE_MAX: usize = 4;
 /// The largest payload that rows are brought together in.
 const PAYLOAD_BYTES_MAX: u16 = 20_000;
 
-/// With so many preemptions and statements or fewer, no fresh schedules are tried.
+/// With so many preemptions and statements or fewer it is small enough.
 const PREEMPTIONS_GOOD: usize = 3;
 const STATEMENTS_GOOD: u64 = 12;
 
@@ -55,6 +66,12 @@ impl Failing {
         }
     }
 
+    /// By how much it is too large to be told on a page.
+    fn excess(&self) -> u64 {
+        let preemptions = self.preemptions().len().saturating_sub(PREEMPTIONS_GOOD) as u64;
+        self.statements.saturating_sub(STATEMENTS_GOOD) + 4 * preemptions
+    }
+
     fn steps(&self) -> usize {
         self.case.actors.iter().map(|plan| plan.steps.len()).sum()
     }
@@ -78,12 +95,13 @@ impl Failing {
 }
 
 impl Candidate for Failing {
-    type Size = (u64, u64);
+    type Size = (u64, u64, u64);
 
-    /// What it takes to understand it: statements, preemptions, faults; then everything that is not the simplest.
-    fn size(&self) -> (u64, u64) {
+    /// What it takes to understand it: how far it is from what is [good](Self::excess); statements, preemptions,
+    /// faults; then everything that is not the simplest.
+    fn size(&self) -> (u64, u64, u64) {
         let parts = self.preemptions().len() + self.case.faults.len() + self.case.actors.len() + self.steps();
-        (self.statements + 4 * parts as u64, complexity(&self.case))
+        (self.excess(), self.statements + 4 * parts as u64, complexity(&self.case))
     }
 
     fn kinds(&self) -> usize {
@@ -239,7 +257,9 @@ pub struct CaseBench<'a> {
     explorer: &'a mut Explorer,
     /// What must be found again: verdict and oracle.
     wanted: (Verdict, String),
+    /// Fresh schedules that were tried, and the calls that they took.
     schedules: u64,
+    calls: u64,
     /// Cases that were executed.
     pub executions: u64,
     is_over: Box<dyn FnMut() -> bool + 'a>,
@@ -257,7 +277,7 @@ impl<'a> CaseBench<'a> {
         let wanted = (finding.verdict, finding.oracle.clone());
         let failing = Failing::of(case, &outcome);
         let (is_over, progress) = (Box::new(|| false), Box::new(|_: &Failing, _| {}));
-        Ok((Self { explorer, wanted, schedules: 0, executions: 1, is_over, progress }, failing))
+        Ok((Self { explorer, wanted, schedules: 0, calls: 0, executions: 1, is_over, progress }, failing))
     }
 
     /// Ends as soon as `is_over` says so.
@@ -277,20 +297,45 @@ impl<'a> CaseBench<'a> {
         (found.verdict == self.wanted.0 && found.oracle == self.wanted.1).then(|| Failing::of(case, outcome))
     }
 
-    /// Tries a fresh schedule on a case. If it fails, the case with the preemptions that it needs.
-    fn reschedule(&mut self, case: &Case, stuck: &Failing) -> Result<Option<Failing>, String> {
-        self.schedules += 1;
+    /// Executes a case under another schedule. If it fails, the case with the preemptions that it needs.
+    fn execute_by(&mut self, case: &Case, policy: Box<dyn Policy>, seed: Seed) -> Result<Option<Failing>, String> {
         self.executions += 1;
-        let seed = case.seed.stream("shrink").nth(self.schedules);
-        let policy: Box<dyn Policy> = match self.schedules % 6 {
-            0 => Box::new(Rare::default()),
-            1 | 2 => Box::new(Few::default()),
-            _ => Box::new(Few { from: stuck.preemptions().to_vec(), ..Few::default() }),
-        };
         let outcome = self.explorer.execute_by(case, policy, seed)?;
+        let is_deadlocked = !outcome.execution.deadlocked.is_empty();
+        self.calls += outcome.execution.calls + if is_deadlocked { CALLS_OF_DEADLOCK } else { 0 };
         let Some(mut found) = self.failing(case, &outcome) else { return Ok(None) };
         leave_out(self, &mut found, PREEMPTIONS)?;
         Ok(Some(found))
+    }
+
+    /// The order in which the steps of a case begin.
+    fn order(&mut self, stuck: &Failing) -> Result<Order, String> {
+        let (policy, began) = serial::watched(stuck);
+        self.executions += 1;
+        self.explorer.execute_by(&stuck.case, policy, stuck.case.seed)?;
+        Ok(Order::new(stuck, &began.take()))
+    }
+
+    /// Tries a fresh schedule on something smaller.
+    fn reschedule(&mut self, stuck: &Failing, order: &Order, smaller: &[Case]) -> Result<Option<Failing>, String> {
+        self.schedules += 1;
+        let seed = stuck.case.seed.stream("shrink").nth(self.schedules);
+        let mut dice = Dice(seed.0);
+        if dice.below(4) > 0 {
+            let (case, policy) = order.sketch(&stuck.case, &mut dice);
+            return self.execute_by(&case, Box::new(policy), seed);
+        }
+        // Every second time the same steps.
+        let case = match dice.below(2) {
+            0 => &stuck.case,
+            _ => &smaller[dice.below(smaller.len() as u64) as usize],
+        };
+        let policy: Box<dyn Policy> = match dice.below(6) {
+            0 => Box::new(Rare::default()),
+            1 | 2 => Box::new(Few::default()),
+            _ => Box::new(Few::like(stuck.preemptions())),
+        };
+        self.execute_by(case, policy, seed)
     }
 }
 
@@ -311,17 +356,16 @@ impl Bench for CaseBench<'_> {
     }
 
     fn search(&mut self, stuck: &Failing) -> Result<Option<Failing>, String> {
-        if stuck.preemptions().len() <= PREEMPTIONS_GOOD && stuck.statements <= STATEMENTS_GOOD {
+        let is_good = stuck.excess() == 0;
+        let is_simple = stuck.preemptions().is_empty() || self.wanted.0 == Verdict::Wedged;
+        if stuck.steps() == 0 || is_good && is_simple {
             return Ok(None);
         }
-        let smaller = smaller(stuck);
-        for turn in 0..SCHEDULES {
-            if self.is_over() {
-                break;
-            }
-            // Every second time the same steps.
-            let case = if turn % 2 == 0 { &stuck.case } else { &smaller[turn / 2 % smaller.len()] };
-            if let Some(found) = self.reschedule(case, stuck)?.filter(|found| found.size() < stuck.size()) {
+        let calls_max = self.calls + if is_good { CALLS_GOOD } else { CALLS };
+        let (order, smaller) = (self.order(stuck)?, smaller(stuck));
+        while self.calls < calls_max && !self.is_over() {
+            let found = self.reschedule(stuck, &order, &smaller)?;
+            if let Some(found) = found.filter(|found| found.size() < stuck.size()) {
                 return Ok(Some(found));
             }
         }
@@ -372,92 +416,5 @@ fn in_one_row(step: Step) -> Step {
             Step::Write { changes: 1, begin, savepoint, rollback, payload_bytes, target }
         }
         other => other,
-    }
-}
-
-/// Preempts three times at most: after a wait of random length, at a call of a kind that is rare in this execution; and
-/// some of the times as another schedule did.
-struct Few {
-    /// The other schedule.
-    from: Vec<Preemption>,
-    /// What of it is repeated.
-    repeated: Vec<Preemption>,
-    dice: Dice,
-    left: u64,
-    calm: u64,
-    seen: Box<[u64; KINDS]>,
-}
-
-const KINDS: usize = Method::ALL.len() * Role::ALL.len() + 1;
-
-/// The longest wait is two to this power, in scheduling points.
-const CALM_BITS_MAX: u64 = 9;
-
-impl Default for Few {
-    fn default() -> Self {
-        Self { from: Vec::new(), repeated: Vec::new(), dice: Dice(0), left: 0, calm: 0, seen: Box::new([0; KINDS]) }
-    }
-}
-
-impl Few {
-    fn wait(&mut self) {
-        let longest = 1 << self.dice.below(CALM_BITS_MAX + 1);
-        self.calm = self.dice.below(longest);
-    }
-}
-
-impl Policy for Few {
-    fn name(&self) -> &'static str {
-        "few"
-    }
-
-    fn begin(&mut self, seed: Seed, _actors: usize) {
-        self.dice = Dice(seed.stream("few").0);
-        self.seen.fill(0);
-        self.left = 1 + self.dice.below(PREEMPTIONS_GOOD as u64);
-        self.repeated.clear();
-        if !self.from.is_empty() {
-            for _ in 0..1 + self.dice.below(2) {
-                let position = self.dice.below(self.from.len() as u64) as usize;
-                self.repeated.push(self.from[position]);
-            }
-            self.left = self.left.saturating_sub(1);
-        }
-        self.wait();
-    }
-
-    fn choose(&mut self, point: &Point<'_>) -> usize {
-        let here = (point.current, point.section, point.nth);
-        let repeated = self.repeated.iter().find(|p| (p.actor, p.section, p.nth) == here);
-        if let Some(preemption) = repeated.filter(|p| point.others.contains(&p.to)) {
-            return preemption.to;
-        }
-        if !point.can_go_on {
-            return point.successor();
-        }
-        let kind = point.call.map_or(KINDS - 1, |call| call.method as usize * Role::ALL.len() + call.role as usize);
-        self.seen[kind] += 1;
-        if self.left == 0 || self.calm > 0 {
-            self.calm = self.calm.saturating_sub(1);
-            return point.current;
-        }
-        if self.dice.below(self.seen[kind]) >= 4 {
-            return point.current;
-        }
-        self.left -= 1;
-        self.wait();
-        point.others[self.dice.below(point.others.len() as u64) as usize]
-    }
-}
-
-/// splitmix64 as a generator: a draw for every decision.
-struct Dice(u64);
-
-impl Dice {
-    /// A number below `bound`, which must not be 0.
-    fn below(&mut self, bound: u64) -> u64 {
-        let value = mix(self.0);
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        ((u128::from(value) * u128::from(bound)) >> 64) as u64
     }
 }

@@ -1,0 +1,344 @@
+//! Serial schedules with a window: one step after the other, but for one step that is paused in its midst while some of
+//! those that follow are done.
+//!
+//! Most races need no more than that, and context switches that only put whole steps in order are not worth their place
+//! in a story: bounding the switches that are none of them is what makes a systematic search small (Musuvathi, Qadeer:
+//! "Iterative Context Bounding", PLDI 2007). So a failing execution is told as the order in which its steps began, and
+//! sketches are drawn from that: some steps less, other sizes, another order, steps in other hands; and one window,
+//! either where the execution was preempted, or at a call that is the first of its kind in a statement.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use seawall_harness::sched::replay::Replay;
+use seawall_harness::sched::{ENDED, Point, Policy};
+use seawall_harness::seed::Seed;
+
+use super::few::{Dice, kind_of};
+use super::{Failing, PAYLOAD_BYTES_MAX};
+use crate::explore::actor::LAST;
+use crate::explore::bank::BankStep;
+use crate::explore::case::{ActorPlan, Begin, Case, Checkpoint, Numbered, Step, Target};
+
+/// Sections of a step.
+const SECTIONS: u32 = LAST + 1;
+
+/// The first section of a step that belongs to a statement: an actor that has come to it has begun the step.
+const FIRST: u32 = 2;
+
+/// A window opens at one of so many calls of its step that are the first of their kind in a statement.
+const PLACES: u64 = 24;
+
+/// The most steps that are taken while another one is paused.
+const INSIDE_MAX: u64 = 3;
+
+/// So many pages may a payload fill.
+const PAGES: [u64; 6] = [0, 1, 2, 4, 8, 16];
+
+/// A step in somebody's hands.
+#[derive(Clone, Copy)]
+struct Item {
+    /// The position of the actor.
+    actor: usize,
+    step: Step,
+}
+
+/// Where in its step an actor is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// At this scheduling point of this section, counted from the step's first.
+    Point(u32, u64),
+    /// At the call that is the first of its kind in its section, for so many times.
+    Fresh(u64),
+    /// With its connection open, before the first statement.
+    Opened,
+}
+
+/// A step that is paused.
+#[derive(Clone, Copy)]
+struct Window {
+    /// The position of the step in the order.
+    at: usize,
+    place: Place,
+}
+
+/// An execution as the order of its steps.
+pub(super) struct Order {
+    items: Vec<Item>,
+    /// Where it was preempted amidst a step.
+    windows: Vec<Window>,
+}
+
+impl Order {
+    /// The order in which these steps began: positions of actors, numbers of steps.
+    pub(super) fn new(failing: &Failing, began: &[(usize, u32)]) -> Self {
+        let plans = failing.case.actors.iter().enumerate();
+        let all = plans.flat_map(|(actor, plan)| plan.steps.iter().map(move |numbered| (actor, numbered.number)));
+        // Where nobody else could run, nobody was asked.
+        let unseen = all.filter(|step| !began.contains(step));
+        let (mut items, mut windows) = (Vec::new(), Vec::new());
+        for (actor, number) in began.iter().copied().chain(unseen) {
+            let steps = &failing.case.actors[actor].steps;
+            let Some(numbered) = steps.iter().find(|numbered| numbered.number == number) else { continue };
+            let amidst = failing.preemptions().iter().filter(|p| (p.actor, p.section / SECTIONS) == (actor, number));
+            windows.extend(amidst.map(|preemption| {
+                let place = Place::Point(preemption.section % SECTIONS, preemption.nth);
+                Window { at: items.len(), place }
+            }));
+            items.push(Item { actor, step: numbered.step });
+        }
+        Self { items, windows }
+    }
+
+    /// A smaller case, and the schedule for it.
+    pub(super) fn sketch(&self, case: &Case, dice: &mut Dice) -> (Case, Serial) {
+        let window = match self.windows.len() as u64 {
+            known if known > 0 && dice.below(2) == 0 => self.windows[dice.below(known) as usize],
+            _ => {
+                let at = dice.below(self.items.len() as u64) as usize;
+                Window { at, place: Place::Fresh(1 + dice.below(PLACES)) }
+            }
+        };
+        // Of eight steps so many are left out.
+        let out = [0, 1, 2, 4][dice.below(4) as usize];
+        let mut kept = |_: &&Item| dice.below(8) >= out;
+        let (before, after) = (&self.items[..window.at], &self.items[window.at + 1..]);
+        let mut items: Vec<Item> = before.iter().filter(&mut kept).copied().collect();
+        let window = Window { at: items.len(), ..window };
+        items.push(self.items[before.len()]);
+        items.extend(after.iter().filter(&mut kept).copied());
+        for item in &mut items {
+            item.step = altered(item.step, case.layout.page_bytes, dice);
+        }
+        deal(&mut items, window.at, dice);
+        let inside = 1 + dice.below(INSIDE_MAX) as usize;
+        // What a connection remembers from when it was opened may be out of date when it takes its first step.
+        let opener = (dice.below(2) == 0).then(|| items[window.at].actor);
+        arranged(case, &items, window, inside, opener)
+    }
+}
+
+/// The same step, or a simple one with a payload of another size, or a checkpoint.
+fn altered(step: Step, page_bytes: u32, dice: &mut Dice) -> Step {
+    match step {
+        Step::Write { .. } if dice.below(2) == 0 => {
+            let (begin, target, payload_bytes) = (Begin::Immediate, Target::New, some_pages(page_bytes, dice));
+            Step::Write { changes: 1, begin, savepoint: false, rollback: false, payload_bytes, target }
+        }
+        Step::Bank(BankStep::Transfer { source, target, amount, rollback, .. }) if dice.below(2) == 0 => {
+            let (begin, pad_bytes) = (Begin::Immediate, some_pages(page_bytes, dice));
+            Step::Bank(BankStep::Transfer { source, target, amount, begin, savepoint: false, rollback, pad_bytes })
+        }
+        Step::Write { .. } | Step::Read | Step::Reopen if dice.below(8) == 0 => {
+            Step::Checkpoint { mode: Checkpoint::Passive }
+        }
+        other => other,
+    }
+}
+
+fn some_pages(page_bytes: u32, dice: &mut Dice) -> u16 {
+    let pages = PAGES[dice.below(PAGES.len() as u64) as usize];
+    (pages * u64::from(page_bytes)).clamp(4, PAYLOAD_BYTES_MAX.into()) as u16
+}
+
+/// Gives steps into other hands, or changes their order.
+fn deal(items: &mut [Item], at: usize, dice: &mut Dice) {
+    let holder = items[at].actor;
+    let other = items.iter().map(|item| item.actor).find(|actor| *actor != holder);
+    let any = dice.below(items.len() as u64) as usize;
+    match dice.below(4) {
+        // One has the window, another one all that the others had.
+        0 | 1 => {
+            for item in items.iter_mut().filter(|item| item.actor != holder) {
+                item.actor = other.unwrap_or(holder);
+            }
+        }
+        2 if any != at => items[any].actor = if items[any].actor == holder { other.unwrap_or(holder) } else { holder },
+        3 if any > 0 && any != at && any - 1 != at => items.swap(any, any - 1),
+        _ => {}
+    }
+}
+
+/// The case that these steps make, with its actors in the order in which they begin, and their schedule: `inside` steps
+/// in the window, and the connection of `opener` opened before all.
+fn arranged(case: &Case, items: &[Item], window: Window, inside: usize, opener: Option<usize>) -> (Case, Serial) {
+    let mut present = Vec::from_iter(opener);
+    for item in items {
+        if !present.contains(&item.actor) {
+            present.push(item.actor);
+        }
+    }
+    let plan = |actor: &usize| ActorPlan { steps: Vec::new(), ..case.actors[*actor].clone() };
+    let mut plans: Vec<ActorPlan> = present.iter().map(plan).collect();
+    let mut turns = Vec::new();
+    for item in items {
+        let actor = present.iter().position(|actor| *actor == item.actor).unwrap_or(0);
+        let number = 1 + plans[actor].steps.len() as u32;
+        plans[actor].steps.push(Numbered { number, step: item.step });
+        turns.push(Turn { actor, number, until: None });
+    }
+    let paused = turns[window.at];
+    turns[window.at].until = Some(window.place);
+    let end = (window.at + 1 + inside).min(turns.len());
+    turns.insert(end, paused);
+    if opener.is_some() {
+        turns.insert(0, Turn { actor: 0, number: 1, until: Some(Place::Opened) });
+    }
+    (Case { actors: plans, ..case.clone() }, Serial { turns, ..Serial::default() })
+}
+
+/// Somebody runs.
+#[derive(Clone, Copy)]
+struct Turn {
+    actor: usize,
+    /// The step that he takes.
+    number: u32,
+    /// Up to where; otherwise to its end.
+    until: Option<Place>,
+}
+
+/// Lets the actors run turn by turn.
+#[derive(Default)]
+pub(super) struct Serial {
+    turns: Vec<Turn>,
+    now: usize,
+    ended: BTreeSet<usize>,
+    /// The kinds of calls in this section of the actor whose turn it is.
+    kinds: BTreeSet<usize>,
+    section: u32,
+    /// How many of the calls of this turn were the first of their kind in their section.
+    fresh: u64,
+}
+
+impl Serial {
+    /// True if the one whose turn it is has come to where it ends.
+    fn is_over(&mut self, turn: Turn, point: &Point<'_>) -> bool {
+        if point.current != turn.actor {
+            return self.ended.contains(&turn.actor);
+        }
+        let step = point.section / SECTIONS;
+        if point.section == ENDED || step > turn.number {
+            return true;
+        }
+        if step < turn.number || point.section % SECTIONS < FIRST {
+            return false;
+        }
+        match turn.until {
+            Some(Place::Point(part, nth)) => (point.section % SECTIONS, point.nth) == (part, nth),
+            Some(Place::Fresh(times)) => {
+                if self.section != point.section {
+                    self.section = point.section;
+                    self.kinds.clear();
+                }
+                self.fresh += u64::from(self.kinds.insert(kind_of(point)));
+                self.fresh >= times
+            }
+            Some(Place::Opened) => true,
+            None => false,
+        }
+    }
+}
+
+impl Policy for Serial {
+    fn name(&self) -> &'static str {
+        "serial"
+    }
+
+    fn begin(&mut self, _seed: Seed, _actors: usize) {}
+
+    fn choose(&mut self, point: &Point<'_>) -> usize {
+        if point.section == ENDED {
+            self.ended.insert(point.current);
+        }
+        while let Some(turn) = self.turns.get(self.now).copied() {
+            if !self.is_over(turn, point) {
+                break;
+            }
+            self.now += 1;
+        }
+        let turns = &self.turns[self.now..];
+        // Who sleeps or waits lets the next one run until he can go on.
+        let ready = |actor: usize| point.others.contains(&actor) || point.can_go_on && actor == point.current;
+        let next = turns.iter().map(|turn| turn.actor).find(|actor| ready(*actor));
+        next.unwrap_or_else(|| if point.can_go_on { point.current } else { point.successor() })
+    }
+}
+
+/// The steps in the order in which they began: positions of actors, numbers of steps.
+pub(super) type Began = Rc<RefCell<Vec<(usize, u32)>>>;
+
+/// A policy that repeats the preemptions of a case, and writes down which steps begin.
+pub(super) fn watched(failing: &Failing) -> (Box<dyn Policy>, Began) {
+    let began = Began::default();
+    (Box::new(Watched { inner: Replay::new(failing.preemptions()), began: Rc::clone(&began) }), began)
+}
+
+struct Watched {
+    inner: Replay,
+    began: Began,
+}
+
+impl Policy for Watched {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn begin(&mut self, seed: Seed, actors: usize) {
+        self.inner.begin(seed, actors);
+    }
+
+    fn choose(&mut self, point: &Point<'_>) -> usize {
+        let to = self.inner.choose(point);
+        let step = (point.current, point.section / SECTIONS);
+        let begins = point.section != ENDED && point.section % SECTIONS >= FIRST && to == point.current;
+        if begins && !self.began.borrow().contains(&step) {
+            self.began.borrow_mut().push(step);
+        }
+        to
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two actors with two steps each, of three scheduling points; who was running at which of them.
+    fn played(turns: Vec<Turn>) -> Vec<(usize, u32)> {
+        let mut policy = Serial { turns, ..Serial::default() };
+        let (mut current, mut at, mut run) = (0, [0_u32; 2], Vec::new());
+        while run.len() < 12 {
+            let (step, nth) = (1 + at[current] / 3, 1 + at[current] % 3);
+            let others: Vec<usize> = (0..2).filter(|other| *other != current && at[*other] < 6).collect();
+            if !others.is_empty() {
+                let (section, can_go_on) =
+                    if at[current] < 6 { (step * SECTIONS + FIRST, true) } else { (ENDED, false) };
+                let point = Point { current, section, nth: nth.into(), call: None, others: &others, can_go_on };
+                let to = policy.choose(&point);
+                if to != current {
+                    current = to;
+                    continue;
+                }
+            }
+            run.push((current, step));
+            at[current] += 1;
+        }
+        run.dedup();
+        run
+    }
+
+    #[test]
+    fn steps_go_one_after_the_other_but_for_the_window() {
+        let turn = |actor, number| Turn { actor, number, until: None };
+        let paused = |actor, number, place| Turn { until: Some(place), ..turn(actor, number) };
+        let in_order = vec![turn(0, 1), turn(1, 1), turn(0, 2), turn(1, 2)];
+        assert_eq!(played(in_order), [(0, 1), (1, 1), (0, 2), (1, 2)]);
+        let window = vec![turn(0, 1), paused(0, 2, Place::Point(FIRST, 2)), turn(1, 1), turn(0, 2), turn(1, 2)];
+        assert_eq!(played(window), [(0, 1), (0, 2), (1, 1), (0, 2), (1, 2)]);
+        let opened = vec![paused(0, 1, Place::Opened), turn(1, 1), turn(1, 2), turn(0, 1), turn(0, 2)];
+        assert_eq!(played(opened), [(1, 1), (1, 2), (0, 1), (0, 2)]);
+        // All calls are of one kind here, so nothing is fresh a second time.
+        let nowhere = vec![paused(0, 1, Place::Fresh(2)), turn(1, 1), turn(0, 1), turn(0, 2), turn(1, 2)];
+        assert_eq!(played(nowhere), [(0, 1), (1, 1), (0, 2), (1, 2)]);
+    }
+}
