@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rusqlite::ffi::SQLITE_OPEN_FULLMUTEX;
 use seawall_harness::actor::Actor;
 use seawall_harness::board::Board;
-use seawall_harness::engine::{Db, Engine, OPEN_READ_WRITE_CREATE, SqlError};
+use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError};
 use seawall_harness::media::sim::Machine;
 use seawall_harness::oracle::isolation::Transaction;
 use seawall_harness::oracle::ledger::Ledger;
@@ -147,7 +147,7 @@ pub(super) fn play(stage: &Stage, position: usize) {
 
 fn connect(stage: &Stage, plan: &ActorPlan) -> Result<Rc<Db>, SqlError> {
     if !plan.shared {
-        return open(stage, 0).map(Rc::new);
+        return open(stage, OPEN_NO_MUTEX).map(Rc::new);
     }
     let connection = &stage.processes[usize::from(plan.actor.process)].connection;
     let key = std::ptr::from_ref(connection).addr();

@@ -65,7 +65,7 @@ pub(super) fn draw(seed: Seed) -> World {
     let rng = &mut rng;
     let layout = Layout { page_bytes: pick(rng, [512, 1024, 4096]), auto_vacuum: pick(rng, [0, 1, 2]) };
     let settings = Settings {
-        journal: journal(seed),
+        journal: journal(seed, 4),
         synchronous: pick(rng, [Off, Normal, Full]),
         cache_pages: pick(rng, [4, 20, 2000]),
         autocheckpoint: pick(rng, [0, 4, 20, 1000]),
@@ -173,8 +173,7 @@ impl Hand<'_> {
         if first != second {
             notebook.unrepeatable_reads.push(format!("{} read the accounts twice in one transaction", self.actor));
         }
-        let own = table.into_iter().filter(|(key, _)| key.actor == self.actor).collect();
-        notebook.ledger.read(self.actor, &own);
+        notebook.ledger.read(self.actor, &table);
         drop(notebook);
         self.remember(End::Committed);
         Ok(())

@@ -87,7 +87,7 @@ impl Hand<'_> {
                 Ok(())
             }
             Canary::Spin => loop {
-                self.sql("BEGIN IMMEDIATE; ROLLBACK")?;
+                self.script("BEGIN IMMEDIATE; ROLLBACK")?;
             },
             Canary::Embezzle => {
                 let mut balance = 0;
@@ -98,7 +98,7 @@ impl Hand<'_> {
             }
             Canary::Drop => {
                 let id = self.id();
-                self.sql(&format!("DROP TABLE s{id}_0"))
+                self.script(&format!("DROP TABLE s{id}_0"))
             }
         }
     }

@@ -131,8 +131,9 @@ impl<'a> Hand<'a> {
         }
         if !self.statements.db.is_autocommit() {
             section(number, CLEANUP);
-            let db = self.statements.db;
-            let _ = told(self.stage, self.actor, || "ROLLBACK".to_owned(), || db.execute("ROLLBACK"));
+            let statements = &mut self.statements;
+            let rollback = || statements.rows("ROLLBACK", &[], |_| {});
+            let _ = told(self.stage, self.actor, || "ROLLBACK".to_owned(), rollback);
         }
         self.look_at_walindex();
     }
@@ -148,9 +149,14 @@ impl<'a> Hand<'a> {
         }
     }
 
-    /// Executes a statement.
-    pub(super) fn sql(&mut self, text: &str) -> Result<(), SqlError> {
-        self.begin_statement(matches!(text, "COMMIT" | "ROLLBACK"));
+    /// Executes a statement without parameters that yields no rows, through the cache.
+    pub(super) fn sql(&mut self, sql: &'static str) -> Result<(), SqlError> {
+        self.run(sql, &[])
+    }
+
+    /// Executes statements whose text is new each time.
+    pub(super) fn script(&mut self, text: &str) -> Result<(), SqlError> {
+        self.begin_statement(false);
         let db = self.statements.db;
         told(self.stage, self.actor, || text.to_owned(), || db.execute(text))
     }
@@ -167,7 +173,7 @@ impl<'a> Hand<'a> {
         values: &[i64],
         each: impl FnMut(&mut Statement<'a>),
     ) -> Result<(), SqlError> {
-        self.begin_statement(false);
+        self.begin_statement(matches!(sql, "COMMIT" | "ROLLBACK"));
         let statements = &mut self.statements;
         told(self.stage, self.actor, || filled(sql, values), || statements.rows(sql, values, each))
     }
@@ -301,14 +307,12 @@ impl<'a> Hand<'a> {
             return Ok(());
         }
         let mut notebook = self.stage.notebook.borrow_mut();
-        let own = first.iter().filter(|(key, _)| key.actor == self.actor).map(|(key, state)| (*key, *state)).collect();
-        notebook.ledger.read(self.actor, &own);
+        notebook.ledger.read(self.actor, &first);
         if first != second {
             notebook.unrepeatable_reads.push(format!("{} read the table twice in one transaction", self.actor));
         }
         let torn = first.iter().filter(|(_, state)| **state == State::Torn);
-        let torn: Vec<String> = torn.map(|(key, _)| format!("{key}, read by {}", self.actor)).collect();
-        notebook.torn_reads.extend(torn);
+        notebook.torn_reads.extend(torn.map(|(key, _)| format!("{key}, read by {}", self.actor)));
         let (began, ended) = (self.began, self.stage.board.calls());
         notebook.snapshots.push(Snapshot { actor: self.actor, began, ended, table: first });
         Ok(())
@@ -377,19 +381,23 @@ fn filled(sql: &str, values: &[i64]) -> String {
 /// How a scenario reads: hands a query to the connection, and takes its rows.
 pub(super) type Ask<'q> = dyn FnMut(&'static str, &mut dyn FnMut(&mut Statement<'_>)) -> Result<(), SqlError> + 'q;
 
-/// The ledger's table, read by walking it.
+/// The ledger's table, read by walking it. SQLite would sort the rows to group them, at several times the costs.
 pub(super) fn ledger_table(ask: &mut Ask<'_>) -> Result<Table, SqlError> {
-    const SELECT: &str = "SELECT actor, txn, count(*), min(parts), max(parts), min(version), max(version)
-                          FROM ledger NOT INDEXED GROUP BY actor, txn";
-    let mut table = Table::new();
-    ask(SELECT, &mut |row| {
+    /// A transaction's key, how many rows it has, and its version.
+    type Part = (Key, i64, i64);
+    let mut parts: Vec<Part> = Vec::new();
+    ask("SELECT actor, txn, parts, version FROM ledger NOT INDEXED", &mut |row| {
         let id = row.int(0);
         let actor = Actor { process: (id / 100) as u16, thread: (id % 100) as u16 };
-        let whole = row.int(2) == row.int(3) && row.int(3) == row.int(4) && row.int(5) == row.int(6);
-        let state = if whole { State::Whole(row.int(5) as u32) } else { State::Torn };
-        table.insert(Key { actor, txn: row.int(1) as u32 }, state);
+        parts.push((Key { actor, txn: row.int(1) as u32 }, row.int(2), row.int(3)));
     })?;
-    Ok(table)
+    parts.sort_unstable();
+    let transactions = parts.chunk_by(|one, other| one.0 == other.0).map(|parts| {
+        let (key, count, version) = parts[0];
+        let whole = parts.iter().all(|part| *part == parts[0]) && parts.len() as i64 == count;
+        (key, if whole { State::Whole(version as u32) } else { State::Torn })
+    });
+    Ok(transactions.collect())
 }
 
 /// A transaction as a key of the oracle `isolation`.

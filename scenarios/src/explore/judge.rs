@@ -1,9 +1,9 @@
 //! After an execution: a fresh connection that nobody disturbs, and the oracles.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use seawall_harness::actor::Actor;
-use seawall_harness::engine::{Db, Engine, OPEN_READ_WRITE_CREATE, SqlError, Value};
+use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError, Value};
 use seawall_harness::oracle::alarm::Alarm;
 use seawall_harness::oracle::integrity::Check;
 use seawall_harness::oracle::isolation::{self, End, History, Op, Transaction};
@@ -76,11 +76,15 @@ fn anomalies(notebook: &mut Notebook) -> Vec<String> {
         keys.extend(written);
     }
     for Snapshot { actor, began, ended, table } in std::mem::take(&mut notebook.snapshots) {
-        let seen: BTreeMap<u64, State> = table.into_iter().map(|(key, state)| (history_key(key), state)).collect();
-        let ops = keys.iter().filter_map(|key| match seen.get(key) {
-            None | Some(State::Absent) => Some(Op::Read { key: *key, version: None }),
-            Some(State::Whole(version)) => Some(Op::Read { key: *key, version: Some((*version).into()) }),
-            Some(State::Torn) => None,
+        // Both are in the same order.
+        let mut seen = table.into_iter().map(|(key, state)| (history_key(key), state)).peekable();
+        let ops = keys.iter().filter_map(|key| {
+            while seen.next_if(|(other, _)| other < key).is_some() {}
+            match seen.next_if(|(other, _)| other == key) {
+                None | Some((_, State::Absent)) => Some(Op::Read { key: *key, version: None }),
+                Some((_, State::Whole(version))) => Some(Op::Read { key: *key, version: Some(version.into()) }),
+                Some((_, State::Torn)) => None,
+            }
         });
         transactions.push(Transaction { actor, began, ended, ops: ops.collect(), end: End::Committed });
     }
@@ -106,7 +110,7 @@ fn stuck(case: &Case, execution: &Execution) -> Vec<String> {
 fn look(engine: &Engine, vfs: &str, case: &Case) -> (Check, Option<Table>, Vec<String>) {
     let scenario = scenario::of(case);
     let mut check = Check { connection: "fresh".to_owned(), complaints: Vec::new(), unfinished: None };
-    let result = engine.open(DATABASE, OPEN_READ_WRITE_CREATE, Some(vfs)).and_then(|db| {
+    let result = engine.open(DATABASE, OPEN_READ_WRITE_CREATE | OPEN_NO_MUTEX, Some(vfs)).and_then(|db| {
         check.complaints = complaints(&db)?;
         let mut statements = Statements::new(&db);
         let table = (scenario.table)(&mut |sql, each| statements.rows(sql, &[], each))?;

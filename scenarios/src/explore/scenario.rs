@@ -36,7 +36,7 @@ pub(super) struct World {
 pub static SCENARIOS: [Scenario; 8] = [
     Scenario {
         name: "mixed",
-        summary: "write transactions, reads, checkpoints of all kinds, open and close, on 2 to 4 connections in 1 to 3 processes",
+        summary: "write transactions, reads, checkpoints of all kinds, open and close, on 2 to 6 connections in 1 to 3 processes",
         canary: false,
         draw: mixed::draw,
         sql: mixed::SQL,

@@ -64,7 +64,7 @@ pub(super) fn draw(seed: Seed) -> World {
     let rng = &mut rng;
     let layout = Layout { page_bytes: pick(rng, [512, 1024, 4096]), auto_vacuum: pick(rng, [0, 1, 2, 2]) };
     let settings = Settings {
-        journal: journal(seed),
+        journal: journal(seed, 4),
         synchronous: pick(rng, [Off, Normal, Full]),
         cache_pages: pick(rng, [4, 20, 2000]),
         autocheckpoint: pick(rng, [0, 4, 20, 1000]),
@@ -122,8 +122,8 @@ impl Hand<'_> {
                 }
                 self.settle(key, after, result, false).map(drop)
             }
-            SchemaStep::Vacuum => self.sql("VACUUM"),
-            SchemaStep::IncrementalVacuum => self.sql("PRAGMA incremental_vacuum(3)"),
+            SchemaStep::Vacuum => self.script("VACUUM"),
+            SchemaStep::IncrementalVacuum => self.script("PRAGMA incremental_vacuum(3)"),
         }
     }
 
@@ -145,25 +145,27 @@ impl Hand<'_> {
         }
         if savepoint {
             self.sql("SAVEPOINT inner")?;
-            self.sql(&format!("CREATE TABLE {name}_undone(a, b); CREATE INDEX {name}_undone_a ON {name}_undone(a)"))?;
-            self.sql(&format!("DROP TABLE IF EXISTS {name}"))?;
+            self.script(&format!(
+                "CREATE TABLE {name}_undone(a, b); CREATE INDEX {name}_undone_a ON {name}_undone(a)"
+            ))?;
+            self.script(&format!("DROP TABLE IF EXISTS {name}"))?;
             self.sql("ROLLBACK TO inner")?;
             self.sql("RELEASE inner")?;
         }
         match (before, ddl) {
             (State::Absent, _) => {
-                self.sql(&format!("CREATE TABLE {name}(k INTEGER PRIMARY KEY, v, w DEFAULT {number})"))?;
-                self.sql(&format!("INSERT INTO {name}(k) VALUES (1), (2), (3)"))?;
+                self.script(&format!("CREATE TABLE {name}(k INTEGER PRIMARY KEY, v, w DEFAULT {number})"))?;
+                self.script(&format!("INSERT INTO {name}(k) VALUES (1), (2), (3)"))?;
             }
             (_, Ddl::AddColumn) => {
-                self.sql(&format!("ALTER TABLE {name} ADD COLUMN c{number} DEFAULT {number}"))?;
-                self.sql(&format!("UPDATE {name} SET c{number} = k"))?;
+                self.script(&format!("ALTER TABLE {name} ADD COLUMN c{number} DEFAULT {number}"))?;
+                self.script(&format!("UPDATE {name} SET c{number} = k"))?;
             }
-            (_, Ddl::RenameColumn) => self.sql(&format!("ALTER TABLE {name} RENAME COLUMN w TO w{number}"))?,
-            (_, Ddl::CreateIndex) => self.sql(&format!("CREATE INDEX IF NOT EXISTS {name}_by ON {name}(k, v)"))?,
-            (_, Ddl::DropIndex) => self.sql(&format!("DROP INDEX IF EXISTS {name}_by"))?,
-            (_, Ddl::DropTable) => self.sql(&format!("DROP TABLE {name}"))?,
-            (_, Ddl::Insert) => self.sql(&format!("INSERT INTO {name}(k) SELECT max(k) + 1 FROM {name}"))?,
+            (_, Ddl::RenameColumn) => self.script(&format!("ALTER TABLE {name} RENAME COLUMN w TO w{number}"))?,
+            (_, Ddl::CreateIndex) => self.script(&format!("CREATE INDEX IF NOT EXISTS {name}_by ON {name}(k, v)"))?,
+            (_, Ddl::DropIndex) => self.script(&format!("DROP INDEX IF EXISTS {name}_by"))?,
+            (_, Ddl::DropTable) => self.script(&format!("DROP TABLE {name}"))?,
+            (_, Ddl::Insert) => self.script(&format!("INSERT INTO {name}(k) SELECT max(k) + 1 FROM {name}"))?,
         }
         *after = self.look(key)?;
         Ok(())

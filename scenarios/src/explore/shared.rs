@@ -90,7 +90,7 @@ impl Hand<'_> {
             State::Whole(version) => self.ops.push(Op::Write { key: history_key(key), version: version.into() }),
             State::Absent | State::Torn => drop(self.stage.notebook.borrow_mut().deleted.insert(history_key(key))),
         }
-        let result = self.sql(&sql);
+        let result = self.script(&sql);
         let is_dead = self.stage.is_dead(self.actor);
         let notebook = &self.stage.notebook;
         match result {
@@ -119,8 +119,7 @@ impl Hand<'_> {
     fn read_shared(&mut self) -> Result<(), SqlError> {
         let table = ledger_table(&mut |sql, each| self.query(sql, &[], each))?;
         if !self.stage.is_dead(self.actor) {
-            let own = table.into_iter().filter(|(key, _)| key.actor == self.actor).collect();
-            self.stage.notebook.borrow_mut().ledger.read(self.actor, &own);
+            self.stage.notebook.borrow_mut().ledger.read(self.actor, &table);
         }
         Ok(())
     }

@@ -1,6 +1,5 @@
 //! What the tests share: a lab whose workers are the program under test.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use seawall_lab::run::Lab;

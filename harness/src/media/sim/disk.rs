@@ -358,9 +358,16 @@ impl<'a> Bytes<'a> {
     /// The bytes from `offset` on, as many as asked for; what is behind the end reads as zero.
     pub fn array<const N: usize>(self, offset: u64) -> [u8; N] {
         let mut bytes = [0; N];
-        let there = self.len().saturating_sub(offset).min(N as u64);
-        if let Some(part) = self.region(offset, there) {
-            bytes.iter_mut().zip(part.iter()).for_each(|(byte, stored)| *byte = stored);
+        let mut position = self.end.min(self.start.saturating_add(offset));
+        let mut rest = &mut bytes[..(self.end - position).min(N as u64) as usize];
+        while !rest.is_empty() {
+            let (index, within) = split(position);
+            let (now, later) = rest.split_at_mut(rest.len().min(CHUNK_BYTES - within));
+            if let Some(chunk) = &self.inode.chunks[index] {
+                now.iter_mut().zip(&chunk.0[within..]).for_each(|(byte, cell)| *byte = cell.get());
+            }
+            position += now.len() as u64;
+            rest = later;
         }
         bytes
     }
