@@ -97,7 +97,7 @@ impl Failing {
 impl Candidate for Failing {
     type Size = (u64, u64, u64);
 
-    /// What it takes to understand it: how far it is from what is [good](Self::excess); statements, preemptions,
+    /// What it takes to understand it: how far it is from what is good; statements, preemptions,
     /// faults; then everything that is not the simplest.
     fn size(&self) -> (u64, u64, u64) {
         let parts = self.preemptions().len() + self.case.faults.len() + self.case.actors.len() + self.steps();
