@@ -112,6 +112,7 @@ pub(crate) fn notes(actors: &[Actor], log: &[Event], calls: &[Entry], finding: O
 
 /// The story of a finding.
 pub(crate) fn story(token: &str, subject: String, finding: &Finding, actors: &[Actor], notes: &[Note]) -> Story {
+    let takes_part = |actor: &&Actor| notes.iter().any(|note| note.actor == Some(**actor));
     let event = |note: &Note| StoryEvent {
         at: note.at,
         actor: note.actor.map(|actor| actor.to_string()),
@@ -122,7 +123,7 @@ pub(crate) fn story(token: &str, subject: String, finding: &Finding, actors: &[A
         token: token.to_owned(),
         subject,
         finding: finding.clone(),
-        actors: actors.iter().map(Actor::to_string).collect(),
+        actors: actors.iter().filter(|actor| takes_part(actor)).map(Actor::to_string).collect(),
         events: notes.iter().map(event).collect(),
     }
 }
