@@ -1,7 +1,9 @@
 //! Where the databases of the runs lie.
 
+use std::fs::{self, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 /// `/dev/shm` where it can be written to, else the system's folder for temporary files. Memory is right for most runs:
 /// what is tested is what happens when calls fail and processes die, and neither needs a platter. Give a folder on a
@@ -16,6 +18,23 @@ pub fn default_folder() -> PathBuf {
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at path ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
+}
+
+/// Writes a file, and its folder if there is none. Whoever reads it meanwhile finds what was there before or all of the
+/// text, and never a part of it.
+///
+/// # Errors
+/// A message with the path.
+pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), String> {
+    let write = || -> io::Result<()> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        // As a file is made otherwise: the umask takes away from these.
+        let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.persist(path).map(drop).map_err(|error| error.error)
+    };
+    write().map_err(|error| format!("cannot write {}: {}", path.display(), reason(&error)))
 }
 
 /// The folder with the kind of its file system: `/dev/shm (tmpfs)`.
@@ -46,6 +65,20 @@ mod tests {
         let error = tempfile::tempdir_in("/nowhere").unwrap_err();
         assert_eq!(reason(&error), "No such file or directory (os error 2)");
         assert_eq!(reason(&io::Error::other("full")), "full");
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/file.json");
+        for text in ["one", "two"] {
+            write_whole(&path, text).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        assert_eq!(fs::read_dir(folder.path().join("new")).unwrap().count(), 1, "nothing is left beside it");
+        assert_ne!(fs::metadata(&path).unwrap().permissions().mode() & 0o400, 0);
+        let error = write_whole(&path.join("below"), "three").unwrap_err();
+        assert!(error.contains("cannot write") && error.contains("below"), "{error}");
     }
 
     #[test]

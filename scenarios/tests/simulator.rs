@@ -63,6 +63,23 @@ fn a_run_repeats_call_by_call_and_so_does_its_recorded_schedule() {
     assert!(preemptions > 300, "{preemptions}");
 }
 
+/// The code of a killed process runs on until it has noticed; no rule is spent on that.
+#[test]
+fn a_rule_strikes_the_living_alone() {
+    let (_turn, mut simulator) = simulator();
+    let mut kills = 0;
+    for number in 0..8 {
+        let fault = FaultName::Rules(vec!["shmlock@shm:kill:when=9..16".to_owned()]);
+        let token = Token { strategy: "percall".to_owned(), fault, medium: SIM.to_owned(), seed: Seed(number) };
+        let mut world = World::of(&token).unwrap();
+        world.outline.restarts.clear();
+        let counts = simulator.run(&world, None, false).unwrap().record.counts;
+        assert_eq!(counts.faults_fired, counts.kills, "{token}");
+        kills += counts.kills;
+    }
+    assert!(kills > 20, "{kills}");
+}
+
 #[test]
 fn another_schedule_is_another_run() {
     let (_turn, mut simulator) = simulator();

@@ -29,7 +29,7 @@ pub use policy::{Point, Policy};
 pub use scheduler::{
     ENDED, Execution, Preemption, Processes, Scheduler, Task, block, is_simulated, point, section, wake,
 };
-pub(crate) use scheduler::{drop_locks, kill, sleep};
+pub(crate) use scheduler::{drop_locks, is_dead, kill, sleep};
 
 #[cfg(test)]
 mod tests;

@@ -39,7 +39,8 @@ pub struct Execution {
     pub calls: u64,
     /// True if the budget of calls ran out, and every further call failed.
     pub halted: bool,
-    /// The actors, by position, that waited for each other at the end, so that none of them could go on. What they hold
+    /// The actors, by position, that waited for each other at the end, so that none of them could go on; or that did not
+    /// come to their ends in any way. What they hold
     /// stays held for ever: the machine is of no further use.
     pub deadlocked: Vec<usize>,
 }
@@ -51,6 +52,9 @@ pub trait Processes {
 
     /// The process dies at the call that is being made.
     fn kill(&self, process: u16);
+
+    /// True if the process has been killed, and what runs is what is left of its code.
+    fn is_dead(&self, process: u16) -> bool;
 
     /// The process loses its locks on a file, as POSIX has it when the process closes any descriptor of that file.
     fn drop_locks(&self, process: u16, path: &str);
@@ -112,6 +116,11 @@ pub(crate) fn kill(process: u16) -> bool {
         processes.kill(process);
     }
     true
+}
+
+/// True if the running actor's process has been killed.
+pub(crate) fn is_dead(process: u16) -> bool {
+    running().and_then(|shared| shared.processes.clone()).is_some_and(|processes| processes.is_dead(process))
 }
 
 /// See [`Processes::drop_locks`]; false if no execution runs on this thread.
@@ -227,6 +236,8 @@ struct State {
     wake_us: u64,
     calls: u64,
     calls_max: u64,
+    /// Scheduling points that are no calls.
+    points: u64,
     halted: bool,
     deadlocked: Vec<usize>,
     preemptions: Vec<Preemption>,
@@ -250,11 +261,19 @@ impl Shared {
 
     fn sleep(&self, duration_us: u64) {
         let mut state = self.state.borrow_mut();
-        if state.halted {
-            return;
+        if !state.count_point() {
+            return self.abandon(state);
         }
         let current = state.current;
-        state.nth[current] += 1;
+        if state.halted {
+            // Nobody waits any more, but time passes and the others get their turns: whoever polls comes to his end.
+            state.now_us = state.now_us.saturating_add(duration_us);
+            self.clock.set(Duration::from_micros(state.now_us));
+            if !state.others.is_empty() {
+                self.choose(state, None, false);
+            }
+            return;
+        }
         state.actors[current] = Status::Sleeping(state.now_us.saturating_add(duration_us));
         state.sort_out();
         self.clock.set(Duration::from_micros(state.now_us));
@@ -266,8 +285,9 @@ impl Shared {
 
     fn pass(&self) {
         let mut state = self.state.borrow_mut();
-        let current = state.current;
-        state.nth[current] += 1;
+        if !state.count_point() {
+            return self.abandon(state);
+        }
         if !state.others.is_empty() && !state.halted {
             self.choose(state, None, true);
         }
@@ -275,8 +295,10 @@ impl Shared {
 
     fn block(&self, key: usize) {
         let mut state = self.state.borrow_mut();
+        if !state.count_point() {
+            return self.abandon(state);
+        }
         let current = state.current;
-        state.nth[current] += 1;
         state.actors[current] = Status::Blocked(key);
         state.sort_out();
         self.clock.set(Duration::from_micros(state.now_us));
@@ -286,7 +308,17 @@ impl Shared {
         // All that is left are blocked ones. To end their code they would have to be given what they wait for, and it
         // is not there: they are left where they are.
         state.deadlocked = state.blocked();
-        let suspender = state.suspenders[current].clone();
+        self.leave_for_ever(state);
+    }
+
+    /// Ends an execution whose actors do not come to their ends though every call of theirs fails.
+    fn abandon(&self, mut state: RefMut<'_, State>) {
+        state.deadlocked = state.unfinished();
+        self.leave_for_ever(state);
+    }
+
+    fn leave_for_ever(&self, state: RefMut<'_, State>) {
+        let suspender = state.suspenders[state.current].clone();
         drop(state);
         suspender.suspend();
     }
@@ -375,6 +407,24 @@ impl State {
     fn finish(&mut self) -> Execution {
         let Self { preemptions, calls, halted, deadlocked, .. } = std::mem::take(self);
         Execution { preemptions, calls, halted, deadlocked }
+    }
+
+    /// Counts a scheduling point of the running actor that is no call. They have a budget of their own, as large as that
+    /// of the calls. False if so many more came after it had run out that there will be no end.
+    fn count_point(&mut self) -> bool {
+        let current = self.current;
+        self.nth[current] += 1;
+        self.points += 1;
+        if self.points > self.calls_max && !self.halted {
+            self.halted = true;
+            self.sort_out();
+        }
+        self.points <= 2 * self.calls_max
+    }
+
+    fn unfinished(&self) -> Vec<usize> {
+        let actors = self.actors.iter().enumerate();
+        actors.filter(|(_, status)| **status != Status::Ended).map(|(actor, _)| actor).collect()
     }
 
     /// Who waits for somebody to wake him.

@@ -11,7 +11,7 @@ use super::rare::Rare;
 use super::replay::Replay;
 use super::round_robin::RoundRobin;
 use super::sync::Mutex;
-use super::{Execution, Policy, Preemption, Scheduler, Task, section};
+use super::{Execution, Policy, Preemption, Scheduler, Task, is_simulated, point, section};
 use crate::actor::Actor;
 use crate::board::Board;
 use crate::clock::Clock;
@@ -191,4 +191,39 @@ fn a_preemption_stays_where_it_was_if_an_earlier_section_is_left_out() {
     let shorter = run(policy(), 0, vec![task(0, &[7]), task(1, &[1])]);
     assert_eq!(log.take(), order[3..]);
     assert_eq!((whole.preemptions, shorter.preemptions), (preemptions.to_vec(), preemptions.to_vec()));
+}
+
+/// Waits for a flag by sleeping, and by nothing else, as one does who polls a lock file.
+#[test]
+fn who_polls_comes_to_his_end_when_the_budget_has_run_out() {
+    let flag = Rc::new(RefCell::new(false));
+    let clock = Clock::new(Arc::new(Board::private(2)));
+    clock.set_scale(0);
+    let (asker, setter) = (Rc::clone(&flag), Rc::clone(&flag));
+    let polling = clock.clone();
+    let poll: Task = Box::new(move || {
+        let begun = polling.now();
+        while !*asker.borrow() && polling.now() < begun + Duration::from_secs(3600) {
+            polling.sleep(Duration::from_millis(1));
+        }
+    });
+    let work: Task = Box::new(move || {
+        while Scheduler::hook()(lab::current_actor(), &call(Method::Read)) {}
+        *setter.borrow_mut() = true;
+    });
+    let actors = [poll, work].into_iter().zip(1..).map(|(task, thread)| (Actor { process: 1, thread }, task));
+    let execution = Scheduler::new(clock, Box::new(Random::default())).run(Seed(1), 500, actors.collect());
+    assert!(execution.halted && execution.deadlocked.is_empty() && *flag.borrow());
+}
+
+#[test]
+fn who_never_ends_without_a_call_is_left_behind() {
+    let spin: Task = Box::new(|| {
+        while is_simulated() {
+            point();
+        }
+    });
+    let execution = run(Box::new(Random::default()), 1, vec![spin]);
+    assert!(execution.halted);
+    assert_eq!(execution.deadlocked, [0]);
 }

@@ -245,6 +245,10 @@ impl Lab {
     /// In a simulated run. The plan is not locked while it is carried out, since that may let other actors run.
     #[cold]
     fn rule_by_the_present(&self, call: &Call, turn: Turn) -> Option<Box<Ruling>> {
+        // A rule is for what happens, and what is left of a dead process's code does not.
+        if sched::is_dead(turn.actor.process) {
+            return None;
+        }
         let changed = self.changing.as_ref().map(|plan| Arc::clone(&plan.lock()));
         let (plan, board) = (changed.as_deref().unwrap_or(&self.plan), &*self.board);
         let decision = plan.decide(board, || board.armed_for(), turn.actor, call, turn.number)?;

@@ -23,9 +23,9 @@ pub(super) enum Command {
     Soak(Box<SoakArgs>),
     /// Execute a scenario in the simulator again and again, each time with another schedule, until something is found
     Explore(Box<ExploreArgs>),
-    /// Make a finding of an exploration as small as it gets, and tell it as a story
+    /// Make a finding of the simulator as small as it gets, and tell it as a story
     Shrink(ShrinkArgs),
-    /// Execute the run of a token again
+    /// Execute the run or execution of a token, or of a case in a file, again
     Replay(ReplayArgs),
     /// Render the record of a soak again
     Report(ReportArgs),
@@ -284,9 +284,13 @@ fn duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(hint)
 }
 
+/// The most shares that there can be.
+pub(super) const SHARES_MAX: u64 = u32::MAX as u64;
+
 fn partition(text: &str) -> Result<(u64, u64), String> {
     let parts = text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
     match parts {
+        Some((_, n)) if n > SHARES_MAX => Err(format!("`{text}` is too small a share: N is at most {SHARES_MAX}")),
         Some((k, n)) if 1 <= k && k <= n => Ok((k, n)),
         _ => Err(format!("`{text}` is not a share: write K/N with 1 <= K <= N, like 1/4")),
     }
@@ -310,5 +314,7 @@ mod tests {
         assert!(duration("10").is_err() && duration("s").is_err() && duration("1y").is_err());
         assert_eq!(partition("2/3"), Ok((2, 3)));
         assert!(partition("0/3").is_err() && partition("4/3").is_err() && partition("x").is_err());
+        assert_eq!(partition("1/4294967295"), Ok((1, SHARES_MAX)));
+        assert!(partition("1/4294967296").unwrap_err().contains("at most 4294967295"));
     }
 }

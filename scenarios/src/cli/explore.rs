@@ -9,15 +9,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use seawall_harness::engine::Engine;
 use seawall_harness::fault::{self, Plan, Rule};
+use seawall_harness::record::Finding;
 use seawall_harness::seed::Seed;
 use seawall_harness::token::FaultName;
+use seawall_harness::trace::Entry;
+use seawall_harness::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
-use super::args::{ExploreArgs, ReplayFormat};
-use super::{Complaint, Exit, print, say, stop_on_interrupt};
+use super::args::{CaseMedium, ExploreArgs, ReplayArgs, ReplayFormat, SHARES_MAX};
+use super::replay::{check_trace, write_trace};
+use super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
 use crate::engines;
-use crate::explore::{self, Case, CaseFile, ExploreToken, Explorer, NO_FAULT, Outcome};
+use crate::explore::{self, Case, CaseFile, ExploreToken, Explorer, NO_FAULT, Outcome, Schedule};
 
 /// What is printed. Field names are a contract.
 #[derive(Serialize, Deserialize)]
@@ -69,6 +74,9 @@ pub(super) fn run(args: &ExploreArgs) -> Result<Exit, Complaint> {
     let engine = engines::resolve(&args.sqlite).map_err(Complaint::usage)?;
     check_names(&args.scenario, &args.policy)?;
     let (fault, rules, file_seed) = faults(args)?;
+    if !args.leashed {
+        soak::check_out(&args.out)?;
+    }
     let exploration = Exploration {
         scenario: args.scenario.clone(),
         // What is not one of the known versions has to be found again by its path.
@@ -76,7 +84,7 @@ pub(super) fn run(args: &ExploreArgs) -> Result<Exit, Complaint> {
         policy: args.policy.clone(),
         fault,
         rules,
-        seed: args.seed.or(file_seed).unwrap_or_else(super::soak::new_seed),
+        seed: args.seed.or(file_seed).unwrap_or_else(soak::new_seed),
     };
     let begun = Instant::now();
     let stop = stop_on_interrupt()?;
@@ -84,7 +92,7 @@ pub(super) fn run(args: &ExploreArgs) -> Result<Exit, Complaint> {
         stop_when_input_ends(Arc::clone(&stop));
     }
     let mut report = exploration.report();
-    let jobs = u64::from(args.jobs.unwrap_or(1));
+    let jobs = jobs(args);
     if jobs > 1 {
         exploration.share_out(args, jobs, &stop, &mut report)?;
     } else {
@@ -92,10 +100,9 @@ pub(super) fn run(args: &ExploreArgs) -> Result<Exit, Complaint> {
         exploration.execute(args, &mut explorer, &stop, begun, &mut report)?;
     }
     report.seconds = begun.elapsed().as_secs_f64();
-    if let Some(found) = report.finding.as_mut().filter(|_| !args.leashed) {
-        let explorer = Explorer::new(engine, true).map_err(Complaint::broken)?;
-        found.file = Some(write_case(explorer, &found.token, &args.out)?);
-    }
+    let finding = report.finding.as_mut().filter(|_| !args.leashed);
+    // What was found is printed, whatever becomes of its file.
+    let written = finding.map(|found| write_case(engine, found, &args.out)).transpose();
     let exit = match report.findings {
         _ if report.executions == 0 => Exit::NothingRan,
         0 => Exit::Expected,
@@ -105,11 +112,19 @@ pub(super) fn run(args: &ExploreArgs) -> Result<Exit, Complaint> {
         ReplayFormat::Json => serde_json::to_string(&report).map_err(Complaint::broken)? + "\n",
         ReplayFormat::Human => human(&report),
     })?;
+    written?;
     if stop.load(Ordering::Relaxed) && !args.leashed {
         say("interrupted: the figures are those of the executions that were done");
         return Ok(Exit::Interrupted);
     }
     Ok(exit)
+}
+
+/// How many processes share the executions: never more than there are executions, or shares that one can ask for.
+fn jobs(args: &ExploreArgs) -> u64 {
+    let (share, shares) = args.partition;
+    let executions = args.executions.saturating_sub(share - 1).div_ceil(shares);
+    u64::from(args.jobs.unwrap_or(1)).min(executions).min(SHARES_MAX / shares)
 }
 
 impl Exploration {
@@ -163,7 +178,7 @@ impl Exploration {
                     break;
                 }
             }
-            index += shares;
+            index = index.saturating_add(shares);
         }
         Ok(())
     }
@@ -242,6 +257,7 @@ impl Job {
         command.args(["explore", &args.scenario, "--format", "json", "--leashed", "--sqlite", &args.sqlite]);
         command.args(["--policy", &args.policy, "--seed", &format!("{:#x}", exploration.seed.0)]);
         command.args(["--executions", &args.executions.to_string()]);
+        // No overflow: `jobs` sees to it that all shares together are no more than there can be.
         command.args(["--partition", &format!("{}/{}", share + shares * job, shares * jobs)]);
         command.args(args.max_seconds.iter().flat_map(|max| ["--max-seconds".to_owned(), max.to_string()]));
         command.args(args.all.then_some("--all")).args(args.twice.then_some("--twice"));
@@ -335,62 +351,182 @@ fn faults(args: &ExploreArgs) -> Result<(FaultName, Vec<Rule>, Option<Seed>), Co
     Ok((name, rules, seed))
 }
 
-/// Writes the case of a token, with its schedule as a list of preemptions, into the folder.
-fn write_case(mut explorer: Explorer, token: &str, folder: &Path) -> Result<PathBuf, Complaint> {
-    let token: ExploreToken = token.parse().map_err(Complaint::broken)?;
+/// Writes the case of a finding, with its schedule as a list of preemptions, into the folder.
+fn write_case(engine: Engine, found: &mut Found, folder: &Path) -> Result<(), Complaint> {
+    let mut explorer = Explorer::new(engine, true).map_err(Complaint::broken)?;
+    let token: ExploreToken = found.token.parse().map_err(Complaint::broken)?;
     let case = token.case().map_err(Complaint::broken)?;
     let file = explorer.record(&case, Some(token.to_string())).map_err(Complaint::broken)?;
     let path = folder.join(format!("{}.json", token.file_stem()));
     file.write(&path).map_err(Complaint::usage)?;
-    Ok(path)
+    found.file = Some(path);
+    Ok(())
 }
 
 /// Executes the execution of a token again, and compares every call of the repetitions.
-pub(super) fn replay(text: &str, times: u32) -> Result<Exit, Complaint> {
+pub(super) fn replay(args: &ReplayArgs, text: &str) -> Result<Exit, Complaint> {
     let token: ExploreToken = text.parse().map_err(Complaint::usage)?;
     check_names(&token.scenario, &token.policy)?;
     let case = token.case().map_err(Complaint::usage)?;
-    repeat(&case, None, &token.to_string(), times)
+    let name = Name { token: Some(token.to_string()), file: None };
+    repeat(args, &case, None, name)
 }
 
-/// Executes the case of a file again, and compares every call with those in the file.
-pub(super) fn replay_file(path: &Path, times: u32) -> Result<Exit, Complaint> {
+/// Executes the case of a file again, and compares what comes of it with what is recorded in the file.
+pub(super) fn replay_file(args: &ReplayArgs, path: &Path) -> Result<Exit, Complaint> {
     let file = CaseFile::read(path).map_err(Complaint::usage)?;
+    let name = path.display();
     if explore::find(&file.case.scenario).is_none() {
-        return Err(Complaint::usage(format!("{}: there is no scenario `{}`", path.display(), file.case.scenario)));
+        return Err(Complaint::usage(format!("{name}: there is no scenario `{}`", file.case.scenario)));
     }
-    repeat(&file.case, Some(&file), &path.display().to_string(), times)
+    if let Schedule::Policy { name: policy, .. } = &file.case.schedule
+        && explore::policy(policy).is_none()
+    {
+        return Err(Complaint::usage(format!("{name}: there is no policy `{policy}`")));
+    }
+    let recorded = Recorded { digest: file.digest, calls: file.calls, findings: file.findings };
+    repeat(args, &file.case, Some(recorded), Name { token: None, file: Some(name.to_string()) })
 }
 
-fn repeat(case: &Case, recorded: Option<&CaseFile>, name: &str, times: u32) -> Result<Exit, Complaint> {
+/// What is executed again: a token or a file.
+#[derive(Serialize)]
+struct Name {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+}
+
+/// What an execution has to come to again.
+struct Recorded {
+    digest: Option<String>,
+    calls: Vec<String>,
+    findings: Vec<Finding>,
+}
+
+/// What is printed of a repetition. Field names are a contract.
+#[derive(Serialize)]
+struct Repeated {
+    schema: u32,
+    #[serde(flatten)]
+    name: Name,
+    /// That of the worst finding, if there is one.
+    verdict: Option<Verdict>,
+    findings: Vec<Finding>,
+    calls: u64,
+    preemptions: usize,
+    digest: Option<String>,
+    /// How often it was executed, each time the same.
+    times: u32,
+    /// True if it came to what a file says; null for a token, and for a file that says nothing.
+    as_recorded: Option<bool>,
+}
+
+impl Recorded {
+    /// False for a file that was made by hand.
+    fn is_comparable(&self) -> bool {
+        self.digest.is_some() || !self.calls.is_empty()
+    }
+
+    /// The first thing in which an execution differs from this one, in words.
+    fn difference(&self, other: &Self) -> Option<String> {
+        let (calls, others) = both_keep(&self.calls, &other.calls);
+        let calls = if self.calls.is_empty() { None } else { explore::difference(calls, others) };
+        calls.or_else(|| findings_difference(&self.findings, &other.findings)).or_else(|| {
+            let (one, other) = (self.digest.as_ref()?, other.digest.as_deref().unwrap_or("none"));
+            let rest = if self.calls.is_empty() { "" } else { "; the calls that both keep are the same" };
+            (one != other).then(|| format!("the digest is {one} in one and {other} in the other{rest}"))
+        })
+    }
+}
+
+/// Of very many calls only the last ones are kept: those that begin where the later of the two lists does.
+fn both_keep<'a>(one: &'a [String], other: &'a [String]) -> (&'a [String], &'a [String]) {
+    let number = |line: &String| line.split(' ').next().and_then(|number| number.parse::<u64>().ok());
+    let begin = one.first().and_then(number).max(other.first().and_then(number));
+    let kept = |lines: &'a [String]| {
+        let before = lines.iter().take_while(|line| number(line).is_some_and(|number| Some(number) < begin)).count();
+        &lines[before..]
+    };
+    (kept(one), kept(other))
+}
+
+fn findings_difference(one: &[Finding], other: &[Finding]) -> Option<String> {
+    let at = (0..one.len().max(other.len())).find(|at| one.get(*at) != other.get(*at))?;
+    let words = |finding: Option<&Finding>| match finding {
+        Some(Finding { oracle, verdict, detail }) => format!("`{oracle} ({verdict}): {detail}`"),
+        None => "no further finding".to_owned(),
+    };
+    let (one, other) = (words(one.get(at)), words(other.get(at)));
+    Some(format!("the first differing finding is {one} in one and {other} in the other"))
+}
+
+fn repeat(args: &ReplayArgs, case: &Case, recorded: Option<Recorded>, name: Name) -> Result<Exit, Complaint> {
+    if args.medium == CaseMedium::Real {
+        return Err(Complaint::usage("--medium real is for the case of a run; an exploration's is simulated only"));
+    }
+    if let Some(path) = &args.trace {
+        check_trace(path)?;
+    }
     let engine = engines::resolve(&case.sqlite).map_err(Complaint::usage)?;
     let mut explorer = Explorer::new(engine, true).map_err(Complaint::broken)?;
-    let mut first: Option<(Outcome, Vec<String>)> = None;
-    for _ in 0..times {
-        let outcome = explorer.execute(case).map_err(Complaint::broken)?;
-        let lines = explorer.lines();
-        let expected = first.as_ref().map(|(outcome, lines)| (outcome.digest.as_ref(), lines));
-        let expected = expected.or(recorded.map(|file| (file.digest.as_ref(), &file.calls)));
-        if let Some((digest, calls)) = expected.filter(|(digest, _)| *digest != outcome.digest.as_ref()) {
-            let what = explore::difference(calls, &lines).unwrap_or_else(|| {
-                format!("the digests are {digest:?} and {:?}, the calls that were kept the same", outcome.digest)
-            });
+    let is_file = recorded.is_some();
+    let mut expected = recorded.filter(Recorded::is_comparable);
+    let as_recorded = expected.as_ref().map(|_| true);
+    let mut check = |outcome: &Outcome, calls: &[Entry]| {
+        let Outcome { digest, findings, .. } = outcome.clone();
+        let executed = Recorded { digest, calls: calls.iter().map(explore::line).collect(), findings };
+        if let Some(what) = expected.as_ref().and_then(|expected| expected.difference(&executed)) {
+            let name = name.token.as_ref().or(name.file.as_ref()).map_or("", String::as_str);
             return Err(Complaint::broken(format!("{name} does not repeat: {what}")));
         }
-        first.get_or_insert((outcome, lines));
+        expected = Some(executed);
+        Ok(())
+    };
+    for _ in 0..args.times {
+        let outcome = explorer.execute(case).map_err(Complaint::broken)?;
+        check(&outcome, &explorer.calls())?;
     }
-    let Some((outcome, _)) = first else { return Ok(Exit::NothingRan) };
     // Policies and lists of preemptions are two ways to the same execution.
-    let (again, ..) = explorer.verify(case).map_err(Complaint::broken)?;
-    let mut out = String::new();
-    for finding in &outcome.findings {
-        let _ = writeln!(out, "{} ({}): {}", finding.oracle, finding.verdict, finding.detail);
+    let (outcome, _, calls) = explorer.verify(case).map_err(Complaint::broken)?;
+    check(&outcome, &calls)?;
+    let repeated = Repeated {
+        schema: 1,
+        name,
+        verdict: outcome.findings.first().map(|finding| finding.verdict),
+        findings: outcome.findings,
+        calls: outcome.execution.calls,
+        preemptions: outcome.execution.preemptions.len(),
+        digest: outcome.digest,
+        times: args.times,
+        as_recorded,
+    };
+    print(&match args.format {
+        ReplayFormat::Json => serde_json::to_string(&repeated).map_err(Complaint::broken)? + "\n",
+        ReplayFormat::Human => repeated.human(is_file),
+    })?;
+    if let Some(path) = &args.trace {
+        write_trace(path, &calls)?;
     }
-    let digest = again.digest.as_deref().unwrap_or("none");
-    let (calls, preemptions) = (outcome.execution.calls, outcome.execution.preemptions.len());
-    let _ = writeln!(out, "{calls} calls, {preemptions} preemptions, {times} times the same; digest {digest}");
-    print(&out)?;
-    Ok(if outcome.findings.is_empty() { Exit::Expected } else { Exit::Finding })
+    Ok(if repeated.findings.is_empty() { Exit::Expected } else { Exit::Finding })
+}
+
+impl Repeated {
+    fn human(&self, is_file: bool) -> String {
+        let mut out = String::new();
+        for finding in &self.findings {
+            let _ = writeln!(out, "{} ({}): {}", finding.oracle, finding.verdict, finding.detail);
+        }
+        let Self { calls, preemptions, times, .. } = self;
+        let digest = self.digest.as_deref().unwrap_or("none");
+        let _ = write!(out, "{calls} calls, {preemptions} preemptions, {times} times the same; digest {digest}");
+        out.push_str(match self.as_recorded {
+            Some(_) => "; as recorded in the file\n",
+            None if is_file => "; nothing recorded to compare with\n",
+            None => "\n",
+        });
+        out
+    }
 }
 
 fn unknown(what: &str, word: &str, choices: &[&str]) -> Complaint {

@@ -25,15 +25,16 @@ pub(super) fn run(args: ReplayArgs) -> Result<Exit, Complaint> {
     let (mut worst, mut runs) = (Exit::Expected, Vec::new());
     for text in &args.tokens {
         let path = Path::new(text);
-        let exit = if text.starts_with("sx") {
-            explore::replay(text, args.times)?
-        } else if path.extension().is_none_or(|extension| extension != "json") || text.starts_with('@') {
+        let is_file = path.extension().is_some_and(|extension| extension == "json") && !text.starts_with('@');
+        let exit = if !is_file && text.starts_with("sx") {
+            explore::replay(&args, text)?
+        } else if !is_file {
             runs.push(text);
             continue;
         } else if RunCase::is_one(path) {
             replay_case(&args, path)?
         } else {
-            explore::replay_file(path, args.times)?
+            explore::replay_file(&args, path)?
         };
         worst = worse(worst, exit);
     }
@@ -87,8 +88,16 @@ fn replay_case(args: &ReplayArgs, path: &Path) -> Result<Exit, Complaint> {
         for _ in 0..args.times {
             let Simulated { record, calls, .. } = simulator.run(&world, Some(&case.schedule), true)?;
             let lines: Vec<String> = calls.iter().map(line).collect();
+            let complain = |what: &str| Complaint::broken(format!("{} does not repeat: {what}", path.display()));
             if let Some(what) = difference(&case.calls, &lines).filter(|_| !case.calls.is_empty()) {
-                return Err(Complaint::broken(format!("{} does not repeat: {what}", path.display())));
+                return Err(complain(&what));
+            }
+            if case.digest.is_some() && case.digest != record.trace_digest {
+                let (was, is) = (&case.digest, &record.trace_digest);
+                return Err(complain(&format!("its checksum over all calls was {was:?} and is {is:?}")));
+            }
+            if !case.findings.is_empty() && case.findings != record.findings {
+                return Err(complain("the calls are the same, and what the oracles found is not"));
             }
             replayed.add(Executed { record, calls });
         }
@@ -276,7 +285,7 @@ fn number(n: u16, one: &str, many: &str) -> String {
 }
 
 /// Finds out before the runs that the trace has no place to go to.
-fn check_trace(path: &Path) -> Result<(), Complaint> {
+pub(super) fn check_trace(path: &Path) -> Result<(), Complaint> {
     if path == Path::new("-") {
         return Ok(());
     }
@@ -284,7 +293,7 @@ fn check_trace(path: &Path) -> Result<(), Complaint> {
     opened.map(drop).map_err(|error| Complaint::usage(format!("cannot write --trace {}: {error}", path.display())))
 }
 
-fn write_trace(path: &Path, calls: &[Entry]) -> Result<(), Complaint> {
+pub(super) fn write_trace(path: &Path, calls: &[Entry]) -> Result<(), Complaint> {
     let write = || -> io::Result<()> {
         if path == Path::new("-") {
             return trace::write_json_lines(calls, &mut io::stdout().lock());

@@ -46,6 +46,7 @@ struct Report {
 }
 
 pub(super) fn run(args: &ShrinkArgs) -> Result<Exit, Complaint> {
+    super::soak::check_out(&args.out)?;
     let stop = stop_on_interrupt()?;
     let watch = Watch { begun: Instant::now(), time: args.max_seconds.map(Duration::from_secs), stop: &stop };
     let report = if run::is_meant(&args.subject) { run::shrink(args, watch)? } else { of_exploration(args, watch)? };
@@ -73,8 +74,9 @@ impl Watch<'_> {
         self.time.is_some_and(|time| self.begun.elapsed() >= time) || self.stop.load(Ordering::Relaxed)
     }
 
-    fn seconds(&self) -> f64 {
-        self.begun.elapsed().as_secs_f64()
+    /// Seconds until now, and whether there was time enough.
+    fn now(&self) -> (f64, bool) {
+        (self.begun.elapsed().as_secs_f64(), !self.is_over())
     }
 }
 
@@ -99,6 +101,7 @@ fn of_exploration(args: &ShrinkArgs, watch: Watch<'_>) -> Result<Report, Complai
     let best = shrink(&mut bench, first.clone()).map_err(Complaint::broken)?;
     let executions = bench.executions;
     drop(bench);
+    let watched = watch.now();
     bar.finish_and_clear();
     let file = explorer.record(&best.case, None).map_err(Complaint::broken)?;
     let told = explorer.tell(&best.case).map_err(Complaint::broken)?;
@@ -111,7 +114,7 @@ fn of_exploration(args: &ShrinkArgs, watch: Watch<'_>) -> Result<Report, Complai
         statements: (first.statements, best.statements),
         actors: (first.case.actors.len(), best.case.actors.len()),
         executions,
-        ..Report::new(args, path, story, watch)
+        ..Report::new(args, path, story, watched)
     })
 }
 
@@ -124,7 +127,7 @@ fn out_file(args: &ShrinkArgs, stem: Option<String>) -> PathBuf {
 
 impl Report {
     /// The report of a story, without figures of its case.
-    fn new(args: &ShrinkArgs, file: PathBuf, story: Story, watch: Watch<'_>) -> Self {
+    fn new(args: &ShrinkArgs, file: PathBuf, story: Story, (seconds, is_minimal): (f64, bool)) -> Self {
         let finding = story.finding.clone();
         Self {
             schema: 1,
@@ -136,8 +139,8 @@ impl Report {
             statements: (0, 0),
             actors: (0, 0),
             executions: 0,
-            seconds: watch.seconds(),
-            is_minimal: !watch.is_over(),
+            seconds,
+            is_minimal,
             on_real_files: None,
             file,
             words: seawall_reports::text::story(&story, false, WIDTH).lines().map(str::to_owned).collect(),

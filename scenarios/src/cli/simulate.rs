@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
+use std::sync::mpsc;
 
 use crate::run::simulated::{Reply, Request, Simulator};
 
@@ -11,7 +12,17 @@ pub(super) fn main() -> ExitCode {
         Ok(simulator) => simulator,
         Err(message) => return answer(&Reply::Broken(message)).map_or(ExitCode::FAILURE, |()| ExitCode::FAILURE),
     };
-    for line in io::stdin().lock().lines().map_while(Result::ok) {
+    let (sender, requests) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+        // The lab is gone, and nobody is interested in the run that is on its way.
+        std::process::exit(0)
+    });
+    for line in requests {
         let reply = match serde_json::from_str::<Request>(&line) {
             Ok(request) => simulator.reply(&request),
             Err(error) => Reply::Broken(format!("{error}: {line}")),

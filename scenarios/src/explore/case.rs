@@ -16,6 +16,7 @@ use super::bank::BankStep;
 use super::canary::Canary;
 use super::schema::SchemaStep;
 use super::shared::SharedStep;
+use crate::scratch;
 
 /// The format of the files. Another number is refused.
 pub const FORMAT: u32 = 1;
@@ -262,7 +263,7 @@ impl ActorPlan {
     }
 }
 
-/// A case with what came of it: the content of a file.
+/// A case with what came of it: the content of a file. One that was made by hand has only the case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CaseFile {
     /// [`FORMAT`]
@@ -270,12 +271,14 @@ pub struct CaseFile {
     /// The token of the execution, if the case follows from one.
     pub token: Option<String>,
     /// What the oracles found, worst first.
+    #[serde(default)]
     pub findings: Vec<Finding>,
     /// Checksum over all calls.
     pub digest: Option<String>,
     /// The case.
     pub case: Case,
-    /// The calls, one a line: who, what, on which file, arguments, outcome.
+    /// The calls, one a line: who, what, on which file, arguments, outcome. Of very many only the last ones.
+    #[serde(default)]
     pub calls: Vec<String>,
 }
 
@@ -283,20 +286,24 @@ impl CaseFile {
     /// Reads a file.
     ///
     /// # Errors
-    /// A message with the path if it cannot be read, or is of another format.
+    /// A message with the path if it cannot be read, is of another format, or has nobody in it who does something.
     pub fn read(path: &Path) -> Result<Self, String> {
         let name = path.display();
         let text = fs::read_to_string(path).map_err(|error| format!("cannot read {name}: {error}"))?;
-        #[derive(Deserialize)]
-        struct Head {
-            format: u32,
+        let value: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| format!("{name} is no JSON, or not all of it: {error}"))?;
+        let Some(format) = value.get("format") else {
+            return Err(format!("{name} is JSON, but no case: it has neither a `format` nor a valid `run_format`"));
+        };
+        if *format != FORMAT {
+            return Err(format!("{name} has the format {format}, not {FORMAT} as this version of seawall"));
         }
-        let head: Head =
-            serde_json::from_str(&text).map_err(|error| format!("{name} is no case of an exploration: {error}"))?;
-        if head.format != FORMAT {
-            return Err(format!("{name} has the format {}, not {FORMAT} as this version of seawall", head.format));
+        // From the text, since only then does an error tell its line.
+        let file: Self = serde_json::from_str(&text).map_err(|error| format!("cannot understand {name}: {error}"))?;
+        if file.case.actors.is_empty() {
+            return Err(format!("{name}: `actors` is empty; a case needs at least one"));
         }
-        serde_json::from_str(&text).map_err(|error| format!("{name} is no case of an exploration: {error}"))
+        Ok(file)
     }
 
     /// Writes the file, and its folder if there is none.
@@ -304,13 +311,9 @@ impl CaseFile {
     /// # Errors
     /// A message with the path.
     pub fn write(&self, path: &Path) -> Result<(), String> {
-        let write = || -> std::io::Result<()> {
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            fs::write(path, serde_json::to_string_pretty(self)? + "\n")
-        };
-        write().map_err(|error| format!("cannot write {}: {error}", path.display()))
+        let text = serde_json::to_string_pretty(self);
+        let text = text.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        scratch::write_whole(path, &(text + "\n"))
     }
 }
 

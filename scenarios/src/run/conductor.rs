@@ -126,9 +126,22 @@ impl<'a> Conductor<'a> {
     /// Plays the run to its end.
     pub fn play(mut self) -> (Notes, Result<(), Trouble>) {
         let result = self.play_all();
+        if result.is_err() {
+            self.give_up();
+        }
         // Whoever is still alive after trouble is killed here.
         self.workers.clear();
         (self.notes, result)
+    }
+
+    /// After trouble nobody knows what became of the steps that actors were taking.
+    fn give_up(&mut self) {
+        let racing = |actor: &Actor| self.racing.contains(&actor.process);
+        let in_flight: Vec<Actor> = self.unfinished().filter(racing).chain(self.turn).collect();
+        for actor in in_flight {
+            let index = self.next[&actor];
+            self.notes.given_up(actor, index, self.scripts[&actor][index as usize]);
+        }
     }
 
     fn play_all(&mut self) -> Result<(), Trouble> {

@@ -122,6 +122,8 @@ fn several_processes_do_what_one_does() {
     assert_eq!(all["finding"]["execution"], 1);
     let (second, _) = explore(&["canary-bank", "--seed", "21", "--executions", "9", "--partition", "2/4"]);
     assert_eq!(second["finding"]["execution"], 2);
+    let (few, _) = explore(&["bank", "--executions", "3", "--jobs", "99", "--partition", "2/4294967295"]);
+    assert_eq!(few["executions"], 1);
 }
 
 #[test]
@@ -140,6 +142,89 @@ fn a_finding_is_written_down_with_its_schedule() {
     let what = difference(&file.calls, &other).unwrap();
     assert!(what.contains(&file.calls[50]) && what.contains("IOERR_WRITE"), "{what}");
     assert_eq!(difference(&file.calls, &file.calls), None);
+}
+
+/// Replays, and has the exit status and all that was printed.
+fn replay(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(program()).arg("replay").args(arguments).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn what_a_file_records_is_compared_and_what_it_lacks_is_told() {
+    #[track_caller]
+    fn check(file: &CaseFile, exit: i32, message: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("case.json");
+        file.write(&path).unwrap();
+        let (code, text) = replay(&[path.to_str().unwrap()]);
+        assert_eq!(code, Some(exit), "{text}");
+        assert!(text.contains(message), "{text}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (report, _) = explore_in(folder.path(), &["canary-bank", "--seed", "4"]);
+    let file = CaseFile::read(report["finding"]["file"].as_str().unwrap().as_ref()).unwrap();
+    check(&file, 100, "as recorded in the file");
+    let with = |change: fn(&mut CaseFile)| {
+        let mut file = file.clone();
+        change(&mut file);
+        file
+    };
+    check(&with(|file| file.calls.drain(..50).for_each(drop)), 100, "as recorded in the file");
+    check(&with(|file| drop(file.calls.pop())), 70, "no further call");
+    check(&with(|file| file.calls[50].push('9')), 70, "the first differing call is `50 ");
+    check(&with(|file| file.findings.clear()), 70, "no further finding in one");
+    check(&with(|file| file.digest = Some("0".to_owned())), 70, "the digest is 0 in one");
+    let bare = with(|file| (file.digest, file.calls) = (None, Vec::new()));
+    check(&bare, 100, "nothing recorded to compare with");
+    check(&with(|file| file.case.actors.clear()), 2, "`actors` is empty");
+}
+
+#[test]
+fn executions_are_replayed_as_json_with_their_calls_but_not_really() {
+    let folder = tempfile::tempdir().unwrap();
+    let (report, _) = explore_in(folder.path(), &["canary-bank", "--seed", "4"]);
+    let trace = folder.path().join("trace.jsonl");
+    for of in ["token", "file"] {
+        let subject = report["finding"][of].as_str().unwrap();
+        let (code, text) = replay(&[subject, "--format", "json", "--trace", trace.to_str().unwrap()]);
+        assert_eq!(code, Some(100), "{text}");
+        let replayed: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&replayed[of], &replayed["verdict"]), (&subject.into(), &"corrupt".into()), "{text}");
+        let calls = std::fs::read_to_string(&trace).unwrap().lines().count();
+        assert_eq!(replayed["calls"], calls);
+        assert_eq!(replayed["as_recorded"], if of == "file" { true.into() } else { Value::Null });
+        let (code, text) = replay(&[subject, "--medium", "real"]);
+        assert!(code == Some(2) && text.contains("--medium real"), "{text}");
+    }
+    let path = folder.path().join("other.json");
+    for (content, message) in [(r#"{"format": 1, "tok"#, "not all of it"), ("[1]", "but no case")] {
+        std::fs::write(&path, content).unwrap();
+        let (code, text) = replay(&[path.to_str().unwrap()]);
+        assert!(code == Some(2) && text.contains(message), "{text}");
+    }
+}
+
+#[test]
+fn findings_without_a_place_to_go_to_are_refused_before() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for out in [file.path(), "/proc/nope".as_ref()] {
+        let mut command = Command::new(program());
+        let output = command.args(["explore", "canary-bank", "--seed", "4", "--out"]).arg(out).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{text}");
+        assert!(text.contains("--out"), "{text}");
+    }
+    // Where it turns out only at the end, what was found is told all the same.
+    let folder = tempfile::tempdir().unwrap();
+    let (report, _) = explore_in(folder.path(), &["canary-bank", "--seed", "4"]);
+    let path = std::path::PathBuf::from(report["finding"]["file"].as_str().unwrap());
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let (report, output) = explore_in(folder.path(), &["canary-bank", "--seed", "4"]);
+    assert_eq!((output.status.code(), &report["finding"]["file"]), (Some(2), &Value::Null));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write"));
 }
 
 /// The canary: SQLite 3.51.1 has the WAL-reset defect, which the scenario knows nothing of. Building it takes longer

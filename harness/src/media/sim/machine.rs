@@ -68,6 +68,10 @@ impl Processes for RefCell<Machine> {
         self.borrow_mut().kill(process);
     }
 
+    fn is_dead(&self, process: u16) -> bool {
+        self.borrow().is_dead(process)
+    }
+
     fn drop_locks(&self, process: u16, path: &str) {
         self.borrow_mut().drop_process_locks(process, path);
     }

@@ -16,7 +16,12 @@ use crate::story::line;
 
 /// True if the subject is a run's token or file, and no exploration's.
 pub(super) fn is_meant(subject: &str) -> bool {
-    subject.starts_with("sw") || RunCase::is_one(Path::new(subject))
+    !is_file(subject) && subject.starts_with("sw") || RunCase::is_one(Path::new(subject))
+}
+
+/// Files are told from tokens by their names' endings.
+fn is_file(subject: &str) -> bool {
+    Path::new(subject).extension().is_some_and(|extension| extension == "json")
 }
 
 pub(super) fn shrink(args: &ShrinkArgs, watch: Watch<'_>) -> Result<Report, Complaint> {
@@ -34,6 +39,7 @@ pub(super) fn shrink(args: &ShrinkArgs, watch: Watch<'_>) -> Result<Report, Comp
     let best = shrink::shrink(&mut bench, first.clone())?;
     let executions = bench.executions;
     drop(bench);
+    let watched = watch.now();
     bar.finish_and_clear();
     let (simulated, story) = simulator.tell(&best, &path.display().to_string())?;
     let story = story.ok_or_else(|| Complaint::broken("the shrunken run finds nothing when it is told"))?;
@@ -49,13 +55,13 @@ pub(super) fn shrink(args: &ShrinkArgs, watch: Watch<'_>) -> Result<Report, Comp
         actors: (first.actors(), best.actors()),
         executions,
         on_real_files: Some(really.verdict.to_string()),
-        ..Report::new(args, path, story, watch)
+        ..Report::new(args, path, story, watched)
     })
 }
 
 /// The case to shrink, and the name of the file for what is left of it if it has no file yet.
 fn subject(text: &str) -> Result<(RunCase, Option<String>), Complaint> {
-    if !text.starts_with("sw") {
+    if is_file(text) {
         return Ok((RunCase::read(Path::new(text)).map_err(Complaint::usage)?, None));
     }
     let token: Token = text.parse().map_err(Complaint::usage)?;

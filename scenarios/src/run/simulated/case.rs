@@ -2,7 +2,7 @@
 //!
 //! Once a run has been cut down it does not follow from its seed any more, so it is kept as a file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -107,17 +107,19 @@ impl RunCase {
     pub fn world(&self, real: bool) -> Result<World, String> {
         let token: Token = self.token.parse().map_err(|error| format!("{error}"))?;
         let mut world = World::of(&token)?;
-        let mut taken = BTreeMap::new();
+        let mut taken = BTreeSet::new();
         for CaseStep { actor, index, step } in &self.steps {
             let script = world.scripts.get_mut(actor).ok_or_else(|| format!("there is no actor {actor} in the run"))?;
             let place = script.get_mut(*index as usize);
             *place.ok_or_else(|| format!("{actor} has no step {index}"))? = *step;
-            taken.insert((*actor, *index), ());
+            taken.insert((*actor, *index));
         }
-        let all =
-            world.scripts.iter().flat_map(|(actor, script)| (0..script.len() as u32).map(|index| (*actor, index)));
-        let omitted: BTreeSet<(Actor, u32)> = all.filter(|step| !taken.contains_key(step)).collect();
-        world.omitted = omitted;
+        self.check_references(&world)?;
+        let numbered = |(actor, script): (&Actor, &Vec<Step>)| {
+            let actor = *actor;
+            (0..script.len() as u32).map(move |index| (actor, index))
+        };
+        world.omitted = world.scripts.iter().flat_map(numbered).filter(|step| !taken.contains(step)).collect();
         world.faults.rules.clone_from(&self.rules);
         world.outline.restarts.clone_from(&self.restarts);
         world.turns.clone_from(&self.turns);
@@ -126,6 +128,18 @@ impl RunCase {
             world.token.medium = REAL.to_owned();
         }
         Ok(world)
+    }
+
+    /// What a step changes must be what an earlier one inserted, whether that one is taken or not.
+    fn check_references(&self, world: &World) -> Result<(), String> {
+        for CaseStep { actor, index, step } in &self.steps {
+            let (Step::Update { txn } | Step::Delete { txn }) = step else { continue };
+            let earlier = world.scripts[actor].get(*txn as usize).filter(|_| txn < index);
+            if !matches!(earlier, Some(Step::Insert { .. })) {
+                return Err(format!("step {index} of {actor} changes transaction {txn}, which none before it inserts"));
+            }
+        }
+        Ok(())
     }
 
     /// Reads a file.

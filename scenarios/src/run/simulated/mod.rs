@@ -169,11 +169,15 @@ impl Simulator {
         let execution = self.scheduler.run(seed, CALLS_MAX, actors.collect());
         let turns = stage.turns();
         let result = match trouble(world, &execution) {
-            Some(trouble) => Err(trouble),
+            Some(trouble) => {
+                stage.kill_all();
+                Err(trouble)
+            }
             None => after::conclude(&stage),
         };
         let calls = if calls { trace::read(&self.board) } else { Vec::new() };
-        let look = self.look();
+        // Whoever did not come to his end has left his side files behind, which is no news beside that.
+        let look = self.look(result.is_ok());
         let played = (stage.take_notes(), result);
         let record = judge::judge(world, &self.board, played, &calls, look);
         drop(stage);
@@ -195,11 +199,12 @@ impl Simulator {
         Ok(())
     }
 
-    fn look(&self) -> FreshLook {
+    fn look(&self, tidy: bool) -> FreshLook {
         lab::play(Actor { process: 0, thread: 0 });
         let prefix = format!("{FOLDER}/");
         let files = self.place.machine.borrow().list();
         let files = files.into_iter().filter_map(|(name, size)| Some((name.strip_prefix(&prefix)?.to_owned(), size)));
+        let files = files.filter(|_| tidy);
         let strays = hygiene::strays(DATABASE.strip_prefix(&prefix).unwrap_or(DATABASE), files);
         FreshLook::at(Path::new(DATABASE), Some(self.sim.name()), strays)
     }
@@ -244,10 +249,13 @@ impl Furniture {
 
 /// What kept the actors from coming to their ends.
 fn trouble(world: &World, execution: &Execution) -> Option<Trouble> {
+    if execution.halted {
+        return Some(Trouble::Stuck(format!("no end after {CALLS_MAX} calls")));
+    }
     if !execution.deadlocked.is_empty() {
         let actors: Vec<Actor> = world.outline.actors().collect();
         let names: Vec<String> = execution.deadlocked.iter().map(|position| actors[*position].to_string()).collect();
         return Some(Trouble::Stuck(format!("{} wait for each other for ever", names.join(" and "))));
     }
-    execution.halted.then(|| Trouble::Stuck(format!("no end after {CALLS_MAX} calls")))
+    None
 }

@@ -76,6 +76,10 @@ impl Processes for Place {
         self.locked.borrow_mut().retain(|_, (holder, _)| *holder != process);
     }
 
+    fn is_dead(&self, process: u16) -> bool {
+        self.machine.is_dead(process)
+    }
+
     fn drop_locks(&self, process: u16, path: &str) {
         self.machine.drop_locks(process, path);
     }

@@ -4,11 +4,13 @@
 //! default VFS. A lab that executes several runs at once therefore keeps a pool of child processes.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use seawall_harness::process::{Event, Life, Worker};
 use seawall_harness::record::RunRecord;
 use seawall_harness::token::Token;
 use serde::{Deserialize, Serialize};
@@ -45,10 +47,12 @@ pub struct Pool {
 
 #[derive(Debug)]
 struct Remote {
-    child: Child,
-    requests: Option<ChildStdin>,
-    replies: BufReader<ChildStdout>,
+    worker: Worker,
+    replies: Receiver<Event<Reply>>,
 }
+
+/// How long a simulator may take for a run, by the wall clock. A long run takes some tens of milliseconds.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
 
 impl Simulator {
     /// Executes what is asked for.
@@ -71,55 +75,48 @@ impl Pool {
     /// # Errors
     /// [`RunError`], also if the process cannot be started or does not answer.
     pub fn execute(&self, program: &[OsString], token: &Token, timeline: bool) -> Result<RunRecord, RunError> {
+        let request = Request { token: token.to_string(), timeline };
+        // The guard is gone before the run begins.
         let idle = self.idle.lock().pop();
-        let mut remote = match idle {
+        let asked = idle.and_then(|mut remote| remote.worker.order(&request).is_ok().then_some(remote));
+        let mut remote = match asked {
             Some(remote) => remote,
-            None => Remote::start(program).map_err(|error| broken(&error))?,
+            // There was none, or it has died since.
+            None => Remote::start(program, &request).map_err(|error| RunError::Simulator(error.to_string()))?,
         };
-        let reply = remote.ask(&Request { token: token.to_string(), timeline }).map_err(|error| broken(&error))?;
-        self.idle.lock().push(remote);
-        match reply {
-            Reply::Record(record) => Ok(*record),
+        match remote.reply(token)? {
+            Reply::Record(record) => {
+                self.idle.lock().push(remote);
+                Ok(*record)
+            }
             Reply::Usage(message) => Err(RunError::Usage(message)),
             Reply::Broken(message) => Err(RunError::Simulator(message)),
         }
     }
 }
 
-fn broken(error: &std::io::Error) -> RunError {
-    RunError::Simulator(error.to_string())
-}
-
 impl Remote {
-    fn start(program: &[OsString]) -> std::io::Result<Self> {
-        use std::os::unix::process::CommandExt;
+    fn start(program: &[OsString], request: &Request) -> std::io::Result<Self> {
+        let (sender, replies) = mpsc::channel();
         let mut command = Command::new(&program[0]);
-        // In a group of its own, so that Ctrl-C reaches the lab alone.
-        command.args(&program[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
-        let mut child = command.spawn()?;
-        let requests = child.stdin.take();
-        let replies = child.stdout.take().ok_or_else(|| std::io::Error::other("the simulator has no output"))?;
-        Ok(Self { child, requests, replies: BufReader::new(replies) })
+        command.args(&program[1..]);
+        let mut worker = Worker::spawn(&mut command, Life { process: 0, number: 0 }, sender)?;
+        worker.order(request)?;
+        Ok(Self { worker, replies })
     }
 
-    fn ask(&mut self, request: &Request) -> std::io::Result<Reply> {
-        let requests = self.requests.as_mut().ok_or_else(|| std::io::Error::other("the simulator has no input"))?;
-        let mut line = serde_json::to_vec(request)?;
-        line.push(b'\n');
-        requests.write_all(&line)?;
-        let mut reply = String::new();
-        if self.replies.read_line(&mut reply)? == 0 {
-            let status = self.child.wait()?;
-            return Err(std::io::Error::other(format!("the simulator ended with {status} at {}", request.token)));
+    fn reply(&mut self, token: &Token) -> Result<Reply, RunError> {
+        match self.replies.recv_timeout(SILENCE_MAX) {
+            Ok(Event::Report(_, reply)) => Ok(reply),
+            Ok(Event::Garbage(_, line)) => Err(RunError::Simulator(format!("at {token} it wrote {line}"))),
+            Ok(Event::Ended(_)) => {
+                let status = self.worker.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+                Err(RunError::Simulator(format!("it ended with {status} at {token}")))
+            }
+            Err(_) => {
+                let seconds = SILENCE_MAX.as_secs();
+                Err(RunError::Simulator(format!("it has not answered for {seconds} s at {token}")))
+            }
         }
-        Ok(serde_json::from_str(&reply)?)
-    }
-}
-
-impl Drop for Remote {
-    fn drop(&mut self) {
-        // It ends with its input.
-        self.requests = None;
-        let _ = self.child.wait();
     }
 }

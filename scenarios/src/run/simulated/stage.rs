@@ -43,6 +43,8 @@ struct State {
     restarts: Vec<Restart>,
     /// Who has taken a step, in the order in which the steps ended.
     turns: Vec<Actor>,
+    /// The steps that actors are in the midst of.
+    busy: BTreeMap<Actor, (u32, Step)>,
 }
 
 /// A simulated process.
@@ -77,7 +79,7 @@ impl Stage {
         let mut restarts = world.outline.restarts.clone();
         restarts.reverse();
         let processes = (1..=world.outline.processes).map(|number| (number, Process::default())).collect();
-        let state = State { notes: Notes::default(), processes, restarts, turns: Vec::new() };
+        let state = State { notes: Notes::default(), processes, restarts, turns: Vec::new(), busy: BTreeMap::new() };
         let stage = Self { world, place, board, vfs: vfs.to_owned(), log, state: RefCell::new(state) };
         stage.change_the_weather();
         stage
@@ -113,9 +115,11 @@ impl Stage {
         }
         let strategy = self.enter(actor.process);
         let begun_us = self.now_us();
+        self.state.borrow_mut().busy.insert(actor, (index, step));
         self.tell(actor, StoryKind::Begin, || step.to_string());
         let outcome = ops::perform(&*strategy, Task { actor, index, step, script });
         drop(strategy);
+        self.state.borrow_mut().busy.remove(&actor);
         self.tell_outcome(actor, step, &outcome);
         if self.place.machine.borrow().is_dead(actor.process) {
             // Nobody heard of it any more.
@@ -235,6 +239,18 @@ impl Stage {
             here.closing = here.strategy.is_some();
         }
         self.end_if_due(process);
+    }
+
+    /// After an execution without an end: all processes die as they stand, and nobody hears of what they were doing.
+    pub(super) fn kill_all(&self) {
+        for process in 1..=self.world.outline.processes {
+            sched::Processes::kill(&*self.place, process);
+            self.note(|notes| notes.kills += 1);
+        }
+        let busy = std::mem::take(&mut self.state.borrow_mut().busy);
+        for (actor, (index, step)) in busy {
+            self.note(|notes| notes.given_up(actor, index, step));
+        }
     }
 
     fn is_doomed(&self, here: &Process, process: u16) -> bool {
