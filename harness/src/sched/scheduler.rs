@@ -39,9 +39,8 @@ pub struct Execution {
     pub calls: u64,
     /// True if the budget of calls ran out, and every further call failed.
     pub halted: bool,
-    /// The actors, by position, that waited for each other at the end, so that none of them could go on; or that did not
-    /// come to their ends in any way. What they hold
-    /// stays held for ever: the machine is of no further use.
+    /// The actors, by position, that waited for each other at the end, so that none of them could go on; or that did
+    /// not come to their ends in any way. What they hold stays held for ever: the machine is of no further use.
     pub deadlocked: Vec<usize>,
 }
 
@@ -409,8 +408,8 @@ impl State {
         Execution { preemptions, calls, halted, deadlocked }
     }
 
-    /// Counts a scheduling point of the running actor that is no call. They have a budget of their own, as large as that
-    /// of the calls. False if so many more came after it had run out that there will be no end.
+    /// Counts a scheduling point of the running actor that is no call. They have a budget of their own, as large as
+    /// that of the calls. False if so many more came after it had run out that there will be no end.
     fn count_point(&mut self) -> bool {
         let current = self.current;
         self.nth[current] += 1;

@@ -16,6 +16,7 @@ use super::args::{ReplayFormat, ShrinkArgs};
 use super::{Complaint, Exit, print, say, stop_on_interrupt};
 use crate::engines;
 use crate::explore::{self, Case, CaseBench, CaseFile, ExploreToken, Explorer, Failing};
+use crate::scratch;
 use crate::shrink::shrink;
 
 /// What is printed. Field names are a contract.
@@ -170,9 +171,7 @@ fn subject(text: &str) -> Result<(Case, Option<ExploreToken>), Complaint> {
 /// Writes the story beside the case: as data, as a picture and as a page.
 fn write_story(path: &Path, story: &Story) -> Result<(), Complaint> {
     let beside = |extension: &str, text: String| {
-        let path = path.with_extension(extension);
-        let written = std::fs::write(&path, text);
-        written.map_err(|error| Complaint::usage(format!("cannot write {}: {error}", path.display())))
+        scratch::write_whole(&path.with_extension(extension), &text).map_err(Complaint::usage)
     };
     beside("story.json", serde_json::to_string_pretty(story).map_err(Complaint::broken)? + "\n")?;
     beside("svg", seawall_reports::svg::sequence(story))?;

@@ -30,8 +30,8 @@ pub(super) fn draw(seed: Seed) -> World {
         mmap_bytes: pick(rng, [0, 0, 65_536, 1 << 24]),
         temp_store: pick(rng, [0, 1, 2]),
     };
-    // A race takes two or three actors at certain places at once: with the connections, the ways to be there grow faster
-    // than the costs.
+    // A race takes two or three actors at certain places at once: with the connections, the ways to be there grow
+    // faster than the costs.
     let connections = rng.random_range(2..=6_u16);
     let processes = rng.random_range(1..=connections.min(3));
     let length = rng.random_range(8..=40_u32);

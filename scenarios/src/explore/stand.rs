@@ -24,8 +24,8 @@ pub(super) struct Stand {
     pub(super) board: Arc<Board>,
     pub(super) scheduler: Scheduler,
     pub(super) sim: SimVfs,
-    /// As the default VFS it seeds the engine's own random generator. What is registered stays for good, so there is one
-    /// for all executions, and its plan changes with them.
+    /// As the default VFS it seeds the engine's own random generator. What is registered stays for good, so there is
+    /// one for all executions, and its plan changes with them.
     pub(super) shim: Registration,
 }
 

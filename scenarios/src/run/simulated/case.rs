@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::run::topology::{Restart, Schedule};
 use crate::run::world::{REAL, World};
+use crate::scratch;
 use crate::workload::Step;
 
 /// The present format of the file.
@@ -91,12 +92,9 @@ impl RunCase {
 
     /// True if the file looks like one.
     pub fn is_one(path: &Path) -> bool {
-        #[derive(Deserialize)]
-        struct Head {
-            #[serde(rename = "run_format")]
-            _format: u32,
-        }
-        fs::read_to_string(path).is_ok_and(|text| serde_json::from_str::<Head>(&text).is_ok())
+        let value =
+            fs::read_to_string(path).ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+        value.is_some_and(|value| value.get("run_format").is_some())
     }
 
     /// The world, on the medium `sim`; with `real` it is the same on real files, one step after the other in the order
@@ -162,12 +160,7 @@ impl RunCase {
     /// # Errors
     /// A message with the path.
     pub fn write(&self, path: &Path) -> Result<(), String> {
-        let write = || -> std::io::Result<()> {
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            fs::write(path, serde_json::to_string_pretty(self)? + "\n")
-        };
-        write().map_err(|error| format!("cannot write {}: {error}", path.display()))
+        let text = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
+        scratch::write_whole(path, &(text + "\n"))
     }
 }
