@@ -25,7 +25,7 @@ pub mod round_robin;
 mod scheduler;
 pub mod sync;
 
-pub use policy::{Point, Policy};
+pub use policy::{Dice, Point, Policy};
 pub use scheduler::{
     ENDED, Execution, Preemption, Processes, Scheduler, Task, block, is_simulated, point, section, wake,
 };

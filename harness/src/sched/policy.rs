@@ -1,7 +1,7 @@
 //! What a policy decides, and what it knows when it does.
 
 use crate::seed::Seed;
-use crate::vfs::call::Call;
+use crate::vfs::call::{Call, Method, Role};
 
 /// A scheduling point.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,14 @@ pub trait Policy {
 }
 
 impl Point<'_> {
+    /// How many kinds of points there are.
+    pub const KINDS: usize = Method::ALL.len() * Role::ALL.len() + 1;
+
+    /// Which kind it is of, below [`Self::KINDS`]: one for each method and role, and one for all that are no calls.
+    pub fn kind(&self) -> usize {
+        self.call.map_or(Self::KINDS - 1, |call| call.method as usize * Role::ALL.len() + call.role as usize)
+    }
+
     /// The one who takes over without anybody's choice: the next in the circle.
     pub fn successor(&self) -> usize {
         self.others.iter().copied().find(|other| *other > self.current).unwrap_or(self.others[0])
@@ -42,10 +50,11 @@ impl Point<'_> {
 /// splitmix64 (Steele, Lea, Flood 2014) as a generator: two multiplications a draw, which a decision at every call can
 /// afford.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    pub(super) fn new(seed: Seed) -> Self {
+    /// The generator of a seed.
+    pub fn new(seed: Seed) -> Self {
         Self(seed.0)
     }
 
@@ -56,7 +65,7 @@ impl Dice {
     }
 
     /// A number below `bound`, which must not be 0. The bias is below 2^-32 for the bounds that occur.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.roll()) * bound as u128) >> 64) as usize
     }
 

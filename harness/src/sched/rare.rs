@@ -11,19 +11,13 @@
 
 use super::policy::{Dice, ONE, Point, Policy};
 use crate::seed::Seed;
-use crate::vfs::call::{Call, Method, Role};
-
-/// Where the points that are no calls are counted.
-const LOCK: usize = Method::ALL.len() * Role::ALL.len();
-
-const KINDS: usize = LOCK + 1;
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Rare {
     dice: Dice,
     /// Points of each kind.
-    seen: Box<[u32; KINDS]>,
+    seen: Box<[u32; Point::KINDS]>,
     /// Kinds that there were.
     kinds: u64,
     points: u64,
@@ -33,15 +27,14 @@ pub struct Rare {
 
 impl Default for Rare {
     fn default() -> Self {
-        Self { dice: Dice::new(Seed(0)), seen: Box::new([0; KINDS]), kinds: 0, points: 0, interval: 1 }
+        Self { dice: Dice::new(Seed(0)), seen: Box::new([0; Point::KINDS]), kinds: 0, points: 0, interval: 1 }
     }
 }
 
 impl Rare {
     /// Counts the point; the chance of a preemption there, in units of 2^-32.
-    fn chance(&mut self, call: Option<&Call>) -> u64 {
-        let kind = call.map_or(LOCK, |call| call.method as usize * Role::ALL.len() + call.role as usize);
-        let seen = &mut self.seen[kind];
+    fn chance(&mut self, point: &Point<'_>) -> u64 {
+        let seen = &mut self.seen[point.kind()];
         *seen += 1;
         self.kinds += u64::from(*seen == 1);
         self.points += 1;
@@ -64,7 +57,7 @@ impl Policy for Rare {
     }
 
     fn choose(&mut self, point: &Point<'_>) -> usize {
-        let chance = self.chance(point.call);
+        let chance = self.chance(point);
         if !point.can_go_on || self.dice.chance(chance) { self.dice.pick(point.others) } else { point.current }
     }
 }

@@ -57,13 +57,7 @@ pub(super) fn run(args: ReplayArgs) -> Result<Exit, Complaint> {
     let stop = stop_on_interrupt()?;
     for Wanted { token, verdict } in &tokens {
         let replayed = Replayed::execute(&lab, token, args.times, &stop)?;
-        print(&match args.format {
-            ReplayFormat::Human => replayed.human(),
-            ReplayFormat::Json => replayed.json()?,
-        })?;
-        if let Some(path) = &args.trace {
-            write_trace(path, &replayed.calls)?;
-        }
+        replayed.show(&args)?;
         worst = worse(worst, replayed.exit(*verdict));
         if stop.load(Ordering::Relaxed) {
             say("interrupted: the figures are those of the runs that were done");
@@ -102,13 +96,7 @@ fn replay_case(args: &ReplayArgs, path: &Path) -> Result<Exit, Complaint> {
             replayed.add(Executed { record, calls });
         }
     }
-    print(&match args.format {
-        ReplayFormat::Human => replayed.human(),
-        ReplayFormat::Json => replayed.json()?,
-    })?;
-    if let Some(path) = &args.trace {
-        write_trace(path, &replayed.calls)?;
-    }
+    replayed.show(args)?;
     Ok(replayed.exit(None))
 }
 
@@ -201,6 +189,18 @@ impl Replayed {
             _ => Exit::Finding,
         };
         self.records.iter().map(exit).fold(Exit::Expected, worse)
+    }
+
+    /// Prints what came of it, and writes the calls where they are asked for.
+    fn show(&self, args: &ReplayArgs) -> Result<(), Complaint> {
+        print(&match args.format {
+            ReplayFormat::Human => self.human(),
+            ReplayFormat::Json => self.json()?,
+        })?;
+        match &args.trace {
+            Some(path) => write_trace(path, &self.calls),
+            None => Ok(()),
+        }
     }
 
     fn json(&self) -> Result<String, Complaint> {

@@ -10,7 +10,7 @@ mod serial;
 use std::ops::Range;
 
 use seawall_harness::sched::rare::Rare;
-use seawall_harness::sched::{ENDED, Policy, Preemption};
+use seawall_harness::sched::{Dice, ENDED, Policy, Preemption};
 use seawall_harness::seed::Seed;
 use seawall_harness::verdict::Verdict;
 
@@ -20,7 +20,7 @@ use super::schema::SchemaStep;
 use super::shared::SharedStep;
 use super::{Case, Explorer, Outcome, Schedule};
 use crate::shrink::{Bench, Candidate, leave_out};
-use few::{Dice, Few};
+use few::Few;
 use serial::Order;
 
 /// Calls of executions under fresh schedules before it is given up.
@@ -320,7 +320,7 @@ impl<'a> CaseBench<'a> {
     fn reschedule(&mut self, stuck: &Failing, order: &Order, smaller: &[Case]) -> Result<Option<Failing>, String> {
         self.schedules += 1;
         let seed = stuck.case.seed.stream("shrink").nth(self.schedules);
-        let mut dice = Dice(seed.0);
+        let mut dice = Dice::new(seed);
         if dice.below(4) > 0 {
             let (case, policy) = order.sketch(&stuck.case, &mut dice);
             return self.execute_by(&case, Box::new(policy), seed);
@@ -328,7 +328,7 @@ impl<'a> CaseBench<'a> {
         // Every second time the same steps.
         let case = match dice.below(2) {
             0 => &stuck.case,
-            _ => &smaller[dice.below(smaller.len() as u64) as usize],
+            _ => &smaller[dice.below(smaller.len())],
         };
         let policy: Box<dyn Policy> = match dice.below(6) {
             0 => Box::new(Rare::default()),

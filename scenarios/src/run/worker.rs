@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use seawall_harness::actor::Actor;
 use seawall_harness::board::Board;
 use seawall_harness::clock::Clock;
-use seawall_harness::oracle::integrity::{self, Check};
+use seawall_harness::oracle::integrity::Check;
 use seawall_harness::token::Token;
 use seawall_harness::vfs::Registration;
 use seawall_harness::vfs::api::SqliteApi;
@@ -140,17 +140,7 @@ impl Worker {
 
     fn check(&self) -> (Result<Check, String>, Vec<String>) {
         let locks = self.shim.lab().open_files().iter().filter_map(|file| lock_held(file)).collect();
-        let mut check = None;
-        let checked = self.shared.strategy.with_connection(&mut |connection| {
-            check = Some(integrity::check(connection, "live"));
-            Ok(())
-        });
-        let check = match (checked, check) {
-            (Ok(()), Some(check)) => Ok(check),
-            (Err(failure), _) => Err(failure.message),
-            (Ok(()), None) => Err("the strategy did not run the check".to_owned()),
-        };
-        (check, locks)
+        (ops::check(&*self.shared.strategy), locks)
     }
 
     fn close(self) -> ExitCode {

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use seawall_harness::actor::Actor;
+use seawall_harness::oracle::integrity::{self, Check};
 use seawall_harness::oracle::table::{self, Key, State};
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,23 @@ pub fn perform(strategy: &dyn Strategy, task: Task<'_>) -> Outcome {
             }
         }
         Step::Insert { .. } | Step::Update { .. } | Step::Delete { .. } => write(strategy, task),
+    }
+}
+
+/// What the pragmas say on a connection of the strategy.
+///
+/// # Errors
+/// Why they could not be asked.
+pub fn check(strategy: &dyn Strategy) -> Result<Check, String> {
+    let mut check = None;
+    let checked = strategy.with_connection(&mut |connection| {
+        check = Some(integrity::check(connection, "live"));
+        Ok(())
+    });
+    match (checked, check) {
+        (Ok(()), Some(check)) => Ok(check),
+        (Err(failure), _) => Err(failure.message),
+        (Ok(()), None) => Err("the strategy did not run the check".to_owned()),
     }
 }
 

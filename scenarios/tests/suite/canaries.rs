@@ -35,13 +35,19 @@ fn found_by(record: &RunRecord, oracle: &str, verdict: Verdict) -> bool {
     record.findings.iter().any(|finding| finding.oracle == oracle && finding.verdict == verdict)
 }
 
-/// In every run the defect is caught, by its own oracle, and nothing worse is found.
+/// The defect is caught by its own oracle, and nothing worse is found.
+#[track_caller]
+fn assert_caught(record: &RunRecord, oracle: &str, verdict: Verdict) {
+    assert_eq!(record.verdict, verdict, "{}: {:?}", record.token, record.findings);
+    assert!(found_by(record, oracle, verdict), "{}: {:?}", record.token, record.findings);
+}
+
+/// In every run.
 #[track_caller]
 fn check(oracle: &str, verdict: Verdict) {
     for schedule in [Schedule::Sequential, Schedule::Racing] {
         for record in runs(&format!("canary-{oracle}"), schedule) {
-            assert_eq!(record.verdict, verdict, "{}: {:?}", record.token, record.findings);
-            assert!(found_by(&record, oracle, verdict), "{}: {:?}", record.token, record.findings);
+            assert_caught(&record, oracle, verdict);
         }
     }
 }
@@ -53,8 +59,7 @@ fn check_simulated(oracle: &str, verdict: Verdict) {
     for seed in seeds(Schedule::Sequential).take(RUNS) {
         let token = Token { medium: SIM.to_owned(), ..token(&format!("canary-{oracle}"), "none", seed) };
         let record = lab.record(&token, false).unwrap();
-        assert_eq!(record.verdict, verdict, "{}: {:?}", record.token, record.findings);
-        assert!(found_by(&record, oracle, verdict), "{}: {:?}", record.token, record.findings);
+        assert_caught(&record, oracle, verdict);
     }
 }
 

@@ -1,8 +1,7 @@
 //! Random schedules with few preemptions.
 
-use seawall_harness::sched::{Point, Policy, Preemption};
-use seawall_harness::seed::{Seed, mix};
-use seawall_harness::vfs::call::{Method, Role};
+use seawall_harness::sched::{Dice, Point, Policy, Preemption};
+use seawall_harness::seed::Seed;
 
 use super::PREEMPTIONS_GOOD;
 
@@ -14,24 +13,24 @@ pub(super) struct Few {
     /// What of it is repeated.
     repeated: Vec<Preemption>,
     dice: Dice,
-    left: u64,
-    calm: u64,
-    seen: Box<[u64; KINDS]>,
-}
-
-const KINDS: usize = Method::ALL.len() * Role::ALL.len() + 1;
-
-/// What kind of call it is: method and role, or none.
-pub(super) fn kind_of(point: &Point<'_>) -> usize {
-    point.call.map_or(KINDS - 1, |call| call.method as usize * Role::ALL.len() + call.role as usize)
+    left: usize,
+    calm: usize,
+    seen: Box<[usize; Point::KINDS]>,
 }
 
 /// The longest wait is two to this power, in scheduling points.
-const CALM_BITS_MAX: u64 = 9;
+const CALM_BITS_MAX: usize = 9;
 
 impl Default for Few {
     fn default() -> Self {
-        Self { from: Vec::new(), repeated: Vec::new(), dice: Dice(0), left: 0, calm: 0, seen: Box::new([0; KINDS]) }
+        Self {
+            from: Vec::new(),
+            repeated: Vec::new(),
+            dice: Dice::new(Seed(0)),
+            left: 0,
+            calm: 0,
+            seen: Box::new([0; Point::KINDS]),
+        }
     }
 }
 
@@ -53,13 +52,13 @@ impl Policy for Few {
     }
 
     fn begin(&mut self, seed: Seed, _actors: usize) {
-        self.dice = Dice(seed.stream("few").0);
+        self.dice = Dice::new(seed.stream("few"));
         self.seen.fill(0);
-        self.left = 1 + self.dice.below(PREEMPTIONS_GOOD as u64);
+        self.left = 1 + self.dice.below(PREEMPTIONS_GOOD);
         self.repeated.clear();
         if !self.from.is_empty() {
             for _ in 0..1 + self.dice.below(2) {
-                let position = self.dice.below(self.from.len() as u64) as usize;
+                let position = self.dice.below(self.from.len());
                 self.repeated.push(self.from[position]);
             }
             self.left = self.left.saturating_sub(1);
@@ -76,29 +75,17 @@ impl Policy for Few {
         if !point.can_go_on {
             return point.successor();
         }
-        let kind = kind_of(point);
-        self.seen[kind] += 1;
+        let seen = &mut self.seen[point.kind()];
+        *seen += 1;
         if self.left == 0 || self.calm > 0 {
             self.calm = self.calm.saturating_sub(1);
             return point.current;
         }
-        if self.dice.below(self.seen[kind]) >= 4 {
+        if self.dice.below(*seen) >= 4 {
             return point.current;
         }
         self.left -= 1;
         self.wait();
-        point.others[self.dice.below(point.others.len() as u64) as usize]
-    }
-}
-
-/// splitmix64 as a generator: a draw for every decision.
-pub(super) struct Dice(pub(super) u64);
-
-impl Dice {
-    /// A number below `bound`, which must not be 0.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
-        let value = mix(self.0);
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        ((u128::from(value) * u128::from(bound)) >> 64) as u64
+        point.others[self.dice.below(point.others.len())]
     }
 }

@@ -12,10 +12,9 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use seawall_harness::sched::replay::Replay;
-use seawall_harness::sched::{ENDED, Point, Policy};
+use seawall_harness::sched::{Dice, ENDED, Point, Policy};
 use seawall_harness::seed::Seed;
 
-use super::few::{Dice, kind_of};
 use super::{Failing, PAYLOAD_BYTES_MAX};
 use crate::explore::actor::LAST;
 use crate::explore::bank::BankStep;
@@ -28,10 +27,10 @@ const SECTIONS: u32 = LAST + 1;
 const FIRST: u32 = 2;
 
 /// A window opens at one of so many calls of its step that are the first of their kind in a statement.
-const PLACES: u64 = 24;
+const PLACES: usize = 24;
 
 /// The most steps that are taken while another one is paused.
-const INSIDE_MAX: u64 = 3;
+const INSIDE_MAX: usize = 3;
 
 /// So many pages may a payload fill.
 const PAGES: [u64; 6] = [0, 1, 2, 4, 8, 16];
@@ -50,7 +49,7 @@ enum Place {
     /// At this scheduling point of this section, counted from the step's first.
     Point(u32, u64),
     /// At the call that is the first of its kind in its section, for so many times.
-    Fresh(u64),
+    Fresh(usize),
     /// With its connection open, before the first statement.
     Opened,
 }
@@ -93,15 +92,15 @@ impl Order {
 
     /// A smaller case, and the schedule for it.
     pub(super) fn sketch(&self, case: &Case, dice: &mut Dice) -> (Case, Serial) {
-        let window = match self.windows.len() as u64 {
-            known if known > 0 && dice.below(2) == 0 => self.windows[dice.below(known) as usize],
+        let window = match self.windows.len() {
+            known if known > 0 && dice.below(2) == 0 => self.windows[dice.below(known)],
             _ => {
-                let at = dice.below(self.items.len() as u64) as usize;
+                let at = dice.below(self.items.len());
                 Window { at, place: Place::Fresh(1 + dice.below(PLACES)) }
             }
         };
         // Of eight steps so many are left out.
-        let out = [0, 1, 2, 4][dice.below(4) as usize];
+        let out = [0, 1, 2, 4][dice.below(4)];
         let mut kept = |_: &&Item| dice.below(8) >= out;
         let (before, after) = (&self.items[..window.at], &self.items[window.at + 1..]);
         let mut items: Vec<Item> = before.iter().filter(&mut kept).copied().collect();
@@ -112,7 +111,7 @@ impl Order {
             item.step = altered(item.step, case.layout.page_bytes, dice);
         }
         deal(&mut items, window.at, dice);
-        let inside = 1 + dice.below(INSIDE_MAX) as usize;
+        let inside = 1 + dice.below(INSIDE_MAX);
         // What a connection remembers from when it was opened may be out of date when it takes its first step.
         let opener = (dice.below(2) == 0).then(|| items[window.at].actor);
         arranged(case, &items, window, inside, opener)
@@ -138,7 +137,7 @@ fn altered(step: Step, page_bytes: u32, dice: &mut Dice) -> Step {
 }
 
 fn some_pages(page_bytes: u32, dice: &mut Dice) -> u16 {
-    let pages = PAGES[dice.below(PAGES.len() as u64) as usize];
+    let pages = PAGES[dice.below(PAGES.len())];
     (pages * u64::from(page_bytes)).clamp(4, PAYLOAD_BYTES_MAX.into()) as u16
 }
 
@@ -146,7 +145,7 @@ fn some_pages(page_bytes: u32, dice: &mut Dice) -> u16 {
 fn deal(items: &mut [Item], at: usize, dice: &mut Dice) {
     let holder = items[at].actor;
     let other = items.iter().map(|item| item.actor).find(|actor| *actor != holder);
-    let any = dice.below(items.len() as u64) as usize;
+    let any = dice.below(items.len());
     match dice.below(4) {
         // One has the window, another one all that the others had.
         0 | 1 => {
@@ -208,7 +207,7 @@ pub(super) struct Serial {
     kinds: BTreeSet<usize>,
     section: u32,
     /// How many of the calls of this turn were the first of their kind in their section.
-    fresh: u64,
+    fresh: usize,
 }
 
 impl Serial {
@@ -231,7 +230,7 @@ impl Serial {
                     self.section = point.section;
                     self.kinds.clear();
                 }
-                self.fresh += u64::from(self.kinds.insert(kind_of(point)));
+                self.fresh += usize::from(self.kinds.insert(point.kind()));
                 self.fresh >= times
             }
             Some(Place::Opened) => true,

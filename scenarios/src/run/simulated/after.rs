@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use seawall_harness::actor::Actor;
-use seawall_harness::oracle::integrity;
 use seawall_harness::oracle::progress::{ATTEMPTS_MAX, ActorProgress, PAUSE_MS};
+use seawall_harness::vfs::lab;
 
 use super::stage::Stage;
 use crate::run::conductor::Trouble;
@@ -21,7 +21,7 @@ pub(super) fn conclude(stage: &Stage) -> Result<(), Trouble> {
         check(stage, process);
     }
     for process in 1..=stage.world.outline.processes {
-        stage.play_as(Actor { process, thread: 0 });
+        lab::play(Actor { process, thread: 0 });
         stage.close(process);
     }
     match stage.place.machine.borrow().panic_message() {
@@ -31,7 +31,7 @@ pub(super) fn conclude(stage: &Stage) -> Result<(), Trouble> {
 }
 
 fn probe(stage: &Stage, actor: Actor) {
-    stage.play_as(actor);
+    lab::play(actor);
     let mut progress = ActorProgress { actor, committed: false, attempts: 0, error: None };
     while !progress.committed && progress.attempts < ATTEMPTS_MAX {
         progress.attempts += 1;
@@ -55,19 +55,10 @@ fn probe(stage: &Stage, actor: Actor) {
 }
 
 fn check(stage: &Stage, process: u16) {
-    stage.play_as(Actor { process, thread: 0 });
+    lab::play(Actor { process, thread: 0 });
     let strategy = stage.enter(process);
-    let mut check = None;
-    let checked = strategy.with_connection(&mut |connection| {
-        check = Some(integrity::check(connection, "live"));
-        Ok(())
-    });
+    let check = ops::check(&*strategy);
     drop(strategy);
-    let check = match (checked, check) {
-        (Ok(()), Some(check)) => Ok(check),
-        (Err(failure), _) => Err(failure.message),
-        (Ok(()), None) => Err("the strategy did not run the check".to_owned()),
-    };
     stage.note(|notes| notes.checked(process, check, Vec::new()));
     stage.leave(process);
 }

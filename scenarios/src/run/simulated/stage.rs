@@ -11,7 +11,6 @@ use seawall_harness::actor::Actor;
 use seawall_harness::board::{Board, Mode};
 use seawall_harness::record::{MarkKind, StoryKind};
 use seawall_harness::sched;
-use seawall_harness::vfs::lab;
 
 use super::place::Place;
 use super::{DATABASE, MODE};
@@ -302,10 +301,5 @@ impl Stage {
             clock: self.place.clock.clone(),
             board: Arc::clone(&self.board),
         }
-    }
-
-    /// Makes the calling code an actor, outside of the scheduler.
-    pub(super) fn play_as(&self, actor: Actor) {
-        lab::play(actor);
     }
 }
