@@ -10,6 +10,7 @@ use crate::builder::{Builder, Settings};
 use crate::classify::Operation;
 use crate::error::{Cause, Error};
 use crate::health::{Health, Probe, Vitals};
+use crate::os::FileKind;
 use crate::slot::Slot;
 use crate::sync::{Arc, Mutex, RwLock};
 use crate::transaction;
@@ -175,7 +176,10 @@ impl Cache {
             }
             Err(error) => return Err(failed(Cause::Io(error))),
         };
-        if os.is_dir(&canonical) { Err(failed(Cause::Directory)) } else { Ok(canonical) }
+        match os.status(&canonical) {
+            Ok(Some(status)) if status.kind == FileKind::Directory => Err(failed(Cause::Directory)),
+            _ => Ok(canonical),
+        }
     }
 
     /// In a forked child: a fresh slot in the place of the parent's, if SQLite had not opened the file there.

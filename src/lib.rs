@@ -42,6 +42,7 @@ mod cache;
 pub mod classify;
 mod error;
 pub mod events;
+mod ffi;
 mod first_connect;
 mod gate;
 pub mod health;

@@ -1,9 +1,11 @@
-//! The seam to the operating system: clock, process id and the few file operations that do not go through SQLite.
+//! The seam to the operating system: clock, process and thread, and the few file operations that do not go through SQLite.
 //!
 //! Nothing else in the crate asks for the time, sleeps, or touches a path. None of the operations opens the database
 //! file itself: POSIX drops all of a process's locks on a file as soon as the process closes *any* descriptor of it, so
-//! a harmless-looking look at the header would unlock SQLite's live connections.
+//! a harmless-looking look at the header would unlock SQLite's live connections. Looking at a *name* ([`Os::status`])
+//! opens nothing.
 
+use crate::ffi;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,51 @@ use std::time::{Duration, Instant};
 
 /// Keeps a lock file locked for as long as it lives; dropping it unlocks.
 pub type FileLock = Box<dyn Send>;
+
+/// Which file it is, whatever its name: device and inode. Two names with the same identity are the same file, and a
+/// file with another identity than before has been replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId {
+    /// The device, as `stat` numbers it.
+    pub device: u64,
+    /// The inode on that device.
+    pub inode: u64,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A file with content.
+    File,
+    /// A directory.
+    Directory,
+    /// A pipe, a socket, a device.
+    Special,
+}
+
+/// What the file system says of a name, links followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStatus {
+    /// Which file it is.
+    pub id: FileId,
+    /// What it is.
+    pub kind: FileKind,
+    /// Its length.
+    pub bytes: u64,
+    /// How many names it has. More than one is dangerous for a database: the names of its side files differ.
+    pub links: u64,
+}
+
+/// The file system that a path is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Its kind, as `mount` calls it, where that is known: `ext2/ext3/ext4`, `tmpfs`, `nfs`; else the magic number.
+    pub kind: String,
+    /// Whether other machines may use it at the same time: SQLite's WAL mode is not for those.
+    pub is_network: bool,
+    /// What an unprivileged process may still write.
+    pub free_bytes: u64,
+}
 
 /// What the connection layer needs from the system beside SQLite.
 pub trait Os: Send + Sync {
@@ -23,18 +70,36 @@ pub trait Os: Send + Sync {
     /// Identifies this process; a forked child answers differently from its parent.
     fn pid(&self) -> u32;
 
+    /// Identifies the calling thread within its process.
+    fn thread(&self) -> u64;
+
     /// The absolute path behind symbolic links, `.` and `..`; an error if nothing is there.
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf>;
 
     /// Creates a directory and its missing parents; succeeds if it exists.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
 
-    /// Whether a directory stands at the path.
-    fn is_dir(&self, path: &Path) -> bool;
+    /// What stands at the path; `None` if nothing does.
+    fn status(&self, path: &Path) -> io::Result<Option<FileStatus>>;
 
     /// Creates the file if need be and takes its lock against every other process and every other holder in this one;
     /// `None` if somebody else holds it. Does not wait.
     fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>>;
+
+    /// The process that holds the lock of a lock file, where the system tells.
+    fn lock_holder(&self, _path: &Path) -> Option<u32> {
+        None
+    }
+
+    /// Gives a file another name, in one step; a file that had that name before is replaced.
+    fn rename(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The file system that the path is on, where the system tells.
+    fn file_system(&self, _path: &Path) -> Option<FileSystem> {
+        None
+    }
 }
 
 /// The system the process runs on.
@@ -66,7 +131,13 @@ impl Os for SystemOs {
     }
 
     fn pid(&self) -> u32 {
-        std::process::id()
+        ffi::pid()
+    }
+
+    fn thread(&self) -> u64 {
+        thread_local!(static MARK: u8 = const { 0 });
+        // Two living threads never have the same variable at the same place.
+        MARK.with(|mark| std::ptr::from_ref(mark).addr() as u64)
     }
 
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
@@ -77,8 +148,21 @@ impl Os for SystemOs {
         fs::create_dir_all(path)
     }
 
-    fn is_dir(&self, path: &Path) -> bool {
-        path.is_dir()
+    fn status(&self, path: &Path) -> io::Result<Option<FileStatus>> {
+        match rustix::fs::stat(path) {
+            Ok(stat) => Ok(Some(FileStatus {
+                id: FileId { device: stat.st_dev, inode: stat.st_ino },
+                kind: match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
+                    rustix::fs::FileType::RegularFile => FileKind::File,
+                    rustix::fs::FileType::Directory => FileKind::Directory,
+                    _ => FileKind::Special,
+                },
+                bytes: stat.st_size.cast_unsigned(),
+                links: stat.st_nlink,
+            })),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {
@@ -90,6 +174,54 @@ impl Os for SystemOs {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+
+    fn lock_holder(&self, path: &Path) -> Option<u32> {
+        let id = self.status(path).ok()??.id;
+        let (major, minor) = (rustix::fs::major(id.device), rustix::fs::minor(id.device));
+        let name = format!("{major:02x}:{minor:02x}:{}", id.inode);
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        let mut holders = locks.lines().filter_map(|line| {
+            // "1: FLOCK  ADVISORY  WRITE 29319 fe:00:10014831 0 EOF"; those who wait have "->" in the second place.
+            let mut words = line.split_ascii_whitespace().skip(1);
+            (words.next()? == "FLOCK").then_some(())?;
+            let pid = words.nth(2)?;
+            (words.next()? == name).then(|| pid.parse().ok())?
+        });
+        holders.next()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn file_system(&self, path: &Path) -> Option<FileSystem> {
+        let stat = rustix::fs::statfs(path).ok()?;
+        let (kind, is_network) = file_system_kind(stat.f_type.cast_unsigned() & 0xffff_ffff);
+        Some(FileSystem { kind, is_network, free_bytes: stat.f_bavail.saturating_mul(stat.f_bsize.cast_unsigned()) })
+    }
+}
+
+/// The magic numbers of `statfs(2)`.
+fn file_system_kind(magic: u64) -> (String, bool) {
+    let (name, is_network) = match magic {
+        0xef53 => ("ext2/ext3/ext4", false),
+        0x0102_1994 => ("tmpfs", false),
+        0x5846_5342 => ("xfs", false),
+        0x9123_683e => ("btrfs", false),
+        0x794c_7630 => ("overlayfs", false),
+        0xf2f5_2010 => ("f2fs", false),
+        0x2fc1_2fc1 => ("zfs", false),
+        0x4d44 => ("vfat", false),
+        0x2011_bab0 => ("exfat", false),
+        0x6969 => ("nfs", true),
+        0xff53_4d42 => ("cifs", true),
+        0xfe53_4d42 => ("smb2", true),
+        0x6573_5546 => ("fuse", true),
+        0x0102_1997 => ("9p", true),
+        0x00c3_6400 => ("ceph", true),
+        other => return (format!("{other:#x}"), false),
+    };
+    (name.to_owned(), is_network)
 }
 
 #[cfg(test)]
@@ -105,8 +237,44 @@ mod tests {
         let held = os.try_lock_file(&path).unwrap();
         assert!(held.is_some());
         assert!(os.try_lock_file(&path).unwrap().is_none());
+        assert_eq!(os.lock_holder(&path), Path::new("/proc/locks").exists().then(std::process::id));
         drop(held);
+        assert_eq!(os.lock_holder(&path), None);
         assert!(os.try_lock_file(&path).unwrap().is_some());
         assert!(path.exists());
+    }
+
+    #[test]
+    fn a_status_tells_which_file_a_name_stands_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (os, path, link) = (SystemOs::new(), dir.path().join("a"), dir.path().join("b"));
+        assert_eq!(os.status(&path).unwrap(), None);
+        fs::write(&path, "four").unwrap();
+        fs::hard_link(&path, &link).unwrap();
+        let status = os.status(&path).unwrap().unwrap();
+        assert_eq!((status.kind, status.bytes, status.links), (FileKind::File, 4, 2));
+        assert_eq!(os.status(&link).unwrap().unwrap().id, status.id);
+        fs::write(dir.path().join("c"), "").unwrap();
+        os.rename(&dir.path().join("c"), &path).unwrap();
+        assert_ne!(os.status(&path).unwrap().unwrap().id, status.id);
+        assert_eq!(os.status(dir.path()).unwrap().unwrap().kind, FileKind::Directory);
+        assert!(os.status(&path.join("below")).is_err(), "a file in the place of a directory");
+    }
+
+    #[test]
+    fn a_thread_has_a_number_of_its_own() {
+        let os = SystemOs::new();
+        let mine = os.thread();
+        assert_eq!(os.thread(), mine);
+        let other = std::thread::scope(|scope| scope.spawn(|| os.thread()).join().unwrap());
+        assert_ne!(other, mine);
+    }
+
+    #[test]
+    fn the_file_system_has_a_kind_and_room() {
+        let file_system = SystemOs::new().file_system(&std::env::temp_dir()).unwrap();
+        assert!(!file_system.kind.is_empty() && file_system.free_bytes > 0, "{file_system:?}");
+        assert_eq!(file_system_kind(0x6969), ("nfs".to_owned(), true));
+        assert_eq!(file_system_kind(0x1234), ("0x1234".to_owned(), false));
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use seawall::os::FileLock;
+use seawall::os::{FileLock, FileStatus, FileSystem};
 use seawall::{Os, SystemOs};
 use seawall_harness::clock::Clock;
 
@@ -54,8 +54,24 @@ impl Os for ClockedOs {
         self.system.create_dir_all(path)
     }
 
-    fn is_dir(&self, path: &Path) -> bool {
-        self.system.is_dir(path)
+    fn thread(&self) -> u64 {
+        self.system.thread()
+    }
+
+    fn status(&self, path: &Path) -> io::Result<Option<FileStatus>> {
+        self.system.status(path)
+    }
+
+    fn lock_holder(&self, path: &Path) -> Option<u32> {
+        self.system.lock_holder(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.system.rename(from, to)
+    }
+
+    fn file_system(&self, path: &Path) -> Option<FileSystem> {
+        self.system.file_system(path)
     }
 
     fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {

@@ -6,7 +6,7 @@ mod degraded;
 mod outage;
 mod paths;
 
-use crate::os::FileLock;
+use crate::os::{FileLock, FileStatus, FileSystem};
 use crate::{Builder, Cache, Event, EventKind, Os, SystemOs};
 use rusqlite::Connection;
 use std::io;
@@ -106,12 +106,28 @@ impl Os for FakeOs {
         self.system.create_dir_all(path)
     }
 
-    fn is_dir(&self, path: &Path) -> bool {
-        self.system.is_dir(path)
+    fn thread(&self) -> u64 {
+        self.system.thread()
+    }
+
+    fn status(&self, path: &Path) -> io::Result<Option<FileStatus>> {
+        self.system.status(path)
     }
 
     fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {
         self.system.try_lock_file(path)
+    }
+
+    fn lock_holder(&self, path: &Path) -> Option<u32> {
+        self.system.lock_holder(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.system.rename(from, to)
+    }
+
+    fn file_system(&self, path: &Path) -> Option<FileSystem> {
+        self.system.file_system(path)
     }
 }
 

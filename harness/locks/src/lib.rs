@@ -3,4 +3,6 @@
 //! A crate that names its locks in one place can be built a second time with this package renamed to `parking_lot`: the
 //! same sources, with locks that belong to the scheduler.
 
-pub use seawall_harness::sched::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use seawall_harness::sched::sync::{
+    Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, WaitTimeoutResult,
+};

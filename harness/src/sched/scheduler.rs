@@ -101,6 +101,17 @@ pub fn block(key: usize) -> bool {
     true
 }
 
+/// Blocks the running actor until somebody [wakes](wake) `key` or the time is over; false if it was the time.
+pub(super) fn block_for(key: usize, timeout: Duration) -> bool {
+    let Some(shared) = running() else { return false };
+    shared.block_for(key, u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// The time of the running execution; zero outside of executions.
+pub(super) fn now() -> Duration {
+    running().map(|shared| Duration::from_micros(shared.state.borrow().now_us)).unwrap_or_default()
+}
+
 /// Makes those ready who wait for `key`.
 pub fn wake(key: usize) {
     if let Some(shared) = running() {
@@ -215,6 +226,8 @@ enum Status {
     Sleeping(u64),
     /// Until somebody wakes this key.
     Blocked(usize),
+    /// Until somebody wakes this key, or until this moment.
+    Waiting(usize, u64),
     Ended,
 }
 
@@ -222,6 +235,8 @@ enum Status {
 struct State {
     actors: Vec<Status>,
     suspenders: Vec<Suspender>,
+    /// Whether it was somebody else, and not the time, who ended each actor's last wait.
+    woken: Vec<bool>,
     /// The section that each actor is in.
     section: Vec<u32>,
     /// Scheduling points of the section that each actor has come to.
@@ -310,6 +325,34 @@ impl Shared {
         self.leave_for_ever(state);
     }
 
+    fn block_for(&self, key: usize, timeout_us: u64) -> bool {
+        let mut state = self.state.borrow_mut();
+        if !state.count_point() {
+            self.abandon(state);
+            return false;
+        }
+        let current = state.current;
+        let until = state.now_us.saturating_add(timeout_us);
+        if state.halted {
+            // As in `sleep`: the time is over at once, and the others get their turns.
+            state.now_us = until;
+            self.clock.set(Duration::from_micros(until));
+            if !state.others.is_empty() {
+                self.choose(state, None, false);
+            }
+            return false;
+        }
+        state.actors[current] = Status::Waiting(key, until);
+        state.woken[current] = false;
+        state.sort_out();
+        self.clock.set(Duration::from_micros(state.now_us));
+        let is_over = state.actors[current] == Status::Ready;
+        if !is_over || !state.others.is_empty() {
+            self.choose(state, None, is_over);
+        }
+        self.state.borrow().woken[current]
+    }
+
     /// Ends an execution whose actors do not come to their ends though every call of theirs fails.
     fn abandon(&self, mut state: RefMut<'_, State>) {
         state.deadlocked = state.unfinished();
@@ -325,9 +368,11 @@ impl Shared {
     fn wake(&self, key: usize) {
         let mut state = self.state.borrow_mut();
         let mut found = false;
-        for status in &mut state.actors {
-            if *status == Status::Blocked(key) {
+        let State { actors, woken, .. } = &mut *state;
+        for (status, woken) in actors.iter_mut().zip(woken) {
+            if matches!(*status, Status::Blocked(at) | Status::Waiting(at, _) if at == key) {
                 *status = Status::Ready;
+                *woken = true;
                 found = true;
             }
         }
@@ -394,6 +439,7 @@ impl State {
         *self = Self {
             actors: vec![Status::Ready; count],
             suspenders,
+            woken: vec![false; count],
             section: vec![0; count],
             nth: vec![0; count],
             wake_us: u64::MAX,
@@ -473,7 +519,7 @@ impl State {
 impl Status {
     fn wake_us(self) -> Option<u64> {
         match self {
-            Self::Sleeping(at) => Some(at),
+            Self::Sleeping(at) | Self::Waiting(_, at) => Some(at),
             Self::Ready | Self::Blocked(_) | Self::Ended => None,
         }
     }

@@ -6,7 +6,9 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
+use super::scheduler::{block_for, now};
 use super::{block, is_simulated, point, wake};
 
 /// A lock that one holds at a time.
@@ -46,6 +48,24 @@ impl<T: ?Sized> Mutex<T> {
         Some(MutexGuard { inner: Some(self.inner.try_lock()?), key: self.key() })
     }
 
+    /// Takes the lock; waits for its holder so long at most. In an execution, that is virtual time.
+    pub fn try_lock_for(&self, timeout: Duration) -> Option<MutexGuard<'_, T>> {
+        let inner = if is_simulated() {
+            point();
+            let until = now().saturating_add(timeout);
+            loop {
+                match self.inner.try_lock() {
+                    Some(guard) => break guard,
+                    None if !block_for(self.key(), until.saturating_sub(now())) => return None,
+                    None => {}
+                }
+            }
+        } else {
+            self.inner.try_lock_for(timeout)?
+        };
+        Some(MutexGuard { inner: Some(inner), key: self.key() })
+    }
+
     /// The value, which nobody else can reach.
     pub fn get_mut(&mut self) -> &mut T {
         self.inner.get_mut()
@@ -53,6 +73,69 @@ impl<T: ?Sized> Mutex<T> {
 
     fn key(&self) -> usize {
         std::ptr::from_ref(&self.inner).cast::<()>().addr()
+    }
+}
+
+/// A place to wait for a change to what a [`Mutex`] guards.
+#[derive(Default)]
+pub struct Condvar {
+    inner: parking_lot::Condvar,
+}
+
+/// How a wait of limited length ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitTimeoutResult(bool);
+
+impl WaitTimeoutResult {
+    /// Whether it was the time that ended it.
+    pub fn timed_out(self) -> bool {
+        self.0
+    }
+}
+
+impl Condvar {
+    /// A place where nobody waits.
+    pub const fn new() -> Self {
+        Self { inner: parking_lot::Condvar::new() }
+    }
+
+    /// Gives the lock back, waits to be notified, so long at most, and takes the lock again. In an execution, the time
+    /// is virtual.
+    pub fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, timeout: Duration) -> WaitTimeoutResult {
+        let inner = guard.inner.as_mut().expect("the guard lives");
+        if !is_simulated() {
+            return WaitTimeoutResult(self.inner.wait_for(inner, timeout).timed_out());
+        }
+        let lock = parking_lot::MutexGuard::mutex(inner);
+        guard.inner = None;
+        wake(guard.key);
+        // Nobody can come between giving back and waiting: neither is a scheduling point.
+        let is_notified = block_for(self.key(), timeout);
+        guard.inner = Some(take(guard.key, || lock.try_lock(), || lock.lock()));
+        WaitTimeoutResult(!is_notified)
+    }
+
+    /// Lets one who waits go on.
+    pub fn notify_one(&self) {
+        // In an execution all are woken: whoever finds nothing waits again, and who is first is the policy's choice.
+        self.inner.notify_one();
+        wake(self.key());
+    }
+
+    /// Lets all who wait go on.
+    pub fn notify_all(&self) {
+        self.inner.notify_all();
+        wake(self.key());
+    }
+
+    fn key(&self) -> usize {
+        std::ptr::from_ref(self).cast::<()>().addr()
+    }
+}
+
+impl fmt::Debug for Condvar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Condvar")
     }
 }
 

@@ -200,6 +200,11 @@ impl Machine {
         self.bytes(path).map(Bytes::to_vec)
     }
 
+    /// The number of the file that has this name, and its size.
+    pub fn inode(&self, path: &str) -> Option<(u64, u64)> {
+        self.names.get(path.as_bytes()).map(|inode| (u64::from(inode), self.disk.size(inode)))
+    }
+
     /// True if there is a file of this name.
     pub fn exists(&self, path: &str) -> bool {
         self.names.get(path.as_bytes()).is_some()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use seawall_harness::vfs::lab;
 use seawall_simulated::Os;
-use seawall_simulated::os::FileLock;
+use seawall_simulated::os::{FileId, FileKind, FileLock, FileStatus};
 
 use super::place;
 
@@ -40,8 +40,18 @@ impl Os for SimulatedOs {
         Ok(())
     }
 
-    fn is_dir(&self, path: &Path) -> bool {
-        path == Path::new(super::FOLDER)
+    fn thread(&self) -> u64 {
+        let actor = lab::current_actor();
+        u64::from(actor.process) << 16 | u64::from(actor.thread)
+    }
+
+    fn status(&self, path: &Path) -> io::Result<Option<FileStatus>> {
+        let id = |inode| FileId { device: 1, inode };
+        if path == Path::new(super::FOLDER) {
+            return Ok(Some(FileStatus { id: id(u64::MAX), kind: FileKind::Directory, bytes: 0, links: 1 }));
+        }
+        let file = place::file(path)?;
+        Ok(file.map(|(inode, bytes)| FileStatus { id: id(inode), kind: FileKind::File, bytes, links: 1 }))
     }
 
     fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {

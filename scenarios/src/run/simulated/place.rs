@@ -145,6 +145,11 @@ pub(crate) fn overwrite(path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
+/// Number and size of the file that has this name.
+pub(super) fn file(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    here(|place| Ok(place.machine.borrow().inode(&name(path))))
+}
+
 pub(super) fn exists(path: &Path) -> io::Result<bool> {
     here(|place| Ok(place.machine.borrow().exists(&name(path))))
 }

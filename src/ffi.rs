@@ -1,0 +1,142 @@
+//! The only module with `unsafe`: what neither the standard library nor rusqlite offers safely.
+//!
+//! The C contracts relied upon:
+//!
+//! - `sqlite3_system_errno(db)` (capi3ref) reads a field of an open connection. It may be called at any time between
+//!   open and close by whoever may use the connection.
+//! - `sqlite3_open_v2` (capi3ref) writes a handle, or NULL if there is no memory for one, whether or not it succeeds. A
+//!   handle has to be closed even if opening failed. Both strings end with a zero byte; a NULL VFS name means the
+//!   default.
+//! - `pthread_atfork(3)`: the child handler runs in the child of `fork`, on its only thread, before `fork` returns
+//!   there. It may use async-signal-safe functions alone. `getpid(2)` is one, and so is an atomic store.
+#![expect(unsafe_code, reason = "the module exists for it")]
+
+use crate::sync::{AtomicU32, Ordering};
+use rusqlite::{Connection, OpenFlags, ffi};
+use std::ffi::{CStr, CString, c_int};
+use std::path::Path;
+use std::ptr;
+use std::sync::Once;
+
+/// A file that could not be opened: rusqlite's error, and the system's reason.
+#[derive(Debug)]
+pub(crate) struct OpenFailure {
+    pub(crate) error: rusqlite::Error,
+    pub(crate) errno: Option<i32>,
+}
+
+/// The system's reason for the last CANTOPEN or IOERR of a connection; meaningful only right after one of those.
+pub(crate) fn system_errno(conn: &Connection) -> Option<i32> {
+    // SAFETY: the handle is used within this function alone, while `conn` is borrowed, so it is open throughout.
+    let db = unsafe { conn.handle() };
+    // SAFETY: `db` is an open connection, and whoever holds `conn` may use it.
+    let errno = unsafe { ffi::sqlite3_system_errno(db) };
+    (errno != 0).then_some(errno)
+}
+
+/// Where SQLite keeps the connection: tells whether two values are the same connection.
+pub(crate) fn address(conn: &Connection) -> usize {
+    // SAFETY: the handle is not used at all, only its address is.
+    unsafe { conn.handle() }.addr()
+}
+
+/// Opens a connection like rusqlite does, and does not forget why if that fails.
+pub(crate) fn open(path: &Path, flags: OpenFlags, vfs: Option<&str>) -> Result<Connection, OpenFailure> {
+    use std::os::unix::ffi::OsStrExt;
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(without_errno)?;
+    let vfs = vfs.map(CString::new).transpose().map_err(without_errno)?;
+    let mut db = ptr::null_mut();
+    // A handle that is not lent to anybody gives extended codes from the first call on.
+    let flags = flags.bits() | ffi::SQLITE_OPEN_EXRESCODE;
+    // SAFETY: both strings end with a zero byte and outlive the call; `db` is a valid place for the handle.
+    let code = unsafe {
+        ffi::sqlite3_open_v2(name.as_ptr(), &raw mut db, flags, vfs.as_ref().map_or(ptr::null(), |vfs| vfs.as_ptr()))
+    };
+    if db.is_null() {
+        return Err(failure(code, None, None));
+    }
+    // SAFETY: SQLite has just given us the handle, and nobody else has it. rusqlite closes it when it is dropped.
+    let conn = unsafe { Connection::from_handle_owned(db) }.map_err(|error| OpenFailure { error, errno: None })?;
+    if code == ffi::SQLITE_OK {
+        return Ok(conn);
+    }
+    // SAFETY: `db` is open as long as `conn` lives. The text belongs to the connection and is copied at once.
+    let message = unsafe { ffi::sqlite3_errmsg(db) };
+    let message = (!message.is_null())
+        // SAFETY: a text that is not NULL ends with a zero byte and stays until the connection is used again.
+        .then(|| unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned());
+    Err(failure(code, message, system_errno(&conn)))
+}
+
+fn failure(code: c_int, message: Option<String>, errno: Option<i32>) -> OpenFailure {
+    OpenFailure { error: rusqlite::Error::SqliteFailure(ffi::Error::new(code), message), errno }
+}
+
+fn without_errno(error: std::ffi::NulError) -> OpenFailure {
+    OpenFailure { error: error.into(), errno: None }
+}
+
+/// The process's id. The system is asked once in each process: a call into the kernel for every borrow would cost more
+/// than all other bookkeeping together.
+///
+/// Children made with `clone` or `_Exit`-like tricks behind the C library's back are not noticed.
+pub(crate) fn pid() -> u32 {
+    static PID: AtomicU32 = AtomicU32::new(0);
+    static ONCE: Once = Once::new();
+
+    extern "C" fn in_child() {
+        PID.store(std::process::id(), Ordering::Relaxed);
+    }
+
+    let known = PID.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
+    ONCE.call_once(|| {
+        // SAFETY: the handler is a function without state that calls `getpid` and stores into an atomic.
+        let code = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        // Without the handler nothing is remembered, and every call asks the system.
+        if code == 0 {
+            PID.store(std::process::id(), Ordering::Relaxed);
+        }
+    });
+    std::process::id()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_to_open_tells_the_systems_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let failure = open(&dir.path().join("none.db"), flags, None).unwrap_err();
+        assert_eq!((crate::error::extended_code(&failure.error), failure.errno), (Some(14), Some(2)));
+        assert!(failure.error.to_string().contains("unable to open database file"), "{}", failure.error);
+        let failure = open(&dir.path().join("x.db"), flags, Some("no such vfs")).unwrap_err();
+        assert!(failure.error.to_string().contains("no such vfs"), "{}", failure.error);
+        assert!(open(Path::new("a\0b"), flags, None).is_err());
+        let flags = flags | OpenFlags::SQLITE_OPEN_CREATE;
+        let conn = open(&dir.path().join("x.db"), flags, None).unwrap();
+        assert_ne!(address(&conn), 0);
+        assert_eq!(system_errno(&conn), None);
+    }
+
+    #[test]
+    fn a_forked_child_has_its_own_id() {
+        let parent = pid();
+        assert_eq!(parent, std::process::id());
+        // SAFETY: the child calls `_exit` after reading an atomic, which is safe after a fork of many threads.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let is_own = pid() != parent && pid() == std::process::id();
+            // SAFETY: ends the child at once, without running anything of the parent's.
+            unsafe { libc::_exit(i32::from(!is_own)) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child just made, and writes to a place of its own.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0, "the child saw its parent's id");
+    }
+}
