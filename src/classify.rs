@@ -4,10 +4,54 @@
 //! the same `IOERR` is harmless in a read and undecidable in a COMMIT. So the judgement takes the code, the errno where
 //! it is known, and the operation that failed. Codes that this table has never heard of are judged by their primary
 //! code, and unknown primary codes are given up on: nothing is retried that nobody has thought about.
+//!
+//! # The errno
+//!
+//! SQLite keeps an errno for two families only, CANTOPEN and IOERR; what `sqlite3_system_errno` says after any other
+//! code is left over from an earlier failure and is not looked at. Nor is it after `IOERR_SHORT_READ` (522), which no
+//! system call has failed with. `FULL` (13) has none and needs none. For the rest, where the code says Reopen or, for
+//! the wal-index, Degrade:
+//!
+//! | errno | CANTOPEN while finding the file | CANTOPEN | IOERR | wal-index | wal-index of a writer |
+//! |---|---|---|---|---|---|
+//! | none, EIO, ENXIO, ESTALE, EINVAL | Reopen | Reopen | Reopen | Degrade | Degrade |
+//! | EINTR | RetryNow | RetryNow | RetryNow | RetryNow | RetryNow |
+//! | EAGAIN | RetryLater | RetryLater | RetryLater | RetryLater | RetryLater |
+//! | EMFILE, ENFILE | RetryLater | RetryLater | RetryLater | RetryLater | RetryLater |
+//! | ENOMEM, EBUSY, ETIMEDOUT | RetryLater | RetryLater | RetryLater | Degrade | Degrade |
+//! | ENOSPC, EDQUOT, EFBIG | RetryLater | RetryLater | RetryLater | Degrade | RetryLater |
+//! | EACCES, EPERM, EROFS | GiveUp | GiveUp | GiveUp | Degrade | Degrade |
+//! | ENOTDIR, EISDIR, ENAMETOOLONG, ELOOP, EEXIST | GiveUp | GiveUp | GiveUp | Degrade | Degrade |
+//! | ENOENT | GiveUp | Reopen | Reopen | Degrade | Degrade |
+//!
+//! Why, row by row:
+//!
+//! - The device, the mount or the server did not answer: only a new descriptor can tell whether it is back. An errno
+//!   that nobody has thought about is treated the same, so that it counts as an outage rather than go unnoticed.
+//! - A signal has come and gone. SQLite repeats most interrupted calls by itself, but not all.
+//! - "Not now" says that something has to end first, so there is a pause.
+//! - The process or the system has too many files open. The database is well, so this must not open its circuit, and a
+//!   degraded connection would need descriptors too.
+//! - Memory is short, or somebody holds the file. Exclusive mode keeps the wal-index on the heap and maps nothing, so
+//!   for the wal-index it is still the way out.
+//! - The disk is full, and the database says so: no outage. A wal-index that cannot grow does not keep anybody from
+//!   *reading* in exclusive mode. A *writer* would gain nothing there: the log needs room as well. It is told that the
+//!   disk is full instead, and keeps its connection; after three such writes "circuit open" would hide the reason.
+//! - Rights, and a file system that has become read-only, do not come back by trying. Exclusive mode needs none of
+//!   them for the `-shm`.
+//! - The path itself is wrong. The wal-index has the same path but for its ending, and may be in somebody's way alone.
+//! - While the file is being found, directories are created, so one that is still missing cannot be. Later, a
+//!   directory that was there has been taken away, as by an unmounted volume: the very outage that the circuit is for.
+//!
+//! # The operation
+//!
+//! - A COMMIT that fails is in doubt, whatever the reason, unless SQLite refused it before it had begun to write.
+//! - `NOTADB` on a connection that has worked before says more about its descriptor than about the file: Reopen.
+//! - While a connection is set up, CANTOPEN means a side file, since the file itself has been opened by then. Recovery
+//!   tries exclusive mode for it whatever the errno; the table says what to do when that does not help.
 
 use rusqlite::ffi;
 use std::fmt;
-use std::io;
 
 /// What the caller, or the connection layer on the caller's behalf, should do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,8 +71,10 @@ pub enum Class {
     GiveUp,
     /// A COMMIT failed half way: the transaction is durable or it is not, and only reading tells.
     OutcomeUnknown,
-    /// SQLite says that the content is malformed. Unconfirmed: a misread page looks the same.
-    Corruption,
+    /// SQLite says that the content is malformed. Confirm it on a new connection, then put the file aside whole, with
+    /// its `-wal`. Unconfirmed it may be a misread page; or a read that failed with EIO, which SQLite's Unix VFS also
+    /// reports as malformed content.
+    Quarantine,
 }
 
 impl Class {
@@ -43,7 +89,7 @@ impl Class {
     /// Whether a live connection that reported it is closed rather than lent out again. Malformed content counts here,
     /// since it may sit in the connection's page cache alone.
     pub fn discards_connection(self) -> bool {
-        self.is_availability() || self == Class::Corruption
+        self.is_availability() || self == Class::Quarantine
     }
 }
 
@@ -61,6 +107,12 @@ pub enum Operation {
     Configure,
     /// The caller's init closure.
     Init,
+    /// The migrations of the schema.
+    Migrate,
+    /// Waiting for a connection that somebody else has borrowed.
+    Borrow,
+    /// Asking whether the open file still has its name.
+    Identity,
     /// The closure of `with_connection`, which owns its transactions.
     Call,
     /// The closure of `read`.
@@ -71,7 +123,9 @@ pub enum Operation {
     Write,
     /// COMMIT of `write`.
     Commit,
-    /// Closing a cached connection.
+    /// A checkpoint asked for by the caller.
+    Checkpoint,
+    /// Closing connections.
     Close,
 }
 
@@ -83,7 +137,8 @@ impl Operation {
 
     /// Whether the caller's closure was not reached: there was no connection to lend.
     pub fn precedes_closure(self) -> bool {
-        self.is_opening() || matches!(self, Operation::Resolve | Operation::FirstConnect | Operation::Init)
+        self.is_opening()
+            || matches!(self, Operation::Resolve | Operation::FirstConnect | Operation::Init | Operation::Migrate)
     }
 }
 
@@ -95,11 +150,15 @@ impl fmt::Display for Operation {
             Operation::Open => "opening the file",
             Operation::Configure => "setting up the connection",
             Operation::Init => "the init closure",
+            Operation::Migrate => "migrating the schema",
+            Operation::Borrow => "waiting for the connection",
+            Operation::Identity => "checking which file it is",
             Operation::Call => "the caller's closure",
             Operation::Read => "the read closure",
             Operation::Begin => "BEGIN IMMEDIATE",
             Operation::Write => "the write closure",
             Operation::Commit => "COMMIT",
+            Operation::Checkpoint => "the checkpoint",
             Operation::Close => "closing the connection",
         })
     }
@@ -108,9 +167,9 @@ impl fmt::Display for Operation {
 /// Judges an extended result code.
 ///
 /// `errno` is the operating system's reason, where one is known; it separates what passes (descriptors, interrupts)
-/// from what stays (rights, a read-only file system).
+/// from what stays (rights, a read-only file system). 0 stands for none.
 pub fn classify(extended_code: i32, errno: Option<i32>, operation: Operation) -> Class {
-    let class = refine(listed(extended_code), errno);
+    let class = refine(listed(extended_code), reason(extended_code, errno), operation);
     match operation {
         Operation::Commit if class != Class::Notice && !is_refused_before_commit(extended_code) => {
             Class::OutcomeUnknown
@@ -123,6 +182,22 @@ pub fn classify(extended_code: i32, errno: Option<i32>, operation: Operation) ->
         }
         _ => class,
     }
+}
+
+/// Whether there is no room left for the file: the disk is full, a quota is used up, or the file has reached the size
+/// that the process, the file system or `max_page_count` allows.
+pub fn is_disk_full(extended_code: i32, errno: Option<i32>) -> bool {
+    primary(extended_code) == ffi::SQLITE_FULL || reason(extended_code, errno) == Some(Reason::Full)
+}
+
+/// Whether the process or the system has as many files open as it may.
+pub fn is_out_of_descriptors(extended_code: i32, errno: Option<i32>) -> bool {
+    reason(extended_code, errno) == Some(Reason::Descriptors)
+}
+
+/// The symbol of an errno that this module tells apart, such as `ENOSPC`.
+pub fn errno_name(errno: i32) -> Option<&'static str> {
+    ERRNOS.iter().find(|row| row.errno == errno).map(|row| row.name)
 }
 
 /// SQLite's name of a result code, without the `SQLITE_` in front; unknown codes get the name of their primary code.
@@ -169,26 +244,78 @@ fn is_refused_before_commit(extended_code: i32) -> bool {
     )
 }
 
-fn refine(class: Class, errno: Option<i32>) -> Class {
-    let Some(errno) = errno else { return class };
-    if !matches!(class, Class::Reopen | Class::Degrade) {
-        return class;
-    }
-    // Process and system limit on descriptors: the same numbers on every Unix, and no `ErrorKind` for them.
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    match io::Error::from_raw_os_error(errno).kind() {
-        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => Class::RetryNow,
-        _ if errno == ENFILE || errno == EMFILE => Class::RetryLater,
-        // Exclusive mode needs neither room nor rights for a `-shm`, so a wal-index failure stays what it is.
-        _ if class == Class::Degrade => class,
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Class::RetryLater,
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Class::GiveUp,
-        // The path itself is wrong: too long, or with a file where a directory belongs.
-        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists | io::ErrorKind::InvalidFilename => Class::GiveUp,
+/// What the errno says, if it belongs to the code: see the module's description.
+fn reason(extended_code: i32, errno: Option<i32>) -> Option<Reason> {
+    let has_errno = matches!(primary(extended_code), ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN)
+        && extended_code != ffi::SQLITE_IOERR_SHORT_READ;
+    let row = ERRNOS.iter().find(|row| Some(row.errno) == errno)?;
+    has_errno.then_some(row.reason)
+}
+
+fn refine(class: Class, reason: Option<Reason>, operation: Operation) -> Class {
+    let Some(reason) = reason else { return class };
+    let is_writer = matches!(operation, Operation::Begin | Operation::Write);
+    match (class, reason) {
+        (Class::Reopen | Class::Degrade, Reason::Interrupted) => Class::RetryNow,
+        (Class::Reopen | Class::Degrade, Reason::NotNow | Reason::Descriptors) => Class::RetryLater,
+        (Class::Reopen, Reason::Memory | Reason::Held | Reason::Full) => Class::RetryLater,
+        (Class::Degrade, Reason::Full) if is_writer => Class::RetryLater,
+        (Class::Reopen, Reason::Rights | Reason::Path) => Class::GiveUp,
+        (Class::Reopen, Reason::Missing) if operation == Operation::Resolve => Class::GiveUp,
         _ => class,
     }
 }
+
+/// What an errno means to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// A signal came.
+    Interrupted,
+    /// Something has to end first.
+    NotNow,
+    /// Too many open files.
+    Descriptors,
+    /// Too little memory.
+    Memory,
+    /// Somebody has it, or was too slow to let go.
+    Held,
+    /// No room for the file.
+    Full,
+    /// No right to it.
+    Rights,
+    /// No such path can be.
+    Path,
+    /// Nothing at the path.
+    Missing,
+    /// The device, the mount or the server.
+    Device,
+}
+
+struct ErrnoRow {
+    errno: i32,
+    name: &'static str,
+    reason: Reason,
+}
+
+macro_rules! errnos {
+    ($($reason:ident: $($name:ident)+;)+) => {
+        &[$($(ErrnoRow { errno: libc::$name, name: stringify!($name), reason: Reason::$reason },)+)+]
+    };
+}
+
+/// Every errno that changes a judgement, and those of devices, for their names.
+const ERRNOS: &[ErrnoRow] = errnos! {
+    Interrupted: EINTR;
+    NotNow: EAGAIN;
+    Descriptors: EMFILE ENFILE;
+    Memory: ENOMEM;
+    Held: EBUSY ETIMEDOUT;
+    Full: ENOSPC EDQUOT EFBIG;
+    Rights: EACCES EPERM EROFS;
+    Path: ENOTDIR EISDIR ENAMETOOLONG ELOOP EEXIST;
+    Missing: ENOENT;
+    Device: EIO ENXIO ESTALE;
+};
 
 struct Row {
     code: i32,
@@ -211,10 +338,13 @@ const TABLE: &[Row] = table! {
     // BUSY_SNAPSHOT: the snapshot is older than the database; no waiting helps, a new transaction does.
     RetryNow: SQLITE_BUSY_SNAPSHOT SQLITE_SCHEMA SQLITE_ABORT_ROLLBACK SQLITE_ERROR_RETRY;
 
+    // PROTOCOL: too many races for the wal-index's locks. NOTEMPDIR, GETTEMPPATH: no folder for temporary files, which
+    // whoever runs the machine mends as they mend a full disk.
     RetryLater: SQLITE_BUSY SQLITE_BUSY_RECOVERY SQLITE_BUSY_TIMEOUT SQLITE_LOCKED SQLITE_LOCKED_SHAREDCACHE
         SQLITE_LOCKED_VTAB SQLITE_PROTOCOL SQLITE_NOMEM SQLITE_IOERR_NOMEM SQLITE_IOERR_BLOCKED SQLITE_FULL
         SQLITE_CANTOPEN_NOTEMPDIR SQLITE_IOERR_GETTEMPPATH;
 
+    // CANTOPEN_FULLPATH: a part of the path did not answer. DELETE_NOENT: somebody else has unlinked a side file.
     // READONLY_DBMOVED: the file under the connection has another name by now, or none.
     Reopen: SQLITE_CANTOPEN SQLITE_CANTOPEN_FULLPATH SQLITE_CANTOPEN_DIRTYWAL SQLITE_READONLY_DBMOVED SQLITE_IOERR
         SQLITE_IOERR_READ SQLITE_IOERR_SHORT_READ SQLITE_IOERR_WRITE SQLITE_IOERR_FSYNC SQLITE_IOERR_DIR_FSYNC
@@ -227,6 +357,8 @@ const TABLE: &[Row] = table! {
     Degrade: SQLITE_IOERR_SHMOPEN SQLITE_IOERR_SHMSIZE SQLITE_IOERR_SHMLOCK SQLITE_IOERR_SHMMAP
         SQLITE_READONLY_RECOVERY SQLITE_READONLY_CANTLOCK SQLITE_READONLY_CANTINIT;
 
+    // INTERRUPT is the caller's own wish. READONLY_ROLLBACK and READONLY_DIRECTORY: a rollback journal that may not be
+    // played back, or made. SNAPSHOT: that snapshot is gone for ever. EMPTY, FORMAT and AUTH_USER are not used.
     GiveUp: SQLITE_ERROR SQLITE_ERROR_MISSING_COLLSEQ SQLITE_ERROR_SNAPSHOT SQLITE_ERROR_RESERVESIZE
         SQLITE_ERROR_KEY SQLITE_ERROR_UNABLE SQLITE_INTERNAL SQLITE_PERM SQLITE_ABORT SQLITE_READONLY
         SQLITE_READONLY_ROLLBACK SQLITE_READONLY_DIRECTORY SQLITE_INTERRUPT SQLITE_NOTFOUND SQLITE_EMPTY SQLITE_TOOBIG
@@ -237,7 +369,9 @@ const TABLE: &[Row] = table! {
         SQLITE_FORMAT SQLITE_RANGE SQLITE_CANTOPEN_ISDIR SQLITE_CANTOPEN_CONVPATH SQLITE_CANTOPEN_SYMLINK
         SQLITE_IOERR_CONVPATH SQLITE_IOERR_AUTH SQLITE_IOERR_BADKEY SQLITE_IOERR_CODEC;
 
-    Corruption: SQLITE_CORRUPT SQLITE_CORRUPT_VTAB SQLITE_CORRUPT_SEQUENCE SQLITE_CORRUPT_INDEX SQLITE_NOTADB
+    // IOERR_DATA: a page with a wrong checksum (cksumvfs). IOERR_CORRUPTFS: a read that the file system refused, or
+    // that the device failed; within a statement SQLite turns it into CORRUPT.
+    Quarantine: SQLITE_CORRUPT SQLITE_CORRUPT_VTAB SQLITE_CORRUPT_SEQUENCE SQLITE_CORRUPT_INDEX SQLITE_NOTADB
         SQLITE_IOERR_DATA SQLITE_IOERR_CORRUPTFS;
 };
 
@@ -311,7 +445,7 @@ mod tests {
 
     #[test]
     fn the_operation_decides_where_the_code_cannot() {
-        check(26, None, Operation::Configure, Class::Corruption);
+        check(26, None, Operation::Configure, Class::Quarantine);
         check(26, None, Operation::Read, Class::Reopen);
         check(778, None, Operation::Write, Class::Reopen);
         check(778, None, Operation::Commit, Class::OutcomeUnknown);
@@ -320,19 +454,130 @@ mod tests {
         check(787, None, Operation::Commit, Class::GiveUp);
     }
 
+    /// The errnos that the review has to speak about.
+    const REVIEWED: [&str; 24] = [
+        "none",
+        "EINTR",
+        "EAGAIN",
+        "EACCES",
+        "EPERM",
+        "EROFS",
+        "ENOSPC",
+        "EDQUOT",
+        "EFBIG",
+        "EMFILE",
+        "ENFILE",
+        "EIO",
+        "ENXIO",
+        "ENOENT",
+        "ENOTDIR",
+        "EISDIR",
+        "EEXIST",
+        "ENAMETOOLONG",
+        "ELOOP",
+        "ENOMEM",
+        "EBUSY",
+        "ETIMEDOUT",
+        "ESTALE",
+        "EINVAL",
+    ];
+
+    /// The table in the module's description: an errno, its symbol, and the words of the five columns.
+    fn reviewed_table() -> Vec<(&'static str, Option<i32>, Vec<&'static str>)> {
+        let lines = include_str!("classify.rs").lines().filter_map(|line| line.strip_prefix("//! | "));
+        let mut rows = Vec::new();
+        for line in lines.skip(1) {
+            let mut cells = line.trim_end_matches('|').split('|').map(str::trim);
+            let names = cells.next().unwrap().split(", ");
+            let classes: Vec<&str> = cells.collect();
+            rows.extend(names.map(|name| (name, errno_called(name), classes.clone())));
+        }
+        rows
+    }
+
+    fn errno_called(name: &str) -> Option<i32> {
+        match name {
+            "none" => None,
+            "EINVAL" => Some(libc::EINVAL),
+            _ => Some(ERRNOS.iter().find(|row| row.name == name).unwrap_or_else(|| panic!("{name}")).errno),
+        }
+    }
+
     #[test]
-    #[cfg(target_os = "linux")]
-    fn the_errno_tells_what_passes_from_what_stays() {
-        let (eintr, eacces, emfile, enospc, erofs) = (4, 13, 24, 28, 30);
-        check(14, Some(emfile), Operation::Open, Class::RetryLater);
-        check(14, Some(eacces), Operation::Open, Class::GiveUp);
-        check(14, Some(erofs), Operation::Open, Class::GiveUp);
-        check(266, Some(eintr), Operation::Read, Class::RetryNow);
-        check(778, Some(enospc), Operation::Write, Class::RetryLater);
-        check(4874, Some(enospc), Operation::Write, Class::Degrade);
-        check(5386, Some(emfile), Operation::Configure, Class::RetryLater);
-        check(778, Some(enospc), Operation::Commit, Class::OutcomeUnknown);
-        check(5, Some(enospc), Operation::Begin, Class::RetryLater);
+    fn the_reviewed_table_of_errnos_is_what_the_code_does() {
+        let opening = [Operation::Open, Operation::Configure];
+        let reading = [Operation::Init, Operation::Call, Operation::Read, Operation::Close];
+        let writing = [Operation::Begin, Operation::Write];
+        let all = || opening.into_iter().chain(reading).chain(writing);
+        let wal_index = || [4618, 4874, 5130, 5386].into_iter();
+        let others = all_codes().into_iter().filter(|code| {
+            primary(*code) == ffi::SQLITE_IOERR
+                && listed(*code) == Class::Reopen
+                && *code != ffi::SQLITE_IOERR_SHORT_READ
+        });
+        let columns: [Vec<(i32, Operation)>; 5] = [
+            [14, 782].map(|code| (code, Operation::Resolve)).to_vec(),
+            all().flat_map(|operation| [14, 782, 14 | 99 << 8].map(|code| (code, operation))).collect(),
+            others.flat_map(|code| all().map(move |operation| (code, operation))).collect(),
+            wal_index().flat_map(|code| opening.into_iter().chain(reading).map(move |step| (code, step))).collect(),
+            wal_index().flat_map(|code| writing.map(|step| (code, step))).collect(),
+        ];
+        let table = reviewed_table();
+        let mut names: Vec<&str> = table.iter().map(|(name, ..)| *name).collect();
+        let mut reviewed = REVIEWED.to_vec();
+        names.sort_unstable();
+        reviewed.sort_unstable();
+        assert_eq!(names, reviewed, "each errno stands in one row");
+        for (name, errno, classes) in table {
+            assert_eq!(classes.len(), columns.len(), "{name}");
+            for (expected, cases) in classes.iter().zip(&columns) {
+                for &(code, operation) in cases {
+                    let class = classify(code, errno, operation);
+                    assert_eq!(format!("{class:?}"), *expected, "{} with {name} in {operation}", code_name(code));
+                    let in_commit = classify(code, errno, Operation::Commit);
+                    assert_eq!(in_commit, Class::OutcomeUnknown, "{} with {name} in COMMIT", code_name(code));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_errno_is_looked_at_only_where_sqlite_keeps_one() {
+        let errnos = || ERRNOS.iter().map(|row| Some(row.errno)).chain([Some(0), Some(-1), Some(i32::MAX)]);
+        for code in all_codes() {
+            let has_errno = matches!(primary(code), ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN) && code != 522;
+            for errno in errnos().filter(|_| !has_errno) {
+                check(code, errno, Operation::Read, classify(code, None, Operation::Read));
+                assert_eq!(is_disk_full(code, errno), code == ffi::SQLITE_FULL, "{code}");
+                assert!(!is_out_of_descriptors(code, errno), "{code}");
+            }
+            check(code, Some(0), Operation::Open, classify(code, None, Operation::Open));
+        }
+        check(522, Some(libc::ENOSPC), Operation::Write, Class::Reopen);
+        check(ffi::SQLITE_READONLY_CANTINIT, Some(libc::EINTR), Operation::Configure, Class::Degrade);
+    }
+
+    #[test]
+    fn neither_a_full_disk_nor_a_lack_of_descriptors_is_an_outage() {
+        for (code, errno) in [(778, "ENOSPC"), (778, "EDQUOT"), (1034, "ENOSPC"), (1546, "EFBIG"), (4874, "ENOSPC")] {
+            let errno = errno_called(errno);
+            assert!(is_disk_full(code, errno) && !is_out_of_descriptors(code, errno), "{code}");
+            let class = classify(code, errno, Operation::Write);
+            assert!(!class.is_availability() && !class.discards_connection(), "{code}");
+        }
+        for (code, errno) in [(14, "EMFILE"), (14, "ENFILE"), (4618, "EMFILE")] {
+            let errno = errno_called(errno);
+            assert!(is_out_of_descriptors(code, errno) && !is_disk_full(code, errno), "{code}");
+            assert!(!classify(code, errno, Operation::Open).is_availability(), "{code}");
+        }
+        assert!(is_disk_full(13, None) && !is_disk_full(14, None) && !is_out_of_descriptors(14, None));
+    }
+
+    #[test]
+    fn errnos_have_names() {
+        assert_eq!(errno_name(libc::ENOSPC), Some("ENOSPC"));
+        assert_eq!(errno_name(libc::ESTALE), Some("ESTALE"));
+        assert_eq!(errno_name(0), None);
     }
 
     #[test]

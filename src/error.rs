@@ -1,8 +1,11 @@
 //! The crate's one error type: opaque, with questions to ask it and a message that says what to do next.
 
 use crate::classify::{Class, Operation, classify, code_name, primary};
+use crate::ffi::system_errno;
 use crate::health::DegradedReason;
-use rusqlite::ffi;
+use crate::seat::Borrower;
+use rusqlite::{Connection, ffi};
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fmt, io};
@@ -22,6 +25,7 @@ struct Inner {
     path: PathBuf,
     operation: Operation,
     cause: Cause,
+    errno: Option<i32>,
     outcome_unknown: bool,
 }
 
@@ -34,10 +38,40 @@ pub(crate) enum Cause {
     Io(io::Error),
     #[error("it stands for a directory, not for a file")]
     Directory,
-    #[error("the circuit breaker is open for another {retry_after:?}")]
-    BreakerOpen { retry_after: Duration },
-    #[error("another process has held {} for {waited:?}", lock.display())]
-    FirstConnectTimeout { lock: PathBuf, waited: Duration },
+    #[error("it does not name a file: {0}")]
+    NoFile(&'static str),
+    #[error("{} is another name of the same file and open in this process", other.display())]
+    HardLinked { other: PathBuf },
+    #[error("this process has it open already, with another setting of `{knob}`")]
+    OtherSettings { knob: &'static str },
+    #[error("{} has {bytes} bytes and belongs to a database that is not there", log.display())]
+    OrphanedLog { log: PathBuf, bytes: u64 },
+    #[error("SQLite refused WAL; the journal mode is {effective}")]
+    NoWal { effective: String },
+    #[error("the schema has version {found}, and this program knows versions up to {known}")]
+    SchemaNewer { found: u32, known: u32 },
+    #[error("version {version}: {}", describe(error))]
+    Migration { version: u32, error: rusqlite::Error },
+    #[error("a row of table {table} would refer to a row that is not there")]
+    ForeignKeys { table: String },
+    #[error("the store was closed")]
+    Closed,
+    #[error("still lent out: {}", list(.0))]
+    StillBorrowed(Vec<Borrower>),
+    #[error("waited for {waited:?}{}", borrower.map(|by| format!(": {by}")).unwrap_or_default())]
+    AcquireTimeout { borrower: Option<Borrower>, waited: Duration },
+    #[error("this thread has it already, borrowed at {0}")]
+    Reentrant(&'static Location<'static>),
+    #[error("the file that was open has lost its name to another one, or altogether{}", rescue.told())]
+    Moved { rescue: Rescue },
+    #[error("the disk was full a moment ago; writes are tried again in {retry_after:?}")]
+    DiskFull { retry_after: Duration },
+    #[error("the closure of read has written, and it was rolled back")]
+    WroteInRead,
+    #[error("the circuit breaker {}", describe_open(*.retry_after))]
+    BreakerOpen { retry_after: Option<Duration> },
+    #[error("{} has held {} for {waited:?}", holder.map_or("another process".into(), |pid| format!("process {pid}")), lock.display())]
+    FirstConnectTimeout { lock: PathBuf, waited: Duration, holder: Option<u32> },
     #[error("the wal-index does not serve ({reason}), and exclusive mode is not to be had: {}", describe(busy))]
     HeldElsewhere { busy: rusqlite::Error, reason: DegradedReason },
     #[error("process {parent} had the database open when it forked this one")]
@@ -48,9 +82,44 @@ pub(crate) enum Cause {
     DanglingWrite,
 }
 
+/// What has become of the rows of a file that has lost its name.
+#[derive(Debug)]
+pub(crate) enum Rescue {
+    /// They are all in the file, wherever it is.
+    InFile,
+    /// The file has no name any more; they have been copied here.
+    Copied(PathBuf),
+    /// Not yet: the connection is kept until it works.
+    Pending(rusqlite::Error),
+}
+
+impl Rescue {
+    fn told(&self) -> String {
+        match self {
+            Rescue::InFile => String::new(),
+            Rescue::Copied(to) => format!("; its rows have been copied to {}", to.display()),
+            Rescue::Pending(error) => format!("; its log could not be emptied into it: {}", describe(error)),
+        }
+    }
+}
+
 impl Error {
     pub(crate) fn new(path: &Path, operation: Operation, cause: Cause) -> Error {
-        Error { inner: Box::new(Inner { path: path.to_owned(), operation, cause, outcome_unknown: false }) }
+        let (errno, outcome_unknown) = (None, false);
+        Error { inner: Box::new(Inner { path: path.to_owned(), operation, cause, errno, outcome_unknown }) }
+    }
+
+    /// An error of SQLite on a connection that knows the system's reason.
+    pub(crate) fn on(path: &Path, operation: Operation, error: rusqlite::Error, conn: &Connection) -> Error {
+        let has_reason =
+            extended_code(&error).is_some_and(|code| matches!(primary(code), ffi::SQLITE_CANTOPEN | ffi::SQLITE_IOERR));
+        let errno = if has_reason { system_errno(conn) } else { None };
+        Error::sqlite(path, operation, error).with_errno(errno)
+    }
+
+    pub(crate) fn with_errno(mut self, errno: Option<i32>) -> Error {
+        self.inner.errno = errno;
+        self
     }
 
     pub(crate) fn sqlite(path: &Path, operation: Operation, error: rusqlite::Error) -> Error {
@@ -70,7 +139,7 @@ impl Error {
     /// Somebody else holds a lock; nothing was changed, and the same call may work later.
     pub fn is_busy(&self) -> bool {
         match &self.inner.cause {
-            Cause::FirstConnectTimeout { .. } | Cause::HeldElsewhere { .. } => true,
+            Cause::FirstConnectTimeout { .. } | Cause::HeldElsewhere { .. } | Cause::AcquireTimeout { .. } => true,
             _ => self.extended_code().is_some_and(is_busy_code),
         }
     }
@@ -97,7 +166,7 @@ impl Error {
 
     /// SQLite reported malformed content. Unconfirmed: a misread page looks the same.
     pub fn is_corruption(&self) -> bool {
-        self.fault() == Class::Corruption
+        self.fault() == Class::Quarantine
     }
 
     /// SQLite may read and not write. It decides that when a connection is opened or first looks at its wal-index, and
@@ -109,23 +178,73 @@ impl Error {
     /// SQLite's extended result code, if SQLite was involved.
     pub fn extended_code(&self) -> Option<i32> {
         match &self.inner.cause {
-            Cause::Sqlite(error) | Cause::HeldElsewhere { busy: error, .. } => extended_code(error),
+            Cause::Sqlite(error)
+            | Cause::HeldElsewhere { busy: error, .. }
+            | Cause::Migration { error, .. }
+            | Cause::Moved { rescue: Rescue::Pending(error) } => extended_code(error),
             _ => None,
         }
     }
 
-    /// The operating system's reason, where it is known. Failures inside SQLite do not tell it so far.
+    /// The operating system's reason, where it is known: for files that cannot be opened, read or written.
     pub fn errno(&self) -> Option<i32> {
         match &self.inner.cause {
             Cause::Io(error) => error.raw_os_error(),
+            _ => self.inner.errno,
+        }
+    }
+
+    /// Who has borrowed what the caller waited for, or what could not be closed.
+    pub fn borrowers(&self) -> &[Borrower] {
+        match &self.inner.cause {
+            Cause::StillBorrowed(borrowers) => borrowers,
+            Cause::AcquireTimeout { borrower: Some(borrower), .. } => std::slice::from_ref(borrower),
+            _ => &[],
+        }
+    }
+
+    /// The file under the connection has lost its name: another database stands at the path, or nothing. The rows of
+    /// the old one are safe: in the file under its new name or, if it has none, in
+    /// [`rescued_to`](Error::rescued_to). The next call opens what is there now.
+    pub fn is_moved(&self) -> bool {
+        matches!(self.inner.cause, Cause::Moved { .. }) || self.extended_code() == Some(ffi::SQLITE_READONLY_DBMOVED)
+    }
+
+    /// Where the rows of a deleted file have been copied to.
+    pub fn rescued_to(&self) -> Option<&Path> {
+        match &self.inner.cause {
+            Cause::Moved { rescue: Rescue::Copied(to) } => Some(to),
             _ => None,
         }
     }
 
-    /// How long the circuit stays open, if that is why.
+    /// The disk had no room: this write met that, or an earlier one did and this one was not tried.
+    pub fn is_disk_full(&self) -> bool {
+        match &self.inner.cause {
+            Cause::DiskFull { .. } => true,
+            Cause::Sqlite(_) | Cause::Io(_) => {
+                self.extended_code() == Some(ffi::SQLITE_FULL) || self.errno().is_some_and(says_no_space)
+            }
+            _ => false,
+        }
+    }
+
+    /// The store was closed by [`close`](crate::Store::close).
+    pub fn is_closed(&self) -> bool {
+        matches!(self.inner.cause, Cause::Closed)
+    }
+
+    /// The file's schema is newer than this program.
+    pub fn is_schema_newer(&self) -> bool {
+        matches!(self.inner.cause, Cause::SchemaNewer { .. })
+    }
+
+    /// How long it is no use to try again: the circuit is open, or the disk was full. `None` also if the circuit is
+    /// forced open, until somebody says otherwise.
     pub fn retry_after(&self) -> Option<Duration> {
         match self.inner.cause {
-            Cause::BreakerOpen { retry_after } => Some(retry_after),
+            Cause::BreakerOpen { retry_after } => retry_after,
+            Cause::DiskFull { retry_after } => Some(retry_after),
             _ => None,
         }
     }
@@ -143,7 +262,7 @@ impl Error {
     /// The error of SQLite or of the caller's own closure.
     pub fn sqlite_error(&self) -> Option<&rusqlite::Error> {
         match &self.inner.cause {
-            Cause::Sqlite(error) => Some(error),
+            Cause::Sqlite(error) | Cause::Migration { error, .. } => Some(error),
             _ => None,
         }
     }
@@ -165,14 +284,32 @@ impl Error {
                 (Some(code), operation) => classify(code, self.errno(), operation),
                 (None, _) => Class::GiveUp,
             },
+            Cause::Migration { error, .. } => {
+                extended_code(error).map_or(Class::GiveUp, |code| classify(code, self.errno(), Operation::Migrate))
+            }
             // The file system refused us as it would refuse SQLite.
             Cause::Io(_) => classify(ffi::SQLITE_CANTOPEN, self.errno(), Operation::Open),
-            Cause::BreakerOpen { .. } | Cause::FirstConnectTimeout { .. } | Cause::HeldElsewhere { .. } => {
-                Class::RetryLater
-            }
-            Cause::Directory | Cause::ForkedChild { .. } | Cause::TransactionOver | Cause::DanglingWrite => {
-                Class::GiveUp
-            }
+            Cause::Moved { .. } => Class::Reopen,
+            Cause::BreakerOpen { .. }
+            | Cause::FirstConnectTimeout { .. }
+            | Cause::HeldElsewhere { .. }
+            | Cause::AcquireTimeout { .. }
+            | Cause::DiskFull { .. }
+            | Cause::StillBorrowed(_) => Class::RetryLater,
+            Cause::Directory
+            | Cause::NoFile(_)
+            | Cause::HardLinked { .. }
+            | Cause::OtherSettings { .. }
+            | Cause::OrphanedLog { .. }
+            | Cause::NoWal { .. }
+            | Cause::SchemaNewer { .. }
+            | Cause::ForeignKeys { .. }
+            | Cause::Closed
+            | Cause::Reentrant(_)
+            | Cause::ForkedChild { .. }
+            | Cause::TransactionOver
+            | Cause::DanglingWrite
+            | Cause::WroteInRead => Class::GiveUp,
         }
     }
 
@@ -188,14 +325,42 @@ impl Error {
                 the -shm file's surroundings (space, rights, memory)"
             }
             (Cause::FirstConnectTimeout { .. }, _) => "look for a process that hangs while opening",
+            (Cause::BreakerOpen { retry_after: None }, _) => "set the breaker's mode to enforcing to let calls pass",
             (Cause::BreakerOpen { .. }, _) => "wait; the reason is in health().last_error",
             (Cause::DanglingWrite, _) => "commit inside the closure",
+            (Cause::NoFile(_), _) => "give the path of a file",
+            (Cause::HardLinked { .. }, _) => {
+                "use one of the names everywhere: the names of the side files follow from it"
+            }
+            (Cause::OtherSettings { .. }, _) => "open it in one place, or with the same settings everywhere",
+            (Cause::OrphanedLog { .. }, _) => {
+                "it may hold committed rows: put the database back beside it, or rename it out of the way"
+            }
+            (Cause::NoWal { .. }, _) => {
+                "see what keeps SQLite from WAL (file system, VFS, other connections), or allow it"
+            }
+            (Cause::SchemaNewer { .. }, _) => "run the newer program",
+            (Cause::Migration { .. } | Cause::ForeignKeys { .. }, _) => {
+                "the file has its old schema and all its rows: mend the migration"
+            }
+            (Cause::Closed, _) => "open a new one",
+            (Cause::StillBorrowed(_), _) => "they close their connections when they give them back; call close again",
+            (Cause::AcquireTimeout { .. }, _) => {
+                "see what the borrower does all the time, or raise the acquire timeout"
+            }
+            (Cause::Reentrant(_), _) => "use the connection that the closure was given",
+            (Cause::Moved { rescue: Rescue::Pending(_) }, _) => {
+                "the connection is kept, so that nothing is lost: make room and call again"
+            }
+            (Cause::Moved { .. }, _) if !self.outcome_unknown() => "the next call opens what is there now",
+            (Cause::DiskFull { .. }, _) => "make room; reads go on",
+            (Cause::WroteInRead, _) => "use write",
             (_, Class::OutcomeUnknown) => "the writes may or may not be durable: read before writing them again",
             (_, Class::RetryNow) => "run it again in a new transaction",
             (_, Class::RetryLater) if self.is_busy() => "try again later, or raise the busy timeout",
             (_, Class::RetryLater) => "free memory, disk or descriptors and try again",
             (_, Class::Reopen | Class::Degrade) => "the next call opens a new connection",
-            (_, Class::Corruption) => "do not delete anything; run PRAGMA quick_check",
+            (_, Class::Quarantine) => "do not delete anything; run PRAGMA quick_check",
             (_, Class::GiveUp | Class::Notice) => "trying again will not help",
         }
     }
@@ -204,14 +369,20 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { path, operation, cause, .. } = &*self.inner;
-        write!(f, "{}: {operation} failed: {cause}; {}", path.display(), self.advice())
+        write!(f, "{}: {operation} failed: {cause}", path.display())?;
+        if let Some(errno) = self.inner.errno {
+            write!(f, " ({})", io::Error::from_raw_os_error(errno))?;
+        }
+        write!(f, "; {}", self.advice())
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.inner.cause {
-            Cause::Sqlite(error) | Cause::HeldElsewhere { busy: error, .. } => Some(error),
+            Cause::Sqlite(error) | Cause::HeldElsewhere { busy: error, .. } | Cause::Migration { error, .. } => {
+                Some(error)
+            }
             Cause::Io(error) => Some(error),
             _ => None,
         }
@@ -231,6 +402,18 @@ pub(crate) fn extended_code(error: &rusqlite::Error) -> Option<i32> {
 /// Whether the code says that somebody else holds a lock.
 pub(crate) fn is_busy_code(code: i32) -> bool {
     matches!(primary(code), ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED)
+}
+
+fn describe_open(retry_after: Option<Duration>) -> String {
+    retry_after.map_or("is forced open".to_owned(), |wait| format!("is open for another {wait:?}"))
+}
+
+fn says_no_space(errno: i32) -> bool {
+    matches!(io::Error::from_raw_os_error(errno).kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn list(borrowers: &[Borrower]) -> String {
+    borrowers.iter().map(Borrower::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn describe(error: &rusqlite::Error) -> String {

@@ -3,12 +3,15 @@
 //! While a call holds locks it only takes notes. They go to the sink after the last lock is released, so a sink may
 //! call back into the cache, may block, and may even panic: it hurts nobody but its own caller's latency.
 
+use crate::breaker::BreakerMode;
 use crate::classify::code_name;
 use crate::health::DegradedReason;
-use crate::sync::Arc;
+use crate::seat::Borrower;
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 /// Something happened to a database.
@@ -59,6 +62,13 @@ pub enum EventKind {
         /// The breaker's generation begun.
         generation: u64,
     },
+    /// Somebody has set another mode of the circuit breaker.
+    BreakerModeChanged {
+        /// The breaker's generation begun.
+        generation: u64,
+        /// The mode set.
+        mode: BreakerMode,
+    },
     /// The wal-index does not serve; calls run one at a time in exclusive mode from here on.
     Degraded {
         /// The failure that made it necessary.
@@ -76,6 +86,59 @@ pub enum EventKind {
     },
     /// A closure left a transaction open. It was rolled back, unless a discarded connection is announced beside this.
     DanglingTransaction,
+    /// A closure changed settings of the connection that the next borrower must not inherit, and the connection was
+    /// closed for that.
+    SettingsChanged,
+    /// The schema was brought to another version.
+    Migrated {
+        /// The version that the file had.
+        from: u32,
+        /// The version that it has now.
+        to: u32,
+    },
+    /// The file under the connections has lost its name: it was moved, replaced or deleted.
+    Moved {
+        /// Where its rows have been copied to, if it has no name left.
+        rescued_to: Option<PathBuf>,
+    },
+    /// The file has lost its name, and its rows cannot be brought to safety yet. The connection is kept until they are.
+    RescuePending {
+        /// Why not, as text.
+        error: String,
+    },
+    /// A write met a full disk; writes are refused for a moment.
+    DiskFull,
+    /// A write went through after a full disk.
+    DiskHasRoom,
+    /// A connection has been borrowed for longer than is allowed for.
+    BorrowOverdue {
+        /// Who has it.
+        borrower: Borrower,
+    },
+    /// A reader failed and reads go through the writer for a while.
+    ReadersSuspended {
+        /// The extended result code.
+        code: Option<i32>,
+    },
+    /// All connections were closed on request.
+    Closed,
+}
+
+impl EventKind {
+    /// Whether somebody should look into it, rather than find it in a log later.
+    pub fn is_trouble(&self) -> bool {
+        !matches!(
+            self,
+            EventKind::Opened
+                | EventKind::InitCompleted
+                | EventKind::Migrated { .. }
+                | EventKind::BreakerHalfOpened { .. }
+                | EventKind::BreakerRecovered { .. }
+                | EventKind::Restored { .. }
+                | EventKind::DiskHasRoom
+                | EventKind::Closed
+        )
+    }
 }
 
 impl fmt::Display for Event {
@@ -93,6 +156,9 @@ impl fmt::Display for Event {
             }
             EventKind::BreakerHalfOpened { generation } => write!(f, "circuit half-open (generation {generation})"),
             EventKind::BreakerRecovered { generation } => write!(f, "circuit closed (generation {generation})"),
+            EventKind::BreakerModeChanged { generation, mode } => {
+                write!(f, "circuit breaker set to {mode} (generation {generation})")
+            }
             EventKind::Degraded { reason } => write!(f, "degraded to exclusive mode: {reason}"),
             EventKind::Restored { degraded_for } => write!(f, "restored to shared mode after {degraded_for:?}"),
             EventKind::ConnectionDiscarded { code: Some(code) } => {
@@ -102,12 +168,82 @@ impl fmt::Display for Event {
                 f.write_str("connection discarded: it would not roll back")
             }
             EventKind::DanglingTransaction => f.write_str("a closure left its transaction open"),
+            EventKind::SettingsChanged => f.write_str("connection discarded: a closure changed its settings"),
+            EventKind::Migrated { from, to } => write!(f, "schema migrated from version {from} to {to}"),
+            EventKind::Moved { rescued_to: None } => f.write_str("the open file has another name by now"),
+            EventKind::Moved { rescued_to: Some(to) } => {
+                write!(f, "the open file was deleted; its rows have been copied to {}", to.display())
+            }
+            EventKind::RescuePending { error } => {
+                write!(f, "the open file has lost its name, and its rows are not safe yet: {error}")
+            }
+            EventKind::DiskFull => f.write_str("the disk is full; writes are refused for a moment"),
+            EventKind::DiskHasRoom => f.write_str("the disk has room again"),
+            EventKind::BorrowOverdue { borrower } => write!(f, "not given back yet: {borrower}"),
+            EventKind::ReadersSuspended { code } => {
+                write!(f, "a reader failed ({}); reads go through the writer", code.map_or("no code", code_name))
+            }
+            EventKind::Closed => f.write_str("closed"),
         }
     }
 }
 
 /// Where events go.
 pub type Sink = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// Where the events of one database go: to the sink, to `tracing`, and to whoever has subscribed.
+#[derive(Default)]
+pub(crate) struct Hub {
+    sink: Option<Sink>,
+    subscribers: Mutex<Vec<SyncSender<Event>>>,
+    /// Events that a subscriber had no room for.
+    missed: AtomicU64,
+}
+
+impl Hub {
+    pub(crate) fn new(sink: Option<Sink>) -> Hub {
+        Hub { sink, ..Hub::default() }
+    }
+
+    /// A channel that gets all events from now on. One that has `capacity` of them waiting misses the next ones, which
+    /// are counted.
+    pub(crate) fn subscribe(&self, capacity: usize) -> Receiver<Event> {
+        let (sender, receiver) = sync_channel(capacity);
+        self.subscribers.lock().push(sender);
+        receiver
+    }
+
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+
+    fn publish(&self, event: &Event) {
+        trace(event);
+        if let Some(sink) = &self.sink {
+            // A sink that panics is the sink's trouble: the call it reports on is over and has its result.
+            let _ = catch_unwind(AssertUnwindSafe(|| sink(event)));
+        }
+        self.subscribers.lock().retain(|subscriber| match subscriber.try_send(event.clone()) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                self.missed.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+            Err(TrySendError::Disconnected(_)) => false,
+        });
+    }
+}
+
+#[cfg(feature = "tracing")]
+fn trace(event: &Event) {
+    match event.kind.is_trouble() {
+        true => tracing::warn!(target: "seawall", database = %event.path.display(), "{event}"),
+        false => tracing::info!(target: "seawall", database = %event.path.display(), "{event}"),
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+fn trace(_: &Event) {}
 
 /// Events of one call, waiting for its locks to be released.
 #[derive(Debug, Default)]
@@ -121,13 +257,10 @@ impl Notes {
         self.kinds.push(kind);
     }
 
-    /// Hands the events to the sink. The caller holds no lock.
-    pub(crate) fn emit(self, path: &Arc<Path>, sink: Option<&Sink>) {
-        let Some(sink) = sink else { return };
+    /// Hands the events on. The caller holds no lock.
+    pub(crate) fn emit(self, path: &Arc<Path>, hub: &Hub) {
         for kind in self.kinds {
-            let event = Event { path: Arc::clone(path), kind };
-            // A sink that panics is the sink's trouble: the call it reports on is over and has its result.
-            let _ = catch_unwind(AssertUnwindSafe(|| sink(&event)));
+            hub.publish(&Event { path: Arc::clone(path), kind });
         }
     }
 }

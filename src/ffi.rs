@@ -7,13 +7,17 @@
 //! - `sqlite3_open_v2` (capi3ref) writes a handle, or NULL if there is no memory for one, whether or not it succeeds. A
 //!   handle has to be closed even if opening failed. Both strings end with a zero byte; a NULL VFS name means the
 //!   default.
+//! - `sqlite3_set_authorizer(db, callback, data)` (capi3ref): the callback runs while a statement is prepared, on the
+//!   thread that prepares, with the action's number and up to four strings that are NULL or end with a zero byte and
+//!   live for the call. It must not use the connection. `data` must stay valid as long as the connection may prepare.
 //! - `pthread_atfork(3)`: the child handler runs in the child of `fork`, on its only thread, before `fork` returns
 //!   there. It may use async-signal-safe functions alone. `getpid(2)` is one, and so is an atomic store.
 #![expect(unsafe_code, reason = "the module exists for it")]
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicPtr, AtomicU32, Mutex, Ordering};
 use rusqlite::{Connection, OpenFlags, ffi};
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::ptr;
 use std::sync::Once;
@@ -74,6 +78,94 @@ fn failure(code: c_int, message: Option<String>, errno: Option<i32>) -> OpenFail
 
 fn without_errno(error: std::ffi::NulError) -> OpenFailure {
     OpenFailure { error: error.into(), errno: None }
+}
+
+/// Which settings of a connection may have been changed by SQL since somebody last looked: a set of bits that the
+/// connection's authorizer adds to.
+///
+/// The bits live in a cell that is never freed, only used again, since a borrower may keep the connection (by swapping
+/// another into its place) for longer than its seat exists.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    cell: &'static AtomicU32,
+}
+
+static FREE_CELLS: Mutex<Vec<&'static AtomicU32>> = Mutex::new(Vec::new());
+
+impl Watch {
+    /// Makes the connection report what statements it prepares. Replaces an authorizer that it may have.
+    pub(crate) fn install(conn: &Connection) -> Watch {
+        let free = FREE_CELLS.lock().pop();
+        let cell = free.unwrap_or_else(|| Box::leak(Box::default()));
+        cell.store(0, Ordering::Relaxed);
+        // SAFETY: the handle is used within this function alone, while `conn` is borrowed, so it is open throughout.
+        let db = unsafe { conn.handle() };
+        // SAFETY: the cell is never freed, so it outlives the connection, and the callback does nothing but read the
+        // strings it is given and add to the cell.
+        unsafe { ffi::sqlite3_set_authorizer(db, Some(authorize), ptr::from_ref(cell).cast_mut().cast()) };
+        Watch { cell }
+    }
+
+    /// The bits since the last time, by [`bit_of`](crate::hygiene::bit_of).
+    pub(crate) fn take(&self) -> u32 {
+        // Almost always nothing: a load is cheaper than a swap.
+        if self.cell.load(Ordering::Relaxed) == 0 { 0 } else { self.cell.swap(0, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // If the connection lives on, with a borrower who has swapped it out, its changes are blamed on whoever gets
+        // the cell next: a connection is set up once too often, and that is all.
+        FREE_CELLS.lock().push(self.cell);
+    }
+}
+
+unsafe extern "C" fn authorize(
+    data: *mut c_void,
+    action: c_int,
+    first: *const c_char,
+    second: *const c_char,
+    _database: *const c_char,
+    _trigger: *const c_char,
+) -> c_int {
+    let is_change = action == ffi::SQLITE_ATTACH || (action == ffi::SQLITE_PRAGMA && !second.is_null());
+    if is_change {
+        // SAFETY: `data` is the cell given to `sqlite3_set_authorizer` above, which lives for ever.
+        let cell = unsafe { &*data.cast::<AtomicU32>() };
+        let name = if action == ffi::SQLITE_PRAGMA && !first.is_null() {
+            // SAFETY: a string that is not NULL ends with a zero byte and lives for the call.
+            unsafe { CStr::from_ptr(first) }.to_bytes()
+        } else {
+            b"attach"
+        };
+        // No panic may reach C. A name that cannot be judged counts as a change.
+        let bit = catch_unwind(|| crate::hygiene::bit_of(name)).unwrap_or(1);
+        cell.fetch_or(bit, Ordering::Relaxed);
+    }
+    ffi::SQLITE_OK
+}
+
+/// A place for a reference that lives for ever, shared between threads without a lock.
+#[derive(Debug)]
+pub(crate) struct StaticRef<T: 'static> {
+    pointer: AtomicPtr<T>,
+}
+
+impl<T: Sync + 'static> StaticRef<T> {
+    pub(crate) const fn none() -> StaticRef<T> {
+        StaticRef { pointer: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    pub(crate) fn store(&self, value: Option<&'static T>) {
+        self.pointer.store(value.map_or(ptr::null_mut(), |value| ptr::from_ref(value).cast_mut()), Ordering::Release);
+    }
+
+    pub(crate) fn load(&self) -> Option<&'static T> {
+        let pointer = self.pointer.load(Ordering::Acquire);
+        // SAFETY: it is NULL or came from a reference in `store`, which is valid for ever and only ever read through.
+        unsafe { pointer.as_ref() }
+    }
 }
 
 /// The process's id. The system is asked once in each process: a call into the kernel for every borrow would cost more

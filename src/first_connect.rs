@@ -8,10 +8,9 @@
 //! The wait is bounded. Whoever does not get the lock gets an error and no connection: to go on unlocked would bring
 //! the race back exactly when it is tightest.
 
-use crate::builder::Settings;
 use crate::classify::Operation;
 use crate::error::{Cause, Error};
-use crate::os::FileLock;
+use crate::os::{FileLock, Os};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,9 +18,8 @@ const POLL_FIRST: Duration = Duration::from_millis(10);
 const POLL_MAX: Duration = Duration::from_millis(50);
 
 /// Waits for the lock of the database at `path`.
-pub(crate) fn lock(path: &Path, settings: &Settings) -> Result<FileLock, Error> {
+pub(crate) fn lock(path: &Path, patience: Duration, os: &dyn Os) -> Result<FileLock, Error> {
     let lock_path = lock_path(path);
-    let os = &*settings.os;
     let start = os.now();
     let mut pause = POLL_FIRST;
     loop {
@@ -31,11 +29,12 @@ pub(crate) fn lock(path: &Path, settings: &Settings) -> Result<FileLock, Error> 
             Err(error) => return Err(Error::new(path, Operation::FirstConnect, Cause::Io(error))),
         }
         let waited = os.now().saturating_sub(start);
-        if waited >= settings.first_connect_wait {
-            let cause = Cause::FirstConnectTimeout { lock: lock_path, waited };
+        if waited >= patience {
+            let holder = os.lock_holder(&lock_path);
+            let cause = Cause::FirstConnectTimeout { lock: lock_path, waited, holder };
             return Err(Error::new(path, Operation::FirstConnect, cause));
         }
-        os.sleep(pause.min(settings.first_connect_wait - waited));
+        os.sleep(pause.min(patience - waited));
         pause = (pause * 2).min(POLL_MAX);
     }
 }

@@ -3,11 +3,15 @@
 //! Health is judged on the live connection. It never opens a second one: a probe beside a live connection can run into
 //! half-finished work of others, and its honest answers would be "busy" or "gone", never "corrupt".
 
-use crate::breaker::{Breaker, BreakerState};
+use crate::breaker::{Breaker, BreakerCounters, BreakerState};
+use crate::builder::JournalMode;
 use crate::classify::{Operation, code_name};
 use crate::error::Error;
+use crate::os::{FileId, FileSystem};
+use crate::seat::{BorrowKind, Borrower};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A snapshot of one database, as [`Cache::health`](crate::Cache::health) sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +31,110 @@ pub struct Health {
     pub breaker_generation: u64,
     /// Consecutive availability failures that the breaker has counted.
     pub breaker_failures: u32,
+    /// What the circuit breaker has seen so far. Calls that it let through are all calls that were made.
+    pub breaker_counters: BreakerCounters,
+    /// The journal mode that was asked for.
+    pub journal_mode_configured: JournalMode,
     /// The journal mode that the last opened connection really had; `wal` unless SQLite refused it.
     pub journal_mode: Option<String>,
+    /// The log, if the live connection could be asked and is in WAL mode.
+    pub wal: Option<WalHealth>,
+    /// The last checkpoint that was asked for through this crate. SQLite's own, after every 1000 frames, show in
+    /// [`wal`](Health::wal).
+    pub last_checkpoint: Option<LastCheckpoint>,
+    /// Who has a connection now.
+    pub borrowers: Vec<Borrower>,
+    /// Connections that serve reads now, beside the writer.
+    pub readers_open: u32,
+    /// Whether a write has met a full disk and none has gone through since.
+    pub is_disk_full: bool,
+    /// The file system that the database is on, where the system tells.
+    pub file_system: Option<FileSystem>,
+    /// The version of the SQLite that is linked.
+    pub sqlite_version: &'static str,
     /// Connections opened so far, exclusive ones included.
     pub opens: u64,
     /// Completed init closures: 0 or 1 per process and file.
     pub inits: u64,
     /// Connections thrown away because they could not be trusted any more.
     pub discards: u64,
+    /// Calls that got a connection, and calls that did not: refused by the breaker, timed out, failed to open.
+    pub calls: Calls,
+    /// Events that subscribers had no room for.
+    pub events_missed: u64,
     /// The last availability failure, as text. It stays after recovery.
     pub last_error: Option<String>,
+}
+
+impl Health {
+    /// The read that has been going on for longest: the log cannot be checkpointed beyond its snapshot.
+    pub fn oldest_snapshot(&self) -> Option<Borrower> {
+        let readers = self.borrowers.iter().filter(|borrower| borrower.kind == BorrowKind::Reader);
+        readers.max_by_key(|borrower| borrower.age).copied()
+    }
+}
+
+/// How much is in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WalHealth {
+    /// The size of the file. It does not shrink at a checkpoint: the log is written again from its start.
+    pub bytes: u64,
+    /// Frames that count.
+    pub frames: u32,
+    /// How many of them are in the database already.
+    pub frames_checkpointed: u32,
+}
+
+/// How the last checkpoint went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LastCheckpoint {
+    /// How long ago it was.
+    pub age: Duration,
+    /// What it came to.
+    pub checkpoint: Checkpoint,
+}
+
+/// What a checkpoint came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Checkpoint {
+    /// Frames in the log, none if the database is not in WAL mode.
+    pub frames: u32,
+    /// Frames that are in the database now.
+    pub frames_checkpointed: u32,
+}
+
+impl Checkpoint {
+    /// From what `sqlite3_wal_checkpoint_v2` tells: -1 for a database that is not in WAL mode.
+    pub(crate) fn new((frames, checkpointed): (i32, i32)) -> Checkpoint {
+        let count = |n: i32| u32::try_from(n).unwrap_or(0);
+        Checkpoint { frames: count(frames), frames_checkpointed: count(checkpointed) }
+    }
+
+    /// Whether every frame is in the database: nothing would be missing without the log.
+    pub fn is_complete(&self) -> bool {
+        self.frames == self.frames_checkpointed
+    }
+}
+
+/// How often something went which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Calls {
+    /// The circuit was open.
+    pub refused: u64,
+    /// Somebody else kept the connection for too long.
+    pub timed_out: u64,
+    /// It failed, for whatever reason.
+    pub failed: u64,
+    /// Its outcome is unknown.
+    pub unknown: u64,
+    /// A closure left its transaction open.
+    pub dangling: u64,
+    /// A file had lost its name.
+    pub moved: u64,
 }
 
 /// The judgement over a database.
@@ -107,6 +205,25 @@ pub(crate) struct Vitals {
     inits: u64,
     discards: u64,
     last_error: Option<String>,
+    last_checkpoint: Option<(Duration, Checkpoint)>,
+    pub(crate) calls: Calls,
+    /// Which file the connections have open.
+    pub(crate) file_id: Option<FileId>,
+}
+
+/// What [`Vitals`] cannot know by themselves.
+pub(crate) struct Now<'a> {
+    pub(crate) time: Duration,
+    pub(crate) probe: Probe,
+    pub(crate) breaker: &'a Breaker,
+    pub(crate) breaker_counters: BreakerCounters,
+    pub(crate) journal_mode: JournalMode,
+    pub(crate) wal: Option<WalHealth>,
+    pub(crate) borrowers: Vec<Borrower>,
+    pub(crate) readers_open: u32,
+    pub(crate) is_disk_full: bool,
+    pub(crate) file_system: Option<FileSystem>,
+    pub(crate) events_missed: u64,
 }
 
 impl Vitals {
@@ -122,8 +239,20 @@ impl Vitals {
         is_news
     }
 
+    pub(crate) fn reader_opened(&mut self) {
+        self.opens += 1;
+    }
+
+    pub(crate) fn is_wal(&self) -> bool {
+        self.journal_mode.as_deref() == Some("wal")
+    }
+
     pub(crate) fn initialised(&mut self) {
         self.inits += 1;
+    }
+
+    pub(crate) fn checkpointed(&mut self, now: Duration, checkpoint: Checkpoint) {
+        self.last_checkpoint = Some((now, checkpoint));
     }
 
     pub(crate) fn discarded(&mut self) {
@@ -139,8 +268,9 @@ impl Vitals {
         self.standing = Standing::Unopened;
     }
 
-    pub(crate) fn health(&self, path: &Path, probe: Probe, breaker_state: BreakerState, breaker: &Breaker) -> Health {
-        let is_failing = self.standing == Standing::Failed || matches!(probe, Probe::Failed { .. });
+    pub(crate) fn health(&self, path: &Path, now: Now<'_>) -> Health {
+        let breaker_state = now.breaker.state(now.time);
+        let is_failing = self.standing == Standing::Failed || matches!(now.probe, Probe::Failed { .. });
         let state = if is_failing || breaker_state != BreakerState::Closed {
             State::Unavailable
         } else if self.standing == Standing::Unopened {
@@ -150,18 +280,30 @@ impl Vitals {
         } else {
             State::Healthy
         };
+        let last = |(at, checkpoint)| LastCheckpoint { age: now.time.saturating_sub(at), checkpoint };
         Health {
             path: path.to_owned(),
             state,
             degraded_reason: self.degraded_reason,
-            probe,
+            probe: now.probe,
             breaker: breaker_state,
-            breaker_generation: breaker.generation(),
-            breaker_failures: breaker.failures(),
+            breaker_generation: now.breaker.generation(),
+            breaker_failures: now.breaker.failures(),
+            breaker_counters: now.breaker_counters,
+            journal_mode_configured: now.journal_mode,
             journal_mode: self.journal_mode.clone(),
+            wal: now.wal,
+            last_checkpoint: self.last_checkpoint.map(last),
+            borrowers: now.borrowers,
+            readers_open: now.readers_open,
+            is_disk_full: now.is_disk_full,
+            file_system: now.file_system,
+            sqlite_version: rusqlite::version(),
             opens: self.opens,
             inits: self.inits,
             discards: self.discards,
+            calls: self.calls,
+            events_missed: now.events_missed,
             last_error: self.last_error.clone(),
         }
     }

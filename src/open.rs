@@ -9,9 +9,10 @@
 //! 5. A first real read. It maps the wal-index and recovers the log if need be, so that what is broken there shows
 //!    here, where trying again is safe, and not in the middle of somebody's work.
 
-use crate::builder::Settings;
+use crate::builder::{JournalMode, Settings};
 use crate::classify::Operation;
-use crate::error::Error;
+use crate::error::{Cause, Error};
+use crate::ffi;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::time::Duration;
@@ -23,6 +24,15 @@ pub(crate) enum LockingMode {
     Shared,
     /// Nobody: the file is locked from the first read until the connection is closed.
     Exclusive,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Everything.
+    Writer,
+    /// Reading, beside the writer and after it: the file exists, and the journal mode is WAL.
+    Reader,
 }
 
 /// A connection that has read from its database.
@@ -41,21 +51,46 @@ pub(crate) fn open(
     busy_timeout: Duration,
     settings: &Settings,
 ) -> Result<Opened, Error> {
-    // Every connection is used under a lock of ours, so SQLite need not take its own.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = match &settings.vfs {
-        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str()),
-        None => Connection::open_with_flags(path, flags),
-    };
-    let conn = conn.map_err(|error| Error::sqlite(path, Operation::Open, error))?;
+    let conn = connect(path, settings.flags, settings)?;
     let journal_mode = configure(&conn, locking, busy_timeout, settings)
-        .map_err(|error| Error::sqlite(path, Operation::Configure, error))?;
+        .map_err(|error| Error::on(path, Operation::Configure, error, &conn))?;
+    if settings.journal_mode == JournalMode::RequireWal && journal_mode != "wal" {
+        return Err(Error::new(path, Operation::Configure, Cause::NoWal { effective: journal_mode }));
+    }
     Ok(Opened { conn, locking, journal_mode })
+}
+
+/// Opens a reader beside a writer that is open.
+pub(crate) fn open_reader(path: &Path, settings: &Settings) -> Result<Opened, Error> {
+    // Not read-only in the eyes of SQLite: it may have to write the wal-index to read the log.
+    let conn = connect(path, settings.flags.difference(OpenFlags::SQLITE_OPEN_CREATE), settings)?;
+    let result = set_up(&conn, Role::Reader, settings).and_then(|()| touch(&conn));
+    match result {
+        Ok(()) => Ok(Opened { conn, locking: LockingMode::Shared, journal_mode: "wal".to_owned() }),
+        Err(error) => Err(Error::on(path, Operation::Configure, error, &conn)),
+    }
+}
+
+/// The settings that every connection has and that a borrower may have changed.
+pub(crate) fn set_up(conn: &Connection, role: Role, settings: &Settings) -> rusqlite::Result<()> {
+    set_busy_timeout(conn, settings.busy_timeout)?;
+    settle(conn, settings)?;
+    conn.pragma_update(None, "query_only", role == Role::Reader)?;
+    settings.on_connect.as_ref().map_or(Ok(()), |set_up| set_up(conn))
 }
 
 /// Sets how long SQLite waits for locks; values beyond SQLite's 32 bits of milliseconds (24 days) are cut.
 pub(crate) fn set_busy_timeout(conn: &Connection, timeout: Duration) -> rusqlite::Result<()> {
     conn.busy_timeout(timeout.min(Duration::from_millis(i32::MAX as u64)))
+}
+
+fn connect(path: &Path, flags: OpenFlags, settings: &Settings) -> Result<Connection, Error> {
+    // Every connection is used under a lock of ours, so SQLite need not take its own.
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = ffi::open(path, flags, settings.vfs.as_deref())
+        .map_err(|failure| Error::sqlite(path, Operation::Open, failure.error).with_errno(failure.errno))?;
+    conn.set_prepared_statement_cache_capacity(settings.statement_cache);
+    Ok(conn)
 }
 
 fn configure(
@@ -69,11 +104,21 @@ fn configure(
         conn.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
     }
     let mut journal_mode: String = conn.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-    if journal_mode != "wal" {
+    let may_switch = settings.journal_mode != JournalMode::Keep && !settings.is_read_only();
+    if journal_mode != "wal" && may_switch {
         journal_mode = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     }
-    conn.pragma_update(None, "synchronous", settings.synchronous.pragma_value())?;
-    conn.pragma_update(None, "foreign_keys", true)?;
-    conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    settle(conn, settings)?;
+    touch(conn)?;
+    settings.on_connect.as_ref().map_or(Ok(()), |set_up| set_up(conn))?;
     Ok(journal_mode)
+}
+
+fn settle(conn: &Connection, settings: &Settings) -> rusqlite::Result<()> {
+    conn.pragma_update(None, "synchronous", settings.synchronous.pragma_value())?;
+    conn.pragma_update(None, "foreign_keys", true)
+}
+
+fn touch(conn: &Connection) -> rusqlite::Result<()> {
+    conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
 }

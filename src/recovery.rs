@@ -154,6 +154,12 @@ fn turn_pause(turn: u32, pid: u32) -> Duration {
     step.min(TURN_PAUSE_MAX) + offset
 }
 
+/// Whether opening again in a moment may help. SQLite has waited for locks already, so a busy file is left alone; a lack
+/// of descriptors or memory may be over in a moment.
 fn may_pass(error: &Error) -> bool {
-    matches!(error.fault(), Class::RetryNow | Class::Reopen | Class::Degrade)
+    match error.fault() {
+        Class::RetryNow | Class::Reopen | Class::Degrade => true,
+        Class::RetryLater => !error.is_busy(),
+        _ => false,
+    }
 }

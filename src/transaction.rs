@@ -4,8 +4,9 @@
 //! since a rollback wipes away the difference between a COMMIT that was refused and one that broke half way.
 
 use crate::classify::{Operation, may_interrupt_commit};
-use crate::error::{Cause, Error, extended_code};
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use crate::connection::has_moved;
+use crate::error::{Cause, Error, Rescue, extended_code};
+use rusqlite::{Connection, MAIN_DB, Transaction, TransactionBehavior, TransactionState};
 use std::path::Path;
 
 /// BEGIN IMMEDIATE, the closure, COMMIT.
@@ -17,33 +18,52 @@ pub(crate) fn write<T>(
     conn: &mut Connection,
     body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
 ) -> Result<T, Error> {
-    let transaction = Transaction::new(conn, TransactionBehavior::Immediate)
-        .map_err(|error| Error::sqlite(path, Operation::Begin, error))?;
+    let conn = &*conn;
+    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)
+        .map_err(|error| Error::on(path, Operation::Begin, error, conn))?;
     // Dropping the transaction rolls it back, here and after a refused COMMIT.
-    let value = body(&transaction).map_err(|error| Error::sqlite(path, Operation::Write, error))?;
+    let value = body(&transaction).map_err(|error| Error::on(path, Operation::Write, error, &transaction))?;
     if transaction.is_autocommit() {
         // Some errors make SQLite roll back by itself. A closure that swallowed one has written nothing, whatever it
         // says.
         return Err(Error::new(path, Operation::Commit, Cause::TransactionOver).with_outcome_unknown(true));
     }
+    // Asked twice: before, so that nothing is written into a file that nobody will find, and after, so that nothing
+    // is acknowledged that was.
+    if has_moved(&transaction) {
+        return Err(moved(path));
+    }
     match transaction.execute_batch("COMMIT") {
+        Ok(()) if has_moved(&transaction) => Err(moved(path).with_outcome_unknown(true)),
         Ok(()) => Ok(value),
         Err(error) => {
             // Refused, the transaction is still open. Once SQLite has begun to carry out the COMMIT, it is over, and
             // the commit record may have reached the disk before the failure did.
             let is_over = transaction.is_autocommit();
-            Err(Error::sqlite(path, Operation::Commit, error).with_outcome_unknown(is_over))
+            Err(Error::on(path, Operation::Commit, error, &transaction).with_outcome_unknown(is_over))
         }
     }
 }
 
-/// Reads do nothing that could be half done.
+/// BEGIN, the closure, and the end of the transaction: all that the closure reads is of one moment.
 pub(crate) fn read<T>(
     path: &Path,
     conn: &Connection,
     body: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> Result<T, Error> {
-    body(conn).map_err(|error| Error::sqlite(path, Operation::Read, error))
+    let run = |sql| conn.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+    run("BEGIN").map_err(|error| Error::on(path, Operation::Begin, error, conn))?;
+    let result = body(conn).map_err(|error| Error::on(path, Operation::Read, error, conn));
+    let has_written =
+        !matches!(conn.transaction_state(Some(MAIN_DB)), Ok(TransactionState::None | TransactionState::Read));
+    if !conn.is_autocommit() {
+        // If this fails, the transaction is still open, and whoever tidies up will see it.
+        let _ = run("ROLLBACK");
+    }
+    match result {
+        Ok(_) if has_written => Err(Error::new(path, Operation::Read, Cause::WroteInRead)),
+        result => result,
+    }
 }
 
 /// The closure does as it likes, so an error may come from a COMMIT that we have not seen.
@@ -52,8 +72,17 @@ pub(crate) fn call<T>(
     conn: &mut Connection,
     body: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
 ) -> Result<T, Error> {
-    body(conn).map_err(|error| {
-        let may_be_commit = conn.is_autocommit() && extended_code(&error).is_some_and(may_interrupt_commit);
-        Error::sqlite(path, Operation::Call, error).with_outcome_unknown(may_be_commit)
-    })
+    let changes = conn.total_changes();
+    match body(conn) {
+        Ok(_) if conn.total_changes() != changes && has_moved(conn) => Err(moved(path).with_outcome_unknown(true)),
+        Ok(value) => Ok(value),
+        Err(error) => {
+            let may_be_commit = conn.is_autocommit() && extended_code(&error).is_some_and(may_interrupt_commit);
+            Err(Error::on(path, Operation::Call, error, conn).with_outcome_unknown(may_be_commit))
+        }
+    }
+}
+
+fn moved(path: &Path) -> Error {
+    Error::new(path, Operation::Identity, Cause::Moved { rescue: Rescue::InFile })
 }

@@ -4,9 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use seawall::os::{FileLock, FileStatus, FileSystem};
+use seawall::os::{FileId, FileLock, FileStatus, FileSystem};
 use seawall::{Os, SystemOs};
 use seawall_harness::clock::Clock;
+use seawall_harness::vfs::lab;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
@@ -55,7 +56,11 @@ impl Os for ClockedOs {
     }
 
     fn thread(&self) -> u64 {
-        self.system.thread()
+        // Which reader a thread gets follows from this, and a run must not depend on where the machine puts its stack.
+        match lab::current_actor().thread {
+            0 => self.system.thread(),
+            thread => u64::from(thread),
+        }
     }
 
     fn status(&self, path: &Path) -> io::Result<Option<FileStatus>> {
@@ -64,6 +69,10 @@ impl Os for ClockedOs {
 
     fn lock_holder(&self, path: &Path) -> Option<u32> {
         self.system.lock_holder(path)
+    }
+
+    fn names_left(&self, id: FileId) -> Option<u64> {
+        self.system.names_left(id)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

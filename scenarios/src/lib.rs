@@ -6,6 +6,7 @@
 //! - [`engines`]: versions of SQLite to run on;
 //! - [`run`]: one run, from a token to a record;
 //! - [`soak`]: many runs, a matrix of verdicts, compared with the reviewed [`expectations`];
+//! - [`properties`]: what must hold for every seed, by the hundred thousand;
 //! - [`cli`]: the program `seawall`.
 
 pub mod cli;
@@ -14,6 +15,7 @@ pub mod engines;
 pub mod expectations;
 pub mod explore;
 pub mod faults;
+pub mod properties;
 pub mod run;
 pub mod scratch;
 pub mod shrink;

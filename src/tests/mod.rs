@@ -6,8 +6,8 @@ mod degraded;
 mod outage;
 mod paths;
 
-use crate::os::{FileLock, FileStatus, FileSystem};
-use crate::{Builder, Cache, Event, EventKind, Os, SystemOs};
+use crate::os::{FileId, FileLock, FileStatus, FileSystem};
+use crate::{Builder, Cache, Event, EventKind, Os, Registry, SystemOs};
 use rusqlite::Connection;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,7 @@ impl World {
     fn builder(&self) -> Builder {
         let (inits, events) = (Arc::clone(&self.inits), Arc::clone(&self.events));
         Cache::builder()
+            .registry(Registry::new())
             .os(Arc::clone(&self.os) as Arc<dyn Os>)
             .busy_timeout(Duration::ZERO)
             .events(Arc::new(move |event: &Event| events.lock().push(event.kind.clone())))
@@ -120,6 +121,10 @@ impl Os for FakeOs {
 
     fn lock_holder(&self, path: &Path) -> Option<u32> {
         self.system.lock_holder(path)
+    }
+
+    fn names_left(&self, id: FileId) -> Option<u64> {
+        self.system.names_left(id)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

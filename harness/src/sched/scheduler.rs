@@ -349,6 +349,8 @@ impl Shared {
         let is_over = state.actors[current] == Status::Ready;
         if !is_over || !state.others.is_empty() {
             self.choose(state, None, is_over);
+        } else {
+            drop(state);
         }
         self.state.borrow().woken[current]
     }

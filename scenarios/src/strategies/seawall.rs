@@ -25,7 +25,7 @@ macro_rules! strategy {
             use std::path::PathBuf;
             use std::sync::Arc;
 
-            use $layer::Cache;
+            use $layer::{Cache, Registry};
 
             use crate::strategies::{Env, Failure, Strategy, Work};
 
@@ -39,6 +39,7 @@ macro_rules! strategy {
                     let os = $os(&env);
                     let path = env.path.clone();
                     let cache = Cache::builder()
+                        .registry(Registry::new())
                         .vfs(env.vfs.clone())
                         .os(Arc::new(os))
                         .init(move |connection| env.init_schema(connection))

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 use rusqlite::ffi;
-use seawall::classify::{Class, Operation, classify, code_name};
+use seawall::classify::{Class, Operation, classify, code_name, is_disk_full, is_out_of_descriptors};
 use seawall_harness::codes::{Errno, ResultCode};
 
 use super::{config, regressions};
@@ -27,6 +27,9 @@ const WAL_INDEX: [i32; 4] = [4618, 4874, 5130, 5386];
 
 /// By these the system says "not now" and not "not at all": EINTR, EAGAIN, ENFILE, EMFILE.
 const PASSING: [i32; 4] = [4, 11, 23, 24];
+
+/// There is no room for the file: EFBIG, ENOSPC, EDQUOT.
+const FULL: [i32; 3] = [27, 28, 122];
 
 fn primary(code: i32) -> i32 {
     code & 0xff
@@ -84,8 +87,13 @@ fn sends_wal_index_failures_to_exclusive_mode(
     context: &str,
 ) {
     if WAL_INDEX.contains(&code) && operation != Operation::Commit {
-        let passes = errno.is_some_and(|errno| PASSING.contains(&errno));
-        let expected: &[Class] = if passes { &[Class::RetryNow, Class::RetryLater] } else { &[Class::Degrade] };
+        let is_writer = matches!(operation, Operation::Begin | Operation::Write);
+        let expected: &[Class] = match errno {
+            Some(errno) if PASSING.contains(&errno) => &[Class::RetryNow, Class::RetryLater],
+            // The log of a writer needs room as well.
+            Some(errno) if is_writer && FULL.contains(&errno) => &[Class::RetryLater],
+            _ => &[Class::Degrade],
+        };
         assert!(expected.contains(&class), "{context}");
     }
 }
@@ -113,12 +121,19 @@ fn looks_at_the_errno_of_input_and_output_only(
     } else if errno.is_some_and(|errno| [13, 30].contains(&errno)) {
         assert_ne!(class, Class::RetryNow, "rights do not come back by themselves: {context}");
     }
+    if is_disk_full(code, errno) && without.is_availability() {
+        let is_reader_without_wal_index = class == Class::Degrade;
+        assert!(class == Class::RetryLater || is_reader_without_wal_index, "a full disk is no outage: {context}");
+    }
+    if is_out_of_descriptors(code, errno) && without.is_availability() {
+        assert_eq!(class, Class::RetryLater, "a lack of descriptors is no outage: {context}");
+    }
 }
 
 fn lets_only_the_content_be_corrupt(code: i32, class: Class, context: &str) {
     let is_about_content = matches!(primary(code), ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB)
         || [ffi::SQLITE_IOERR_DATA, ffi::SQLITE_IOERR_CORRUPTFS].contains(&code);
-    assert!(class != Class::Corruption || is_about_content, "{context}");
+    assert!(class != Class::Quarantine || is_about_content, "{context}");
 }
 
 fn calls_no_failure_a_notice(code: i32, class: Class, context: &str) {

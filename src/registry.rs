@@ -1,0 +1,131 @@
+//! Which databases a process has open: one slot per file, whatever it is called.
+//!
+//! Two connections that know nothing of each other are safe with SQLite, but two *layers* are not as good as one: each
+//! would run the init, have a breaker of its own, and hold a writer that the other waits for. So all stores and caches
+//! of a process share a registry, and a file is found in it by its canonical path, behind symbolic links, `.` and `..`.
+//! A second *hard* link to a file that is open is refused: SQLite derives the names of the side files from the name, and
+//! two logs for one file corrupt it.
+//!
+//! The registry keeps nothing alive. A file that no store and no cache holds any more is closed and forgotten.
+
+use crate::builder::Settings;
+use crate::classify::Operation;
+use crate::error::{Cause, Error};
+use crate::os::FileKind;
+use crate::slot::Slot;
+use crate::sync::{Arc, Mutex};
+use rusqlite::OpenFlags;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{OnceLock, Weak};
+
+/// The databases that one process has open.
+///
+/// There is one for the whole process, which is used unless the builder is told [otherwise](crate::Builder::registry).
+/// Tests that play several processes give each one of its own.
+#[derive(Default)]
+pub struct Registry {
+    slots: Mutex<BTreeMap<Arc<Path>, Weak<Slot>>>,
+}
+
+impl Registry {
+    /// One in which nothing is open.
+    pub fn new() -> Arc<Registry> {
+        Arc::default()
+    }
+
+    /// The canonical paths of what is open, in order.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let slots = self.slots.lock();
+        slots.iter().filter(|(_, slot)| slot.strong_count() > 0).map(|(path, _)| path.to_path_buf()).collect()
+    }
+
+    /// The one for the whole process.
+    pub(crate) fn of_process() -> Arc<Registry> {
+        static REGISTRY: OnceLock<Arc<Registry>> = OnceLock::new();
+        Arc::clone(REGISTRY.get_or_init(Registry::new))
+    }
+
+    /// The slot of a database, made if need be.
+    pub(crate) fn slot(&self, path: &Path, settings: &Arc<Settings>) -> Result<Arc<Slot>, Error> {
+        let os = &*settings.os;
+        let canonical = resolve(path, settings)?;
+        let status = os.status(&canonical).ok().flatten();
+        if status.is_some_and(|status| status.kind == FileKind::Directory) {
+            return Err(Error::new(path, Operation::Resolve, Cause::Directory));
+        }
+        let failed = |cause| Err(Error::new(&canonical, Operation::Resolve, cause));
+        let mut slots = self.slots.lock();
+        slots.retain(|_, slot| slot.strong_count() > 0);
+        let found = slots.get(canonical.as_path()).and_then(Weak::upgrade).filter(|slot| !slot.is_closed());
+        if let Some(slot) = found {
+            if slot.pid() == os.pid() {
+                let is_same = Arc::ptr_eq(slot.settings(), settings);
+                return match slot.settings().difference(settings).filter(|_| !is_same) {
+                    Some(knob) => failed(Cause::OtherSettings { knob }),
+                    None => Ok(slot),
+                };
+            }
+            // Inherited by a forked child, and with it SQLite's table of locks.
+            if slot.is_live() {
+                return failed(Cause::ForkedChild { parent: slot.pid() });
+            }
+        }
+        if let Some(id) = status.map(|status| status.id) {
+            let others = slots.iter().filter(|(name, _)| ***name != *canonical);
+            let same =
+                |slot: &Weak<Slot>| slot.upgrade().is_some_and(|slot| slot.is_live() && slot.file_id() == Some(id));
+            if let Some((other, _)) = others.into_iter().find(|(_, slot)| same(slot)) {
+                return failed(Cause::HardLinked { other: other.to_path_buf() });
+            }
+        }
+        let canonical: Arc<Path> = canonical.into();
+        let slot = Arc::new(Slot::new(Arc::clone(&canonical), Arc::clone(settings)));
+        slots.insert(canonical, Arc::downgrade(&slot));
+        Ok(slot)
+    }
+}
+
+/// The canonical path of a database file, which need not exist yet; its directory is created.
+fn resolve(path: &Path, settings: &Settings) -> Result<PathBuf, Error> {
+    let os = &*settings.os;
+    let failed = |cause| Error::new(path, Operation::Resolve, cause);
+    if let Some(why) = no_file(path) {
+        return Err(failed(Cause::NoFile(why)));
+    }
+    match os.canonicalize(path) {
+        Ok(canonical) => Ok(canonical),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let name = path.file_name().ok_or_else(|| failed(Cause::Directory))?;
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if settings.flags.contains(OpenFlags::SQLITE_OPEN_CREATE) {
+                os.create_dir_all(parent).map_err(|error| failed(Cause::Io(error)))?;
+            }
+            Ok(os.canonicalize(parent).map_err(|error| failed(Cause::Io(error)))?.join(name))
+        }
+        Err(error) => Err(failed(Cause::Io(error))),
+    }
+}
+
+/// Names that mean something to SQLite and not to the file system.
+fn no_file(path: &Path) -> Option<&'static str> {
+    let text = path.to_string_lossy();
+    if text.is_empty() {
+        Some("it is empty, which is a temporary database to SQLite")
+    } else if text == ":memory:" {
+        Some("a database in memory has no file to be shared or recovered")
+    } else if text.starts_with("file:") {
+        Some("it is a URI; the builder has a method for each of its parameters")
+    } else if text.contains('\0') {
+        Some("there is a zero byte in it")
+    } else {
+        None
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Registry").field(&self.paths()).finish()
+    }
+}

@@ -1,0 +1,318 @@
+//! One database of a process: its connections, their seats, its breaker, and the way of a call through them.
+//!
+//! ```text
+//! call ─► gate (may pass?) ─► seat ─► gate again, if it has to open ─► open, init, migrate ─► closure
+//!      ◄─ events ◄─ give the seat back ◄─ gate (how did it go?) ◄─ tidy up: roll back, clean, discard ◄─┘
+//! ```
+//!
+//! Lock order: a seat, then the gate's or the vitals'. Whoever sits on the writer's seat may look into the readers'; never
+//! the other way round. Events are only noted down until all are released.
+
+mod readers;
+mod reading;
+mod turn;
+
+use crate::breaker::BreakerMode;
+use crate::builder::Settings;
+use crate::classify::Operation;
+use crate::connection::Lent;
+use crate::disk::DiskGuard;
+use crate::error::{Cause, Error, extended_code, is_busy_code};
+use crate::events::{Event, EventKind, Hub, Notes};
+use crate::gate::Gate;
+use crate::health::{Checkpoint, Health, Now, Probe, Vitals, WalHealth};
+use crate::os::FileId;
+use crate::regime::Regime;
+use crate::seat::{BorrowKind, Borrower, Seat};
+use crate::side_files::beside;
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::transaction;
+use readers::Readers;
+use rusqlite::wal::CheckpointMode;
+use rusqlite::{Connection, MAIN_DB, Transaction};
+use std::mem;
+use std::panic::{Location, resume_unwind};
+use std::path::Path;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+pub(crate) type Place = &'static Location<'static>;
+
+pub(crate) struct Slot {
+    path: Arc<Path>,
+    settings: Arc<Settings>,
+    /// The process that made the slot. No other one touches what is in it.
+    pid: u32,
+    /// Whether SQLite has, or may have, the file open in this process.
+    is_live: AtomicBool,
+    /// Whether nobody is to be served any more.
+    is_closed: AtomicBool,
+    /// Whether there is reason to think that the open file has lost its name.
+    is_suspect: AtomicBool,
+    gate: Gate,
+    disk: DiskGuard,
+    writer: Seat<Core>,
+    readers: Readers,
+    vitals: Mutex<Vitals>,
+    hub: Hub,
+    /// Connections opened so far, for numbering them.
+    serial: AtomicU64,
+}
+
+/// What only the holder of the writer's seat may touch.
+#[derive(Default)]
+struct Core {
+    lent: Option<Lent>,
+    is_initialised: bool,
+    regime: Regime,
+}
+
+impl Slot {
+    pub(crate) fn new(path: Arc<Path>, settings: Arc<Settings>) -> Slot {
+        Slot {
+            path,
+            pid: settings.os.pid(),
+            is_live: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            is_suspect: AtomicBool::new(false),
+            gate: Gate::new(settings.breaker.clone()),
+            disk: DiskGuard::default(),
+            writer: Seat::new(BorrowKind::Writer, Core::default()),
+            readers: Readers::new(settings.readers),
+            vitals: Mutex::new(Vitals::default()),
+            hub: Hub::new(settings.events.clone()),
+            serial: AtomicU64::new(0),
+            settings,
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Arc<Path> {
+        &self.path
+    }
+
+    pub(crate) fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.is_live.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Which file its connections have open.
+    pub(crate) fn file_id(&self) -> Option<FileId> {
+        self.vitals.lock().file_id
+    }
+
+    pub(crate) fn subscribe(&self, capacity: usize) -> Receiver<Event> {
+        self.hub.subscribe(capacity)
+    }
+
+    // --------------------------------------------------------------------------------------------
+    // The doors
+
+    /// Lends the writer.
+    pub(crate) fn with_connection<T>(
+        &self,
+        place: Place,
+        body: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        self.call(place, |path, conn, _| transaction::call(path, conn, body))
+    }
+
+    /// Lends the writer for one transaction.
+    pub(crate) fn write<T>(
+        &self,
+        place: Place,
+        body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        if let Some(retry_after) = self.disk.refusal(|| self.settings.os.now()) {
+            return Err(Error::new(&self.path, Operation::Begin, Cause::DiskFull { retry_after }));
+        }
+        self.call(place, |path, conn, notes| {
+            let value = transaction::write(path, conn, body)?;
+            if self.disk.has_room() {
+                notes.add(EventKind::DiskHasRoom);
+            }
+            Ok(value)
+        })
+    }
+
+    /// Lends a reader for one snapshot; the writer, where no reader is to be had.
+    pub(crate) fn read<T>(
+        &self,
+        place: Place,
+        body: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let from_writer = |body| self.call(place, |path, conn, _| transaction::read(path, conn, body));
+        if !self.readers.are_welcome(&*self.settings.os) {
+            return from_writer(body);
+        }
+        let mut notes = Notes::default();
+        let ending = self.read_beside(&mut notes, place, body);
+        notes.emit(&self.path, &self.hub);
+        match ending {
+            Ok(Ok(result)) => result,
+            Ok(Err(body)) => from_writer(body),
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    /// Runs a checkpoint on the writer.
+    pub(crate) fn checkpoint(&self, place: Place, mode: CheckpointMode) -> Result<Checkpoint, Error> {
+        let checkpoint = self.call(place, |path, conn, _| {
+            let counts = conn.wal_checkpoint_v2(Some(MAIN_DB), mode);
+            counts.map(Checkpoint::new).map_err(|error| Error::on(path, Operation::Checkpoint, error, conn))
+        })?;
+        self.vitals.lock().checkpointed(self.settings.os.now(), checkpoint);
+        Ok(checkpoint)
+    }
+
+    // --------------------------------------------------------------------------------------------
+    // Care
+
+    pub(crate) fn set_breaker_mode(&self, mode: BreakerMode) {
+        let mut notes = Notes::default();
+        self.gate.set_mode(mode, &mut notes);
+        notes.emit(&self.path, &self.hub);
+    }
+
+    /// Closes readers that nobody has used for long, and reports borrowers who are overdue.
+    pub(crate) fn maintain(&self) {
+        let now = self.settings.os.now();
+        self.readers.close_if(|lent| lent.is_idle(&self.settings, now));
+        let mut notes = Notes::default();
+        self.note_overdue(now, &mut notes);
+        notes.emit(&self.path, &self.hub);
+    }
+
+    /// What is known, and what the live connection says now if nobody is using it.
+    pub(crate) fn health(&self) -> Health {
+        let os = &*self.settings.os;
+        let (probe, mut wal) = self.probe();
+        if let Some(wal) = &mut wal {
+            wal.bytes = os.status(&beside(&self.path, "-wal")).ok().flatten().map_or(0, |file| file.bytes);
+        }
+        let time = os.now();
+        let now = Now {
+            time,
+            probe,
+            breaker: &self.gate.snapshot(),
+            breaker_counters: self.gate.counters(),
+            journal_mode: self.settings.journal_mode,
+            wal,
+            borrowers: self.borrowers(time),
+            readers_open: self.readers.open(),
+            is_disk_full: self.disk.is_full(),
+            file_system: os.file_system(&self.path),
+            events_missed: self.hub.missed(),
+        };
+        self.vitals.lock().health(&self.path, now)
+    }
+
+    /// Closes all connections, after the calls in progress; waits so long for them at most. The last frames of the log
+    /// are moved into the database first, as far as others allow it. `is_final` says that nobody is served any more.
+    pub(crate) fn close(&self, place: Place, patience: Duration, is_final: bool) -> Result<Option<Checkpoint>, Error> {
+        let os = &*self.settings.os;
+        let failed = |cause| Error::new(&self.path, Operation::Close, cause);
+        if self.writer.is_mine(os) {
+            return Err(failed(Cause::Reentrant(place)));
+        }
+        if is_final {
+            self.is_closed.store(true, Ordering::Release);
+        }
+        let until = os.now().saturating_add(patience);
+        let mut left = self.readers.drain(os, until);
+        let Some(mut core) = self.writer.peek_for(until.saturating_sub(os.now())) else {
+            left.extend(self.writer.borrower(os.now()));
+            return Err(failed(Cause::StillBorrowed(left)));
+        };
+        if !left.is_empty() {
+            return Err(failed(Cause::StillBorrowed(left)));
+        }
+        let checkpoint = match core.lent.take() {
+            Some(lent) => self.close_writer(&mut core, lent)?,
+            None => None,
+        };
+        self.is_live.store(false, Ordering::Release);
+        self.vitals.lock().closed();
+        drop(core);
+        let mut notes = Notes::default();
+        notes.add(EventKind::Closed);
+        notes.emit(&self.path, &self.hub);
+        Ok(checkpoint)
+    }
+
+    fn close_writer(&self, core: &mut Core, mut lent: Lent) -> Result<Option<Checkpoint>, Error> {
+        let os = &*self.settings.os;
+        if lent.has_moved_since(Duration::ZERO, os.now()) {
+            core.lent = Some(lent);
+            let mut notes = Notes::default();
+            let rescue = self.leave_orphan(core, &mut notes);
+            notes.emit(&self.path, &self.hub);
+            return Err(Error::new(&self.path, Operation::Identity, Cause::Moved { rescue }));
+        }
+        // What cannot be checkpointed stays in the log, where it is just as safe.
+        let checkpoint = lent.conn.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE).map(Checkpoint::new).ok();
+        if let Some(checkpoint) = checkpoint {
+            self.vitals.lock().checkpointed(os.now(), checkpoint);
+        }
+        match lent.close() {
+            Ok(()) => Ok(checkpoint),
+            Err(refused) => {
+                let (lent, error) = *refused;
+                core.lent = Some(lent);
+                Err(Error::sqlite(&self.path, Operation::Close, error))
+            }
+        }
+    }
+
+    fn borrowers(&self, now: Duration) -> Vec<Borrower> {
+        self.writer.borrower(now).into_iter().chain(self.readers.borrowers(now)).collect()
+    }
+
+    fn note_overdue(&self, now: Duration, notes: &mut Notes) {
+        let after = self.settings.overdue_after;
+        let writer = self.writer.newly_overdue(now, after);
+        for borrower in writer.into_iter().chain(self.readers.newly_overdue(now, after)) {
+            notes.add(EventKind::BorrowOverdue { borrower });
+        }
+    }
+
+    fn probe(&self) -> (Probe, Option<WalHealth>) {
+        let Some(core) = self.writer.peek() else { return (Probe::InUse, None) };
+        let Some(Lent { conn, .. }) = &core.lent else { return (Probe::NotOpen, None) };
+        match conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())) {
+            Ok(()) => (Probe::Passed, log_of(conn)),
+            Err(error) => match extended_code(&error) {
+                Some(code) if is_busy_code(code) => (Probe::Busy, None),
+                code => (Probe::Failed { code: code.unwrap_or(rusqlite::ffi::SQLITE_ERROR) }, None),
+            },
+        }
+    }
+}
+
+/// How many frames the log has, and how many of them are in the database: a checkpoint that does nothing.
+fn log_of(conn: &Connection) -> Option<WalHealth> {
+    let (frames, checkpointed) = conn.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::NOOP).ok()?;
+    let (frames, frames_checkpointed) = (u32::try_from(frames).ok()?, u32::try_from(checkpointed).ok()?);
+    Some(WalHealth { bytes: 0, frames, frames_checkpointed })
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // In a forked child the connections are the parent's. To close one here could checkpoint, and unlink the log,
+        // under the parent's feet.
+        if self.settings.os.pid() != self.pid {
+            mem::forget(self.writer.get_mut().lent.take());
+            self.readers.forget();
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The store: one database, as a program holds it.
+
+use crate::breaker::BreakerMode;
+use crate::builder::{Builder, Settings};
+use crate::classify::Operation;
+use crate::error::{Cause, Error};
+use crate::events::Event;
+use crate::health::{Checkpoint, Health};
+use crate::slot::Slot;
+use crate::sync::Arc;
+use rusqlite::wal::CheckpointMode;
+use rusqlite::{Connection, Transaction};
+use std::panic::Location;
+use std::path::Path;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+/// One database: a connection that writes, some that read, and what keeps them in order.
+///
+/// A handle, cheap to clone and to share between threads. All handles to one file in a process are the same store,
+/// whatever the path was spelled like. When the last one is dropped, the connections are closed.
+///
+/// Writes run one at a time, in the order in which the callers came; reads run beside them, each in a snapshot of its
+/// own. A closure must not call its own store again: for the writer that is noticed and refused.
+///
+/// ```
+/// use seawall::Store;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("notes.db");
+/// let store = Store::builder()
+///     .readers(4)
+///     .migration(|tx| tx.execute_batch("CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL)"))
+///     .open(&path)?;
+///
+/// let id = store.write(|tx| {
+///     tx.execute("INSERT INTO note (text) VALUES (?1)", ["buy sand"])?;
+///     Ok(tx.last_insert_rowid())
+/// })?;
+/// let text: String = store.read(|conn| conn.query_row("SELECT text FROM note WHERE id = ?1", [id], |row| row.get(0)))?;
+/// assert_eq!(text, "buy sand");
+///
+/// let closed = store.close(std::time::Duration::from_secs(5))?;
+/// assert!(closed.is_none_or(|checkpoint| checkpoint.is_complete()));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Store {
+    slot: Arc<Slot>,
+}
+
+impl Store {
+    /// Starts building a store, or a cache of them.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// Opens a store with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::open`].
+    #[track_caller]
+    pub fn open(path: impl AsRef<Path>) -> Result<Store, Error> {
+        Store::builder().open(path)
+    }
+
+    #[track_caller]
+    pub(crate) fn open_with(path: &Path, settings: Settings) -> Result<Store, Error> {
+        let settings = Arc::new(settings);
+        let slot = settings.registry().slot(path, &settings)?;
+        slot.with_connection(Location::caller(), |_| Ok(()))?;
+        Ok(Store { slot })
+    }
+
+    /// Runs the closure inside a write transaction and commits it.
+    ///
+    /// The transaction begins with BEGIN IMMEDIATE, so waiting for other writers happens before the closure runs, and
+    /// is rolled back if the closure fails or panics. The closure must not end it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = seawall::Store::open(dir.path().join("x.db"))?;
+    /// store.write(|tx| tx.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)"))?;
+    /// let failed = store.write(|tx| {
+    ///     tx.execute("DELETE FROM t", [])?;
+    ///     tx.execute("INSERT INTO no_such_table VALUES (1)", [])
+    /// });
+    /// assert!(!failed.unwrap_err().outcome_unknown(), "nothing was written");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Nothing was written, unless [`outcome_unknown`](Error::outcome_unknown) says otherwise. Nothing is retried.
+    #[track_caller]
+    pub fn write<T>(&self, body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, Error> {
+        self.own()?.write(Location::caller(), body)
+    }
+
+    /// Runs a closure that only reads, in one snapshot: all that it reads is of one moment, whatever is written
+    /// meanwhile.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = seawall::Store::builder().readers(2).open(dir.path().join("x.db"))?;
+    /// # store.write(|tx| tx.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1), (2)"))?;
+    /// let (count, sum): (i64, i64) = store.read(|conn| {
+    ///     let count = conn.query_row("SELECT count(*) FROM t", [], |row| row.get(0))?;
+    ///     let sum = conn.query_row("SELECT sum(x) FROM t", [], |row| row.get(0))?;
+    ///     Ok((count, sum))
+    /// })?;
+    /// assert_eq!((count, sum), (2, 3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Whatever the closure returned, with its context, or why it could not run. Never of unknown outcome.
+    #[track_caller]
+    pub fn read<T>(&self, body: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+        self.own()?.read(Location::caller(), body)
+    }
+
+    /// Runs the closure on the connection that writes, without a transaction around it.
+    ///
+    /// The closure owns its transactions. One that it leaves open is rolled back, and if there were writes in it, the
+    /// call is an error whatever the closure returned.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = seawall::Store::open(dir.path().join("x.db"))?;
+    /// store.with_connection(|conn| {
+    ///     conn.execute_batch("CREATE TABLE t (x)")?;
+    ///     let tx = conn.transaction()?;
+    ///     tx.execute("INSERT INTO t VALUES (1)", [])?;
+    ///     tx.commit()
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Whatever the closure returned, with its context, or why the closure could not run. An error of an I/O kind with
+    /// no transaction left open may come from a COMMIT inside the closure, so it is reported with
+    /// [`outcome_unknown`](Error::outcome_unknown). Prefer [`write`](Store::write), which knows exactly.
+    #[track_caller]
+    pub fn with_connection<T>(&self, body: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+        self.own()?.with_connection(Location::caller(), body)
+    }
+
+    /// Moves frames from the log into the database. SQLite does that by itself after every 1000 frames.
+    ///
+    /// # Errors
+    ///
+    /// SQLite's. A checkpoint that others kept from completing is no error, but says so.
+    #[track_caller]
+    pub fn checkpoint(&self, mode: CheckpointMode) -> Result<Checkpoint, Error> {
+        self.own()?.checkpoint(Location::caller(), mode)
+    }
+
+    /// What is known about the database. Asks the live connection, if it is free; opens and creates nothing.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = seawall::Store::open(dir.path().join("x.db"))?;
+    /// let health = store.health();
+    /// assert_eq!(health.state, seawall::health::State::Healthy);
+    /// assert_eq!(health.journal_mode.as_deref(), Some("wal"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn health(&self) -> Health {
+        self.slot.health()
+    }
+
+    /// A channel that gets all events of this database from now on. One that has `capacity` of them waiting misses the
+    /// next ones; [`Health::events_missed`] counts those.
+    pub fn subscribe(&self, capacity: usize) -> Receiver<Event> {
+        self.slot.subscribe(capacity)
+    }
+
+    /// Has the circuit breaker forced open, disabled, or only watching, until it is set to
+    /// [`Enforcing`](BreakerMode::Enforcing) again.
+    pub fn set_breaker_mode(&self, mode: BreakerMode) {
+        self.slot.set_breaker_mode(mode);
+    }
+
+    /// Closes readers that have been idle for too long, and reports borrowers who are overdue. For a timer of the host;
+    /// nothing depends on it.
+    pub fn maintain(&self) {
+        self.slot.maintain();
+    }
+
+    /// Closes the store, for all handles: calls in progress come to their end, new ones are refused. Then the log is
+    /// checkpointed, as far as other processes allow it, and the connections are closed.
+    ///
+    /// Returns what the checkpoint came to; `None` if nothing was open, or SQLite would not say. Rows that could not be
+    /// checkpointed are safe in the log.
+    ///
+    /// # Errors
+    ///
+    /// Somebody still has a connection when the patience is over; [`borrowers`](Error::borrowers) says who and where.
+    /// The store stays closed for new calls, and closing may be tried again.
+    #[track_caller]
+    pub fn close(&self, patience: Duration) -> Result<Option<Checkpoint>, Error> {
+        self.own()?.close(Location::caller(), patience, true)
+    }
+
+    /// The canonical path.
+    pub fn path(&self) -> &Path {
+        self.slot.path()
+    }
+
+    /// The slot, if it was not inherited from another process.
+    fn own(&self) -> Result<&Slot, Error> {
+        let os = &self.slot.settings().os;
+        if self.slot.pid() == os.pid() {
+            return Ok(&self.slot);
+        }
+        let cause = Cause::ForkedChild { parent: self.slot.pid() };
+        Err(Error::new(self.slot.path(), Operation::Resolve, cause))
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", self.slot.path()).field("settings", self.slot.settings()).finish()
+    }
+}
