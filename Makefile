@@ -5,9 +5,10 @@ SOAK_SECONDS ?= 60
 SOAK_ARGS ?=
 EXPLORE_SECONDS ?= 10
 OUT ?= reports/out
+RIVALS = scenarios/benches/rivals/Cargo.toml
 SEAWALL = $(CARGO) run --quiet --release --package seawall-lab --bin seawall --
 
-.PHONY: help setup check test soak explore replay bench bench-instructions report clean
+.PHONY: help setup check test soak explore replay bench bench-instructions bench-rivals report clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -33,6 +34,7 @@ replay: ## the committed regressions: runs that once failed must come out as exp
 
 check: ## format, lints, documentation
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path $(RIVALS) --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 
@@ -44,9 +46,14 @@ bench: ## benches of the connection layer, the shim and the simulator
 bench-instructions: ## the shim's cost in instructions, against its budget (needs valgrind)
 	$(CARGO) bench --locked --package seawall-lab --bench instructions
 
+bench-rivals: ## other pools against a bare mutex, and what they do about dirty transactions and replaced files
+	$(CARGO) test --locked --release --manifest-path $(RIVALS)
+	$(CARGO) bench --locked --manifest-path $(RIVALS)
+
 report: ## render the last soak's record again
 	$(SEAWALL) report $(OUT)/record.json --out $(OUT)
 
 clean: ## remove what was built and rendered
 	$(CARGO) clean
+	$(CARGO) clean --manifest-path $(RIVALS)
 	rm -rf reports/out

@@ -1,0 +1,121 @@
+//! The contestants, each set up as its documentation says, all with the same pragmas.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use deadpool_sqlite::{Config, Hook, HookError, Runtime};
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::Connection;
+
+use crate::{Failure, work};
+
+/// A way to share a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One connection behind a mutex of the standard library: the yardstick.
+    Mutex,
+    /// A pool for threads. It tries a connection with `SELECT 1` whenever it lends it, which is its default.
+    R2d2,
+    /// A pool for tasks. Calls go to tokio's threads for blocking work, and so does a `SELECT` before a connection is
+    /// lent again.
+    Deadpool,
+    /// One connection on a thread of its own, which takes calls from a channel. It is no pool: every caller has a
+    /// clone of the handle.
+    TokioRusqlite,
+    /// A connection opened for every call. Too slow to be compared; it shows that the habits are not inevitable.
+    PerCall,
+}
+
+impl Kind {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mutex => "mutex",
+            Self::R2d2 => "r2d2_sqlite",
+            Self::Deadpool => "deadpool-sqlite",
+            Self::TokioRusqlite => "tokio-rusqlite",
+            Self::PerCall => "per call",
+        }
+    }
+
+    /// Whether its calls are awaited by tasks. The others block a thread.
+    pub const fn is_async(self) -> bool {
+        matches!(self, Self::Deadpool | Self::TokioRusqlite)
+    }
+}
+
+/// A shared database; clones share it too.
+#[derive(Clone)]
+pub struct Contestant {
+    kind: Kind,
+    shared: Shared,
+}
+
+#[derive(Clone)]
+enum Shared {
+    Mutex(Arc<Mutex<Connection>>),
+    R2d2(r2d2::Pool<SqliteConnectionManager>),
+    Deadpool(deadpool_sqlite::Pool),
+    TokioRusqlite(tokio_rusqlite::Connection),
+    PerCall(PathBuf),
+}
+
+impl Contestant {
+    /// Opens a database, within a tokio runtime, with so many connections if it is a pool.
+    ///
+    /// # Errors
+    /// Whatever opening fails with.
+    pub async fn open(kind: Kind, path: &Path, connections: u32) -> Result<Self, Failure> {
+        let shared = match kind {
+            Kind::Mutex => Shared::Mutex(Arc::new(Mutex::new(work::open(path)?))),
+            Kind::R2d2 => {
+                let manager = SqliteConnectionManager::file(path).with_init(|connection| work::set_up(connection));
+                Shared::R2d2(r2d2::Pool::builder().max_size(connections).build(manager)?)
+            }
+            Kind::Deadpool => {
+                let hook = Hook::async_fn(|connection, _| {
+                    Box::pin(async {
+                        let set_up = connection.interact(|connection| work::set_up(connection)).await;
+                        set_up.map_err(|error| HookError::message(error.to_string()))?.map_err(HookError::Backend)
+                    })
+                });
+                let builder = Config::new(path).builder(Runtime::Tokio1)?;
+                Shared::Deadpool(builder.max_size(connections as usize).post_create(hook).build()?)
+            }
+            Kind::TokioRusqlite => {
+                let connection = tokio_rusqlite::Connection::open(path).await?;
+                connection.call(|connection| work::set_up(connection)).await?;
+                Shared::TokioRusqlite(connection)
+            }
+            Kind::PerCall => Shared::PerCall(path.to_owned()),
+        };
+        Ok(Self { kind, shared })
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Borrows a connection for a call and gives it back. Awaited by a task if the kind is async, else on a thread that
+    /// may block.
+    ///
+    /// # Errors
+    /// Whatever the call fails with, or the borrowing.
+    pub async fn call<R, F>(&self, call: F) -> Result<R, Failure>
+    where
+        R: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<R> + Send + 'static,
+    {
+        Ok(match &self.shared {
+            Shared::Mutex(connection) => call(&*connection.lock().map_err(|_| "a call panicked")?)?,
+            Shared::R2d2(pool) => call(&*pool.get()?)?,
+            Shared::Deadpool(pool) => {
+                let connection = pool.get().await?;
+                connection.interact(|connection| call(connection)).await.map_err(|error| error.to_string())??
+            }
+            Shared::TokioRusqlite(connection) => connection.call(|connection| call(connection)).await?,
+            Shared::PerCall(path) => call(&work::open(path)?)?,
+        })
+    }
+}
