@@ -40,6 +40,7 @@ check: ## format, lints, documentation
 
 bench: ## benches of the connection layer, the shim and the simulator
 	$(CARGO) bench --locked --package seawall-lab --bench connections
+	$(CARGO) bench --locked --package seawall-lab --bench store
 	$(CARGO) bench --locked --package seawall-lab --bench shim
 	$(CARGO) bench --locked --package seawall-lab --bench simulator
 

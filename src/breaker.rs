@@ -153,12 +153,24 @@ struct Lease {
 pub struct Permit {
     generation: u64,
     lease: Option<u64>,
+    /// Whether it was given past the machine, which has not counted it.
+    is_uncounted: bool,
 }
 
 impl Permit {
-    /// A permit of a closed breaker, for callers that know the generation and that it is closed.
-    pub(crate) fn of_closed(generation: u64) -> Permit {
-        Permit { generation, lease: None }
+    /// A permit of a closed breaker, for callers that know the generation and that it is closed. Whoever gives it
+    /// counts it.
+    pub(crate) fn uncounted(generation: u64) -> Permit {
+        Permit { is_uncounted: true, ..Permit::of_closed(generation) }
+    }
+
+    /// Whether nobody has counted it so far.
+    pub(crate) fn is_uncounted(self) -> bool {
+        self.is_uncounted
+    }
+
+    fn of_closed(generation: u64) -> Permit {
+        Permit { generation, lease: None, is_uncounted: false }
     }
 
     /// The generation of the breaker that gave it.
@@ -425,7 +437,7 @@ impl Breaker {
         }
         self.leases_given += 1;
         leases.push(Lease { serial: self.leases_given, deadline });
-        Ok(Permit { generation: self.generation, lease: Some(self.leases_given) })
+        Ok(Permit { lease: Some(self.leases_given), ..Permit::of_closed(self.generation) })
     }
 
     fn permits_max(&self) -> usize {

@@ -280,7 +280,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Why the path cannot be a database, or the database cannot be opened; that it is open already with other settings.
+    /// Why the path cannot be a database, or the database cannot be opened; that it is open already with other
+    /// settings.
     #[track_caller]
     pub fn open(self, path: impl AsRef<Path>) -> Result<Store, Error> {
         Store::open_with(path.as_ref(), self.settings)

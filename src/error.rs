@@ -1,6 +1,8 @@
 //! The crate's one error type: opaque, with questions to ask it and a message that says what to do next.
 
-use crate::classify::{Class, Operation, classify, code_name, primary};
+use crate::classify::{
+    Class, Operation, classify, code_name, errno_name, is_disk_full, is_out_of_descriptors, primary,
+};
 use crate::ffi::system_errno;
 use crate::health::DegradedReason;
 use crate::seat::Borrower;
@@ -222,11 +224,13 @@ impl Error {
     pub fn is_disk_full(&self) -> bool {
         match &self.inner.cause {
             Cause::DiskFull { .. } => true,
-            Cause::Sqlite(_) | Cause::Io(_) => {
-                self.extended_code() == Some(ffi::SQLITE_FULL) || self.errno().is_some_and(says_no_space)
-            }
-            _ => false,
+            _ => is_disk_full(self.code_or_cantopen(), self.errno()),
         }
+    }
+
+    /// The process, or the system, has as many files open as it may.
+    pub fn is_out_of_descriptors(&self) -> bool {
+        is_out_of_descriptors(self.code_or_cantopen(), self.errno())
     }
 
     /// The store was closed by [`close`](crate::Store::close).
@@ -267,6 +271,11 @@ impl Error {
         }
     }
 
+    /// A file that the system would not give us is judged as SQLite would have reported it.
+    fn code_or_cantopen(&self) -> i32 {
+        self.extended_code().unwrap_or(ffi::SQLITE_CANTOPEN)
+    }
+
     /// The error of SQLite by value.
     pub(crate) fn into_sqlite(self) -> Option<rusqlite::Error> {
         match self.inner.cause {
@@ -288,7 +297,7 @@ impl Error {
                 extended_code(error).map_or(Class::GiveUp, |code| classify(code, self.errno(), Operation::Migrate))
             }
             // The file system refused us as it would refuse SQLite.
-            Cause::Io(_) => classify(ffi::SQLITE_CANTOPEN, self.errno(), Operation::Open),
+            Cause::Io(_) => classify(ffi::SQLITE_CANTOPEN, self.errno(), self.inner.operation),
             Cause::Moved { .. } => Class::Reopen,
             Cause::BreakerOpen { .. }
             | Cause::FirstConnectTimeout { .. }
@@ -371,7 +380,8 @@ impl fmt::Display for Error {
         let Inner { path, operation, cause, .. } = &*self.inner;
         write!(f, "{}: {operation} failed: {cause}", path.display())?;
         if let Some(errno) = self.inner.errno {
-            write!(f, " ({})", io::Error::from_raw_os_error(errno))?;
+            let name = errno_name(errno).map(|name| format!(", {name}")).unwrap_or_default();
+            write!(f, " ({}{name})", io::Error::from_raw_os_error(errno))?;
         }
         write!(f, "; {}", self.advice())
     }
@@ -406,10 +416,6 @@ pub(crate) fn is_busy_code(code: i32) -> bool {
 
 fn describe_open(retry_after: Option<Duration>) -> String {
     retry_after.map_or("is forced open".to_owned(), |wait| format!("is open for another {wait:?}"))
-}
-
-fn says_no_space(errno: i32) -> bool {
-    matches!(io::Error::from_raw_os_error(errno).kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn list(borrowers: &[Borrower]) -> String {
@@ -476,5 +482,16 @@ mod tests {
         let error = Error::sqlite(Path::new("x"), Operation::Commit, source).with_outcome_unknown(true);
         assert_eq!(error.class(), Class::OutcomeUnknown);
         assert!(!error.fault().is_availability());
+    }
+
+    #[test]
+    fn an_open_circuit_says_how_long_or_who_can_close_it() {
+        let open = |retry_after| Error::new(Path::new("x"), Operation::Open, Cause::BreakerOpen { retry_after });
+        let for_a_while = open(Some(Duration::from_secs(2)));
+        assert_eq!(for_a_while.retry_after(), Some(Duration::from_secs(2)));
+        assert!(for_a_while.to_string().contains("is open for another 2s"), "{for_a_while}");
+        let forced = open(None);
+        assert!(forced.is_breaker_open() && forced.retry_after().is_none());
+        assert!(forced.to_string().contains("is forced open; set the breaker's mode"), "{forced}");
     }
 }

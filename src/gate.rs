@@ -1,9 +1,9 @@
 //! The breaker as threads share it: a lock around the state machine, and a pulse that mostly spares the lock.
 //!
 //! While the breaker is closed without a counted failure and without a window, passing and succeeding change nothing
-//! but two counters. One atomic word says so together with the generation, and the good path needs no more than that
-//! and one addition each. With a rate threshold, or while the breaker is disabled or forced open, every call takes the
-//! lock.
+//! but counters. One atomic word says so together with the generation, and the good path needs no more than to read it
+//! twice and to add one at the end. With a rate threshold, or while the breaker is disabled or forced open, every call
+//! takes the lock.
 //!
 //! Transitions become notes, which the caller emits once it holds no lock. Two threads may emit theirs in either order;
 //! the generations tell the true one.
@@ -25,7 +25,11 @@ pub(crate) struct Gate {
 #[derive(Default)]
 #[repr(align(128))]
 struct CalmCounters {
+    /// Both in one, as almost every call ends: admitted and succeeded here.
+    passed: AtomicU64,
+    /// Admitted here; what became of it is counted elsewhere, if at all.
     admitted: AtomicU64,
+    /// Succeeded here; the admission is counted elsewhere.
     successes: AtomicU64,
 }
 
@@ -38,8 +42,7 @@ impl Gate {
 
     pub(crate) fn admit(&self, os: &dyn Os, notes: &mut Notes) -> Result<Permit, Refusal> {
         if let Some(generation) = self.calm_generation() {
-            self.calm.admitted.fetch_add(1, Ordering::Relaxed);
-            return Ok(Permit::of_closed(generation));
+            return Ok(Permit::uncounted(generation));
         }
         let mut breaker = self.breaker.lock();
         let (permit, transition) = breaker.admit(os.now());
@@ -54,9 +57,11 @@ impl Gate {
 
     pub(crate) fn succeed(&self, permit: Permit, os: &dyn Os, notes: &mut Notes) {
         if self.calm_generation() == Some(permit.generation()) {
-            self.calm.successes.fetch_add(1, Ordering::Relaxed);
+            let counter = if permit.is_uncounted() { &self.calm.passed } else { &self.calm.successes };
+            counter.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        self.count(permit);
         let mut breaker = self.breaker.lock();
         let transition = breaker.success(permit, os.now());
         self.publish(breaker);
@@ -64,6 +69,7 @@ impl Gate {
     }
 
     pub(crate) fn fail(&self, permit: Permit, error: &Error, os: &dyn Os, notes: &mut Notes) {
+        self.count(permit);
         let mut breaker = self.breaker.lock();
         let transition = breaker.failure(permit, os.now());
         self.publish(breaker);
@@ -71,6 +77,7 @@ impl Gate {
     }
 
     pub(crate) fn release(&self, permit: Permit) {
+        self.count(permit);
         if self.calm_generation() != Some(permit.generation()) {
             self.breaker.lock().release(permit);
         }
@@ -88,12 +95,20 @@ impl Gate {
         self.breaker.lock().clone()
     }
 
-    /// What has happened so far, with or without the lock. Each number only grows.
+    /// What has happened so far, with or without the lock. Each number only grows. Callers that passed without the lock
+    /// are counted once they report.
     pub(crate) fn counters(&self) -> BreakerCounters {
         let mut counters = self.breaker.lock().counters();
-        counters.admitted += self.calm.admitted.load(Ordering::Relaxed);
-        counters.successes += self.calm.successes.load(Ordering::Relaxed);
+        let passed = self.calm.passed.load(Ordering::Relaxed);
+        counters.admitted += passed + self.calm.admitted.load(Ordering::Relaxed);
+        counters.successes += passed + self.calm.successes.load(Ordering::Relaxed);
         counters
+    }
+
+    fn count(&self, permit: Permit) {
+        if permit.is_uncounted() {
+            self.calm.admitted.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn calm_generation(&self) -> Option<u64> {
@@ -223,13 +238,15 @@ mod tests {
                 refused += 1;
                 continue;
             };
-            let permit = if dice.is_multiple_of(11) { late.replace(permit).unwrap_or(permit) } else { permit };
+            let permit = if dice.is_multiple_of(11) { late.replace(permit) } else { Some(permit) };
+            let Some(permit) = permit else { continue };
             match dice >> 32 & 3 {
                 0 | 1 => gate.fail(permit, &error, clock, &mut notes),
                 2 => gate.succeed(permit, clock, &mut notes),
                 _ => gate.release(permit),
             }
         }
+        late.into_iter().for_each(|permit| gate.release(permit));
         (notes, refused)
     }
 
@@ -311,14 +328,29 @@ mod tests {
                 let (clock, mut notes) = (Clock::default(), Notes::default());
                 let permit = gate.admit(&clock, &mut notes).unwrap();
                 gate.succeed(permit, &clock, &mut notes);
-                gate.release(permit);
+                gate.release(gate.admit(&clock, &mut notes).unwrap());
                 done.send(gate.is_current(permit, &clock)).unwrap();
             });
             let answer = is_done.recv_timeout(Duration::from_secs(20));
             drop(held);
             assert_eq!(answer, Ok(true), "somebody waits for the lock");
         });
-        assert_eq!(gate.counters(), BreakerCounters { admitted: 1, successes: 1, ..BreakerCounters::default() });
+        assert_eq!(gate.counters(), BreakerCounters { admitted: 2, successes: 1, ..BreakerCounters::default() });
+    }
+
+    #[test]
+    fn every_admission_and_every_result_is_counted_once_whichever_way_it_took() {
+        let (gate, clock, mut notes) = (Gate::new(policy()), Clock::default(), Notes::default());
+        let admit = || gate.admit(&clock, &mut Notes::default()).unwrap();
+        let (calm, failing) = (admit(), admit());
+        gate.fail(failing, &outage(), &clock, &mut notes);
+        let locked = [admit(), admit()];
+        // The first of them makes it calm again, so the second need not take the lock.
+        gate.succeed(locked[0], &clock, &mut notes);
+        gate.succeed(locked[1], &clock, &mut notes);
+        gate.succeed(calm, &clock, &mut notes);
+        let expected = BreakerCounters { admitted: 4, successes: 3, failures: 1, ..BreakerCounters::default() };
+        assert_eq!(gate.counters(), expected);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Health is judged on the live connection. It never opens a second one: a probe beside a live connection can run into
 //! half-finished work of others, and its honest answers would be "busy" or "gone", never "corrupt".
 
-use crate::breaker::{Breaker, BreakerCounters, BreakerState};
+use crate::breaker::{Breaker, BreakerCounters, BreakerMode, BreakerState};
 use crate::builder::JournalMode;
 use crate::classify::{Operation, code_name};
 use crate::error::Error;
@@ -27,6 +27,8 @@ pub struct Health {
     pub probe: Probe,
     /// The circuit breaker.
     pub breaker: BreakerState,
+    /// What the circuit breaker may do.
+    pub breaker_mode: BreakerMode,
     /// The breaker's generation: how many times its state has changed.
     pub breaker_generation: u64,
     /// Consecutive availability failures that the breaker has counted.
@@ -271,7 +273,9 @@ impl Vitals {
     pub(crate) fn health(&self, path: &Path, now: Now<'_>) -> Health {
         let breaker_state = now.breaker.state(now.time);
         let is_failing = self.standing == Standing::Failed || matches!(now.probe, Probe::Failed { .. });
-        let state = if is_failing || breaker_state != BreakerState::Closed {
+        // A breaker that only watches keeps nobody out, whatever it thinks.
+        let is_refusing = now.breaker.mode() != BreakerMode::MetricsOnly && breaker_state != BreakerState::Closed;
+        let state = if is_failing || is_refusing {
             State::Unavailable
         } else if self.standing == Standing::Unopened {
             State::Unopened
@@ -287,6 +291,7 @@ impl Vitals {
             degraded_reason: self.degraded_reason,
             probe: now.probe,
             breaker: breaker_state,
+            breaker_mode: now.breaker.mode(),
             breaker_generation: now.breaker.generation(),
             breaker_failures: now.breaker.failures(),
             breaker_counters: now.breaker_counters,

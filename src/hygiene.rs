@@ -5,8 +5,8 @@
 //! closed: it is cheaper to open a new one than to be sure of the old one. Changes are noticed while their statements
 //! are prepared, through SQLite's authorizer, so that a borrow that changes nothing costs one load of an atomic.
 //!
-//! Not noticed: settings changed through rusqlite's functions rather than SQL (the busy timeout is set again each time),
-//! and everything after a borrower has installed an authorizer of his own. Functions, collations and temporary tables
+//! Not noticed: settings changed through rusqlite's functions rather than SQL (the busy timeout is set again each
+//! time), and everything after a borrower has installed an authorizer of his own. Functions, collations and temporary tables
 //! stay: they belong to the connection, and the place to make them is the builder's `on_connect`.
 
 /// Any setting that is not named below.

@@ -1,4 +1,4 @@
-//! The seam to the operating system: clock, process and thread, and the few file operations that do not go through SQLite.
+//! The seam to the operating system: clock, process, thread, and the few file operations that do not go through SQLite.
 //!
 //! Nothing else in the crate asks for the time, sleeps, or touches a path. None of the operations opens the database
 //! file itself: POSIX drops all of a process's locks on a file as soon as the process closes *any* descriptor of it, so

@@ -75,10 +75,14 @@ pub(crate) fn open_degraded(
 ///
 /// CANTOPEN from behind a file that did open means a side file. If it is the `-wal`, exclusive mode fails as well and
 /// the first error stands.
+///
+/// The errno may know better: a lack of descriptors passes, and a writer who meets a full disk would meet it in
+/// exclusive mode too, since the log needs room as well.
 pub(crate) fn wal_index_failure(error: &Error) -> Option<DegradedReason> {
     let code = error.extended_code()?;
     let is_side_file = primary(code) == ffi::SQLITE_CANTOPEN && error.operation() == Operation::Configure;
-    (is_wal_index(code) || is_side_file).then_some(DegradedReason { code, operation: error.operation() })
+    let passes = error.fault() == Class::RetryLater;
+    ((is_wal_index(code) || is_side_file) && !passes).then_some(DegradedReason { code, operation: error.operation() })
 }
 
 /// Whether a connection may not write because its wal-index may not be written.
@@ -154,8 +158,8 @@ fn turn_pause(turn: u32, pid: u32) -> Duration {
     step.min(TURN_PAUSE_MAX) + offset
 }
 
-/// Whether opening again in a moment may help. SQLite has waited for locks already, so a busy file is left alone; a lack
-/// of descriptors or memory may be over in a moment.
+/// Whether opening again in a moment may help. SQLite has waited for locks already, so a busy file is left alone; a
+/// lack of descriptors or memory may be over in a moment.
 fn may_pass(error: &Error) -> bool {
     match error.fault() {
         Class::RetryNow | Class::Reopen | Class::Degrade => true,

@@ -28,12 +28,8 @@ pub(crate) fn write<T>(
         // says.
         return Err(Error::new(path, Operation::Commit, Cause::TransactionOver).with_outcome_unknown(true));
     }
-    // Asked twice: before, so that nothing is written into a file that nobody will find, and after, so that nothing
-    // is acknowledged that was.
-    if has_moved(&transaction) {
-        return Err(moved(path));
-    }
     match transaction.execute_batch("COMMIT") {
+        // Asked after the COMMIT: asked before, the file could still lose its name in between.
         Ok(()) if has_moved(&transaction) => Err(moved(path).with_outcome_unknown(true)),
         Ok(()) => Ok(value),
         Err(error) => {

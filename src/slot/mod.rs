@@ -5,8 +5,8 @@
 //!      ◄─ events ◄─ give the seat back ◄─ gate (how did it go?) ◄─ tidy up: roll back, clean, discard ◄─┘
 //! ```
 //!
-//! Lock order: a seat, then the gate's or the vitals'. Whoever sits on the writer's seat may look into the readers'; never
-//! the other way round. Events are only noted down until all are released.
+//! Lock order: a seat, then the gate's or the vitals'. Whoever sits on the writer's seat may look into the readers';
+//! never the other way round. Events are only noted down until all are released.
 
 mod readers;
 mod reading;
