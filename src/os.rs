@@ -5,6 +5,11 @@
 //! a harmless-looking look at the header would unlock SQLite's live connections. Looking at a *name* ([`Os::status`])
 //! opens nothing.
 
+pub(crate) mod evidence;
+mod holders;
+
+pub use holders::Holders;
+
 use crate::ffi;
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -104,6 +109,51 @@ pub trait Os: Send + Sync {
     /// The file system that the path is on, where the system tells.
     fn file_system(&self, _path: &Path) -> Option<FileSystem> {
         None
+    }
+
+    /// Gives a file or directory another name, in one step; fails if something has that name.
+    fn rename_new(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The entries of a directory, sorted; an error if there are more than `entries_max`.
+    fn list_dir(&self, _path: &Path, _entries_max: usize) -> io::Result<Vec<PathBuf>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The first bytes of a file, all of it if it is no longer. Never of a database file that SQLite has open here.
+    fn read_prefix(&self, _path: &Path, _bytes_max: u64) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Gives a small file this content so that after a power cut it has the old one or the new one.
+    fn write_durably(&self, _path: &Path, _bytes: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Makes the names in a directory last through a power cut.
+    fn sync_dir(&self, _path: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The SHA-256 of a file's content, in hexadecimal digits. Never of a database file that SQLite has open here.
+    fn sha256(&self, _path: &Path) -> io::Result<String> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Whether two files have the same content. Never of a database file that SQLite has open here.
+    fn same_bytes(&self, _a: &Path, _b: &Path) -> io::Result<bool> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// When a file's content was last changed, as time since 1970.
+    fn modified(&self, _path: &Path) -> io::Result<Duration> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Who has one of these files open, without opening them. An error means that nothing is known.
+    fn holders(&self, _ids: &[FileId]) -> io::Result<Holders> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -210,6 +260,42 @@ impl Os for SystemOs {
         let stat = rustix::fs::statfs(path).ok()?;
         let (kind, is_network) = file_system_kind(stat.f_type.cast_unsigned() & 0xffff_ffff);
         Some(FileSystem { kind, is_network, free_bytes: stat.f_bavail.saturating_mul(stat.f_bsize.cast_unsigned()) })
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        evidence::rename_new(from, to)
+    }
+
+    fn list_dir(&self, path: &Path, entries_max: usize) -> io::Result<Vec<PathBuf>> {
+        evidence::list_dir(path, entries_max)
+    }
+
+    fn read_prefix(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+        evidence::read_prefix(path, bytes_max)
+    }
+
+    fn write_durably(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        evidence::write_durably(path, bytes)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        evidence::sync_dir(path)
+    }
+
+    fn sha256(&self, path: &Path) -> io::Result<String> {
+        evidence::sha256(path)
+    }
+
+    fn same_bytes(&self, a: &Path, b: &Path) -> io::Result<bool> {
+        evidence::same_bytes(a, b)
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<Duration> {
+        evidence::modified(path)
+    }
+
+    fn holders(&self, ids: &[FileId]) -> io::Result<Holders> {
+        holders::holders_of(ids, ffi::pid())
     }
 }
 

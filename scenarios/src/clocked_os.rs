@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use seawall::os::{FileId, FileLock, FileStatus, FileSystem};
+use seawall::os::{FileId, FileLock, FileStatus, FileSystem, Holders};
 use seawall::{Os, SystemOs};
 use seawall_harness::clock::Clock;
 use seawall_harness::vfs::lab;
@@ -81,6 +81,42 @@ impl Os for ClockedOs {
 
     fn file_system(&self, path: &Path) -> Option<FileSystem> {
         self.system.file_system(path)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.system.rename_new(from, to)
+    }
+
+    fn list_dir(&self, path: &Path, entries_max: usize) -> io::Result<Vec<PathBuf>> {
+        self.system.list_dir(path, entries_max)
+    }
+
+    fn read_prefix(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+        self.system.read_prefix(path, bytes_max)
+    }
+
+    fn write_durably(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.system.write_durably(path, bytes)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.system.sync_dir(path)
+    }
+
+    fn sha256(&self, path: &Path) -> io::Result<String> {
+        self.system.sha256(path)
+    }
+
+    fn same_bytes(&self, a: &Path, b: &Path) -> io::Result<bool> {
+        self.system.same_bytes(a, b)
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<Duration> {
+        self.system.modified(path)
+    }
+
+    fn holders(&self, ids: &[FileId]) -> io::Result<Holders> {
+        self.system.holders(ids)
     }
 
     fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {

@@ -1,0 +1,125 @@
+//! Who has a file open, from what the kernel shows under `/proc`, without opening the file.
+//!
+//! Looking at `/proc/<pid>/fd/<n>` with `stat` tells the device and inode behind a descriptor and touches no lock. What
+//! cannot be seen this way: processes in other process namespaces, other machines on a network file system, and, unless
+//! one is root, the descriptors of other users' processes. Those last are counted.
+
+use crate::os::FileId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// Who has some files open, or a lock on them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Holders {
+    /// Other processes with a descriptor of one of the files, in ascending order.
+    pub pids: Vec<u32>,
+    /// Descriptors of the files in this very process.
+    pub own_descriptors: u32,
+    /// Processes whose descriptors may not be looked at.
+    pub unreadable: u32,
+    /// The lines of `/proc/locks` that name one of the files.
+    pub locks: Vec<String>,
+}
+
+impl Holders {
+    /// Whether another process surely has one of the files open.
+    pub fn has_others(&self) -> bool {
+        !self.pids.is_empty()
+    }
+}
+
+impl fmt::Display for Holders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pids: Vec<String> = self.pids.iter().map(u32::to_string).collect();
+        match (self.pids.as_slice(), self.own_descriptors) {
+            ([], 0) => f.write_str("nobody to be seen")?,
+            ([], _) => f.write_str("this process itself")?,
+            ([_], _) => write!(f, "process {}", pids[0])?,
+            _ => write!(f, "processes {}", pids.join(", "))?,
+        }
+        if self.unreadable > 0 {
+            write!(f, " (the descriptors of {} more may not be looked at)", self.unreadable)?;
+        }
+        Ok(())
+    }
+}
+
+/// Looks through all processes. An error means that nothing is known, not that nobody has them open.
+pub(super) fn holders_of(ids: &[FileId], own_pid: u32) -> io::Result<Holders> {
+    let mut pids = BTreeSet::new();
+    let mut holders = Holders { locks: lock_lines(ids)?, ..Holders::default() };
+    // As many entries as there are processes; the kernel bounds them.
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        match descriptors_of(&entry.path().join("fd"), ids) {
+            Ok(0) => {}
+            Ok(count) if pid == own_pid => holders.own_descriptors = count,
+            Ok(_) => drop(pids.insert(pid)),
+            Err(error) if is_gone(&error) => {}
+            Err(_) => holders.unreadable += 1,
+        }
+    }
+    holders.pids = pids.into_iter().collect();
+    Ok(holders)
+}
+
+/// How many of the descriptors in a process's list are of one of the files.
+fn descriptors_of(list: &Path, ids: &[FileId]) -> io::Result<u32> {
+    let mut count = 0;
+    for entry in fs::read_dir(list)? {
+        match rustix::fs::stat(entry?.path()) {
+            Ok(stat) if ids.contains(&FileId { device: stat.st_dev, inode: stat.st_ino }) => count += 1,
+            Ok(_) => {}
+            // A file of another kind that cannot be looked at is none of ours: those are on a file system of ours.
+            Err(_) => {}
+        }
+    }
+    Ok(count)
+}
+
+fn lock_lines(ids: &[FileId]) -> io::Result<Vec<String>> {
+    let names: Vec<String> = ids
+        .iter()
+        .map(|id| {
+            let (major, minor) = (rustix::fs::major(id.device), rustix::fs::minor(id.device));
+            format!("{major:02x}:{minor:02x}:{}", id.inode)
+        })
+        .collect();
+    let locks = fs::read_to_string("/proc/locks")?;
+    let is_named = |line: &&str| line.split_ascii_whitespace().any(|word| names.iter().any(|name| name == word));
+    Ok(locks.lines().filter(is_named).map(str::to_owned).collect())
+}
+
+/// The process ended while we were looking.
+fn is_gone(error: &io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    matches!(errno, Some(rustix::io::Errno::NOENT | rustix::io::Errno::SRCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::{Os, SystemOs};
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn an_open_file_has_holders_and_a_closed_one_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let (os, path) = (SystemOs::new(), dir.path().join("x"));
+        let file = fs::File::create(&path).unwrap();
+        let id = os.status(&path).unwrap().unwrap().id;
+        file.lock().unwrap();
+        let holders = os.holders(&[id]).unwrap();
+        assert_eq!(holders.own_descriptors, 1);
+        assert_eq!(holders.locks.len(), 1, "{holders:?}");
+        assert!(holders.to_string().starts_with("this process itself"), "{holders}");
+        drop(file);
+        assert_eq!(os.holders(&[id]).unwrap().own_descriptors, 0);
+    }
+}
