@@ -30,7 +30,7 @@
 //!
 //! What holds throughout, above all by absence:
 //!
-//! - Nothing here unlinks, renames or truncates a file. A `-wal` with frames is data.
+//! - Nothing here unlinks or truncates a file, and only [`quarantine`] renames one. A `-wal` with frames is data.
 //! - Nothing here opens the database file except SQLite. POSIX would drop SQLite's locks at the close.
 //! - Nothing here retries a write. Opening is retried, and that is all.
 //! - No event is sent and no closure but the borrower's is run while the maps are locked; no clock, process id or file
@@ -52,6 +52,7 @@ mod hygiene;
 mod open;
 mod orphan;
 pub mod os;
+pub mod quarantine;
 mod recovery;
 mod regime;
 mod registry;
@@ -71,6 +72,7 @@ pub use error::Error;
 pub use events::{Event, EventKind};
 pub use health::{DegradedReason, Health};
 pub use os::{Os, SystemOs};
+pub use quarantine::{OnCorruption, QuarantinePolicy};
 pub use registry::Registry;
 pub use rusqlite;
 pub use seat::{BorrowKind, Borrower};

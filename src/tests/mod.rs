@@ -5,6 +5,7 @@ mod cold_start;
 mod degraded;
 mod outage;
 mod paths;
+mod quarantine;
 
 use crate::os::{FileId, FileLock, FileStatus, FileSystem, Holders};
 use crate::{Builder, Cache, Event, EventKind, Os, Registry, SystemOs};

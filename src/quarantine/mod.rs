@@ -1,0 +1,272 @@
+//! What becomes of a database that is damaged: confirmed, moved out of the way as a whole, and kept.
+//!
+//! ```text
+//! live connection ─► confirm ─► closed by the caller ─► quarantine ─► rebuild or salvage, if the caller wants it
+//!                      (never on a busy or unread file)      ▲
+//! next first open ─► resume ── what a crash left half done ──┘
+//! ```
+//!
+//! Nothing is deleted. A bundle is a directory with the database, its `-wal`, `-shm` and `-journal` under their own
+//! names, so that SQLite finds them together, and a [`Manifest`]. It is named by its content. There is a bound on the
+//! number of bundles: at the bound, quarantine is refused. The same content again takes the place of the older equal
+//! copy, byte for byte compared, and is counted.
+//!
+//! # The order of the renames
+//!
+//! Three ways in which a half-moved database can do harm:
+//!
+//! - a `-wal` or hot journal beside no database: whoever creates a new one there makes SQLite delete it;
+//! - a `-wal` beside another database: SQLite replays it into that one, and the check says ok;
+//! - a `-shm` in use by somebody else, taken away under him: two indices of one log.
+//!
+//! So the side files go first, and the database last: `-shm`, `-wal`, `-journal`, a sync of both directories, the
+//! database, a sync again. As long as the database has its name, it is locked by us, so nobody can use a side file or
+//! make a new one. Once it has lost the name, nothing is left there to be moved, so no newcomer's file can be taken.
+//!
+//! If the process dies in between, the database stands there without its log until the next opener calls [`resume`].
+//! That puts log and journal back, after checking that the database is still the recorded one, is unchanged, and has no
+//! new log. If somebody without this crate has written to it meanwhile, there are two histories, and
+//! nothing is moved: the log waits in quarantine, and a person has to decide. If the database itself has been moved,
+//! [`resume`] completes the bundle instead.
+//!
+//! If a rename fails and the process lives on, everything moved so far is put back at once, in reverse order.
+//!
+//! At last it is asked once more who has the files open: somebody who had opened the database by its name while it was
+//! being moved would now join it with side files of the new one. Then everything is put back, too.
+
+// Nothing calls it yet.
+#![cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the slots do not call it yet"))]
+
+mod bundle;
+mod confirm;
+mod manifest;
+mod owner;
+
+pub use manifest::{FileEvidence, Manifest, Pragma, Role, State, Surroundings, Trigger};
+
+pub(crate) use bundle::{Evidence, quarantine, resume};
+pub(crate) use confirm::{Examination, Verdict, confirm, keep_log};
+
+use crate::error::{extended_code, is_busy_code};
+use crate::os::Os;
+use crate::sync::Arc;
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+
+/// Copies what can be saved from a bundle into the new database.
+///
+/// Runs in a transaction on a connection to the new, empty, initialised database; an error rolls it back. The bundle's
+/// database may be attached by its path, and is then read with its log. What the closure attached is detached afterwards
+/// without writing the log into the damaged file. Reading it rebuilds the bundle's `-shm`; whoever wants that unchanged
+/// reads a copy of the bundle.
+pub type SalvageFn = dyn Fn(&Bundle, &mut Connection) -> rusqlite::Result<()> + Send + Sync;
+
+/// What to do with a database whose damage is confirmed.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub enum OnCorruption {
+    /// Leave it where it is and return errors. A person decides.
+    #[default]
+    Refuse,
+    /// Quarantine it and begin with an empty one. What was in it is in the bundle, and nowhere else.
+    Rebuild,
+    /// Quarantine it, begin with an empty one, and let this closure fill it.
+    Salvage(Arc<SalvageFn>),
+}
+
+impl std::fmt::Debug for OnCorruption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            OnCorruption::Refuse => "Refuse",
+            OnCorruption::Rebuild => "Rebuild",
+            OnCorruption::Salvage(_) => "Salvage(..)",
+        })
+    }
+}
+
+/// What becomes of damaged databases, and where.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct QuarantinePolicy {
+    /// What to do. Default [`OnCorruption::Refuse`].
+    pub on_corruption: OnCorruption,
+    /// Bundles of different content kept for one database. Default 10. One more is refused; old ones are never deleted.
+    pub bundles_max: u32,
+    /// Where the bundles are kept, each database's in a directory of its own. It has to be on the same file system as
+    /// the databases. Default: `<database>.quarantine` beside the database.
+    pub directory: Option<PathBuf>,
+}
+
+impl Default for QuarantinePolicy {
+    fn default() -> QuarantinePolicy {
+        QuarantinePolicy { on_corruption: OnCorruption::default(), bundles_max: 10, directory: None }
+    }
+}
+
+/// A quarantined database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Bundle {
+    /// The directory with everything in it.
+    pub directory: PathBuf,
+    /// The damaged database.
+    pub database: PathBuf,
+    /// Its log, if it had one.
+    pub wal: Option<PathBuf>,
+    /// The log's index, if it had one.
+    pub shm: Option<PathBuf>,
+    /// Its rollback journal, if it had one.
+    pub journal: Option<PathBuf>,
+    /// The [`Manifest`], in JSON.
+    pub manifest: PathBuf,
+    /// Whether the same content had been quarantined before. It is kept once.
+    pub is_duplicate: bool,
+}
+
+/// What [`resume`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Resumed {
+    /// No quarantine had been interrupted.
+    Nothing,
+    /// One had been, before the database was moved. It has its log and journal again.
+    PutBack,
+    /// One had been, after the database was moved. The bundle is complete, and there may be no database in its place.
+    Completed(Bundle),
+}
+
+/// Why a database was not quarantined, or not salvaged.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum QuarantineError {
+    #[error("quarantine: {holders} has it open, and nothing was moved; close it there and try again")]
+    Held { holders: String },
+    #[error(
+        "quarantine: that nobody else has it open cannot be shown: {reason}; nothing was moved; stop everything that \
+         uses it and move the database, -wal, -shm and -journal by hand, together"
+    )]
+    Unprovable { reason: String },
+    #[error(
+        "quarantine: {} holds {bundles} bundles already, and nothing was moved; look at them, then move some away",
+        directory.display()
+    )]
+    Full { directory: PathBuf, bundles: u32 },
+    #[error(
+        "quarantine: {} is on another file system, and nothing was moved; choose a directory beside the database",
+        directory.display()
+    )]
+    OtherFileSystem { directory: PathBuf },
+    #[error("quarantine: {step} failed: {}{}; nothing was moved", confirm::describe(error), errno_text(*errno))]
+    Sqlite { step: &'static str, error: rusqlite::Error, errno: Option<i32> },
+    #[error("quarantine: {step} failed at {}: {error}", path.display())]
+    Io { step: &'static str, path: PathBuf, error: io::Error },
+    #[error("quarantine: {} is not to be understood: {error}; nothing was moved; move its directory away", path.display())]
+    Manifest { path: PathBuf, error: String },
+    #[error(
+        "quarantine was interrupted, and some files are in {}: {cause}; nothing is lost; do not open the database with \
+         anything else, the next open goes on from here",
+        directory.display()
+    )]
+    Interrupted { directory: PathBuf, cause: Box<QuarantineError> },
+    #[error(
+        "quarantine was interrupted, and then somebody changed the database ({what}); its other files are in {}; keep \
+         both, decide by hand, then move that directory away",
+        directory.display()
+    )]
+    Changed { directory: PathBuf, what: String },
+    #[error("salvage from {} failed and was rolled back: {}; the bundle is unharmed", bundle.display(), confirm::describe(error))]
+    Salvage { bundle: PathBuf, error: rusqlite::Error },
+    #[error("salvage from {} ended its own transaction; what it wrote is not to be relied upon", bundle.display())]
+    SalvageOver { bundle: PathBuf },
+}
+
+impl QuarantineError {
+    /// Somebody else is in the way; the same may work later.
+    pub(crate) fn is_busy(&self) -> bool {
+        match self {
+            QuarantineError::Held { .. } => true,
+            QuarantineError::Sqlite { error, .. } | QuarantineError::Salvage { error, .. } => {
+                extended_code(error).is_some_and(is_busy_code)
+            }
+            _ => false,
+        }
+    }
+
+    fn io(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> QuarantineError {
+        let path = path.to_owned();
+        move |error| QuarantineError::Io { step, path, error }
+    }
+}
+
+fn errno_text(errno: Option<i32>) -> String {
+    errno.map(|errno| format!(" ({})", io::Error::from_raw_os_error(errno))).unwrap_or_default()
+}
+
+/// Runs the closure in a transaction on a connection to the new database.
+pub(crate) fn salvage(bundle: &Bundle, conn: &mut Connection, salvage: &SalvageFn) -> Result<(), QuarantineError> {
+    let failed = |error| QuarantineError::Salvage { bundle: bundle.directory.clone(), error };
+    // While it is set, detaching the bundle's database neither writes its log into it nor deletes that.
+    let keeps_log = conn.db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE).map_err(failed)?;
+    keep_log(conn).map_err(failed)?;
+    let attached = attached(conn).map_err(failed)?;
+    let outcome = in_transaction(bundle, conn, salvage);
+    let tidied = detach_all_but(&attached, conn)
+        .and_then(|()| conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keeps_log).map(drop));
+    match outcome {
+        Ok(result) => result.and(tidied.map_err(failed)),
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+type Caught<T> = Result<T, Box<dyn std::any::Any + Send>>;
+
+fn in_transaction(bundle: &Bundle, conn: &mut Connection, salvage: &SalvageFn) -> Caught<Result<(), QuarantineError>> {
+    let failed = |error| QuarantineError::Salvage { bundle: bundle.directory.clone(), error };
+    if let Err(error) = conn.execute_batch("BEGIN IMMEDIATE") {
+        return Ok(Err(failed(error)));
+    }
+    let outcome = catch_unwind(AssertUnwindSafe(|| salvage(bundle, conn)));
+    let is_over = conn.is_autocommit();
+    let result = match &outcome {
+        Ok(Ok(())) if !is_over => conn.execute_batch("COMMIT").map_err(failed),
+        Ok(Ok(())) => Err(QuarantineError::SalvageOver { bundle: bundle.directory.clone() }),
+        _ => Ok(()),
+    };
+    if !conn.is_autocommit() {
+        // A connection that does not even roll back is discarded by whoever sees the error.
+        let _ = conn.execute_batch("ROLLBACK");
+    }
+    outcome.map(|answer| answer.map_err(failed).and(result))
+}
+
+fn attached(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    conn.prepare("SELECT name FROM pragma_database_list")?.query_map([], |row| row.get(0))?.collect()
+}
+
+fn detach_all_but(names: &[String], conn: &Connection) -> rusqlite::Result<()> {
+    for name in attached(conn)?.iter().filter(|name| !names.contains(name) && *name != "temp") {
+        conn.execute("DETACH ?1", [name])?;
+    }
+    Ok(())
+}
+
+/// The path of one of a database's files.
+fn side_file(path: &Path, role: Role) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(role.suffix());
+    PathBuf::from(name)
+}
+
+fn exists(path: &Path, os: &dyn Os) -> Result<bool, QuarantineError> {
+    os.status(path).map(|status| status.is_some()).map_err(QuarantineError::io("looking at a file", path))
+}
+
+/// Whether SQLite would roll a journal back: it goes by the first byte, too.
+fn is_hot(journal: &Path, os: &dyn Os) -> Result<bool, QuarantineError> {
+    if !exists(journal, os)? {
+        return Ok(false);
+    }
+    let first = os.read_prefix(journal, 1).map_err(QuarantineError::io("looking at a journal", journal))?;
+    Ok(first.first().is_some_and(|&byte| byte != 0))
+}
