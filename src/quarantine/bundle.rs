@@ -68,7 +68,7 @@ pub(crate) fn quarantine(
 }
 
 /// Goes on with a quarantine that was interrupted. To be called before the database is opened, under the lock that
-/// serialises first connects. Without an interrupted one, it looks at one name and does nothing.
+/// serialises first connects. Without a quarantine, it looks at one name and does nothing.
 pub(crate) fn resume(
     path: &Path,
     policy: &QuarantinePolicy,
@@ -76,6 +76,9 @@ pub(crate) fn resume(
     os: &dyn Os,
 ) -> Result<Resumed, QuarantineError> {
     let place = Place::new(path, policy, os);
+    if !exists(&place.root, os)? {
+        return Ok(Resumed::Nothing);
+    }
     let Some(manifest) = Manifest::read(&place.manifest(), os)? else {
         return place.require_nothing_pending().map(|()| Resumed::Nothing);
     };

@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -143,6 +143,9 @@ struct Surgeon {
     system: SystemOs,
     changes_left: AtomicU32,
     is_mortal: bool,
+    is_failed: AtomicBool,
+    /// Changes left from the one failure on; then it dies.
+    changes_after_failure: u32,
     on_rename: Hook,
     on_sync: Hook,
     unreadable: u32,
@@ -156,6 +159,8 @@ impl Surgeon {
             system: SystemOs::new(),
             changes_left: AtomicU32::new(u32::MAX),
             is_mortal: true,
+            is_failed: AtomicBool::new(false),
+            changes_after_failure: u32::MAX,
             on_rename: None,
             on_sync: None,
             unreadable: 0,
@@ -167,9 +172,10 @@ impl Surgeon {
     fn change(&self) -> io::Result<()> {
         match self.changes_left.load(SeqCst) {
             u32::MAX => Ok(()),
-            0 if self.is_mortal => Err(io::Error::other("the process is dead")),
+            0 if self.is_mortal || self.is_failed.load(SeqCst) => Err(io::Error::other("the process is dead")),
             0 => {
-                self.changes_left.store(u32::MAX, SeqCst);
+                self.is_failed.store(true, SeqCst);
+                self.changes_left.store(self.changes_after_failure, SeqCst);
                 Err(io::Error::other("fails once"))
             }
             left => {
@@ -747,6 +753,63 @@ fn a_rename_that_fails_once_is_undone_at_once() {
         failures += 1;
     }
     assert!(failures > 12, "only {failures} moments were tried");
+}
+
+#[test]
+fn a_crash_while_undoing_loses_nothing_either() {
+    let mut interrupted = 0;
+    for failing in 4..11 {
+        // At most four renames, two syncs and the manifest.
+        for k in 0..8 {
+            let mut patient = Patient::damaged();
+            let before = patient.in_place();
+            (patient.os.is_mortal, patient.os.changes_after_failure) = (false, k);
+            patient.os.changes_left = AtomicU32::new(failing);
+            let error = patient.quarantine().unwrap_err();
+            interrupted += u32::from(matches!(error, QuarantineError::Interrupted { .. }));
+            check_whole(&patient, &before, &format!("failed at change {failing}, killed {k} changes later: {error}"));
+        }
+    }
+    assert!(interrupted > 10, "only {interrupted} were interrupted");
+}
+
+#[test]
+fn what_a_person_took_away_meanwhile_is_missed() {
+    // Killed at the sync after the database's rename.
+    let (patient, ..) = (0..)
+        .map_while(|k| killed_at(k, true))
+        .find(|(patient, ..)| patient.root().join("incoming/x.db").exists())
+        .unwrap();
+    let (wal, away) = (patient.root().join("incoming/x.db-wal"), patient.file(".away"));
+    fs::rename(&wal, &away).unwrap();
+    let error = patient.resume().unwrap_err();
+    assert!(error.to_string().contains("its -wal is not where it was put"), "{error}");
+    fs::rename(&away, &wal).unwrap();
+    assert!(matches!(patient.resume(), Ok(Resumed::Completed(_))));
+}
+
+#[test]
+fn a_bundle_that_was_taken_away_while_it_was_joined_is_missed() {
+    let patient = Patient::damaged();
+    let content = patient.in_place();
+    let (first, away) = (patient.quarantine().unwrap(), patient.file(".away"));
+    let join = (0..).find(|&k| {
+        content.iter().for_each(|(suffix, bytes)| fs::write(patient.file(suffix), bytes).unwrap());
+        patient.os.changes_left.store(k, SeqCst);
+        patient.quarantine().unwrap_err();
+        let incoming = files(&patient.root().join("incoming/x.db"));
+        let is_half_joined = incoming.len() == 2 && !patient.path().exists();
+        if !is_half_joined {
+            patient.resume().unwrap();
+        }
+        is_half_joined
+    });
+    fs::rename(&first.directory, &away).unwrap();
+    let error = patient.resume().unwrap_err();
+    assert!(error.to_string().contains("is not where it was put"), "change {join:?}: {error}");
+    fs::rename(&away, &first.directory).unwrap();
+    assert!(matches!(patient.resume(), Ok(Resumed::Completed(bundle)) if bundle.is_duplicate));
+    assert_eq!(files(&first.database), content);
 }
 
 #[test]
