@@ -23,11 +23,11 @@
 //! database, a sync again. As long as the database has its name, it is locked by us, so nobody can use a side file or
 //! make a new one. Once it has lost the name, nothing is left there to be moved, so no newcomer's file can be taken.
 //!
-//! If the process dies in between, the database stands there without its log until the next opener calls [`resume`].
+//! If the process dies in between, the database stands there without its log until the next opener calls `resume`.
 //! That puts log and journal back, after checking that the database is still the recorded one, is unchanged, and has no
 //! new log. If somebody without this crate has written to it meanwhile, there are two histories, and
 //! nothing is moved: the log waits in quarantine, and a person has to decide. If the database itself has been moved,
-//! [`resume`] completes the bundle instead.
+//! `resume` completes the bundle instead.
 //!
 //! If a rename fails and the process lives on, everything moved so far is put back at once, in reverse order.
 //!

@@ -774,6 +774,21 @@ fn a_crash_while_undoing_loses_nothing_either() {
 }
 
 #[test]
+fn a_log_is_not_put_back_under_somebody_who_reads_without_it() {
+    let (patient, before, _) = (0..)
+        .map_while(|k| killed_at(k, true))
+        .find(|(patient, ..)| patient.root().join("incoming/x.db-wal").exists())
+        .unwrap();
+    let holder = Holder::start(&patient.path(), "reading");
+    let error = patient.resume().unwrap_err();
+    assert!(error.to_string().contains(&format!("process {} has it open", holder.child.id())), "{error}");
+    assert!(patient.root().join("incoming/x.db-wal").exists());
+    drop(holder);
+    assert_eq!(patient.resume().unwrap(), Resumed::PutBack);
+    assert_eq!(patient.in_place()["-wal"], before["-wal"]);
+}
+
+#[test]
 fn what_a_person_took_away_meanwhile_is_missed() {
     // Killed at the sync after the database's rename.
     let (patient, ..) = (0..)
