@@ -60,8 +60,8 @@ use std::path::{Path, PathBuf};
 ///
 /// Runs in a transaction on a connection to the new, empty, initialised database; an error rolls it back. The bundle's
 /// database may be attached by its path, and is then read with its log. What the closure attached is detached
-/// afterwards without writing the log into the damaged file. Reading it rebuilds the bundle's `-shm`; whoever wants that unchanged
-/// reads a copy of the bundle.
+/// afterwards without writing the log into the damaged file. Reading it rebuilds the bundle's `-shm`; whoever wants
+/// that unchanged reads a copy of the bundle.
 pub type SalvageFn = dyn Fn(&Bundle, &mut Connection) -> rusqlite::Result<()> + Send + Sync;
 
 /// What to do with a database whose damage is confirmed.

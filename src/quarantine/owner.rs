@@ -4,16 +4,16 @@
 //!
 //! 1. **SQLite's exclusive lock**, on a connection in exclusive locking mode, so that no `-shm` is touched. Everybody
 //!    who reads a database in WAL mode holds a lock on it for as long as he is connected, so this one excludes them
-//!    all. The connection is told not to checkpoint and not to delete the log when it is closed. It is held while the files
-//!    are moved: a lock belongs to the file, not to its name.
+//!    all. The connection is told not to checkpoint and not to delete the log when it is closed. It is held while the
+//!    files are moved: a lock belongs to the file, not to its name.
 //! 2. **Nobody else has a descriptor**, according to `/proc`, without opening anything. This finds who is connected and
 //!    holds no lock: anybody in a rollback mode between two transactions, and anybody waiting for our lock, who would
 //!    go on under the old name with the moved file. Asked before, after, and once more when everything is moved.
 //!
 //! Where the second cannot be known, the first suffices in WAL mode and not otherwise. The first cannot be had if page
-//! 1 is unreadable. And it must not be tried where SQLite itself would repair: opening an empty database deletes the log
-//! beside it, and a hot journal is rolled back and deleted. In these cases the second has to do, and it does only if
-//! everything could be looked at and no other machine can have the file open.
+//! 1 is unreadable. And it must not be tried where SQLite itself would repair: opening an empty database deletes the
+//! log beside it, and a hot journal is rolled back and deleted. In these cases the second has to do, and it does only
+//! if everything could be looked at and no other machine can have the file open.
 
 use crate::error::{extended_code, is_busy_code};
 use crate::ffi;
