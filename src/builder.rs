@@ -5,6 +5,7 @@ use crate::cache::Cache;
 use crate::error::Error;
 use crate::events::{Event, Sink};
 use crate::os::{Os, SystemOs};
+use crate::quarantine::QuarantinePolicy;
 use crate::registry::Registry;
 use crate::schema::Migration;
 use crate::store::Store;
@@ -70,6 +71,7 @@ pub(crate) struct Settings {
     pub(crate) shared_mode_probe_interval: Duration,
     pub(crate) identity_check_interval: Duration,
     pub(crate) disk_full_pause: Duration,
+    pub(crate) quarantine: QuarantinePolicy,
     pub(crate) lifetime: Option<Duration>,
     pub(crate) idle: Option<Duration>,
     pub(crate) overdue_after: Duration,
@@ -104,6 +106,7 @@ impl Builder {
                 shared_mode_probe_interval: Duration::from_secs(5),
                 identity_check_interval: Duration::from_secs(1),
                 disk_full_pause: Duration::from_secs(1),
+                quarantine: QuarantinePolicy::default(),
                 lifetime: None,
                 idle: None,
                 overdue_after: Duration::from_secs(60),
@@ -232,6 +235,12 @@ impl Builder {
     /// After a write has met a full disk, [`write`](Store::write) fails at once for so long. Default 1 s. Reads go on.
     pub fn disk_full_pause(mut self, pause: Duration) -> Builder {
         self.settings.disk_full_pause = pause;
+        self
+    }
+
+    /// What to do with a database whose damage `PRAGMA quick_check` has confirmed. Default: nothing but errors.
+    pub fn quarantine(mut self, policy: QuarantinePolicy) -> Builder {
+        self.settings.quarantine = policy;
         self
     }
 

@@ -123,6 +123,8 @@ pub enum Operation {
     Write,
     /// COMMIT of `write`.
     Commit,
+    /// Moving a damaged database out of the way, or filling its successor.
+    Recover,
     /// A checkpoint asked for by the caller.
     Checkpoint,
     /// Closing connections.
@@ -158,6 +160,7 @@ impl fmt::Display for Operation {
             Operation::Begin => "BEGIN IMMEDIATE",
             Operation::Write => "the write closure",
             Operation::Commit => "COMMIT",
+            Operation::Recover => "recovering the database",
             Operation::Checkpoint => "the checkpoint",
             Operation::Close => "closing the connection",
         })

@@ -5,6 +5,7 @@ use crate::classify::{
 };
 use crate::ffi::system_errno;
 use crate::health::DegradedReason;
+use crate::quarantine::QuarantineError;
 use crate::seat::Borrower;
 use rusqlite::{Connection, ffi};
 use std::panic::Location;
@@ -68,6 +69,12 @@ pub(crate) enum Cause {
     Moved { rescue: Rescue },
     #[error("the disk was full a moment ago; writes are tried again in {retry_after:?}")]
     DiskFull { retry_after: Duration },
+    #[error("it is damaged ({}) and has been quarantined in {}", error.inner.cause, bundle.display())]
+    Quarantined { bundle: PathBuf, error: Box<Error> },
+    #[error("it is damaged ({}) and stays where it is: {why}", error.inner.cause)]
+    NotQuarantined { error: Box<Error>, why: QuarantineError },
+    #[error("{0}")]
+    Quarantine(QuarantineError),
     #[error("the closure of read has written, and it was rolled back")]
     WroteInRead,
     #[error("the circuit breaker {}", describe_open(*.retry_after))]
@@ -184,6 +191,7 @@ impl Error {
             | Cause::HeldElsewhere { busy: error, .. }
             | Cause::Migration { error, .. }
             | Cause::Moved { rescue: Rescue::Pending(error) } => extended_code(error),
+            Cause::Quarantined { error, .. } | Cause::NotQuarantined { error, .. } => error.extended_code(),
             _ => None,
         }
     }
@@ -231,6 +239,14 @@ impl Error {
     /// The process, or the system, has as many files open as it may.
     pub fn is_out_of_descriptors(&self) -> bool {
         is_out_of_descriptors(self.code_or_cantopen(), self.errno())
+    }
+
+    /// Where the damaged database has been moved to, if this error is the news of it.
+    pub fn quarantined_to(&self) -> Option<&Path> {
+        match &self.inner.cause {
+            Cause::Quarantined { bundle, .. } => Some(bundle),
+            _ => None,
+        }
     }
 
     /// The store was closed by [`close`](crate::Store::close).
@@ -299,6 +315,8 @@ impl Error {
             // The file system refused us as it would refuse SQLite.
             Cause::Io(_) => classify(ffi::SQLITE_CANTOPEN, self.errno(), self.inner.operation),
             Cause::Moved { .. } => Class::Reopen,
+            Cause::Quarantined { .. } | Cause::NotQuarantined { .. } => Class::Quarantine,
+            Cause::Quarantine(why) if why.is_busy() => Class::RetryLater,
             Cause::BreakerOpen { .. }
             | Cause::FirstConnectTimeout { .. }
             | Cause::HeldElsewhere { .. }
@@ -314,6 +332,7 @@ impl Error {
             | Cause::SchemaNewer { .. }
             | Cause::ForeignKeys { .. }
             | Cause::Closed
+            | Cause::Quarantine(_)
             | Cause::Reentrant(_)
             | Cause::ForkedChild { .. }
             | Cause::TransactionOver
@@ -364,6 +383,10 @@ impl Error {
             (Cause::Moved { .. }, _) if !self.outcome_unknown() => "the next call opens what is there now",
             (Cause::DiskFull { .. }, _) => "make room; reads go on",
             (Cause::WroteInRead, _) => "use write",
+            (Cause::Quarantined { .. }, _) => "the next call begins with a new database",
+            (Cause::NotQuarantined { .. } | Cause::Quarantine(_), _) => {
+                "nothing is deleted; see what keeps it from being moved"
+            }
             (_, Class::OutcomeUnknown) => "the writes may or may not be durable: read before writing them again",
             (_, Class::RetryNow) => "run it again in a new transaction",
             (_, Class::RetryLater) if self.is_busy() => "try again later, or raise the busy timeout",
@@ -394,6 +417,7 @@ impl std::error::Error for Error {
                 Some(error)
             }
             Cause::Io(error) => Some(error),
+            Cause::Quarantined { error, .. } | Cause::NotQuarantined { error, .. } => Some(error),
             _ => None,
         }
     }

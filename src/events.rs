@@ -120,6 +120,28 @@ pub enum EventKind {
         /// The extended result code.
         code: Option<i32>,
     },
+    /// SQLite spoke of corruption, and then checked the whole database and found nothing wrong.
+    FalseAlarm {
+        /// The extended result code that raised it.
+        code: Option<i32>,
+    },
+    /// A damaged database was moved out of the way, with all that belongs to it.
+    Quarantined {
+        /// The directory where it is now.
+        bundle: PathBuf,
+        /// Whether the same content was there already.
+        is_duplicate: bool,
+    },
+    /// A damaged database was left where it is.
+    QuarantineRefused {
+        /// Why, as text.
+        error: String,
+    },
+    /// A new database was filled from a quarantined one.
+    Salvaged {
+        /// The directory of the old one.
+        bundle: PathBuf,
+    },
     /// All connections were closed on request.
     Closed,
 }
@@ -183,6 +205,16 @@ impl fmt::Display for Event {
             EventKind::ReadersSuspended { code } => {
                 write!(f, "a reader failed ({}); reads go through the writer", code.map_or("no code", code_name))
             }
+            EventKind::FalseAlarm { code } => {
+                let code = code.map_or("no code", code_name);
+                write!(f, "false alarm: SQLite said {code}, and quick_check finds nothing wrong")
+            }
+            EventKind::Quarantined { bundle, is_duplicate } => {
+                let again = if *is_duplicate { ", again" } else { "" };
+                write!(f, "damaged, and quarantined{again} in {}", bundle.display())
+            }
+            EventKind::QuarantineRefused { error } => write!(f, "damaged, and left where it is: {error}"),
+            EventKind::Salvaged { bundle } => write!(f, "filled from {}", bundle.display()),
             EventKind::Closed => f.write_str("closed"),
         }
     }

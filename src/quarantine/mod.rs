@@ -34,9 +34,6 @@
 //! At last it is asked once more who has the files open: somebody who had opened the database by its name while it was
 //! being moved would now join it with side files of the new one. Then everything is put back, too.
 
-// Nothing calls it yet.
-#![cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the slots do not call it yet"))]
-
 mod bundle;
 mod confirm;
 mod manifest;

@@ -8,6 +8,7 @@
 //! Lock order: a seat, then the gate's or the vitals'. Whoever sits on the writer's seat may look into the readers';
 //! never the other way round. Events are only noted down until all are released.
 
+mod damage;
 mod readers;
 mod reading;
 mod turn;
@@ -22,6 +23,7 @@ use crate::events::{Event, EventKind, Hub, Notes};
 use crate::gate::Gate;
 use crate::health::{Checkpoint, Health, Now, Probe, Vitals, WalHealth};
 use crate::os::FileId;
+use crate::quarantine::Bundle;
 use crate::regime::Regime;
 use crate::seat::{BorrowKind, Borrower, Seat};
 use crate::side_files::beside;
@@ -47,6 +49,8 @@ pub(crate) struct Slot {
     is_live: AtomicBool,
     /// Whether nobody is to be served any more.
     is_closed: AtomicBool,
+    /// Whether connections that are closed must leave the log as it is: the database is damaged.
+    keeps_log: AtomicBool,
     /// Whether there is reason to think that the open file has lost its name.
     is_suspect: AtomicBool,
     gate: Gate,
@@ -65,6 +69,8 @@ struct Core {
     lent: Option<Lent>,
     is_initialised: bool,
     regime: Regime,
+    /// A quarantined database that the next one is to be filled from.
+    bundle: Option<Bundle>,
 }
 
 impl Slot {
@@ -74,6 +80,7 @@ impl Slot {
             pid: settings.os.pid(),
             is_live: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
+            keeps_log: AtomicBool::new(false),
             is_suspect: AtomicBool::new(false),
             gate: Gate::new(settings.breaker.clone()),
             disk: DiskGuard::default(),

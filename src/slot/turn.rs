@@ -156,6 +156,7 @@ impl Slot {
         if error.is_moved() {
             return Err(self.tell_rescue(core, error, notes));
         }
+        let error = if error.is_corruption() { self.look_into_damage(core, error, notes) } else { error };
         if (error.fault().discards_connection() || error.is_read_only()) && core.lent.is_some() {
             self.discard(core, EventKind::ConnectionDiscarded { code: error.extended_code() }, notes);
         }
@@ -243,6 +244,9 @@ impl Slot {
                 Some(patience) => Some(first_connect::lock(&self.path, patience, os)?),
                 None => None,
             };
+        if !core.is_initialised && !settings.is_read_only() {
+            self.resume_quarantine(core, notes)?;
+        }
         let mut lent = self.connect(&mut core.regime, now, notes)?;
         if core.is_initialised && self.file_id() != known {
             // Another file has come between the look and the opening. It is a first connect, and wants its lock.
@@ -256,6 +260,7 @@ impl Slot {
                     core.regime.strike(reason);
                 }
             })?;
+            self.salvage(core, &mut lent, notes)?;
             core.is_initialised = true;
             if !lent.clean(settings) {
                 // What init has set applies to no other connection, so it shall not apply to this one.
