@@ -252,8 +252,7 @@ impl Hub {
     fn publish(&self, event: &Event) {
         trace(event);
         if let Some(sink) = &self.sink {
-            // A sink that panics is the sink's trouble: the call it reports on is over and has its result.
-            let _ = catch_unwind(AssertUnwindSafe(|| sink(event)));
+            tell(&**sink, event);
         }
         self.subscribers.lock().retain(|subscriber| match subscriber.try_send(event.clone()) {
             Ok(()) => true,
@@ -264,6 +263,12 @@ impl Hub {
             Err(TrySendError::Disconnected(_)) => false,
         });
     }
+}
+
+/// Hands something to a sink. The caller holds no lock.
+pub(crate) fn tell<E>(sink: &(dyn Fn(&E) + Send + Sync), event: &E) {
+    // A sink that panics is the sink's trouble: what it is told about has happened already.
+    let _ = catch_unwind(AssertUnwindSafe(|| sink(event)));
 }
 
 #[cfg(feature = "tracing")]

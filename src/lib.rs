@@ -49,6 +49,7 @@ mod first_connect;
 mod gate;
 pub mod health;
 mod hygiene;
+mod jitter;
 mod open;
 mod orphan;
 pub mod os;
@@ -60,9 +61,12 @@ mod schema;
 mod seat;
 mod side_files;
 mod slot;
+mod stop;
 mod store;
+pub mod supervisor;
 mod sync;
 mod transaction;
+pub mod worker;
 
 pub use breaker::{BreakerCounters, BreakerMode, BreakerPolicy, BreakerState, RateThreshold};
 pub use builder::{Builder, JournalMode, Synchronous};
@@ -76,6 +80,7 @@ pub use quarantine::{OnCorruption, QuarantinePolicy};
 pub use registry::Registry;
 pub use rusqlite;
 pub use seat::{BorrowKind, Borrower};
+pub use stop::Stop;
 pub use store::Store;
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! Tests of the whole layer, on real files, with a clock that only moves when it is told to.
 
 mod borrow;
+mod clock;
 mod cold_start;
 mod degraded;
 mod outage;
 mod paths;
 mod quarantine;
+mod supervisor;
+mod worker;
 
 use crate::os::{FileId, FileLock, FileStatus, FileSystem, Holders};
 use crate::{Builder, Cache, Event, EventKind, Os, Registry, SystemOs};

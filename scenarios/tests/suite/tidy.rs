@@ -5,8 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The folders with Rust code, from the workspace's root.
-const FOLDERS: [&str; 7] =
-    ["src", "harness/src", "harness/locks", "scenarios/src", "scenarios/tests", "scenarios/benches", "reports"];
+const FOLDERS: [&str; 8] = [
+    "src",
+    "tests",
+    "harness/src",
+    "harness/locks",
+    "scenarios/src",
+    "scenarios/tests",
+    "scenarios/benches",
+    "reports",
+];
 
 /// The only files in which `unsafe` may stand.
 const UNSAFE: [&str; 9] = [
