@@ -22,7 +22,7 @@ fn sqlite(code: i32) -> Error {
 }
 
 fn breaker_open(retry_after: Duration) -> Error {
-    Error::new(Path::new("/d/x.db"), Operation::Open, Cause::BreakerOpen { retry_after })
+    Error::new(Path::new("/d/x.db"), Operation::Open, Cause::BreakerOpen { retry_after: Some(retry_after) })
 }
 
 /// What a run of the job comes to.
