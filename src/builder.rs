@@ -258,8 +258,8 @@ impl Builder {
     }
 
     /// A borrow that lasts longer than this is reported, once, as
-    /// [`BorrowOverdue`](crate::EventKind::BorrowOverdue): by the next caller who waits, by
-    /// [`maintain`](Store::maintain), or when it ends. Default 60 s.
+    /// [`BorrowOverdue`](crate::EventKind::BorrowOverdue): by the next caller who waits for it in vain, or by
+    /// [`maintain`](Store::maintain). Default 60 s.
     pub fn overdue_after(mut self, age: Duration) -> Builder {
         self.settings.overdue_after = age;
         self

@@ -114,9 +114,8 @@ impl Cache {
     /// # Errors
     ///
     /// SQLite's, if it refuses; the connection stays open then.
-    #[track_caller]
     pub fn close(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        self.known(path.as_ref()).map_or(Ok(()), |slot| self.close_own(&slot, Location::caller()))
+        self.known(path.as_ref()).map_or(Ok(()), |slot| self.close_own(&slot))
     }
 
     /// Closes all cached connections.
@@ -124,18 +123,16 @@ impl Cache {
     /// # Errors
     ///
     /// The first one; the other databases are closed all the same.
-    #[track_caller]
     pub fn close_all(&self) -> Result<(), Error> {
-        let place = Location::caller();
         let slots: Vec<Arc<Slot>> = self.canonical.lock().values().cloned().collect();
-        slots.iter().map(|slot| self.close_own(slot, place)).fold(Ok(()), Result::and)
+        slots.iter().map(|slot| self.close_own(slot)).fold(Ok(()), Result::and)
     }
 
-    fn close_own(&self, slot: &Slot, place: &'static Location<'static>) -> Result<(), Error> {
+    fn close_own(&self, slot: &Slot) -> Result<(), Error> {
         if slot.pid() != self.settings.os.pid() {
             return Ok(());
         }
-        slot.close(place, Duration::MAX, false).map(drop)
+        slot.close(Duration::MAX, false).map(drop)
     }
 
     /// The slot of a database, made if need be.

@@ -3,7 +3,7 @@
 use crate::builder::Settings;
 use crate::ffi::{self, Watch};
 use crate::hygiene;
-use crate::open::{LockingMode, Opened, Role, set_up};
+use crate::open::{LockingMode, Opened, Role, set_busy_timeout, set_up};
 use rusqlite::{Connection, FileControl, MAIN_DB};
 use std::time::Duration;
 
@@ -64,6 +64,10 @@ impl Lent {
     /// Puts the settings in order that a borrower has changed. False if it cannot be trusted with that.
     pub(crate) fn clean(&mut self, settings: &Settings) -> bool {
         if ffi::address(&self.conn) != self.address {
+            return false;
+        }
+        // SQLite does not tell when it is changed through the interface rather than a pragma, and setting it is cheap.
+        if set_busy_timeout(&self.conn, settings.busy_timeout).is_err() {
             return false;
         }
         match self.watch.take() {

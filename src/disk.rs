@@ -26,7 +26,7 @@ impl DiskGuard {
 
     /// A write met a full disk. True if that is news.
     pub(crate) fn full(&self, now: Duration, pause: Duration) -> bool {
-        let until_ns = u64::try_from((now + pause).as_nanos()).unwrap_or(u64::MAX).max(1);
+        let until_ns = u64::try_from(now.saturating_add(pause).as_nanos()).unwrap_or(u64::MAX).max(1);
         self.until_ns.swap(until_ns, Ordering::Relaxed) == 0
     }
 

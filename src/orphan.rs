@@ -12,14 +12,28 @@ use rusqlite::{Connection, params};
 use std::path::{Path, PathBuf};
 
 /// Brings the rows of the file under the connection to safety. Afterwards the connection may be closed, unless the
-/// answer is [`Rescue::Pending`].
-pub(crate) fn secure(path: &Path, conn: &Connection, id: Option<FileId>, os: &dyn Os) -> Rescue {
+/// answer is [`Rescue::Pending`]; then this is to be called again, with the same `copied`, so that there is one copy.
+pub(crate) fn secure(
+    path: &Path,
+    conn: &Connection,
+    id: Option<FileId>,
+    copied: &mut Option<PathBuf>,
+    os: &dyn Os,
+) -> Rescue {
     let has_name = id.and_then(|id| os.names_left(id)).is_some_and(|names| names > 0);
-    let rescued = if has_name { Ok(None) } else { copy(path, conn, id, os).map(Some) };
-    match rescued.and_then(|to| empty_log(conn).map(|()| to)) {
-        Ok(Some(to)) => Rescue::Copied(to),
-        Ok(None) => Rescue::InFile,
-        Err(error) => Rescue::Pending(error),
+    if !has_name && copied.is_none() {
+        match copy(path, conn, id, os) {
+            Ok(to) => *copied = Some(to),
+            Err(error) => return Rescue::Pending(error),
+        }
+    }
+    match (empty_log(conn), copied.take_if(|_| !has_name)) {
+        (Ok(()), Some(to)) => Rescue::Copied(to),
+        (Ok(()), None) => Rescue::InFile,
+        (Err(error), to) => {
+            *copied = to;
+            Rescue::Pending(error)
+        }
     }
 }
 

@@ -27,6 +27,9 @@ use std::sync::{OnceLock, Weak};
 #[derive(Default)]
 pub struct Registry {
     slots: Mutex<BTreeMap<Arc<Path>, Weak<Slot>>>,
+    /// Databases that a parent process had open, with its id, and whose handles a forked child has dropped. The
+    /// connections are still there, and SQLite's locks with them.
+    inherited: Mutex<BTreeMap<Arc<Path>, u32>>,
 }
 
 impl Registry {
@@ -47,6 +50,11 @@ impl Registry {
         Arc::clone(REGISTRY.get_or_init(Registry::new))
     }
 
+    /// Keeps a forked child from opening what it has inherited from its parent and dropped.
+    pub(crate) fn inherit(&self, path: &Arc<Path>, parent: u32) {
+        self.inherited.lock().insert(Arc::clone(path), parent);
+    }
+
     /// The slot of a database, made if need be.
     pub(crate) fn slot(&self, path: &Path, settings: &Arc<Settings>) -> Result<Arc<Slot>, Error> {
         let os = &*settings.os;
@@ -56,28 +64,31 @@ impl Registry {
             return Err(Error::new(path, Operation::Resolve, Cause::Directory));
         }
         let failed = |cause| Err(Error::new(&canonical, Operation::Resolve, cause));
+        if let Some(parent) = self.inherited.lock().get(canonical.as_path()).copied().filter(|pid| *pid != os.pid()) {
+            return failed(Cause::ForkedChild { parent });
+        }
+        // Dropped after the lock: whoever drops the last handle closes the database, and tells of it.
+        let mut seen: Vec<Arc<Slot>> = Vec::new();
         let mut slots = self.slots.lock();
         slots.retain(|_, slot| slot.strong_count() > 0);
-        let found = slots.get(canonical.as_path()).and_then(Weak::upgrade).filter(|slot| !slot.is_closed());
-        if let Some(slot) = found {
-            if slot.pid() == os.pid() {
+        seen.extend(slots.values().filter_map(Weak::upgrade));
+        if let Some(slot) = seen.iter().find(|slot| **slot.path() == *canonical) {
+            // Inherited by a forked child, and with it SQLite's table of locks.
+            if slot.pid() != os.pid() && slot.is_live() {
+                return failed(Cause::ForkedChild { parent: slot.pid() });
+            }
+            if slot.pid() == os.pid() && !slot.is_closed() {
                 let is_same = Arc::ptr_eq(slot.settings(), settings);
                 return match slot.settings().difference(settings).filter(|_| !is_same) {
                     Some(knob) => failed(Cause::OtherSettings { knob }),
-                    None => Ok(slot),
+                    None => Ok(Arc::clone(slot)),
                 };
-            }
-            // Inherited by a forked child, and with it SQLite's table of locks.
-            if slot.is_live() {
-                return failed(Cause::ForkedChild { parent: slot.pid() });
             }
         }
         if let Some(id) = status.map(|status| status.id) {
-            let others = slots.iter().filter(|(name, _)| ***name != *canonical);
-            let same =
-                |slot: &Weak<Slot>| slot.upgrade().is_some_and(|slot| slot.is_live() && slot.file_id() == Some(id));
-            if let Some((other, _)) = others.into_iter().find(|(_, slot)| same(slot)) {
-                return failed(Cause::HardLinked { other: other.to_path_buf() });
+            let same = |slot: &&Arc<Slot>| **slot.path() != *canonical && slot.is_live() && slot.file_id() == Some(id);
+            if let Some(other) = seen.iter().find(same) {
+                return failed(Cause::HardLinked { other: other.path().to_path_buf() });
             }
         }
         let canonical: Arc<Path> = canonical.into();

@@ -93,7 +93,7 @@ impl<C> Seat<C> {
         if let Some(core) = self.core.try_lock() {
             return Ok(self.sit(os, core, location));
         }
-        if let Some(own) = self.location.load().filter(|_| self.thread.load(Ordering::Relaxed) == os.thread()) {
+        if let Some(own) = self.is_mine(os) {
             return Err(Occupied::BySelf(own));
         }
         match self.core.try_lock_for(wait) {
@@ -136,9 +136,9 @@ impl<C> Seat<C> {
         (self.overdue_ns.swap(since_ns, Ordering::Relaxed) != since_ns).then_some(borrower)
     }
 
-    /// Whether the calling thread sits here.
-    pub(crate) fn is_mine(&self, os: &dyn Os) -> bool {
-        self.location.load().is_some() && self.thread.load(Ordering::Relaxed) == os.thread()
+    /// Where the calling thread has sat down here, if it has.
+    pub(crate) fn is_mine(&self, os: &dyn Os) -> Option<&'static Location<'static>> {
+        self.location.load().filter(|_| self.thread.load(Ordering::Relaxed) == os.thread())
     }
 
     fn sit<'a>(&'a self, os: &dyn Os, core: MutexGuard<'a, C>, location: &'static Location<'static>) -> Seated<'a, C> {
@@ -171,7 +171,7 @@ mod tests {
         let (os, seat) = (SystemOs::new(), Seat::new(BorrowKind::Writer, 1));
         let location = here();
         let seated = seat.take(&os, Duration::ZERO, location).unwrap_or_else(|_| panic!("it is free"));
-        assert!(seat.is_mine(&os));
+        assert_eq!(seat.is_mine(&os), Some(location));
         assert!(matches!(seat.take(&os, Duration::MAX, here()), Err(Occupied::BySelf(at)) if at == location));
         std::thread::scope(|scope| {
             scope.spawn(|| {

@@ -172,7 +172,11 @@ impl Store {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn health(&self) -> Health {
-        self.slot.health()
+        match self.own() {
+            Ok(slot) => slot.health(),
+            // The connection that could be asked is the parent's.
+            Err(_) => Slot::new(Arc::clone(self.slot.path()), Arc::clone(self.slot.settings())).health(),
+        }
     }
 
     /// A channel that gets all events of this database from now on. One that has `capacity` of them waiting misses the
@@ -190,7 +194,9 @@ impl Store {
     /// Closes readers that have been idle for too long, and reports borrowers who are overdue. For a timer of the host;
     /// nothing depends on it.
     pub fn maintain(&self) {
-        self.slot.maintain();
+        if let Ok(slot) = self.own() {
+            slot.maintain();
+        }
     }
 
     /// Closes the store, for all handles: calls in progress come to their end, new ones are refused. Then the log is
@@ -203,9 +209,8 @@ impl Store {
     ///
     /// Somebody still has a connection when the patience is over; [`borrowers`](Error::borrowers) says who and where.
     /// The store stays closed for new calls, and closing may be tried again.
-    #[track_caller]
     pub fn close(&self, patience: Duration) -> Result<Option<Checkpoint>, Error> {
-        self.own()?.close(Location::caller(), patience, true)
+        self.own()?.close(patience, true)
     }
 
     /// The canonical path.

@@ -16,7 +16,7 @@ mod turn;
 use crate::breaker::BreakerMode;
 use crate::builder::Settings;
 use crate::classify::Operation;
-use crate::connection::Lent;
+use crate::connection::{Lent, has_moved};
 use crate::disk::DiskGuard;
 use crate::error::{Cause, Error, extended_code, is_busy_code};
 use crate::events::{Event, EventKind, Hub, Notes};
@@ -31,10 +31,10 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::transaction;
 use readers::Readers;
 use rusqlite::wal::CheckpointMode;
-use rusqlite::{Connection, MAIN_DB, Transaction};
+use rusqlite::{Connection, MAIN_DB, Row, Transaction};
 use std::mem;
 use std::panic::{Location, resume_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -71,6 +71,8 @@ struct Core {
     regime: Regime,
     /// A quarantined database that the next one is to be filled from.
     bundle: Option<Bundle>,
+    /// Where the rows of a file without a name have been copied to, while its log is still to be emptied.
+    rescued_to: Option<PathBuf>,
 }
 
 impl Slot {
@@ -175,8 +177,7 @@ impl Slot {
     /// Runs a checkpoint on the writer.
     pub(crate) fn checkpoint(&self, place: Place, mode: CheckpointMode) -> Result<Checkpoint, Error> {
         let checkpoint = self.call(place, |path, conn, _| {
-            let counts = conn.wal_checkpoint_v2(Some(MAIN_DB), mode);
-            counts.map(Checkpoint::new).map_err(|error| Error::on(path, Operation::Checkpoint, error, conn))
+            run_checkpoint(conn, mode).map_err(|error| Error::on(path, Operation::Checkpoint, error, conn))
         })?;
         self.vitals.lock().checkpointed(self.settings.os.now(), checkpoint);
         Ok(checkpoint)
@@ -226,11 +227,11 @@ impl Slot {
 
     /// Closes all connections, after the calls in progress; waits so long for them at most. The last frames of the log
     /// are moved into the database first, as far as others allow it. `is_final` says that nobody is served any more.
-    pub(crate) fn close(&self, place: Place, patience: Duration, is_final: bool) -> Result<Option<Checkpoint>, Error> {
+    pub(crate) fn close(&self, patience: Duration, is_final: bool) -> Result<Option<Checkpoint>, Error> {
         let os = &*self.settings.os;
         let failed = |cause| Error::new(&self.path, Operation::Close, cause);
-        if self.writer.is_mine(os) {
-            return Err(failed(Cause::Reentrant(place)));
+        if let Some(own) = self.writer.is_mine(os).or_else(|| self.readers.is_mine(os)) {
+            return Err(failed(Cause::Reentrant(own)));
         }
         if is_final {
             self.is_closed.store(true, Ordering::Release);
@@ -306,6 +307,26 @@ impl Slot {
     }
 }
 
+/// The pragma, since the function keeps its counts to itself when it says busy: readers kept it from starting the log
+/// again, or others from running at all.
+fn run_checkpoint(conn: &Connection, mode: CheckpointMode) -> rusqlite::Result<Checkpoint> {
+    let sql = match mode {
+        CheckpointMode::FULL => "PRAGMA main.wal_checkpoint(FULL)",
+        CheckpointMode::RESTART => "PRAGMA main.wal_checkpoint(RESTART)",
+        CheckpointMode::TRUNCATE => "PRAGMA main.wal_checkpoint(TRUNCATE)",
+        CheckpointMode::NOOP => "PRAGMA main.wal_checkpoint(NOOP)",
+        _ => "PRAGMA main.wal_checkpoint(PASSIVE)",
+    };
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    match conn.query_row(sql, [], read)? {
+        (true, -1, _) => {
+            let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+            Err(rusqlite::Error::SqliteFailure(busy, Some("somebody else runs a checkpoint".to_owned())))
+        }
+        (_, frames, checkpointed) => Ok(Checkpoint::new((frames, checkpointed))),
+    }
+}
+
 /// How many frames the log has, and how many of them are in the database: a checkpoint that does nothing.
 fn log_of(conn: &Connection) -> Option<WalHealth> {
     let (frames, checkpointed) = conn.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::NOOP).ok()?;
@@ -320,6 +341,18 @@ impl Drop for Slot {
         if self.settings.os.pid() != self.pid {
             mem::forget(self.writer.get_mut().lent.take());
             self.readers.forget();
+            if self.is_live() {
+                self.settings.registry().inherit(&self.path, self.pid);
+            }
+            return;
+        }
+        let mut core = mem::take(self.writer.get_mut());
+        if core.lent.as_ref().is_some_and(|lent| has_moved(&lent.conn)) {
+            let mut notes = Notes::default();
+            self.leave_orphan(&mut core, &mut notes);
+            // What could not be brought to safety stays open, and in reach, for as long as the process lives.
+            mem::forget(core.lent.take());
+            notes.emit(&self.path, &self.hub);
         }
     }
 }

@@ -116,8 +116,9 @@ impl Readers {
         if let Some(seated) = self.try_take(os, location) {
             return Ok(seated);
         }
-        if self.seats.len() == 1 && self.seats[0].is_mine(os) {
-            return Err(Occupied::BySelf(location));
+        // Nobody else would ever give one back.
+        if let Some(own) = self.seats.iter().map(|seat| seat.is_mine(os)).reduce(Option::and).flatten() {
+            return Err(Occupied::BySelf(own));
         }
         let until = os.now().saturating_add(wait);
         let mut queue = self.queue.lock();
@@ -145,6 +146,11 @@ impl Readers {
             let _queue = self.queue.lock();
             self.freed.notify_one();
         }
+    }
+
+    /// Where the calling thread has borrowed one, if it has.
+    pub(crate) fn is_mine(&self, os: &dyn Os) -> Option<&'static Location<'static>> {
+        self.seats.iter().find_map(|seat| seat.is_mine(os))
     }
 
     pub(crate) fn borrowers(&self, now: Duration) -> impl Iterator<Item = Borrower> {

@@ -55,7 +55,9 @@ impl Slot {
             };
         let now = seated.since;
         let core = &mut *seated.core;
-        core.lent.take_if(|lent| lent.is_spent(&self.settings, now));
+        if core.lent.as_ref().is_some_and(|lent| lent.is_spent(&self.settings, now)) {
+            self.let_go(core, notes);
+        }
         // Those who queued behind a caller that failed to open must not all go and try the same.
         if core.lent.is_none() && !self.gate.is_current(permit, os) {
             permit = match self.admit(notes) {
@@ -180,8 +182,17 @@ impl Slot {
         has_written
     }
 
+    /// Closes the writer. If its file has lost its name, its rows come first; see [`leave_orphan`](Self::leave_orphan).
+    fn let_go(&self, core: &mut Core, notes: &mut Notes) {
+        if core.lent.as_ref().is_some_and(|lent| has_moved(&lent.conn)) {
+            self.leave_orphan(core, notes);
+        } else {
+            core.lent = None;
+        }
+    }
+
     fn discard(&self, core: &mut Core, why: EventKind, notes: &mut Notes) {
-        core.lent = None;
+        self.let_go(core, notes);
         self.vitals.lock().discarded();
         notes.add(why);
     }
@@ -189,7 +200,7 @@ impl Slot {
     /// An exclusive connection locks everybody else out, so it is not kept for a next call that may never come.
     fn end_turn(&self, core: &mut Core, notes: &mut Notes) {
         if core.lent.as_ref().is_some_and(|lent| lent.locking == LockingMode::Exclusive) {
-            core.lent = None;
+            self.let_go(core, notes);
         }
         if core.lent.as_mut().is_some_and(|lent| !lent.clean(&self.settings)) {
             self.discard(core, EventKind::SettingsChanged, notes);
@@ -352,7 +363,7 @@ impl Slot {
     pub(super) fn leave_orphan(&self, core: &mut Core, notes: &mut Notes) -> Rescue {
         self.readers.send_away();
         let Some(lent) = &core.lent else { return Rescue::InFile };
-        let rescue = orphan::secure(&self.path, &lent.conn, self.file_id(), &*self.settings.os);
+        let rescue = orphan::secure(&self.path, &lent.conn, self.file_id(), &mut core.rescued_to, &*self.settings.os);
         self.vitals.lock().calls.moved += 1;
         match &rescue {
             Rescue::Pending(error) => {
