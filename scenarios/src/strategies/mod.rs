@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use seawall_harness::board::{Board, Counter};
 use seawall_harness::clock::Clock;
 use seawall_harness::fault::suggest;
@@ -14,7 +14,7 @@ use seawall_harness::oracle::economy::Promise;
 use seawall_harness::oracle::integrity::says_corrupt;
 use serde::{Deserialize, Serialize};
 
-use crate::workload::schema;
+use crate::workload::{CheckpointMode, schema};
 
 pub use host::Host;
 
@@ -25,9 +25,16 @@ mod openhuman;
 mod opening;
 mod percall;
 mod seawall;
+mod store;
 
 /// What a caller wants done on a connection. A strategy may run it more than once.
 pub type Work<'a> = dyn FnMut(&mut Connection) -> rusqlite::Result<()> + 'a;
+
+/// What a caller wants read.
+pub type Reading<'a> = dyn FnMut(&Connection) -> rusqlite::Result<()> + 'a;
+
+/// What a caller wants written, inside a transaction that somebody else begins and ends.
+pub type Writing<'a> = dyn FnMut(&Transaction<'_>) -> rusqlite::Result<()> + 'a;
 
 /// One way to hand out connections to one database in one process.
 pub trait Strategy: Send + Sync {
@@ -37,11 +44,64 @@ pub trait Strategy: Send + Sync {
     /// What the caller is told if no connection could be had, or what `work` returned.
     fn with_connection(&self, work: &mut Work<'_>) -> Result<(), Failure>;
 
+    /// Runs `work` on a connection to read with.
+    ///
+    /// # Errors
+    /// As for [`Self::with_connection`].
+    fn read(&self, work: &mut Reading<'_>) -> Result<(), Failure> {
+        self.with_connection(&mut |connection| work(connection))
+    }
+
+    /// Runs `work` in a write transaction, commits it, and says how far it got.
+    fn write(&self, work: &mut Writing<'_>) -> Written {
+        let mut phase = Phase::BeforeCommit;
+        let result = self.with_connection(&mut |connection| {
+            // The strategy may run this more than once. A COMMIT that was tried once may have landed, whatever comes
+            // after.
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            work(&transaction)?;
+            phase = Phase::Committing;
+            transaction.commit()?;
+            phase = Phase::Committed;
+            Ok(())
+        });
+        Written { result, phase }
+    }
+
+    /// Runs a checkpoint.
+    ///
+    /// # Errors
+    /// As for [`Self::with_connection`].
+    fn checkpoint(&self, mode: CheckpointMode) -> Result<(), Failure> {
+        let sql = format!("PRAGMA wal_checkpoint({})", mode.word());
+        self.with_connection(&mut |connection| connection.query_row(&sql, [], |_| Ok(())))
+    }
+
     /// Closes what is open, as an orderly shutdown would.
     ///
     /// # Errors
     /// What the shutdown code would log.
     fn close(&self) -> Result<(), Failure>;
+}
+
+/// How a write ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// What the caller is told.
+    pub result: Result<(), Failure>,
+    /// How far the transaction is known to have got.
+    pub phase: Phase,
+}
+
+/// How far a transaction got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing of it is in the database.
+    BeforeCommit,
+    /// It may be in the database.
+    Committing,
+    /// COMMIT returned success.
+    Committed,
 }
 
 /// What a caller is told.
@@ -114,6 +174,7 @@ pub const ALL: &[Entry] = &[
     percall::ENTRY,
     openhuman::ENTRY,
     seawall::ENTRY,
+    store::ENTRY,
     canary::INTEGRITY,
     canary::LEDGER,
     canary::ATOMICITY,

@@ -1,12 +1,12 @@
 //! Carrying out a step on a connection, and saying exactly how far it got.
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, params};
 use seawall_harness::actor::Actor;
 use seawall_harness::oracle::integrity::{self, Check};
 use seawall_harness::oracle::table::{self, Key, State};
 use serde::{Deserialize, Serialize};
 
-use crate::strategies::{Failure, Strategy};
+use crate::strategies::{Failure, Phase, Strategy, Written};
 use crate::workload::Step;
 
 /// How a step ended.
@@ -33,14 +33,6 @@ pub enum Outcome {
     Done,
 }
 
-/// How far a transaction got.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    BeforeCommit,
-    Committing,
-    Committed,
-}
-
 /// A step on its way: who takes it, which one, and what it refers back to.
 #[derive(Clone, Copy)]
 pub struct Task<'a> {
@@ -59,13 +51,7 @@ pub fn perform(strategy: &dyn Strategy, task: Task<'_>) -> Outcome {
     match task.step {
         Step::Pause { .. } => Outcome::Done,
         Step::Read => read(strategy, task.actor),
-        Step::Checkpoint(mode) => {
-            let sql = format!("PRAGMA wal_checkpoint({})", mode.word());
-            match strategy.with_connection(&mut |connection| connection.query_row(&sql, [], |_| Ok(()))) {
-                Ok(()) => Outcome::Done,
-                Err(failure) => Outcome::Refused(failure),
-            }
-        }
+        Step::Checkpoint(mode) => strategy.checkpoint(mode).map_or_else(Outcome::Refused, |()| Outcome::Done),
         Step::Insert { .. } | Step::Update { .. } | Step::Delete { .. } => write(strategy, task),
     }
 }
@@ -89,7 +75,7 @@ pub fn check(strategy: &dyn Strategy) -> Result<Check, String> {
 
 fn read(strategy: &dyn Strategy, actor: Actor) -> Outcome {
     let mut seen = table::Table::new();
-    let result = strategy.with_connection(&mut |connection| {
+    let result = strategy.read(&mut |connection| {
         seen = table::read(connection)?;
         Ok(())
     });
@@ -102,15 +88,9 @@ fn read(strategy: &dyn Strategy, actor: Actor) -> Outcome {
 }
 
 fn write(strategy: &dyn Strategy, task: Task<'_>) -> Outcome {
-    let mut phase = Phase::BeforeCommit;
     let mut state = None;
-    let result = strategy.with_connection(&mut |connection| {
-        // The strategy may run this more than once. A COMMIT that was tried once may have landed, whatever comes after.
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        state = change(&transaction, task)?;
-        phase = Phase::Committing;
-        transaction.commit()?;
-        phase = Phase::Committed;
+    let Written { result, phase } = strategy.write(&mut |transaction| {
+        state = change(transaction, task)?;
         Ok(())
     });
     match (result, phase) {
