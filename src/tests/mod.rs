@@ -3,6 +3,7 @@
 mod borrow;
 mod clock;
 mod cold_start;
+mod damage;
 mod degraded;
 mod outage;
 mod paths;

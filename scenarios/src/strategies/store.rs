@@ -28,9 +28,9 @@ macro_rules! strategy {
             use std::sync::Arc;
             use std::time::Duration;
 
+            use seawall_harness::sched::sync::Mutex;
             use $layer::rusqlite::wal;
             use $layer::{Registry, Store};
-            use seawall_harness::sched::sync::Mutex;
 
             use super::READERS;
             use crate::strategies::{Env, Failure, Phase, Reading, Strategy, Work, Writing, Written};
@@ -83,8 +83,7 @@ macro_rules! strategy {
                         Ok(()) => Written { result: Ok(()), phase: Phase::Committed },
                         // Taken at its word: where it does not say that it does not know, nothing may have been written.
                         Err(error) => {
-                            let phase =
-                                if error.outcome_unknown() { Phase::Committing } else { Phase::BeforeCommit };
+                            let phase = if error.outcome_unknown() { Phase::Committing } else { Phase::BeforeCommit };
                             Written { result: Err(error.into()), phase }
                         }
                     }
