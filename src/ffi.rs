@@ -196,7 +196,7 @@ pub(crate) fn pid() -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -215,20 +215,29 @@ mod tests {
         assert_eq!(system_errno(&conn), None);
     }
 
-    #[test]
-    fn a_forked_child_has_its_own_id() {
-        let parent = pid();
-        assert_eq!(parent, std::process::id());
-        // SAFETY: the child calls `_exit` after reading an atomic, which is safe after a fork of many threads.
+    /// Whether the body says yes in a forked child, which ends without running anything else of the parent's.
+    ///
+    /// Only for processes with no other thread at work, and for bodies that need none.
+    pub(crate) fn in_forked_child(body: impl FnOnce() -> bool) -> bool {
+        // SAFETY: no other thread holds a lock that the child could need, by the contract above. It ends with `_exit`.
         let child = unsafe { libc::fork() };
+        assert_ne!(child, -1);
         if child == 0 {
-            let is_own = pid() != parent && pid() == std::process::id();
-            // SAFETY: ends the child at once, without running anything of the parent's.
-            unsafe { libc::_exit(i32::from(!is_own)) };
+            let is_yes = catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or(false);
+            // SAFETY: ends the child at once.
+            unsafe { libc::_exit(i32::from(!is_yes)) };
         }
         let mut status = 0;
         // SAFETY: waits for the child just made, and writes to a place of its own.
         assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-        assert_eq!(status, 0, "the child saw its parent's id");
+        status == 0
+    }
+
+    #[test]
+    fn a_forked_child_has_its_own_id() {
+        let parent = pid();
+        assert_eq!(parent, std::process::id());
+        // Reads an atomic and calls `getpid`, which is safe after a fork of many threads.
+        assert!(in_forked_child(|| pid() != parent && pid() == std::process::id()), "the child saw its parent's id");
     }
 }

@@ -75,8 +75,10 @@ pub(crate) fn open_reader(path: &Path, settings: &Settings) -> Result<Opened, Er
 pub(crate) fn set_up(conn: &Connection, role: Role, settings: &Settings) -> rusqlite::Result<()> {
     set_busy_timeout(conn, settings.busy_timeout)?;
     settle(conn, settings)?;
-    conn.pragma_update(None, "query_only", role == Role::Reader)?;
-    settings.on_connect.as_ref().map_or(Ok(()), |set_up| set_up(conn))
+    // Even a reader may be set up with temporary tables.
+    conn.pragma_update(None, "query_only", false)?;
+    settings.on_connect.as_ref().map_or(Ok(()), |set_up| set_up(conn))?;
+    if role == Role::Reader { conn.pragma_update(None, "query_only", true) } else { Ok(()) }
 }
 
 /// Sets how long SQLite waits for locks; values beyond SQLite's 32 bits of milliseconds (24 days) are cut.

@@ -79,7 +79,12 @@ impl Slot {
         ending
     }
 
+    /// Whether a call may go on to the seats. Whoever closes the store waits for those who have one, so it is asked
+    /// [again](Self::unless_closed) once the seat is taken.
     pub(super) fn admit(&self, notes: &mut Notes) -> Result<Permit, Error> {
+        if self.is_closed() {
+            return Err(Error::new(&self.path, Operation::Borrow, Cause::Closed));
+        }
         self.gate.admit(&*self.settings.os, notes).map_err(|refusal| {
             self.vitals.lock().calls.refused += 1;
             let cause = Cause::BreakerOpen { retry_after: refusal.retry_after };
@@ -91,6 +96,7 @@ impl Slot {
     pub(super) fn occupied(&self, occupied: Occupied, notes: &mut Notes) -> Error {
         let os = &*self.settings.os;
         let cause = match occupied {
+            Occupied::By(_) if self.is_closed() => Cause::Closed,
             Occupied::BySelf(location) => Cause::Reentrant(location),
             Occupied::By(borrower) => {
                 self.vitals.lock().calls.timed_out += 1;
@@ -101,7 +107,7 @@ impl Slot {
         Error::new(&self.path, Operation::Borrow, cause)
     }
 
-    /// Asked once the seat is taken: whoever closes the store waits for all who have one.
+    /// Whether a taken seat may be used.
     pub(super) fn unless_closed<'a, C>(&self, seated: Seated<'a, C>) -> Result<Seated<'a, C>, Error> {
         if self.is_closed() { Err(Error::new(&self.path, Operation::Borrow, Cause::Closed)) } else { Ok(seated) }
     }

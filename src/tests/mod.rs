@@ -1,19 +1,26 @@
 //! Tests of the whole layer, on real files, with a clock that only moves when it is told to.
 
+mod bad_input;
 mod borrow;
 mod clock;
 mod cold_start;
 mod damage;
 mod degraded;
+mod hygiene;
+mod knobs;
+mod migrations;
 mod outage;
 mod paths;
+mod processes;
 mod quarantine;
+mod store;
 mod supervisor;
 mod worker;
 
 use crate::os::{FileId, FileLock, FileStatus, FileSystem, Holders};
-use crate::{Builder, Cache, Event, EventKind, Os, Registry, SystemOs};
-use rusqlite::Connection;
+use crate::{Builder, Cache, Event, EventKind, Os, Registry, Store, SystemOs};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,6 +66,16 @@ impl World {
 
     fn cache(&self) -> Cache {
         self.builder().build()
+    }
+
+    fn store(&self) -> Store {
+        self.builder().open(self.path()).unwrap()
+    }
+
+    /// What somebody finds in the file who knows nothing of this crate.
+    #[track_caller]
+    fn check_rows(&self, expected: &[i64]) {
+        check_rows(&self.path(), expected);
     }
 
     /// The events since the last look.
@@ -183,6 +200,26 @@ fn insert(conn: &Connection, x: i64) -> rusqlite::Result<()> {
 
 fn rows(conn: &Connection) -> rusqlite::Result<Vec<i64>> {
     conn.prepare("SELECT x FROM t ORDER BY x")?.query_map([], |row| row.get(0))?.collect()
+}
+
+/// What somebody finds in a database who knows nothing of this crate; and whether it is in order.
+#[track_caller]
+fn check_rows(path: &Path, expected: &[i64]) {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let conn = Connection::open_with_flags(path, flags).unwrap();
+    assert_eq!(rows(&conn).unwrap(), expected, "{}", path.display());
+    let intact: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(intact, "ok");
+}
+
+/// A pragma's value, as text.
+fn pragma(conn: &Connection, name: &str) -> rusqlite::Result<String> {
+    conn.query_row(&format!("PRAGMA {name}"), [], |row| {
+        Ok(match row.get_ref(0)? {
+            ValueRef::Integer(number) => number.to_string(),
+            value => value.as_str()?.to_owned(),
+        })
+    })
 }
 
 /// An error as SQLite would report it, to be returned by a closure.
