@@ -3,7 +3,7 @@
 use crate::builder::Settings;
 use crate::ffi::{self, Watch};
 use crate::hygiene;
-use crate::open::{LockingMode, Opened, Role, set_busy_timeout, set_up};
+use crate::open::{LockingMode, Opened, Role, set_up};
 use rusqlite::{Connection, FileControl, MAIN_DB};
 use std::time::Duration;
 
@@ -67,9 +67,7 @@ impl Lent {
             return false;
         }
         // SQLite does not tell when it is changed through the interface rather than a pragma, and setting it is cheap.
-        if set_busy_timeout(&self.conn, settings.busy_timeout).is_err() {
-            return false;
-        }
+        ffi::set_busy_timeout(&self.conn, settings.busy_timeout);
         match self.watch.take() {
             0 => true,
             changed if changed & hygiene::DOUBTFUL != 0 => false,

@@ -4,6 +4,7 @@
 //!
 //! - `sqlite3_system_errno(db)` (capi3ref) reads a field of an open connection. It may be called at any time between
 //!   open and close by whoever may use the connection.
+//! - `sqlite3_busy_timeout(db, ms)` (capi3ref) may be called like it, and replaces the busy handler.
 //! - `sqlite3_open_v2` (capi3ref) writes a handle, or NULL if there is no memory for one, whether or not it succeeds. A
 //!   handle has to be closed even if opening failed. Both strings end with a zero byte; a NULL VFS name means the
 //!   default.
@@ -21,6 +22,7 @@ use std::panic::catch_unwind;
 use std::path::Path;
 use std::ptr;
 use std::sync::Once;
+use std::time::Duration;
 
 /// A file that could not be opened: rusqlite's error, and the system's reason.
 #[derive(Debug)]
@@ -42,6 +44,16 @@ pub(crate) fn system_errno(conn: &Connection) -> Option<i32> {
 pub(crate) fn address(conn: &Connection) -> usize {
     // SAFETY: the handle is not used at all, only its address is.
     unsafe { conn.handle() }.addr()
+}
+
+/// Sets how long SQLite waits for locks, as rusqlite does, but without what it costs there: this runs after every borrow.
+pub(crate) fn set_busy_timeout(conn: &Connection, timeout: Duration) {
+    let timeout_ms = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
+    // SAFETY: the handle is used within this function alone, while `conn` is borrowed, so it is open throughout.
+    let db = unsafe { conn.handle() };
+    // SAFETY: `db` is an open connection, and whoever holds `conn` may use it. It fails for no other reason than a
+    // connection that is not.
+    unsafe { ffi::sqlite3_busy_timeout(db, timeout_ms) };
 }
 
 /// Opens a connection like rusqlite does, and does not forget why if that fails.

@@ -73,17 +73,12 @@ pub(crate) fn open_reader(path: &Path, settings: &Settings) -> Result<Opened, Er
 
 /// The settings that every connection has and that a borrower may have changed.
 pub(crate) fn set_up(conn: &Connection, role: Role, settings: &Settings) -> rusqlite::Result<()> {
-    set_busy_timeout(conn, settings.busy_timeout)?;
+    ffi::set_busy_timeout(conn, settings.busy_timeout);
     settle(conn, settings)?;
     // Even a reader may be set up with temporary tables.
     conn.pragma_update(None, "query_only", false)?;
     settings.on_connect.as_ref().map_or(Ok(()), |set_up| set_up(conn))?;
     if role == Role::Reader { conn.pragma_update(None, "query_only", true) } else { Ok(()) }
-}
-
-/// Sets how long SQLite waits for locks; values beyond SQLite's 32 bits of milliseconds (24 days) are cut.
-pub(crate) fn set_busy_timeout(conn: &Connection, timeout: Duration) -> rusqlite::Result<()> {
-    conn.busy_timeout(timeout.min(Duration::from_millis(i32::MAX as u64)))
 }
 
 fn connect(path: &Path, flags: OpenFlags, settings: &Settings) -> Result<Connection, Error> {
@@ -101,7 +96,7 @@ fn configure(
     busy_timeout: Duration,
     settings: &Settings,
 ) -> rusqlite::Result<String> {
-    set_busy_timeout(conn, busy_timeout)?;
+    ffi::set_busy_timeout(conn, busy_timeout);
     if locking == LockingMode::Exclusive {
         conn.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
     }

@@ -19,8 +19,9 @@ use crate::builder::Settings;
 use crate::classify::{Class, Operation, is_wal_index, primary};
 use crate::error::{Cause, Error, is_busy_code};
 use crate::events::{EventKind, Notes};
+use crate::ffi::set_busy_timeout;
 use crate::health::DegradedReason;
-use crate::open::{LockingMode, Opened, open, set_busy_timeout};
+use crate::open::{LockingMode, Opened, open};
 use rusqlite::{Connection, ffi};
 use std::path::Path;
 use std::time::Duration;
@@ -117,7 +118,7 @@ fn take_turns(
     for turn in 0..TURNS_MAX {
         // Waiting happens below, with nothing open; SQLite's own busy handler would wait with a lock in its hands.
         match open(path, mode, Duration::ZERO, settings) {
-            Ok(opened) => return settle(path, opened, reason, settings),
+            Ok(opened) => return Ok(settle(opened, reason, settings)),
             Err(error) if error.extended_code().is_some_and(is_busy_code) => busy = Some(error),
             Err(error) if mode == LockingMode::Exclusive => {
                 failures += 1;
@@ -144,11 +145,10 @@ fn take_turns(
         .map_or(origin, |busy| Error::new(path, Operation::Configure, Cause::HeldElsewhere { busy, reason })))
 }
 
-fn settle(path: &Path, opened: Opened, reason: DegradedReason, settings: &Settings) -> Result<Recovered, Error> {
-    set_busy_timeout(&opened.conn, settings.busy_timeout)
-        .map_err(|error| Error::sqlite(path, Operation::Configure, error))?;
+fn settle(opened: Opened, reason: DegradedReason, settings: &Settings) -> Recovered {
+    set_busy_timeout(&opened.conn, settings.busy_timeout);
     let degraded = (opened.locking == LockingMode::Exclusive).then_some(reason);
-    Ok(Recovered { opened, degraded })
+    Recovered { opened, degraded }
 }
 
 /// Grows with the turns and differs between processes, so that two of them do not stay in step.
