@@ -41,6 +41,8 @@ pub(crate) enum Cause {
     Io(io::Error),
     #[error("it stands for a directory, not for a file")]
     Directory,
+    #[error("nothing is there, and no side file of it either")]
+    Missing,
     #[error("it does not name a file: {0}")]
     NoFile(&'static str),
     #[error("{} is another name of the same file and open in this process", other.display())]
@@ -324,6 +326,7 @@ impl Error {
             | Cause::DiskFull { .. }
             | Cause::StillBorrowed(_) => Class::RetryLater,
             Cause::Directory
+            | Cause::Missing
             | Cause::NoFile(_)
             | Cause::HardLinked { .. }
             | Cause::OtherSettings { .. }
@@ -344,6 +347,7 @@ impl Error {
     fn advice(&self) -> &'static str {
         match (&self.inner.cause, self.class()) {
             (Cause::Directory, _) => "give the path of a file",
+            (Cause::Missing, _) => "check the path",
             (Cause::ForkedChild { .. }, _) => {
                 "SQLite's table of locks came along, so not even a new connection is safe \
                 here: exec first, or fork before opening"

@@ -40,7 +40,7 @@ pub(crate) fn lock(path: &Path, patience: Duration, os: &dyn Os) -> Result<FileL
 }
 
 /// The side file that serialises first connects to a database. It is created once and never removed.
-fn lock_path(path: &Path) -> PathBuf {
+pub(crate) fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".init.lock");
     PathBuf::from(name)

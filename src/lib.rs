@@ -30,8 +30,10 @@
 //!
 //! What holds throughout, above all by absence:
 //!
-//! - Nothing here unlinks or truncates a file, and only [`quarantine`] renames one. A `-wal` with frames is data.
-//! - Nothing here opens the database file except SQLite. POSIX would drop SQLite's locks at the close.
+//! - Nothing here unlinks or truncates a file: a `-wal` with frames is data. Two things rename: [`quarantine`], and the
+//!   [`doctor`] when it is told to.
+//! - Nothing in this process opens a database file that may be in use except SQLite. POSIX would drop SQLite's locks at
+//!   the close. The [`doctor`] has a child process look.
 //! - Nothing here retries a write. Opening is retried, and that is all.
 //! - No event is sent and no closure but the borrower's is run while the maps are locked; no clock, process id or file
 //!   operation is used but through [`os::Os`]; no lock but through one internal module.
@@ -42,6 +44,7 @@ mod cache;
 pub mod classify;
 mod connection;
 mod disk;
+pub mod doctor;
 mod error;
 pub mod events;
 mod ffi;

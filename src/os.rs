@@ -54,7 +54,7 @@ pub struct FileStatus {
 }
 
 /// The file system that a path is on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct FileSystem {
     /// Its kind, as `mount` calls it, where that is known: `ext2/ext3/ext4`, `tmpfs`, `nfs`; else the magic number.
     pub kind: String,

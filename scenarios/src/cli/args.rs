@@ -27,6 +27,8 @@ pub(super) enum Command {
     Shrink(ShrinkArgs),
     /// Execute the run or execution of a token, or of a case in a file, again
     Replay(ReplayArgs),
+    /// Look at a database and its side files without disturbing anybody, and say what to do
+    Doctor(super::doctor::DoctorArgs),
     /// Render the record of a soak again
     Report(ReportArgs),
     /// List strategies, faults, presets, oracles, verdicts, scenarios, policies, or the words of the fault grammar

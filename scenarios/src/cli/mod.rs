@@ -4,6 +4,7 @@
 //! nothing ran; 70 the lab itself is broken; 130 interrupted.
 
 mod args;
+mod doctor;
 mod explore;
 mod list;
 mod replay;
@@ -81,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Explore(args) => explore::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Replay(args) => replay::run(args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Report(args) => report::run(&args),
         Command::List(args) => list::run(&args),
         Command::Sqlite(args) => sqlite::run(&args),

@@ -1,5 +1,6 @@
 //! The program as its users meet it: what it refuses and how, what it prints, how it ends, and what it leaves behind.
 
+mod doctor;
 mod endings;
 mod output;
 mod processes;

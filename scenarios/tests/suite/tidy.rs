@@ -161,8 +161,10 @@ fn the_connection_layer_and_the_lab_meet_in_scenarios_alone() {
     check(mentions(&["seawall::", "seawall_lab"], |name| name.starts_with("harness/")));
     check(mentions(&["seawall::", "seawall_lab", "rusqlite"], |name| name.starts_with("reports/src")));
     // In the connection layer, the operating system is asked through one seam.
-    let seamless =
-        |name: &str| name.starts_with("src/") && !name.starts_with("src/os") && !name.starts_with("src/tests");
+    // The doctor looks at the machine it runs on; what it may do there stands in a rule of its own.
+    let seamless = |name: &str| {
+        name.starts_with("src/") && !["src/os", "src/tests", "src/doctor"].iter().any(|other| name.starts_with(other))
+    };
     check(mentions(&["std::fs", "Instant", "thread::sleep"], seamless));
     check(mentions(&["process::id"], |name| seamless(name) && name != "src/ffi.rs"));
     // Nothing is deleted or cut off, and renamed only through the seam.
@@ -170,6 +172,60 @@ fn the_connection_layer_and_the_lab_meet_in_scenarios_alone() {
     check(mentions(&["remove_file", "remove_dir", "set_len"], |name| {
         name.starts_with("src/") && !name.contains("tests")
     }));
+}
+
+/// What each file of the doctor may use, beside what none of them may. Tests are free to.
+const DOCTOR: [(&str, &[&str]); 3] = [
+    // The -wal and the -journal, which carry no locks of SQLite, ever.
+    ("src/doctor/wal.rs", &["File::open"]),
+    // /proc/locks.
+    ("src/doctor/locks.rs", &["File::open"]),
+    // Recovery is SQLite's; quarantine is a new folder.
+    ("src/doctor/fix.rs", &["Connection", "fs::create_dir", "try_lock"]),
+];
+
+/// The doctor opens files read-only, the database and the `-shm` never, and asks SQLite for nothing but recovery.
+#[test]
+fn the_doctor_disturbs_nobody() {
+    let words = [
+        "File::open",
+        "fs::read(",
+        "Connection",
+        "fs::create_dir",
+        "File::create",
+        "OpenOptions",
+        "File::options",
+        "fs::write",
+        "fs::copy",
+        "remove_",
+        "fs::rename",
+        "set_len",
+        "hard_link",
+        "Instant",
+        "SystemTime",
+        "thread::sleep",
+        "process::id",
+        "Command",
+        "try_lock",
+        "fcntl",
+    ];
+    let mut complaints = Vec::new();
+    let mut seen = 0;
+    for source in sources() {
+        if !source.name.starts_with("src/doctor/") || source.name.ends_with("tests.rs") {
+            continue;
+        }
+        seen += 1;
+        let allowed = DOCTOR.iter().find(|(name, _)| *name == source.name).map_or(&[][..], |(_, words)| words);
+        // A process's name is read from /proc.
+        let is_name = |line: &str| source.name.ends_with("holders.rs") && line.contains("\"comm\"");
+        for (number, line) in code_lines(&source).take_while(|(_, line)| *line != "#[cfg(test)]") {
+            let hits = words.iter().filter(|word| line.contains(**word) && !allowed.contains(word) && !is_name(line));
+            complaints.extend(hits.map(|word| format!("{}:{number}: {word}", source.name)));
+        }
+    }
+    assert!(seen > 8, "the doctor was not found");
+    check(complaints);
 }
 
 /// The packages that a package of this workspace is built from.

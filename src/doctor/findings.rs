@@ -1,0 +1,112 @@
+//! The judgement: what of the report calls for attention, and what to do then.
+//!
+//! No finding says that a database is corrupt. From outside one sees files, locks and headers; half-finished work of
+//! others looks like damage there. What is in the pages only the application's own connection can judge, so the
+//! strongest words here are "ask it".
+
+use super::judges::JUDGES;
+use super::report::Report;
+use serde::Serialize;
+use std::fmt::Display;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Nothing to do.
+    Ok,
+    /// Good to know, and as it should be.
+    Notice,
+    /// Something to look after before it gets worse.
+    Warning,
+    /// Data is in danger, or what is written is.
+    Danger,
+}
+
+impl Severity {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Ok => "ok",
+            Severity::Notice => "notice",
+            Severity::Warning => "warning",
+            Severity::Danger => "danger",
+        }
+    }
+}
+
+/// One thing that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// A stable name of this kind of finding.
+    pub id: &'static str,
+    /// What it is.
+    pub what: String,
+    /// What was seen that says so.
+    pub evidence: String,
+    /// What to do next.
+    pub next: String,
+}
+
+/// Judges a report and writes the findings into it.
+pub(super) fn add(report: &mut Report) {
+    let mut findings = Vec::new();
+    for judge in JUDGES {
+        judge(report, &mut findings);
+    }
+    if findings.is_empty() {
+        let what = "nothing is wrong that can be seen from outside";
+        add_to(&mut findings, Severity::Ok, "healthy", what, "files, headers, log, locks, holders", "nothing to do");
+    }
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    report.severity = findings[0].severity;
+    report.next = findings[0].next.clone();
+    report.findings = findings;
+}
+
+pub(super) type Findings = Vec<Finding>;
+
+pub(super) fn add_to(
+    findings: &mut Findings,
+    severity: Severity,
+    id: &'static str,
+    what: impl Display,
+    evidence: impl Display,
+    next: impl Display,
+) {
+    let [what, evidence, next] = [what.to_string(), evidence.to_string(), next.to_string()];
+    findings.push(Finding { severity, id, what, evidence, next });
+}
+
+/// "1 frame", "2 frames".
+pub(super) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Who has the files open, with names.
+pub(super) fn named_holders(report: &Report) -> String {
+    let name = |pid: u32| match report.holders.iter().find(|holder| holder.pid == pid) {
+        Some(holder) => format!("{pid} ({})", holder.command),
+        None => pid.to_string(),
+    };
+    let names: Vec<String> = report.pids().into_iter().map(name).collect();
+    match names.len() {
+        0 => "nobody that can be seen".to_owned(),
+        1 => format!("process {}", names[0]),
+        _ => format!("processes {}", names.join(", ")),
+    }
+}
+
+/// How to have the content checked without alarming anybody for nothing.
+pub(super) fn quick_check(report: &Report) -> String {
+    if report.is_held() {
+        return format!("run PRAGMA quick_check on the application's own connection ({})", named_holders(report));
+    }
+    let path = report.path.to_string_lossy().replace('\'', "'\\''");
+    format!(
+        "nobody has it open: copy it with its side files, and run sqlite3 '{path}' 'PRAGMA quick_check' on the copy"
+    )
+}

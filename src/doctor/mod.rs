@@ -1,0 +1,220 @@
+//! The doctor: what can be told about a database from outside, while others use it.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("notes.db");
+//! let cache = seawall::Cache::builder().build();
+//! cache.write(&path, |tx| tx.execute_batch("CREATE TABLE note (text TEXT)"))?;
+//!
+//! let report = seawall::doctor::examine(&path)?;
+//! assert!(report.severity < seawall::doctor::Severity::Warning);
+//! assert_eq!(report.journal_mode.effective, "wal");
+//! assert!(report.holders.iter().all(|holder| holder.is_self));
+//! println!("{} committed frames wait for a checkpoint; next: {}", report.pending.frames, report.next);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Why it disturbs nobody
+//!
+//! [`examine`] opens nothing for writing, creates nothing, and does not use SQLite at all: so it takes no lock, rolls
+//! back no journal, checkpoints nothing. What is left is the trap of POSIX locks: a process that closes *any*
+//! descriptor of a file drops all the locks that it holds on that file. The doctor may be called in the very process
+//! that has the database open, on any thread, by way of any copy of SQLite, so it has to be safe whatever the process
+//! has open:
+//!
+//! - The **database** and the **`-shm`** are the files that SQLite locks. This process never opens them. A child
+//!   process opens them, reads a few hundred bytes, and ends (`read_in_child` in `ffi`). Locks of `fcntl` belong to a
+//!   process: the child inherits none, so it has none to drop, and it cannot drop its parent's. There is no moment to
+//!   get wrong between looking who has the file open and opening it, and it holds for a second copy of SQLite in the
+//!   process, of whose files a connection of ours would know nothing. That is why no connection with `immutable=1` is
+//!   used, which closes carefully, but only with respect to the files of its own library.
+//! - The **`-wal`** and the **`-journal`** carry no locks, ever, so they are read with plain means.
+//! - Holders and locks are read from `/proc`; descriptors of other processes are looked at with `stat`, not opened.
+//!
+//! What is read while others write may be of two moments. So what moves is read again after the locks have been looked
+//! at, and nothing alarming is said that two looks in a row have not seen.
+//!
+//! The doctor is the one part of the crate that does not go through [`Os`] for its files: it looks at the
+//! machine it runs on, and there is nothing to be gained from looking at another one. It asks for no time.
+//!
+//! [`fix::fix`] does what is lossless, and only for a database that nobody has open.
+
+mod bytes;
+mod conclude;
+mod copies;
+mod findings;
+pub mod fix;
+mod header;
+mod holders;
+mod journal;
+mod judges;
+mod locks;
+mod report;
+mod wal;
+mod wal_index;
+
+pub use findings::{Finding, Severity};
+pub use header::Header;
+pub use holders::{Holder, Processes};
+pub use journal::{Journal, JournalState, SuperJournal};
+pub use locks::Lock;
+pub use report::{Copies, Database, JournalMode, Pending, Report, Role, WalIndexFile};
+pub use wal::{Wal, WalHeader};
+pub use wal_index::WalIndex;
+
+use conclude::Seen;
+
+use crate::classify::Operation;
+use crate::error::{Cause, Error};
+use crate::ffi::read_in_child;
+use crate::os::{FileId, FileKind, Os, SystemOs};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// How often a database is looked at until two looks say the same, or there is nothing to worry about.
+const LOOKS_MAX: u32 = 5;
+
+/// A file to look for among descriptors and locks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Target {
+    role: Role,
+    path: PathBuf,
+    /// `None` if there is no such file.
+    id: Option<FileId>,
+}
+
+/// Looks at a database, its side files, and who has them open, without disturbing anybody. See the [module](self).
+///
+/// # Errors
+///
+/// If there is nothing at the path, and no side file of it either; if a directory is; if the system does not let us
+/// look. What cannot be read of an existing database is no error: [`Report::notes`] says so.
+pub fn examine(path: &Path) -> Result<Report, Error> {
+    let os = SystemOs::new();
+    let refuse = |cause| Error::new(path, Operation::Resolve, cause);
+    let path = &resolve(path, &os).map_err(|error| refuse(Cause::Io(error)))?;
+    let status = |role: Role| os.status(&role.path(path)).map_err(|error| refuse(Cause::Io(error)));
+    let database = status(Role::Database)?;
+    match database.map(|status| status.kind) {
+        Some(FileKind::Directory) => return Err(refuse(Cause::Directory)),
+        Some(FileKind::Special) => {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "it is a pipe, a socket or a device, not a file");
+            return Err(refuse(Cause::Io(error)));
+        }
+        Some(FileKind::File) => {}
+        None if Role::SIDE_FILES.iter().all(|&role| matches!(status(role), Ok(None))) => {
+            return Err(refuse(Cause::Missing));
+        }
+        None => {}
+    }
+    let mut report = look(path, &os);
+    // Nobody is alarmed by one look alone: files that were read at different moments may not fit each other.
+    for _ in 1..LOOKS_MAX {
+        let alarms = report.alarms();
+        if alarms.is_empty() {
+            break;
+        }
+        report = look(path, &os);
+        if report.alarms() == alarms {
+            break;
+        }
+    }
+    Ok(report)
+}
+
+/// The path that SQLite derives the names of the side files from: absolute and without symbolic links.
+fn resolve(path: &Path, os: &SystemOs) -> io::Result<PathBuf> {
+    match os.canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // The database may be gone while its side files are there.
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(error) };
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            os.canonicalize(parent).map(|parent| parent.join(name))
+        }
+        other => other,
+    }
+}
+
+/// One look at everything, and what is to be said of it.
+fn look(path: &Path, os: &SystemOs) -> Report {
+    let mut report = see(path, os).conclude(path);
+    report.copies = Copies::beside(path);
+    findings::add(&mut report);
+    report
+}
+
+fn see(path: &Path, os: &SystemOs) -> Seen {
+    let mut notes = Vec::new();
+    let mut told = |step: &str, error: &io::Error| notes.push(format!("{step}: {error}"));
+    let status = |role: Role| os.status(&role.path(path)).ok().flatten();
+    let header = status(Role::Database).and_then(|_| {
+        read_in_child(path).map_err(|error| told("the header of the database could not be read", &error)).ok()
+    });
+    let database = status(Role::Database);
+    let read_journal = || Journal::read(&Role::Journal.path(path));
+    let journal = read_journal();
+
+    // In this order: a wal-index that is the same all the time belongs to the log in between, unless somebody who had a
+    // lock when the locks were looked at was writing; and a journal that is the same before and after had nobody.
+    let index = wal_index(path);
+    let wal = Wal::read(&Role::Wal.path(path));
+    let targets = targets(path, os);
+    let (holders, processes) = holders::scan(&targets, os);
+    let locks = locks::scan(&targets, &holders);
+    let is_index_still = match (&index, wal_index(path)) {
+        (Some(Ok(before)), Some(Ok(after))) => *before == after,
+        _ => false,
+    };
+    let is_journal_still = match (&journal, read_journal()) {
+        (Ok(before), Ok(after)) => *before == after,
+        _ => false,
+    };
+    let wal = wal.map_err(|error| told("the -wal could not be read", &error)).ok().flatten();
+    let journal = journal.map_err(|error| told("the -journal could not be read", &error)).ok().flatten();
+    if let Some(Err(error)) = &index {
+        told("the -shm could not be read", error);
+    }
+    Seen {
+        database,
+        header,
+        wal,
+        journal,
+        index: index.and_then(Result::ok),
+        index_status: status(Role::WalIndex),
+        is_index_still,
+        is_journal_still,
+        holders,
+        processes,
+        locks,
+        file_system: os.file_system(path.parent().unwrap_or(path)),
+        notes,
+    }
+}
+
+/// The beginning of the `-shm`; `None` if there is none.
+fn wal_index(path: &Path) -> Option<io::Result<Vec<u8>>> {
+    match read_in_child(&Role::WalIndex.path(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Ok(mut bytes) => {
+            bytes.truncate(wal_index::WAL_INDEX_BYTES);
+            Some(Ok(bytes))
+        }
+        other => Some(other),
+    }
+}
+
+fn targets(path: &Path, os: &SystemOs) -> Vec<Target> {
+    let target = |role: Role| {
+        let path = role.path(path);
+        let id = os.status(&path).ok().flatten().map(|status| status.id);
+        Target { role, path, id }
+    };
+    Role::ALL.into_iter().map(target).collect()
+}
+
+#[cfg(test)]
+mod fix_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! What an examination comes to, as data. Field names and words are stable: they are what `--json` prints.
+
+use super::findings::{Finding, Severity};
+use super::header::Header;
+use super::holders::{Holder, Processes};
+use super::journal::Journal;
+use super::locks::Lock;
+use super::wal::Wal;
+use super::wal_index::WalIndex;
+use crate::os::FileSystem;
+use serde::{Serialize, Serializer};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What a file is to a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(into = "&'static str")]
+pub enum Role {
+    /// The database itself.
+    Database,
+    /// `-wal`: the log.
+    Wal,
+    /// `-shm`: the wal-index.
+    WalIndex,
+    /// `-journal`: the rollback journal.
+    Journal,
+    /// `.init.lock`: what this crate serialises first connects with.
+    InitLock,
+}
+
+impl Role {
+    /// Every role.
+    pub(super) const ALL: [Role; 5] = [Role::Database, Role::Wal, Role::WalIndex, Role::Journal, Role::InitLock];
+    /// SQLite's side files.
+    pub(super) const SIDE_FILES: [Role; 3] = [Role::Wal, Role::WalIndex, Role::Journal];
+
+    /// The word for it: `db`, `wal`, `shm`, `journal`, `init-lock`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Database => "db",
+            Role::Wal => "wal",
+            Role::WalIndex => "shm",
+            Role::Journal => "journal",
+            Role::InitLock => "init-lock",
+        }
+    }
+
+    /// The path of that file of a database.
+    pub fn path(self, database: &Path) -> PathBuf {
+        let mut path = database.as_os_str().to_owned();
+        path.push(match self {
+            Role::Database => "",
+            Role::Wal => "-wal",
+            Role::WalIndex => "-shm",
+            Role::Journal => "-journal",
+            Role::InitLock => ".init.lock",
+        });
+        path.into()
+    }
+}
+
+impl From<Role> for &'static str {
+    fn from(role: Role) -> &'static str {
+        role.word()
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// What [`examine`](super::examine) found out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// The version of the form of this report.
+    pub schema: u32,
+    /// The database: absolute, without symbolic links.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// The worst of the findings.
+    pub severity: Severity,
+    /// The next step that the worst finding calls for.
+    pub next: String,
+    /// What was found, worst first; never empty.
+    pub findings: Vec<Finding>,
+    /// The version of the SQLite that this program is linked with. It had no part in the examination.
+    pub sqlite: String,
+    /// The file system, where it is known.
+    pub file_system: Option<FileSystem>,
+    /// The database file; `None` if there is none.
+    pub database: Option<Database>,
+    /// The journal mode.
+    pub journal_mode: JournalMode,
+    /// The `-wal`, if there is one.
+    pub wal: Option<Wal>,
+    /// The `-shm`, if there is one.
+    pub wal_index: Option<WalIndexFile>,
+    /// What the log has and the database has not.
+    pub pending: Pending,
+    /// The `-journal`, if there is one.
+    pub journal: Option<Journal>,
+    /// Who has which of the files open.
+    pub holders: Vec<Holder>,
+    /// How far the look at the processes went.
+    pub processes: Processes,
+    /// Who holds which lock; `None` where the system does not show locks.
+    pub locks: Option<Vec<Lock>>,
+    /// Copies beside the database.
+    pub copies: Copies,
+    /// What could not be looked at, and why.
+    pub notes: Vec<String>,
+}
+
+/// The database file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Database {
+    /// Its length.
+    pub bytes: u64,
+    /// How many names it has.
+    pub links: u64,
+    /// Its device.
+    pub device: u64,
+    /// Its inode.
+    pub inode: u64,
+    /// Its header; `None` if there is none or it could not be read.
+    pub header: Option<Header>,
+    /// Whether the beginning of the file could be read.
+    pub is_readable: bool,
+}
+
+/// What the file asks for, and what is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct JournalMode {
+    /// What the header says: `wal` or `rollback`. `None` without a header.
+    pub configured: Option<&'static str>,
+    /// What the side files and locks show: `wal`; `wal-exclusive` (one process, with the wal-index on its heap);
+    /// `wal-idle` (nobody has begun); `rollback`, `persist`, `truncate` (by what the last transaction left behind);
+    /// `unknown`.
+    pub effective: &'static str,
+}
+
+/// The `-shm` file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WalIndexFile {
+    /// Its length.
+    pub bytes: u64,
+    /// What it says; `None` if it is not initialised, was being written, is damaged or could not be read.
+    pub content: Option<WalIndex>,
+    /// Whether anybody uses it. If not it is a leftover and means nothing: SQLite builds it anew.
+    pub is_live: bool,
+    /// Whether it fits the log; `None` if that cannot be told, or means nothing.
+    pub agrees: Option<bool>,
+}
+
+/// Frames that are committed and not yet checkpointed: data that is in the `-wal` and nowhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Pending {
+    /// How many.
+    pub frames: u64,
+    /// Whether it is the number itself; else there are at most that many, since nothing tells how far the last
+    /// checkpoint came.
+    pub is_exact: bool,
+}
+
+/// Files beside the database that are named after it and are none of its side files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Copies {
+    /// How many.
+    pub count: u64,
+    /// Their length together.
+    pub bytes: u64,
+}
+
+impl Report {
+    /// The processes that have the database or a side file open, or a lock on it, in order. Who only holds the lock of
+    /// first connects is not among them.
+    pub fn pids(&self) -> Vec<u32> {
+        let of_locks = self.database_locks().filter_map(|lock| lock.pid);
+        let mut pids: Vec<u32> = self.database_holders().map(|holder| holder.pid).chain(of_locks).collect();
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+
+    /// Whether anybody has the database or a side file open, or a lock on it, so far as can be seen.
+    pub fn is_held(&self) -> bool {
+        self.database_holders().next().is_some() || self.database_locks().next().is_some()
+    }
+
+    fn database_holders(&self) -> impl Iterator<Item = &Holder> {
+        self.holders.iter().filter(|holder| holder.role != Role::InitLock)
+    }
+
+    fn database_locks(&self) -> impl Iterator<Item = &Lock> {
+        self.locks.iter().flatten().filter(|lock| lock.role != Role::InitLock)
+    }
+
+    /// The database's header, if it has one.
+    pub fn header(&self) -> Option<&Header> {
+        self.database.as_ref()?.header.as_ref()
+    }
+
+    /// The findings that somebody should act upon.
+    pub(super) fn alarms(&self) -> Vec<&'static str> {
+        let alarms = self.findings.iter().filter(|finding| finding.severity >= Severity::Warning);
+        alarms.map(|finding| finding.id).collect()
+    }
+
+    /// Who holds a lock: the processes' ids.
+    pub(super) fn lock_owners(&self, role: Role, name: &str) -> Vec<u32> {
+        let locks = self.locks.iter().flatten().filter(|lock| lock.holds(role, name));
+        locks.map(|lock| lock.pid.unwrap_or(0)).collect()
+    }
+}
+
+/// Paths that are no Unicode lose what is not; JSON has no way to say it.
+fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
