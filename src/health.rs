@@ -106,18 +106,21 @@ pub struct Checkpoint {
     pub frames: u32,
     /// Frames that are in the database now.
     pub frames_checkpointed: u32,
+    /// Whether others were in the way: somebody else was running one, in which case both counts are 0, or readers kept
+    /// the log from being started again.
+    pub was_blocked: bool,
 }
 
 impl Checkpoint {
-    /// From what `sqlite3_wal_checkpoint_v2` tells: -1 for a database that is not in WAL mode.
-    pub(crate) fn new((frames, checkpointed): (i32, i32)) -> Checkpoint {
+    /// From what the pragma tells: -1 for a database that is not in WAL mode, or if it could not begin.
+    pub(crate) fn new(was_blocked: bool, frames: i32, checkpointed: i32) -> Checkpoint {
         let count = |n: i32| u32::try_from(n).unwrap_or(0);
-        Checkpoint { frames: count(frames), frames_checkpointed: count(checkpointed) }
+        Checkpoint { frames: count(frames), frames_checkpointed: count(checkpointed), was_blocked }
     }
 
     /// Whether every frame is in the database: nothing would be missing without the log.
     pub fn is_complete(&self) -> bool {
-        self.frames == self.frames_checkpointed
+        self.frames == self.frames_checkpointed && !(self.was_blocked && self.frames == 0)
     }
 }
 

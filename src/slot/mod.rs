@@ -268,7 +268,7 @@ impl Slot {
             return Err(Error::new(&self.path, Operation::Identity, Cause::Moved { rescue }));
         }
         // What cannot be checkpointed stays in the log, where it is just as safe.
-        let checkpoint = lent.conn.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE).map(Checkpoint::new).ok();
+        let checkpoint = run_checkpoint(&lent.conn, CheckpointMode::PASSIVE).ok();
         if let Some(checkpoint) = checkpoint {
             self.vitals.lock().checkpointed(os.now(), checkpoint);
         }
@@ -308,7 +308,7 @@ impl Slot {
 }
 
 /// The pragma, since the function keeps its counts to itself when it says busy: readers kept it from starting the log
-/// again, or others from running at all.
+/// again, or somebody else is running one.
 fn run_checkpoint(conn: &Connection, mode: CheckpointMode) -> rusqlite::Result<Checkpoint> {
     let sql = match mode {
         CheckpointMode::FULL => "PRAGMA main.wal_checkpoint(FULL)",
@@ -317,14 +317,7 @@ fn run_checkpoint(conn: &Connection, mode: CheckpointMode) -> rusqlite::Result<C
         CheckpointMode::NOOP => "PRAGMA main.wal_checkpoint(NOOP)",
         _ => "PRAGMA main.wal_checkpoint(PASSIVE)",
     };
-    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-    match conn.query_row(sql, [], read)? {
-        (true, -1, _) => {
-            let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-            Err(rusqlite::Error::SqliteFailure(busy, Some("somebody else runs a checkpoint".to_owned())))
-        }
-        (_, frames, checkpointed) => Ok(Checkpoint::new((frames, checkpointed))),
-    }
+    conn.query_row(sql, [], |row: &Row<'_>| Ok(Checkpoint::new(row.get(0)?, row.get(1)?, row.get(2)?)))
 }
 
 /// How many frames the log has, and how many of them are in the database: a checkpoint that does nothing.
