@@ -83,6 +83,8 @@ pub(crate) enum Cause {
     BreakerOpen { retry_after: Option<Duration> },
     #[error("{} has held {} for {waited:?}", holder.map_or("another process".into(), |pid| format!("process {pid}")), lock.display())]
     FirstConnectTimeout { lock: PathBuf, waited: Duration, holder: Option<u32> },
+    #[error("{}: {error}", lock.display())]
+    LockFile { lock: PathBuf, error: io::Error },
     #[error("the wal-index does not serve ({reason}), and exclusive mode is not to be had: {}", describe(busy))]
     HeldElsewhere { busy: rusqlite::Error, reason: DegradedReason },
     #[error("process {parent} had the database open when it forked this one")]
@@ -201,7 +203,7 @@ impl Error {
     /// The operating system's reason, where it is known: for files that cannot be opened, read or written.
     pub fn errno(&self) -> Option<i32> {
         match &self.inner.cause {
-            Cause::Io(error) => error.raw_os_error(),
+            Cause::Io(error) | Cause::LockFile { error, .. } => error.raw_os_error(),
             _ => self.inner.errno,
         }
     }
@@ -315,7 +317,7 @@ impl Error {
                 extended_code(error).map_or(Class::GiveUp, |code| classify(code, self.errno(), Operation::Migrate))
             }
             // The file system refused us as it would refuse SQLite.
-            Cause::Io(_) => classify(ffi::SQLITE_CANTOPEN, self.errno(), self.inner.operation),
+            Cause::Io(_) | Cause::LockFile { .. } => classify(ffi::SQLITE_CANTOPEN, self.errno(), self.inner.operation),
             Cause::Moved { .. } => Class::Reopen,
             Cause::Quarantined { .. } | Cause::NotQuarantined { .. } => Class::Quarantine,
             Cause::Quarantine(why) if why.is_busy() => Class::RetryLater,
@@ -355,6 +357,9 @@ impl Error {
             (Cause::HeldElsewhere { .. }, _) => {
                 "nothing is lost: close the connections of other processes, or repair \
                 the -shm file's surroundings (space, rights, memory)"
+            }
+            (Cause::LockFile { .. }, Class::GiveUp) => {
+                "let the directory be written to, or go without the lock (first_connect_wait)"
             }
             (Cause::FirstConnectTimeout { .. }, _) => "look for a process that hangs while opening",
             (Cause::BreakerOpen { retry_after: None }, _) => "set the breaker's mode to enforcing to let calls pass",
@@ -420,7 +425,7 @@ impl std::error::Error for Error {
             Cause::Sqlite(error) | Cause::HeldElsewhere { busy: error, .. } | Cause::Migration { error, .. } => {
                 Some(error)
             }
-            Cause::Io(error) => Some(error),
+            Cause::Io(error) | Cause::LockFile { error, .. } => Some(error),
             Cause::Quarantined { error, .. } | Cause::NotQuarantined { error, .. } => Some(error),
             _ => None,
         }

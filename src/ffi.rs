@@ -317,6 +317,24 @@ pub(crate) mod tests {
         assert_eq!(system_errno(&conn), None);
     }
 
+    /// What a connection does when it meets a lock.
+    pub(crate) trait Busy {
+        /// Whether to try again.
+        fn goes_on() -> bool;
+    }
+
+    /// rusqlite wants a connection of one's own for this, and a transaction is none.
+    pub(crate) fn when_busy<B: Busy>(conn: &Connection) {
+        extern "C" fn handler<B: Busy>(_: *mut c_void, _: c_int) -> c_int {
+            catch_unwind(B::goes_on).map_or(0, c_int::from)
+        }
+        // SAFETY: the handle is used within this function alone, while `conn` is borrowed, so it is open throughout.
+        let db = unsafe { conn.handle() };
+        // SAFETY: the handler is a function without state that lets no panic through.
+        let code = unsafe { ffi::sqlite3_busy_handler(db, Some(handler::<B>), ptr::null_mut()) };
+        assert_eq!(code, ffi::SQLITE_OK);
+    }
+
     /// Whether the body says yes in a forked child, which ends without running anything else of the parent's.
     ///
     /// Only for processes with no other thread at work, and for bodies that need none.

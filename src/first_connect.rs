@@ -26,7 +26,10 @@ pub(crate) fn lock(path: &Path, patience: Duration, os: &dyn Os) -> Result<FileL
         match os.try_lock_file(&lock_path) {
             Ok(Some(lock)) => return Ok(lock),
             Ok(None) => {}
-            Err(error) => return Err(Error::new(path, Operation::FirstConnect, Cause::Io(error))),
+            Err(error) => {
+                let cause = Cause::LockFile { lock: lock_path, error };
+                return Err(Error::new(path, Operation::FirstConnect, cause));
+            }
         }
         let waited = os.now().saturating_sub(start);
         if waited >= patience {

@@ -71,6 +71,8 @@ struct Core {
     regime: Regime,
     /// A quarantined database that the next one is to be filled from.
     bundle: Option<Bundle>,
+    /// Whether its file has lost its name, and its rows could not be brought to safety so far.
+    is_orphan: bool,
     /// Where the rows of a file without a name have been copied to, while its log is still to be emptied.
     rescued_to: Option<PathBuf>,
 }

@@ -14,6 +14,7 @@ use crate::seat::{Occupied, Seated};
 use crate::sync::Ordering;
 use crate::{first_connect, orphan, schema, side_files};
 use rusqlite::{Connection, TransactionState};
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::thread;
@@ -205,6 +206,9 @@ impl Slot {
 
     /// An exclusive connection locks everybody else out, so it is not kept for a next call that may never come.
     fn end_turn(&self, core: &mut Core, notes: &mut Notes) {
+        if core.is_orphan {
+            return;
+        }
         if core.lent.as_ref().is_some_and(|lent| lent.locking == LockingMode::Exclusive) {
             self.let_go(core, notes);
         }
@@ -229,7 +233,8 @@ impl Slot {
                     vitals.failed(error);
                 }
                 drop(vitals);
-                if error.fault().is_availability() {
+                // A file that has lost its name says so, and "circuit open" would only hide that.
+                if error.fault().is_availability() && !error.is_moved() {
                     self.gate.fail(permit, error, os, notes);
                 } else {
                     self.gate.release(permit);
@@ -348,11 +353,17 @@ impl Slot {
     fn check_identity(&self, core: &mut Core, now: Duration) -> Result<(), Error> {
         let Some(lent) = &mut core.lent else { return Ok(()) };
         let is_suspect = self.is_suspect.load(Ordering::Relaxed) && self.is_suspect.swap(false, Ordering::Relaxed);
-        let interval = if is_suspect { Duration::ZERO } else { self.settings.identity_check_interval };
-        if !lent.has_moved_since(interval, now) {
-            return Ok(());
+        let must_ask = is_suspect || core.is_orphan;
+        let interval = if must_ask { Duration::ZERO } else { self.settings.identity_check_interval };
+        if lent.has_moved_since(interval, now) {
+            return Err(Error::new(&self.path, Operation::Identity, Cause::Moved { rescue: Rescue::InFile }));
         }
-        Err(Error::new(&self.path, Operation::Identity, Cause::Moved { rescue: Rescue::InFile }))
+        if mem::take(&mut core.is_orphan) {
+            // Its file has been given its name back. What the last borrower has changed has not been set again.
+            core.lent = None;
+            core.rescued_to = None;
+        }
+        Ok(())
     }
 
     /// The same error, with what has been done about it.
@@ -374,7 +385,7 @@ impl Slot {
         match &rescue {
             Rescue::Pending(error) => {
                 notes.add(EventKind::RescuePending { error: error.to_string() });
-                self.is_suspect.store(true, Ordering::Relaxed);
+                core.is_orphan = true;
             }
             Rescue::InFile => notes.add(EventKind::Moved { rescued_to: None }),
             Rescue::Copied(to) => notes.add(EventKind::Moved { rescued_to: Some(to.clone()) }),

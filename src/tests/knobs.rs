@@ -152,3 +152,28 @@ fn the_breaker_follows_its_policy() {
     store.set_breaker_mode(crate::BreakerMode::Disabled);
     assert_eq!(store.read(rows).unwrap(), [0; 0]);
 }
+
+#[test]
+fn the_shared_mode_is_probed_as_often_as_asked_for() {
+    let world = World::new();
+    std::os::unix::fs::symlink(world.dir.path().join("nowhere/shm"), world.side_file("-shm")).unwrap();
+    let store = world.builder().shared_mode_probe_interval(Duration::from_secs(60)).open(world.path()).unwrap();
+    std::fs::remove_file(world.side_file("-shm")).unwrap();
+    let state_after = |secs| {
+        world.os.advance(Duration::from_secs(secs));
+        store.read(rows).unwrap();
+        store.health().state
+    };
+    assert_eq!(state_after(59), crate::health::State::Degraded);
+    assert_eq!(state_after(1), crate::health::State::Healthy);
+}
+
+#[test]
+fn without_a_word_about_it_the_registry_is_the_processs_own() {
+    let world = World::new();
+    let (store, other) = (Store::open(world.path()).unwrap(), Store::open(world.dir.path().join("./x.db")).unwrap());
+    store.write(|tx| tx.execute_batch(SCHEMA).and(insert(tx, 1))).unwrap();
+    assert_eq!((other.read(rows).unwrap(), other.health().opens), (vec![1], 1));
+    let apart = Store::builder().registry(Registry::new()).open(world.path()).unwrap();
+    assert_eq!((apart.read(rows).unwrap(), apart.health().opens, other.health().opens), (vec![1], 1, 1));
+}

@@ -3,7 +3,7 @@
 use super::*;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 const ROLE: &str = "SEAWALL_TEST_ROLE";
 const DATABASE: &str = "SEAWALL_TEST_DATABASE";
@@ -26,35 +26,34 @@ pub(super) fn play(role: &str, path: &Path, limits: &str) -> String {
     command.args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")]).arg(program).args(of_program.get_args());
     command.env(ROLE, role).env(DATABASE, path);
     let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains(DONE), "{role}: {}\n{text}{complaints}", output.status);
-    text
+    check_played(role, &output);
+    String::from_utf8(output.stdout).unwrap()
 }
 
-/// Plays a role as a user without privileges, in a directory that is opened to everybody. `None` if that cannot be
-/// done here; the reason is printed.
+/// Plays a role as a user without privileges, in a directory with these rights. If that cannot be done here, it is
+/// not, and the reason is printed.
 #[track_caller]
-pub(super) fn play_as_nobody(role: &str, world: &World) -> Option<String> {
+pub(super) fn play_as_nobody(role: &str, world: &World, mode: u32) {
     const NOBODY: u32 = 65534;
+    let set_mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
     // The binary may be where nobody else can go.
     let program = tempfile::tempdir().unwrap();
+    set_mode(program.path(), 0o755);
+    set_mode(world.dir.path(), mode);
     let copy = program.path().join("tests");
     std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-    for path in [program.path(), world.dir.path()] {
-        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    match player(&copy, role, &world.path()).uid(NOBODY).gid(NOBODY).current_dir("/").output() {
+        Ok(output) => check_played(role, &output),
+        Err(error) => println!("not tested: no process without privileges can be had here: {error}"),
     }
-    let output = match player(&copy, role, &world.path()).uid(NOBODY).gid(NOBODY).current_dir("/").output() {
-        Ok(output) => output,
-        Err(error) => {
-            println!("not tested: no process without privileges can be had here: {error}");
-            return None;
-        }
-    };
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let complaints = String::from_utf8_lossy(&output.stderr);
+}
+
+#[track_caller]
+fn check_played(role: &str, output: &Output) {
+    let (text, complaints) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && text.contains(DONE), "{role}: {}\n{text}{complaints}", output.status);
-    Some(text)
 }
 
 /// A process that has said that it is ready and goes on when told to. It is killed at the end, if it still runs.
