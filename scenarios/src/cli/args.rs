@@ -23,6 +23,8 @@ pub(super) enum Command {
     Soak(Box<SoakArgs>),
     /// Execute a scenario in the simulator again and again, each time with another schedule, until something is found
     Explore(Box<ExploreArgs>),
+    /// Play the properties of the connection layer: each a model, and any number of cases drawn from seeds
+    Properties(PropertiesArgs),
     /// Make a finding of the simulator as small as it gets, and tell it as a story
     Shrink(ShrinkArgs),
     /// Execute the run or execution of a token, or of a case in a file, again
@@ -169,6 +171,26 @@ pub(super) struct ExploreArgs {
     /// Ends when standard input does, and writes no case; for the processes of --jobs
     #[arg(long, hide = true)]
     pub(super) leashed: bool,
+    /// How the result is written to standard output
+    #[arg(long, value_enum, default_value = "human")]
+    pub(super) format: ReplayFormat,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PropertiesArgs {
+    /// Which ones: breaker, registry, store [default: all]
+    #[arg(value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// How many cases of each
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) count: u64,
+    /// The seed of the first case, from which the others' follow: a number, or hexadecimal digits after 0x [default: a
+    /// new one each time]
+    #[arg(long)]
+    pub(super) seed: Option<Seed>,
+    /// Cases at once [default: the number of processors]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(super) jobs: Option<u16>,
     /// How the result is written to standard output
     #[arg(long, value_enum, default_value = "human")]
     pub(super) format: ReplayFormat,

@@ -7,6 +7,7 @@ mod args;
 mod doctor;
 mod explore;
 mod list;
+mod properties;
 mod replay;
 mod report;
 mod shrink;
@@ -80,6 +81,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Soak(args) => soak::run(*args),
         Command::Explore(args) => explore::run(&args),
+        Command::Properties(args) => properties::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Replay(args) => replay::run(args),
         Command::Doctor(args) => doctor::run(&args),

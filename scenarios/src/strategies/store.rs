@@ -65,7 +65,8 @@ macro_rules! strategy {
                         .readers(READERS)
                         .init(move |connection| env.init_schema(connection))
                         .open(&self.env.path)?;
-                    Ok(self.store.lock().get_or_insert(opened).clone())
+                    let store = self.store.lock().get_or_insert_with(|| opened.clone()).clone();
+                    Ok(store)
                 }
             }
 

@@ -14,6 +14,7 @@ pub mod case;
 mod os;
 pub(crate) mod place;
 pub mod remote;
+pub(crate) mod sandbox;
 pub mod shrink;
 mod stage;
 
@@ -104,7 +105,7 @@ impl Simulator {
         let board = Arc::new(Board::private(TRACE_CAPACITY));
         let clock = Clock::new(Arc::clone(&board));
         clock.set_scale(0);
-        let Furniture { shim, sim, place, scheduler } = Furniture::new(&engine, &board, clock, 0)?;
+        let Furniture { shim, sim, place, scheduler } = Furniture::new(&engine, &board, clock, "0", true)?;
         Ok(Self { engine, place, board, scheduler, shim, sim, machines: 0 })
     }
 
@@ -214,7 +215,7 @@ impl Simulator {
         self.machines += 1;
         let clock = self.place.clock.clone();
         let Furniture { shim, sim, place, scheduler } =
-            Furniture::new(&self.engine, &self.board, clock, self.machines)?;
+            Furniture::new(&self.engine, &self.board, clock, &self.machines.to_string(), true)?;
         (self.shim, self.sim, self.place, self.scheduler) = (shim, sim, place, scheduler);
         Ok(())
     }
@@ -229,17 +230,17 @@ struct Furniture {
 }
 
 impl Furniture {
-    /// `number` tells it from those before it.
-    fn new(engine: &Engine, board: &Arc<Board>, clock: Clock, number: u32) -> Result<Self, String> {
+    /// `label` tells it from all others in this process.
+    fn new(engine: &Engine, board: &Arc<Board>, clock: Clock, label: &str, is_default: bool) -> Result<Self, String> {
         let machine = Rc::new(RefCell::new(Machine::new(clock.clone(), Seed(0))));
-        let (below, above) = (format!("seawall-sim-{number}"), format!("{SHIM_VFS}-{number}"));
+        let (below, above) = (format!("seawall-sim-{label}"), format!("{SHIM_VFS}-{label}"));
         let sim = SimVfs::register(engine.vfs_api(), &below, Rc::clone(&machine)).map_err(|error| error.to_string())?;
         let lab = Lab::new(Arc::clone(board), Plan::empty())
             .with_changing_plan()
             .with_clock(clock.clone())
             .with_hook(Scheduler::hook());
         // As the default VFS it seeds SQLite's own random generator.
-        let shim = Registration::new(engine.vfs_api(), &above, Some(&below), true, lab);
+        let shim = Registration::new(engine.vfs_api(), &above, Some(&below), is_default, lab);
         let shim = shim.map_err(|error| error.to_string())?;
         let place = Rc::new(Place::new(machine, clock.clone(), Arc::clone(board)));
         let scheduler = Scheduler::with_processes(clock, Box::<Rare>::default(), Rc::clone(&place) as Rc<_>);

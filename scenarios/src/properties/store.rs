@@ -1,0 +1,197 @@
+//! The store, as a program uses and misuses it: several simulated processes and threads, all doors, faults and kills,
+//! under a schedule from the seed.
+//!
+//! What must hold, whatever is drawn:
+//!
+//! - A row that was acknowledged is there at the end; one that was refused is not; of one of unknown outcome nothing is
+//!   said.
+//! - A read is of one moment, and of none before what its own thread was acknowledged.
+//! - Init has succeeded once for each store, and migrations once for each file.
+//! - No transaction and no changed setting reaches the next borrower.
+//! - After a close the store refuses; after all have closed, nothing is open and no side file is left.
+//! - No call takes longer than the timeouts allow, a call from inside a closure is refused at once, and nobody waits
+//!   for ever.
+//! - Once the faults have healed, everybody can write again.
+
+mod plot;
+mod stage;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use seawall_harness::actor::Actor;
+use seawall_harness::fault::{Plan, Rule};
+use seawall_harness::oracle::integrity;
+use seawall_harness::sched::Task;
+use seawall_harness::seed::Seed;
+
+use self::plot::{Act, Deed, Door, Manner, Plot};
+use self::stage::{Stage, Told, count, numbers_of};
+use super::fewest_steps;
+use crate::run::simulated::sandbox::Sandbox;
+
+/// After the faults: attempts to write, with a pause before each that is longer than the breaker's cooldown.
+const ATTEMPTS_MAX: u32 = 4;
+const PAUSE: Duration = Duration::from_secs(31);
+
+/// First number of the rows that are written then.
+const PROBE_BASE: u32 = 1000;
+
+thread_local! {
+    static SANDBOX: RefCell<Option<Sandbox>> = const { RefCell::new(None) };
+}
+
+/// Draws processes, threads, settings, faults and up to 14 deeds, and plays them.
+///
+/// # Errors
+/// The shortest story in which something does not hold.
+pub fn case(seed: Seed) -> Result<(), String> {
+    let plot = Plot::draw(seed);
+    let Err(first) = play(&plot, false) else { return Ok(()) };
+    let with = |deeds: &[Deed]| Plot { deeds: deeds.to_vec(), ..plot.clone() };
+    let deeds = fewest_steps(plot.deeds.clone(), |deeds| play(&with(deeds), false).is_err());
+    let fewest = with(&deeds);
+    let Plot { knobs, processes, threads, rules, .. } = &fewest;
+    // The same execution again: it fails as it did.
+    let story = play(&fewest, true).err().unwrap_or(first);
+    Err(format!("{processes} processes of {threads} threads, {knobs:?}, faults: {}\n{story}", rules.join(" ")))
+}
+
+/// Plays a case on this thread's machine.
+fn play(plot: &Plot, tells: bool) -> Result<(), String> {
+    SANDBOX.with_borrow_mut(|place| {
+        let sandbox = match place {
+            Some(sandbox) => sandbox,
+            empty => empty.insert(Sandbox::new()?),
+        };
+        let rules: Result<Vec<Rule>, _> = plot.rules.iter().map(|rule| rule.parse::<Rule>()).collect();
+        let plan = Plan::new(rules.map_err(|error| error.to_string())?, plot.seed).map_err(|error| error.to_string())?;
+        let inside = sandbox.begin(plot.seed, plan);
+        inside.arm(true);
+        let stage = Rc::new(Stage::new(plot, inside.clone(), tells));
+        let actors = plot.actors().map(|actor| {
+            let deeds: Vec<Deed> = plot.deeds.iter().filter(|deed| deed.actor == actor).copied().collect();
+            let stage = Rc::clone(&stage);
+            let task: Task = Box::new(move || stage.play(&deeds));
+            (actor, task)
+        });
+        let ran = sandbox.run(plot.seed, actors.collect());
+        inside.arm(false);
+        let mut stage = match Rc::try_unwrap(stage) {
+            Ok(stage) => stage,
+            // Held by whoever has not come to his end.
+            Err(stage) => {
+                let stuck = ran.err().unwrap_or_else(|| "an actor has not ended".to_owned());
+                return Err(format!("{}\n{stuck}, in one of {:?}", stage.story(), plot.deeds));
+            }
+        };
+        match ran {
+            Ok(_) => conclude(plot, &mut stage),
+            Err(stuck) => stage.complain(format_args!("{stuck}")),
+        }
+        // What is left open is this case's, not the next one's.
+        for process in 1..=plot.processes {
+            inside.play(process);
+            drop(stage.take_store(process));
+        }
+        let complaints = stage.complaints();
+        if complaints.is_empty() { Ok(()) } else { Err(format!("{}\n{}", stage.story(), complaints.join("\n"))) }
+    })
+}
+
+/// The faults are over: everybody writes, reads and closes, one process after the other.
+fn conclude(plot: &Plot, stage: &mut Stage) {
+    for process in 1..=plot.processes {
+        stage.inside.play(process);
+        if stage.inside.is_dead(process) {
+            drop(stage.take_store(process));
+            stage.restart(process);
+        }
+    }
+    for process in 1..=plot.processes {
+        stage.inside.play(process);
+        probe(stage, process);
+        stage.check_inits(process);
+    }
+    for process in 1..=plot.processes {
+        stage.inside.play(process);
+        if let Err(error) = stage.close(Actor { process, thread: 0 }, Duration::from_secs(1)) {
+            stage.complain(format_args!("p{process} cannot close: {error}"));
+        }
+        let open = stage.inside.open_files_of(process);
+        if !open.is_empty() {
+            stage.complain(format_args!("p{process} has closed, and left open {}", open.join(", ")));
+        }
+    }
+    let strays = stage.inside.strays();
+    if !strays.is_empty() {
+        stage.complain(format_args!("all have closed, and left behind {}", strays.join(", ")));
+    }
+    if let Some(panic) = stage.inside.panic_message() {
+        stage.complain(format_args!("the simulated machine panicked: {panic}"));
+    }
+    stage.inside.play(0);
+    look(plot, stage);
+}
+
+fn probe(stage: &Stage, process: u16) {
+    let actor = Actor { process, thread: 0 };
+    let mut last = None;
+    for attempt in 1..=ATTEMPTS_MAX {
+        stage.inside.clock.advance(PAUSE);
+        let number = PROBE_BASE + u32::from(process) * ATTEMPTS_MAX + attempt;
+        let deed = Deed { actor, number, act: Act::Write(Door::Write, Manner::Succeeds) };
+        match stage.write(deed, Door::Write, Manner::Succeeds) {
+            Ok(()) => return,
+            Err(error) => {
+                if error.is_closed() {
+                    drop(stage.take_store(process));
+                }
+                last = Some(error);
+            }
+        }
+    }
+    let error = last.map(|error| error.to_string()).unwrap_or_default();
+    stage.complain(format_args!("p{process} cannot write after {ATTEMPTS_MAX} attempts without faults: {error}"));
+}
+
+/// What somebody finds in the end who had nothing to do with it.
+fn look(plot: &Plot, stage: &Stage) {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let found = Connection::open_with_flags_and_vfs(Sandbox::DATABASE, flags, &*stage.inside.vfs).and_then(|conn| {
+        let check = integrity::check(&conn, "fresh");
+        for complaint in check.complaints {
+            stage.complain(format_args!("the database is damaged: {complaint}"));
+        }
+        let (entries, tally) =
+            (count(&conn, "SELECT count(*) FROM entry")?, count(&conn, "SELECT entries FROM tally")?);
+        if entries != tally {
+            stage.complain(format_args!("{entries} entries and a tally of {tally} at the end"));
+        }
+        if plot.knobs.migrates {
+            let marks = count(&conn, "SELECT count(*) FROM mark")?;
+            if marks != 1 {
+                stage.complain(format_args!("the migration was applied {marks} times"));
+            }
+        }
+        let actors = plot.actors().chain((1..=plot.processes).map(|process| Actor { process, thread: 0 }));
+        actors.map(|actor| numbers_of(&conn, actor)).collect::<rusqlite::Result<Vec<_>>>()
+    });
+    let found = match found {
+        Ok(found) => found.concat(),
+        Err(error) => return stage.complain(format_args!("the database cannot be read at the end: {error}")),
+    };
+    let rows = stage.rows.borrow();
+    for (number, (actor, told)) in &*rows {
+        match (told, found.contains(number)) {
+            (Told::Acked, false) => stage.complain(format_args!("row {number} of {actor} was acknowledged and is lost")),
+            (Told::Refused, true) => stage.complain(format_args!("row {number} of {actor} was refused and is there")),
+            _ => {}
+        }
+    }
+    for number in found.iter().filter(|number| !rows.contains_key(number)) {
+        stage.complain(format_args!("nobody has written row {number}"));
+    }
+}
