@@ -3,9 +3,13 @@
 //! Outside they are those of parking_lot. For an actor of an execution, to take a lock is a scheduling point, and to
 //! wait for one lets the others run: a thread that blocked would take all actors with it. The names and signatures are
 //! those of parking_lot, so that code which goes by the door of one module for its locks can be given these instead.
+//!
+//! Executions on several threads may share a [`Mutex`], a static one for example. Whoever holds it on another thread is
+//! waited for with the whole thread; he must not be preempted while he holds it.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::scheduler::{block_for, now};
@@ -14,6 +18,8 @@ use super::{block, is_simulated, point, wake};
 /// A lock that one holds at a time.
 #[derive(Default)]
 pub struct Mutex<T: ?Sized> {
+    /// The [mark](mark) of the thread on which it is held; 0 if nobody holds it.
+    holder: AtomicUsize,
     inner: parking_lot::Mutex<T>,
 }
 
@@ -21,13 +27,14 @@ pub struct Mutex<T: ?Sized> {
 pub struct MutexGuard<'a, T: ?Sized> {
     /// `Some` until the drop.
     inner: Option<parking_lot::MutexGuard<'a, T>>,
+    holder: &'a AtomicUsize,
     key: usize,
 }
 
 impl<T> Mutex<T> {
     /// A lock that is free.
     pub const fn new(value: T) -> Self {
-        Self { inner: parking_lot::Mutex::new(value) }
+        Self { holder: AtomicUsize::new(0), inner: parking_lot::Mutex::new(value) }
     }
 
     /// The value.
@@ -39,31 +46,41 @@ impl<T> Mutex<T> {
 impl<T: ?Sized> Mutex<T> {
     /// Takes the lock; waits for its holder.
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        MutexGuard { inner: Some(take(self.key(), || self.inner.try_lock(), || self.inner.lock())), key: self.key() }
+        let is_here = || self.is_held_here();
+        self.guard(take(self.key(), is_here, || self.inner.try_lock(), || self.inner.lock()))
     }
 
     /// Takes the lock if nobody holds it.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         point();
-        Some(MutexGuard { inner: Some(self.inner.try_lock()?), key: self.key() })
+        Some(self.guard(self.inner.try_lock()?))
     }
 
     /// Takes the lock; waits for its holder so long at most. In an execution, that is virtual time.
     pub fn try_lock_for(&self, timeout: Duration) -> Option<MutexGuard<'_, T>> {
-        let inner = if is_simulated() {
-            point();
-            let until = now().saturating_add(timeout);
-            loop {
-                match self.inner.try_lock() {
-                    Some(guard) => break guard,
-                    None if !block_for(self.key(), until.saturating_sub(now())) => return None,
-                    None => {}
-                }
+        if !is_simulated() {
+            return Some(self.guard(self.inner.try_lock_for(timeout)?));
+        }
+        point();
+        let until = now().saturating_add(timeout);
+        loop {
+            match self.inner.try_lock() {
+                Some(inner) => return Some(self.guard(inner)),
+                None if !self.is_held_here() => std::thread::yield_now(),
+                None if !block_for(self.key(), until.saturating_sub(now())) => return None,
+                None => {}
             }
-        } else {
-            self.inner.try_lock_for(timeout)?
-        };
-        Some(MutexGuard { inner: Some(inner), key: self.key() })
+        }
+    }
+
+    fn guard<'a>(&'a self, inner: parking_lot::MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.holder.store(mark(), Ordering::Relaxed);
+        MutexGuard { inner: Some(inner), holder: &self.holder, key: self.key() }
+    }
+
+    /// Whether an actor of this thread holds it. What this thread has written, it reads.
+    fn is_held_here(&self) -> bool {
+        self.holder.load(Ordering::Relaxed) == mark()
     }
 
     /// The value, which nobody else can reach.
@@ -107,11 +124,15 @@ impl Condvar {
             return WaitTimeoutResult(self.inner.wait_for(inner, timeout).timed_out());
         }
         let lock = parking_lot::MutexGuard::mutex(inner);
+        guard.holder.store(0, Ordering::Relaxed);
         guard.inner = None;
         wake(guard.key);
         // Nobody can come between giving back and waiting: neither is a scheduling point.
         let is_notified = block_for(self.key(), timeout);
-        guard.inner = Some(take(guard.key, || lock.try_lock(), || lock.lock()));
+        let is_here = || guard.holder.load(Ordering::Relaxed) == mark();
+        let inner = take(guard.key, is_here, || lock.try_lock(), || lock.lock());
+        guard.holder.store(mark(), Ordering::Relaxed);
+        guard.inner = Some(inner);
         WaitTimeoutResult(!is_notified)
     }
 
@@ -169,13 +190,13 @@ impl<T> RwLock<T> {
 impl<T: ?Sized> RwLock<T> {
     /// Takes the lock to read; waits for a writer.
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
-        let inner = take(self.key(), || self.inner.try_read(), || self.inner.read());
+        let inner = take(self.key(), || true, || self.inner.try_read(), || self.inner.read());
         RwLockReadGuard { inner: Some(inner), key: self.key() }
     }
 
     /// Takes the lock to write; waits for all others.
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
-        let inner = take(self.key(), || self.inner.try_write(), || self.inner.write());
+        let inner = take(self.key(), || true, || self.inner.try_write(), || self.inner.write());
         RwLockWriteGuard { inner: Some(inner), key: self.key() }
     }
 
@@ -184,8 +205,19 @@ impl<T: ?Sized> RwLock<T> {
     }
 }
 
-/// Takes a lock: in an execution by trying, and blocking the actor alone.
-fn take<G>(key: usize, attempt: impl Fn() -> Option<G>, wait: impl FnOnce() -> G) -> G {
+/// A number that no other living thread has; never 0.
+fn mark() -> usize {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.with(|mark| std::ptr::from_ref(mark).addr())
+}
+
+/// Takes a lock: in an execution by trying, and blocking the actor alone if it is held on this thread.
+fn take<G>(
+    key: usize,
+    is_held_here: impl Fn() -> bool,
+    attempt: impl Fn() -> Option<G>,
+    wait: impl FnOnce() -> G,
+) -> G {
     if !is_simulated() {
         return wait();
     }
@@ -194,12 +226,16 @@ fn take<G>(key: usize, attempt: impl Fn() -> Option<G>, wait: impl FnOnce() -> G
         if let Some(guard) = attempt() {
             return guard;
         }
-        block(key);
+        if is_held_here() {
+            block(key);
+        } else {
+            std::thread::yield_now();
+        }
     }
 }
 
 macro_rules! guard {
-    ($guard:ident) => {
+    ($guard:ident $(, $holder:ident)?) => {
         impl<T: ?Sized> Deref for $guard<'_, T> {
             type Target = T;
 
@@ -210,6 +246,7 @@ macro_rules! guard {
 
         impl<T: ?Sized> Drop for $guard<'_, T> {
             fn drop(&mut self) {
+                $(self.$holder.store(0, Ordering::Relaxed);)?
                 self.inner = None;
                 wake(self.key);
             }
@@ -233,7 +270,7 @@ macro_rules! guard_mut {
     };
 }
 
-guard!(MutexGuard);
+guard!(MutexGuard, holder);
 guard!(RwLockReadGuard);
 guard!(RwLockWriteGuard);
 guard_mut!(MutexGuard);
