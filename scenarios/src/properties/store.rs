@@ -67,7 +67,8 @@ fn play(plot: &Plot, tells: bool) -> Result<(), String> {
             empty => empty.insert(Sandbox::new()?),
         };
         let rules: Result<Vec<Rule>, _> = plot.rules.iter().map(|rule| rule.parse::<Rule>()).collect();
-        let plan = Plan::new(rules.map_err(|error| error.to_string())?, plot.seed).map_err(|error| error.to_string())?;
+        let plan =
+            Plan::new(rules.map_err(|error| error.to_string())?, plot.seed).map_err(|error| error.to_string())?;
         let inside = sandbox.begin(plot.seed, plan);
         inside.arm(true);
         let stage = Rc::new(Stage::new(plot, inside.clone(), tells));
@@ -186,7 +187,9 @@ fn look(plot: &Plot, stage: &Stage) {
     let rows = stage.rows.borrow();
     for (number, (actor, told)) in &*rows {
         match (told, found.contains(number)) {
-            (Told::Acked, false) => stage.complain(format_args!("row {number} of {actor} was acknowledged and is lost")),
+            (Told::Acked, false) => {
+                stage.complain(format_args!("row {number} of {actor} was acknowledged and is lost"))
+            }
             (Told::Refused, true) => stage.complain(format_args!("row {number} of {actor} was refused and is there")),
             _ => {}
         }

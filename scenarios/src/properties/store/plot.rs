@@ -71,23 +71,40 @@ pub(super) enum Act {
     /// Writes a row.
     Write(Door, Manner),
     /// Reads everything twice, with so many milliseconds between.
-    Read { pause_ms: u32 },
+    Read {
+        pause_ms: u32,
+    },
     /// Writes a row in a closure that was to read.
     WriteInRead,
     /// Leaves a transaction open, with or without a row in it.
-    Dangle { writes: bool },
+    Dangle {
+        writes: bool,
+    },
     /// Changes a setting of the connection.
-    Change { door: Door, setting: usize },
+    Change {
+        door: Door,
+        setting: usize,
+    },
     /// Keeps a connection for so many milliseconds.
-    Hold { door: Door, ms: u32 },
+    Hold {
+        door: Door,
+        ms: u32,
+    },
     /// Calls the store from inside of a closure.
-    Nest { outer: Door, inner: Inner },
+    Nest {
+        outer: Door,
+        inner: Inner,
+    },
     Checkpoint(CheckpointMode),
     Health,
     Maintain,
     /// Closes the store; whoever calls next opens it again.
-    Close { patience_ms: u32 },
-    Pause { ms: u32 },
+    Close {
+        patience_ms: u32,
+    },
+    Pause {
+        ms: u32,
+    },
     /// The process dies.
     Kill,
 }

@@ -219,7 +219,9 @@ impl Stage {
     fn longest(&self, act: Act) -> Duration {
         let Knobs { busy_timeout, acquire_timeout, first_connect_wait, .. } = self.knobs;
         let own_ms = match act {
-            Act::Read { pause_ms: ms } | Act::Hold { ms, .. } | Act::Pause { ms } | Act::Close { patience_ms: ms } => ms,
+            Act::Read { pause_ms: ms } | Act::Hold { ms, .. } | Act::Pause { ms } | Act::Close { patience_ms: ms } => {
+                ms
+            }
             // The breaker is not asked, and nobody is waited for.
             Act::Health if self.processes.len() == 1 && !self.has_faults => return busy_timeout + AT_ONCE,
             _ => 0,
