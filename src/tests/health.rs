@@ -3,6 +3,7 @@
 use super::*;
 use crate::health::{Probe, State};
 use crate::{BorrowKind, JournalMode};
+use rusqlite::Transaction;
 use rusqlite::wal::CheckpointMode;
 use std::sync::mpsc::TryRecvError;
 
@@ -59,12 +60,20 @@ fn the_oldest_snapshot_is_the_oldest_reader() {
         let line = line!() + 1;
         let outer = store.read(|_| {
             world.os.advance(Duration::from_secs(2));
-            store.read(|_| Ok(look(line))).unwrap();
+            let inner = store.read(|_| {
+                look(line);
+                Ok(())
+            });
+            inner.unwrap();
             Ok(())
         });
         outer.unwrap();
     };
-    store.write(|_| Ok(read())).unwrap();
+    let write = store.write(|_| {
+        read();
+        Ok(())
+    });
+    write.unwrap();
     assert_eq!(store.health().borrowers, []);
 }
 
@@ -97,7 +106,11 @@ fn calls_are_counted_by_what_came_of_them() {
     assert_eq!((store.health().calls.failed, store.health().calls.unknown), (1, 0));
     store.with_connection(|_| Err::<(), _>(sqlite_failure(778))).unwrap_err();
     assert_eq!((store.health().calls.failed, store.health().calls.unknown), (2, 1));
-    store.write(|_| Ok(std::thread::scope(|scope| drop(scope.spawn(|| store.read(rows).unwrap_err()))))).unwrap();
+    let from_another_thread = |_: &Transaction<'_>| {
+        std::thread::scope(|scope| drop(scope.spawn(|| store.read(rows).unwrap_err())));
+        Ok(())
+    };
+    store.write(from_another_thread).unwrap();
     assert_eq!(store.health().calls.timed_out, 1);
     store.with_connection(|conn| conn.execute_batch("BEGIN")).unwrap();
     assert_eq!(store.health().calls.dangling, 1);
