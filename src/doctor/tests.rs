@@ -1,32 +1,57 @@
 //! Examinations of real databases, above all of ones that this very process has open.
 
 use super::*;
-use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
+use std::rc::{Rc, Weak};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
 
 /// One test at a time: for a moment, a child that one examination makes has everything open that the others hold.
-static TURN: ReentrantMutex<()> = ReentrantMutex::new(());
+static TURN: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    /// The turn of the test that this thread runs, while it has places.
+    static MINE: RefCell<Weak<Turn>> = RefCell::default();
+}
+
+/// Held by all places of one test.
+struct Turn {
+    _guard: MutexGuard<'static, ()>,
+}
+
+impl Turn {
+    fn take() -> Rc<Turn> {
+        MINE.with_borrow_mut(|mine| {
+            mine.upgrade().unwrap_or_else(|| {
+                let turn = Rc::new(Turn { _guard: TURN.lock().unwrap_or_else(PoisonError::into_inner) });
+                *mine = Rc::downgrade(&turn);
+                turn
+            })
+        })
+    }
+}
 
 /// A file: its path, the hash of its content, when it was written and when it was changed.
 type Entry = (PathBuf, String, i64, i64);
 
 /// A folder with room for one database.
 pub(super) struct Place {
-    _turn: ReentrantMutexGuard<'static, ()>,
     _dir: TempDir,
     pub(super) path: PathBuf,
+    // Given back last.
+    _turn: Rc<Turn>,
 }
 
 impl Place {
     pub(super) fn new() -> Place {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().canonicalize().unwrap().join("x.db");
-        Place { _turn: TURN.lock(), _dir: dir, path }
+        Place { _dir: dir, path, _turn: Turn::take() }
     }
 
     pub(super) fn file(&self, role: Role) -> PathBuf {
