@@ -5,6 +5,7 @@
 
 use crate::breaker::{Breaker, BreakerCounters, BreakerMode, BreakerState};
 use crate::builder::JournalMode;
+use crate::checkpoint::Checkpoint;
 use crate::classify::{Operation, code_name};
 use crate::error::Error;
 use crate::os::{FileId, FileSystem};
@@ -96,32 +97,6 @@ pub struct LastCheckpoint {
     pub age: Duration,
     /// What it came to.
     pub checkpoint: Checkpoint,
-}
-
-/// What a checkpoint came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Checkpoint {
-    /// Frames in the log, none if the database is not in WAL mode.
-    pub frames: u32,
-    /// Frames that are in the database now.
-    pub frames_checkpointed: u32,
-    /// Whether others were in the way: somebody else was running one, in which case both counts are 0, or readers kept
-    /// the log from being started again.
-    pub was_blocked: bool,
-}
-
-impl Checkpoint {
-    /// From what the pragma tells: -1 for a database that is not in WAL mode, or if it could not begin.
-    pub(crate) fn new(was_blocked: bool, frames: i32, checkpointed: i32) -> Checkpoint {
-        let count = |n: i32| u32::try_from(n).unwrap_or(0);
-        Checkpoint { frames: count(frames), frames_checkpointed: count(checkpointed), was_blocked }
-    }
-
-    /// Whether every frame is in the database: nothing would be missing without the log.
-    pub fn is_complete(&self) -> bool {
-        self.frames == self.frames_checkpointed && !(self.was_blocked && self.frames == 0)
-    }
 }
 
 /// How often something went which way.

@@ -41,6 +41,7 @@
 pub mod breaker;
 mod builder;
 mod cache;
+mod checkpoint;
 pub mod classify;
 mod connection;
 mod disk;
@@ -74,6 +75,7 @@ pub mod worker;
 pub use breaker::{BreakerCounters, BreakerMode, BreakerPolicy, BreakerState, RateThreshold};
 pub use builder::{Builder, JournalMode, Synchronous};
 pub use cache::Cache;
+pub use checkpoint::{Checkpoint, CheckpointMode};
 pub use classify::{Class, Operation};
 pub use error::Error;
 pub use events::{Event, EventKind};

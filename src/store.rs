@@ -2,13 +2,13 @@
 
 use crate::breaker::BreakerMode;
 use crate::builder::{Builder, Settings};
+use crate::checkpoint::{Checkpoint, CheckpointMode};
 use crate::classify::Operation;
 use crate::error::{Cause, Error};
 use crate::events::Event;
-use crate::health::{Checkpoint, Health};
+use crate::health::Health;
 use crate::slot::Slot;
 use crate::sync::Arc;
-use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, Transaction};
 use std::panic::Location;
 use std::path::Path;

@@ -15,23 +15,23 @@ mod turn;
 
 use crate::breaker::BreakerMode;
 use crate::builder::Settings;
+use crate::checkpoint::{Checkpoint, CheckpointMode};
 use crate::classify::Operation;
 use crate::connection::{Lent, has_moved};
 use crate::disk::DiskGuard;
 use crate::error::{Cause, Error, extended_code, is_busy_code};
 use crate::events::{Event, EventKind, Hub, Notes};
 use crate::gate::Gate;
-use crate::health::{Checkpoint, Health, Now, Probe, Vitals, WalHealth};
+use crate::health::{Health, Now, Probe, Vitals, WalHealth};
 use crate::os::FileId;
 use crate::quarantine::Bundle;
 use crate::regime::Regime;
 use crate::seat::{BorrowKind, Borrower, Seat};
 use crate::side_files::beside;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
-use crate::transaction;
+use crate::{checkpoint, transaction};
 use readers::Readers;
-use rusqlite::wal::CheckpointMode;
-use rusqlite::{Connection, MAIN_DB, Row, Transaction};
+use rusqlite::{Connection, Transaction};
 use std::mem;
 use std::panic::{Location, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -179,7 +179,7 @@ impl Slot {
     /// Runs a checkpoint on the writer.
     pub(crate) fn checkpoint(&self, place: Place, mode: CheckpointMode) -> Result<Checkpoint, Error> {
         let checkpoint = self.call(place, |path, conn, _| {
-            run_checkpoint(conn, mode).map_err(|error| Error::on(path, Operation::Checkpoint, error, conn))
+            checkpoint::run(conn, mode).map_err(|error| Error::on(path, Operation::Checkpoint, error, conn))
         })?;
         self.vitals.lock().checkpointed(self.settings.os.now(), checkpoint);
         Ok(checkpoint)
@@ -270,7 +270,7 @@ impl Slot {
             return Err(Error::new(&self.path, Operation::Identity, Cause::Moved { rescue }));
         }
         // What cannot be checkpointed stays in the log, where it is just as safe.
-        let checkpoint = run_checkpoint(&lent.conn, CheckpointMode::PASSIVE).ok();
+        let checkpoint = checkpoint::run(&lent.conn, CheckpointMode::Passive).ok();
         if let Some(checkpoint) = checkpoint {
             self.vitals.lock().checkpointed(os.now(), checkpoint);
         }
@@ -309,23 +309,9 @@ impl Slot {
     }
 }
 
-/// The pragma, since the function keeps its counts to itself when it says busy: readers kept it from starting the log
-/// again, or somebody else is running one.
-fn run_checkpoint(conn: &Connection, mode: CheckpointMode) -> rusqlite::Result<Checkpoint> {
-    let sql = match mode {
-        CheckpointMode::FULL => "PRAGMA main.wal_checkpoint(FULL)",
-        CheckpointMode::RESTART => "PRAGMA main.wal_checkpoint(RESTART)",
-        CheckpointMode::TRUNCATE => "PRAGMA main.wal_checkpoint(TRUNCATE)",
-        CheckpointMode::NOOP => "PRAGMA main.wal_checkpoint(NOOP)",
-        _ => "PRAGMA main.wal_checkpoint(PASSIVE)",
-    };
-    conn.query_row(sql, [], |row: &Row<'_>| Ok(Checkpoint::new(row.get(0)?, row.get(1)?, row.get(2)?)))
-}
-
-/// How many frames the log has, and how many of them are in the database: a checkpoint that does nothing.
+/// How many frames the log has, and how many of them are in the database.
 fn log_of(conn: &Connection) -> Option<WalHealth> {
-    let (frames, checkpointed) = conn.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::NOOP).ok()?;
-    let (frames, frames_checkpointed) = (u32::try_from(frames).ok()?, u32::try_from(checkpointed).ok()?);
+    let Checkpoint { frames, frames_checkpointed, .. } = checkpoint::look(conn)?;
     Some(WalHealth { bytes: 0, frames, frames_checkpointed })
 }
 

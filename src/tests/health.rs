@@ -1,17 +1,17 @@
 //! What is known about a database, and who is told of what happens to it.
 
 use super::*;
+use crate::CheckpointMode;
 use crate::health::{Probe, State};
 use crate::{BorrowKind, JournalMode};
 use rusqlite::Transaction;
-use rusqlite::wal::CheckpointMode;
 use std::sync::mpsc::TryRecvError;
 
 #[test]
 fn the_log_is_measured_in_frames_and_bytes() {
     let world = World::new();
     let store = world.store();
-    store.checkpoint(CheckpointMode::TRUNCATE).unwrap();
+    store.checkpoint(CheckpointMode::Truncate).unwrap();
     let wal = store.health().wal.unwrap();
     assert_eq!((wal.frames, wal.frames_checkpointed, wal.bytes), (0, 0, 0));
     for x in 0..3 {
@@ -20,10 +20,10 @@ fn the_log_is_measured_in_frames_and_bytes() {
     let wal = store.health().wal.unwrap();
     assert_eq!((wal.frames, wal.frames_checkpointed), (3, 0));
     assert_eq!(wal.bytes, 32 + 3 * (24 + 4096), "a header, and three frames of a page each");
-    store.checkpoint(CheckpointMode::PASSIVE).unwrap();
+    store.checkpoint(CheckpointMode::Passive).unwrap();
     let wal = store.health().wal.unwrap();
     assert_eq!((wal.frames, wal.frames_checkpointed), (3, 3));
-    store.checkpoint(CheckpointMode::TRUNCATE).unwrap();
+    store.checkpoint(CheckpointMode::Truncate).unwrap();
     assert_eq!(store.health().wal.unwrap().bytes, 0);
 }
 
@@ -33,7 +33,7 @@ fn the_last_checkpoint_is_remembered_with_its_age() {
     let store = world.store();
     assert_eq!(store.health().last_checkpoint, None);
     store.write(|tx| insert(tx, 1)).unwrap();
-    let checkpoint = store.checkpoint(CheckpointMode::PASSIVE).unwrap();
+    let checkpoint = store.checkpoint(CheckpointMode::Passive).unwrap();
     world.os.advance(Duration::from_secs(5));
     let last = store.health().last_checkpoint.unwrap();
     assert_eq!((last.age, last.checkpoint), (Duration::from_secs(5), checkpoint));

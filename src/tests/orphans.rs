@@ -15,7 +15,7 @@ impl Taken {
         let world = World::new();
         let store = change(world.builder()).open(world.path()).unwrap();
         store.write(|tx| insert(tx, 1)).unwrap();
-        store.checkpoint(rusqlite::wal::CheckpointMode::PASSIVE).unwrap();
+        store.checkpoint(crate::CheckpointMode::Passive).unwrap();
         store.write(|tx| insert(tx, 2)).unwrap();
         world.events();
         Taken { world, store }

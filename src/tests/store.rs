@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::BorrowKind;
+use crate::CheckpointMode;
 use crate::Operation;
 use crate::health::State;
-use rusqlite::wal::CheckpointMode;
 use std::sync::Barrier;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -324,13 +324,13 @@ fn a_checkpoint_that_readers_keep_from_completing_says_so() {
     let reader = Connection::open(world.path()).unwrap();
     reader.execute_batch("BEGIN; SELECT * FROM t").unwrap();
     store.write(|tx| insert(tx, 1)).unwrap();
-    let partial = store.checkpoint(CheckpointMode::PASSIVE).unwrap();
+    let partial = store.checkpoint(CheckpointMode::Passive).unwrap();
     assert!(!partial.is_complete() && partial.frames > partial.frames_checkpointed, "{partial:?}");
-    let kept = store.checkpoint(CheckpointMode::TRUNCATE).unwrap();
+    let kept = store.checkpoint(CheckpointMode::Truncate).unwrap();
     assert!(!kept.is_complete(), "{kept:?}");
     assert_eq!(store.health().last_checkpoint.map(|last| last.checkpoint), Some(kept));
     drop(reader);
-    let whole = store.checkpoint(CheckpointMode::TRUNCATE).unwrap();
+    let whole = store.checkpoint(CheckpointMode::Truncate).unwrap();
     assert!(whole.is_complete());
     assert_eq!(std::fs::metadata(world.side_file("-wal")).unwrap().len(), 0);
 }

@@ -29,7 +29,7 @@ macro_rules! strategy {
             use std::time::Duration;
 
             use seawall_harness::sched::sync::Mutex;
-            use $layer::rusqlite::wal;
+            use $layer::CheckpointMode as Mode;
             use $layer::{Registry, Store};
 
             use super::READERS;
@@ -92,10 +92,10 @@ macro_rules! strategy {
 
                 fn checkpoint(&self, mode: CheckpointMode) -> Result<(), Failure> {
                     let mode = match mode {
-                        CheckpointMode::Passive => wal::CheckpointMode::PASSIVE,
-                        CheckpointMode::Full => wal::CheckpointMode::FULL,
-                        CheckpointMode::Restart => wal::CheckpointMode::RESTART,
-                        CheckpointMode::Truncate => wal::CheckpointMode::TRUNCATE,
+                        CheckpointMode::Passive => Mode::Passive,
+                        CheckpointMode::Full => Mode::Full,
+                        CheckpointMode::Restart => Mode::Restart,
+                        CheckpointMode::Truncate => Mode::Truncate,
                     };
                     Ok(self.store()?.checkpoint(mode).map(drop)?)
                 }

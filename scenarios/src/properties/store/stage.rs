@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rusqlite::wal;
 use rusqlite::{Connection, OptionalExtension};
 use seawall_harness::actor::Actor;
+use seawall_simulated::CheckpointMode as Mode;
 use seawall_simulated::{Error, Operation, Registry, Store};
 
 use super::plot::{Act, Deed, Door, Inner, Knobs, Manner, Plot, SETTINGS};
@@ -421,7 +421,7 @@ impl Stage {
                 Inner::Door(Door::Write) => store.write(|tx| insert(tx, actor, number)),
                 Inner::Door(Door::Read) => store.read(|_| Ok(())),
                 Inner::Door(Door::WithConnection) => store.with_connection(|conn| insert(conn, actor, number)),
-                Inner::Checkpoint => store.checkpoint(wal::CheckpointMode::PASSIVE).map(drop),
+                Inner::Checkpoint => store.checkpoint(Mode::Passive).map(drop),
                 Inner::Close => store.close(Duration::from_secs(60)).map(drop),
                 Inner::Health => {
                     drop(store.health());
@@ -502,11 +502,11 @@ fn end(manner: Manner) -> rusqlite::Result<()> {
     }
 }
 
-fn checkpoint_mode(mode: CheckpointMode) -> wal::CheckpointMode {
+fn checkpoint_mode(mode: CheckpointMode) -> Mode {
     match mode {
-        CheckpointMode::Passive => wal::CheckpointMode::PASSIVE,
-        CheckpointMode::Full => wal::CheckpointMode::FULL,
-        CheckpointMode::Restart => wal::CheckpointMode::RESTART,
-        CheckpointMode::Truncate => wal::CheckpointMode::TRUNCATE,
+        CheckpointMode::Passive => Mode::Passive,
+        CheckpointMode::Full => Mode::Full,
+        CheckpointMode::Restart => Mode::Restart,
+        CheckpointMode::Truncate => Mode::Truncate,
     }
 }
