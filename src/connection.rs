@@ -1,10 +1,10 @@
 //! One open connection as it lies on its seat, with what has to be known about it.
 
 use crate::builder::Settings;
-use crate::ffi::{self, Watch};
+use crate::ffi::{self, Watch, has_moved};
 use crate::hygiene;
 use crate::open::{LockingMode, Opened, Role, set_up};
-use rusqlite::{Connection, FileControl, MAIN_DB};
+use rusqlite::Connection;
 use std::time::Duration;
 
 /// The connection that is lent to one closure after the other.
@@ -94,10 +94,4 @@ impl Lent {
         let part = limit / 5120 * self.jitter.unsigned_abs();
         if self.jitter < 0 { limit - part } else { limit.saturating_add(part) }
     }
-}
-
-/// Whether the file under the connection has lost its name. A VFS that does not know says no.
-pub(crate) fn has_moved(conn: &Connection) -> bool {
-    let mut has_moved = 0;
-    conn.file_control(Some(MAIN_DB), FileControl::HasMoved(&mut has_moved)).is_ok() && has_moved != 0
 }

@@ -5,6 +5,7 @@
 //! - `sqlite3_system_errno(db)` (capi3ref) reads a field of an open connection. It may be called at any time between
 //!   open and close by whoever may use the connection.
 //! - `sqlite3_busy_timeout(db, ms)` (capi3ref) may be called like it, and replaces the busy handler.
+//! - `sqlite3_file_control` with `SQLITE_FCNTL_HAS_MOVED` (c3ref) writes an int that is not zero if the file has moved.
 //! - `sqlite3_open_v2` (capi3ref) writes a handle, or NULL if there is no memory for one, whether or not it succeeds. A
 //!   handle has to be closed even if opening failed. Both strings end with a zero byte; a NULL VFS name means the
 //!   default.
@@ -49,6 +50,19 @@ pub(crate) fn system_errno(conn: &Connection) -> Option<i32> {
 pub(crate) fn address(conn: &Connection) -> usize {
     // SAFETY: the handle is not used at all, only its address is.
     unsafe { conn.handle() }.addr()
+}
+
+/// Whether the file under the connection has lost its name to another one, or altogether. A VFS that does not know says
+/// no.
+pub(crate) fn has_moved(conn: &Connection) -> bool {
+    let mut has_moved: c_int = 0;
+    // SAFETY: the handle is used within this function alone, while `conn` is borrowed, so it is open throughout.
+    let db = unsafe { conn.handle() };
+    // SAFETY: `db` is an open connection, the name ends with a zero byte, and this control writes an int.
+    let code = unsafe {
+        ffi::sqlite3_file_control(db, c"main".as_ptr(), ffi::SQLITE_FCNTL_HAS_MOVED, (&raw mut has_moved).cast())
+    };
+    code == ffi::SQLITE_OK && has_moved != 0
 }
 
 /// Sets how long SQLite waits for locks, as rusqlite does, but without what it costs there: this runs after every borrow.

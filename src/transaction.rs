@@ -4,8 +4,8 @@
 //! since a rollback wipes away the difference between a COMMIT that was refused and one that broke half way.
 
 use crate::classify::{Operation, may_interrupt_commit};
-use crate::connection::has_moved;
 use crate::error::{Cause, Error, Rescue, extended_code};
+use crate::ffi::has_moved;
 use rusqlite::{Connection, MAIN_DB, Transaction, TransactionBehavior, TransactionState};
 use std::path::Path;
 

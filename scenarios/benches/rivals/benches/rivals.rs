@@ -27,9 +27,10 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// Who takes part, with names for the table. The first is what the others are compared with.
-const FIELD: [(&str, Kind); 5] = [
+const FIELD: [(&str, Kind); 6] = [
     ("mutex", Kind::Mutex),
     ("control", Kind::Mutex),
+    ("seawall", Kind::Seawall),
     ("r2d2_sqlite", Kind::R2d2),
     ("deadpool-sqlite", Kind::Deadpool),
     ("tokio-rusqlite", Kind::TokioRusqlite),
@@ -150,7 +151,7 @@ async fn calls_until(stop: Arc<AtomicBool>, contestant: Contestant, work: Work, 
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        contestant.call(move |connection| work.run(connection, nth)).await?;
+        contestant.work(work, nth).await?;
         calls += 1;
     }
     Ok(calls)
@@ -242,7 +243,7 @@ fn quartiles(values: impl Iterator<Item = f64>) -> [f64; 3] {
 
 fn print_habits(runtime: &Runtime) -> Result<(), Failure> {
     println!("{:<40} {:>28} {:>28}", "", "hands open transactions on", "writes to replaced files");
-    for kind in [Kind::Mutex, Kind::R2d2, Kind::Deadpool, Kind::TokioRusqlite, Kind::PerCall] {
+    for kind in [Kind::Mutex, Kind::Seawall, Kind::R2d2, Kind::Deadpool, Kind::TokioRusqlite, Kind::PerCall] {
         let folder = folder()?;
         let seen = runtime.block_on(habits::observe(kind, folder.path()))?;
         let word = |habit: bool| if habit { "yes" } else { "no" };

@@ -7,7 +7,8 @@ use deadpool_sqlite::{Config, Hook, HookError, Runtime};
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::Connection;
 
-use crate::{Failure, work};
+use crate::Failure;
+use crate::work::{self, Work};
 
 /// A way to share a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum Kind {
     /// One connection on a thread of its own, which takes calls from a channel. It is no pool: every caller has a
     /// clone of the handle.
     TokioRusqlite,
+    /// The connection layer's store: a connection that writes, and readers beside it.
+    Seawall,
     /// A connection opened for every call. Too slow to be compared; it shows that the habits are not inevitable.
     PerCall,
 }
@@ -34,6 +37,7 @@ impl Kind {
             Self::R2d2 => "r2d2_sqlite",
             Self::Deadpool => "deadpool-sqlite",
             Self::TokioRusqlite => "tokio-rusqlite",
+            Self::Seawall => "seawall",
             Self::PerCall => "per call",
         }
     }
@@ -57,6 +61,7 @@ enum Shared {
     R2d2(r2d2::Pool<SqliteConnectionManager>),
     Deadpool(deadpool_sqlite::Pool),
     TokioRusqlite(tokio_rusqlite::Connection),
+    Seawall(seawall::Store),
     PerCall(PathBuf),
 }
 
@@ -87,6 +92,11 @@ impl Contestant {
                 connection.call(|connection| work::set_up(connection)).await?;
                 Shared::TokioRusqlite(connection)
             }
+            Kind::Seawall => {
+                // One connection of them all writes.
+                let readers = connections.saturating_sub(1) as usize;
+                Shared::Seawall(seawall::Store::builder().readers(readers).open(path)?)
+            }
             Kind::PerCall => Shared::PerCall(path.to_owned()),
         };
         Ok(Self { kind, shared })
@@ -95,6 +105,18 @@ impl Contestant {
     /// What it is.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Does some work for the `nth` time, through the door that the contestant has for it.
+    ///
+    /// # Errors
+    /// Whatever the work fails with, or the borrowing.
+    pub async fn work(&self, work: Work, nth: i64) -> Result<(), Failure> {
+        match &self.shared {
+            // A snapshot, in a transaction of its own: more than the others give.
+            Shared::Seawall(store) if work != Work::Commit => Ok(store.read(|connection| work.run(connection, nth))?),
+            _ => self.call(move |connection| work.run(connection, nth)).await,
+        }
     }
 
     /// Borrows a connection for a call and gives it back. Awaited by a task if the kind is async, else on a thread that
@@ -115,6 +137,7 @@ impl Contestant {
                 connection.interact(|connection| call(connection)).await.map_err(|error| error.to_string())??
             }
             Shared::TokioRusqlite(connection) => connection.call(|connection| call(connection)).await?,
+            Shared::Seawall(store) => store.with_connection(|connection| call(connection))?,
             Shared::PerCall(path) => call(&work::open(path)?)?,
         })
     }

@@ -1,9 +1,8 @@
-//! Other ways to share a SQLite database between callers: r2d2_sqlite, deadpool-sqlite and tokio-rusqlite, on the same
-//! work as a bare `Mutex<Connection>`.
+//! Other ways to share a SQLite database between callers: the connection layer's store, r2d2_sqlite, deadpool-sqlite
+//! and tokio-rusqlite, on the same work as a bare `Mutex<Connection>`.
 //!
-//! They stand in a workspace of their own because they want another rusqlite than the connection layer does, and a
-//! graph holds one package that links SQLite. So the connection layer is not here; it has the same yardstick, the bare
-//! mutex, in the bench `connections`.
+//! They stand in a workspace of their own because the pools want another rusqlite than the main workspace locks, and a
+//! graph holds one package that links SQLite. The connection layer takes part with theirs, which its manifest allows.
 
 mod contestant;
 pub mod habits;

@@ -21,6 +21,11 @@ fn a_bare_mutex_hands_everything_on() {
 }
 
 #[test]
+fn seawall_hands_nothing_on() {
+    check(Kind::Seawall, Habits { hands_on_open_transactions: false, writes_to_replaced_files: false });
+}
+
+#[test]
 fn r2d2_sqlite_hands_everything_on() {
     check(Kind::R2d2, HEEDLESS);
 }
