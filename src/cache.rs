@@ -140,15 +140,20 @@ impl Cache {
         // Bound before the match: a guard in its head would live as long as the arms, and they take the lock to write.
         let spelled = self.spelled.read().get(path.as_os_str()).cloned();
         match spelled {
-            Some(slot) if slot.pid() == self.settings.os.pid() && !slot.is_closed() => Ok(slot),
+            Some(slot) if self.is_of_use(&slot) => Ok(slot),
             _ => self.resolve(path),
         }
+    }
+
+    fn is_of_use(&self, slot: &Slot) -> bool {
+        slot.pid() == self.settings.os.pid() && !slot.is_closed()
     }
 
     /// The slot of a database that has been asked for before.
     fn known(&self, path: &Path) -> Option<Arc<Slot>> {
         let spelled = self.spelled.read().get(path.as_os_str()).cloned();
-        spelled.or_else(|| {
+        // One that was closed for good, or left behind by a fork, may have a successor under another spelling.
+        spelled.filter(|slot| self.is_of_use(slot)).or_else(|| {
             let canonical = self.settings.os.canonicalize(path).ok()?;
             self.canonical.lock().get(canonical.as_path()).cloned()
         })

@@ -81,6 +81,11 @@ pub trait Os: Send + Sync {
     /// The absolute path behind symbolic links, `.` and `..`; an error if nothing is there.
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf>;
 
+    /// Where a symbolic link leads, which need not exist; an error if the path is no link.
+    fn read_link(&self, _path: &Path) -> io::Result<PathBuf> {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+
     /// Creates a directory and its missing parents; succeeds if it exists.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
 
@@ -197,6 +202,10 @@ impl Os for SystemOs {
 
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
         fs::canonicalize(path)
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::read_link(path)
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {

@@ -58,7 +58,7 @@ impl Registry {
     /// The slot of a database, made if need be.
     pub(crate) fn slot(&self, path: &Path, settings: &Arc<Settings>) -> Result<Arc<Slot>, Error> {
         let os = &*settings.os;
-        let canonical = resolve(path, settings)?;
+        let canonical = resolve(path, settings, LINKS_MAX)?;
         let status = os.status(&canonical).ok().flatten();
         if status.is_some_and(|status| status.kind == FileKind::Directory) {
             return Err(Error::new(path, Operation::Resolve, Cause::Directory));
@@ -98,8 +98,11 @@ impl Registry {
     }
 }
 
+/// So many symbolic links may lead from one to the next, as on Linux.
+const LINKS_MAX: u32 = 40;
+
 /// The canonical path of a database file, which need not exist yet; its directory is created.
-fn resolve(path: &Path, settings: &Settings) -> Result<PathBuf, Error> {
+fn resolve(path: &Path, settings: &Settings, links_max: u32) -> Result<PathBuf, Error> {
     let os = &*settings.os;
     let failed = |cause| Error::new(path, Operation::Resolve, cause);
     if let Some(why) = no_file(path) {
@@ -113,7 +116,13 @@ fn resolve(path: &Path, settings: &Settings) -> Result<PathBuf, Error> {
             if settings.flags.contains(OpenFlags::SQLITE_OPEN_CREATE) {
                 os.create_dir_all(parent).map_err(|error| failed(Cause::Io(error)))?;
             }
-            Ok(os.canonicalize(parent).map_err(|error| failed(Cause::Io(error)))?.join(name))
+            let parent = os.canonicalize(parent).map_err(|error| failed(Cause::Io(error)))?;
+            let canonical = parent.join(name);
+            // SQLite makes the file where the link leads, and its side files beside that one.
+            match os.read_link(&canonical) {
+                Ok(target) if links_max > 0 => resolve(&parent.join(target), settings, links_max - 1),
+                _ => Ok(canonical),
+            }
         }
         Err(error) => Err(failed(Cause::Io(error))),
     }

@@ -51,6 +51,10 @@ impl Os for ClockedOs {
         self.system.canonicalize(path)
     }
 
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        self.system.read_link(path)
+    }
+
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         self.system.create_dir_all(path)
     }

@@ -4,6 +4,7 @@ use super::*;
 use crate::health::{Probe, State};
 use crate::{Class, Operation};
 use rusqlite::ErrorCode;
+use rusqlite::wal::CheckpointMode;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[test]
@@ -180,4 +181,39 @@ fn a_sink_may_panic_and_may_call_back() {
     });
     cache.read(world.path(), rows).unwrap();
     cache.write(world.path(), |tx| insert(tx, 1)).unwrap();
+}
+
+#[test]
+fn a_closed_store_says_so_at_once_even_while_its_last_borrower_is_at_work() {
+    let world = World::new();
+    let store = world.builder().acquire_timeout(Duration::from_secs(600)).open(world.path()).unwrap();
+    store
+        .with_connection(|_| {
+            let refused = std::thread::scope(|scope| {
+                let other = scope.spawn(|| {
+                    let closed = store.close(Duration::ZERO).unwrap_err();
+                    assert_eq!(closed.borrowers().len(), 1, "{closed}");
+                    store.write(|tx| insert(tx, 1)).unwrap_err()
+                });
+                other.join().unwrap()
+            });
+            assert!(refused.is_closed(), "{refused}");
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_checkpoint_that_others_keep_from_completing_is_no_error_and_says_so() {
+    let world = World::new();
+    let store = world.builder().open(world.path()).unwrap();
+    store.write(|tx| insert(tx, 1)).unwrap();
+    let mut other = Connection::open(world.path()).unwrap();
+    let snapshot = other.transaction().unwrap();
+    assert_eq!(rows(&snapshot).unwrap(), [1]);
+    store.write(|tx| insert(tx, 2)).unwrap();
+    let kept = store.checkpoint(CheckpointMode::TRUNCATE).unwrap();
+    assert!(!kept.is_complete() && kept.frames > kept.frames_checkpointed, "{kept:?}");
+    drop(snapshot);
+    assert!(store.checkpoint(CheckpointMode::TRUNCATE).unwrap().is_complete());
 }

@@ -22,6 +22,41 @@ fn all_spellings_of_a_file_share_one_connection() {
 }
 
 #[test]
+fn a_cache_closes_what_is_open_now_and_not_what_a_spelling_once_stood_for() {
+    let world = World::new();
+    let registry = Registry::new();
+    let cache = world.builder().registry(Arc::clone(&registry)).build();
+    let (dir, path) = (world.dir.path(), world.path());
+    cache.read(&path, rows).unwrap();
+    let store = world.builder().registry(registry).open(&path).unwrap();
+    store.close(Duration::ZERO).unwrap();
+    cache.read(dir.join("./x.db"), rows).unwrap();
+    cache.close(&path).unwrap();
+    assert_eq!(cache.health(&path).state, State::Unopened);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_file_that_is_not_there_yet_stands_for_that_file() {
+    let world = World::new();
+    let cache = world.cache();
+    let (dir, path) = (world.dir.path(), world.path());
+    std::os::unix::fs::symlink("second", dir.join("first")).unwrap();
+    std::os::unix::fs::symlink("x.db", dir.join("second")).unwrap();
+    std::os::unix::fs::symlink("circle", dir.join("circle")).unwrap();
+    // What lies beside the file that the link leads to counts, not what lies beside the link.
+    std::fs::write(world.side_file("-wal"), "rows of a database that was moved").unwrap();
+    let error = cache.read(dir.join("first"), rows).unwrap_err();
+    assert!(error.to_string().contains("x.db-wal"), "{error}");
+    std::fs::remove_file(world.side_file("-wal")).unwrap();
+
+    cache.write(dir.join("first"), |tx| insert(tx, 1)).unwrap();
+    assert_eq!(cache.read(&path, rows).unwrap(), [1]);
+    assert_eq!(cache.health(&path).opens, 1);
+    assert!(cache.read(dir.join("circle"), rows).is_err());
+}
+
+#[test]
 fn missing_directories_are_made_and_a_directory_is_no_database() {
     let world = World::new();
     let cache = world.cache();

@@ -5,6 +5,7 @@
 //! story, so a failure is replayed by calling the property with the seed that [`run`] reports.
 
 pub mod breaker;
+pub mod registry;
 pub mod store;
 
 use std::any::Any;
@@ -23,8 +24,11 @@ use crate::shrink::{Bench, Candidate, shrink};
 const PROGRESS_CASES: u64 = 256;
 
 /// All of them.
-pub const ALL: &[Property] =
-    &[Property { name: "breaker", case: breaker::case }, Property { name: "store", case: store::case }];
+pub const ALL: &[Property] = &[
+    Property { name: "breaker", case: breaker::case },
+    Property { name: "registry", case: registry::case },
+    Property { name: "store", case: store::case },
+];
 
 /// Something that must hold for every seed.
 #[derive(Clone, Copy)]

@@ -1,0 +1,196 @@
+//! The registry against a [model]: which calls share a store, which are refused, which get one that is fresh.
+//!
+//! On real files, which the model asks for what a name stands for: files under several spellings, behind symbolic
+//! links, under second hard links; renamed, deleted, turned to elsewhere while they are open; opened through stores and
+//! caches, with the same settings or others; closed, dropped, and inherited by a forked child.
+
+mod model;
+mod place;
+
+use std::fmt;
+
+use rand::{Rng, RngExt};
+use seawall_harness::seed::Seed;
+
+use self::place::Play;
+use super::fewest_steps;
+
+const STEPS_MAX: usize = 20;
+
+/// How many files there are, each with a number.
+const FILES: usize = 2;
+
+/// How many caches there are.
+const CACHES: usize = 2;
+
+/// Draws up to 20 steps, and plays them.
+///
+/// # Errors
+/// The shortest story in which registry and model differ.
+pub fn case(seed: Seed) -> Result<(), String> {
+    judge(draw(seed), 0)
+}
+
+/// What a program may do with databases, or somebody else with their files. Stores are counted back from the newest;
+/// where there are not so many, nothing happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Open { spelling: Spelling, settings: Settings },
+    Call { store: usize },
+    Close { store: usize },
+    Drop { store: usize },
+    CallCache { cache: usize, spelling: Spelling },
+    CloseInCache { cache: usize, spelling: Spelling },
+    DropCache { cache: usize },
+    Rename { from: Spelling, to: Spelling },
+    Unlink(Spelling),
+    /// Gives a file a second name.
+    Link(usize),
+    /// Turns the symbolic link to the folder to another one.
+    Turn,
+    /// From now on it is the child that acts.
+    Fork,
+}
+
+/// One of the names of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Spelling {
+    file: usize,
+    way: Way,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Plain,
+    /// With `.` and doubled slashes.
+    Dots,
+    /// Out of the folder by `..` and back.
+    Back,
+    /// Through a symbolic link to the folder.
+    LinkedFolder,
+    /// Through a symbolic link to the file.
+    LinkedFile,
+    /// The second name.
+    SecondName,
+    /// From the working directory.
+    Relative,
+}
+
+/// Settings of a store that somebody opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settings {
+    Usual,
+    Other,
+}
+
+/// Plays the steps, and makes the story short if it goes wrong. `defect` is a bias of the model, for the tests.
+fn judge(steps: Vec<Step>, defect: u32) -> Result<(), String> {
+    let fails = |steps: &[Step]| play(steps, defect, &mut |_| {}).is_err();
+    if !fails(&steps) {
+        return Ok(());
+    }
+    let steps = fewest_steps(steps, fails);
+    let mut story = String::new();
+    let verdict = play(&steps, defect, &mut |line| story += &format!("  {line}\n"));
+    Err(verdict.err().map_or_else(|| format!("{story}it did not happen again"), |error| format!("{story}{error}")))
+}
+
+fn play(steps: &[Step], defect: u32, tell: &mut dyn FnMut(fmt::Arguments<'_>)) -> Result<(), String> {
+    let mut play = Play::new(defect)?;
+    let result = steps.iter().zip(1..).try_for_each(|(step, number)| {
+        let Some((told, expected)) = play.step(*step)? else { return Ok(()) };
+        tell(format_args!("{number}. {step:?}: {told}"));
+        if told == expected { Ok(()) } else { Err(format!("it was {told}, and the model says {expected}")) }
+    });
+    play.end();
+    result
+}
+
+fn draw(seed: Seed) -> Vec<Step> {
+    let mut rng = seed.stream("registry").rng();
+    // Few names, so that they meet.
+    let files = rng.random_range(1..=FILES);
+    let forks = rng.random_ratio(1, 6);
+    let moves = rng.random_ratio(1, 3);
+    let length = rng.random_range(2..=STEPS_MAX);
+    (0..length).map(|_| draw_step(&mut rng, files, forks, moves)).collect()
+}
+
+fn draw_step(rng: &mut impl Rng, files: usize, forks: bool, moves: bool) -> Step {
+    const WAYS: [Way; 10] = [
+        Way::Plain,
+        Way::Plain,
+        Way::Plain,
+        Way::Dots,
+        Way::Back,
+        Way::LinkedFolder,
+        Way::LinkedFile,
+        Way::SecondName,
+        Way::SecondName,
+        Way::Relative,
+    ];
+    let spelling =
+        |rng: &mut dyn Rng| Spelling { file: rng.random_range(0..files), way: WAYS[rng.random_range(0..WAYS.len())] };
+    let store = |rng: &mut dyn Rng| rng.random_range(0..3);
+    let cache = |rng: &mut dyn Rng| rng.random_range(0..CACHES);
+    let own_name = |rng: &mut dyn Rng| {
+        let way = [Way::Plain, Way::Plain, Way::SecondName][rng.random_range(0..3)];
+        Spelling { file: rng.random_range(0..files), way }
+    };
+    match rng.random_range(0..100) {
+        0..2 if forks => Step::Fork,
+        2..5 if moves => Step::Rename { from: own_name(rng), to: own_name(rng) },
+        5..6 if moves => Step::Unlink(own_name(rng)),
+        6..8 => Step::Turn,
+        8..12 => Step::Link(rng.random_range(0..files)),
+        12..40 => {
+            let settings = if rng.random_ratio(1, 6) { Settings::Other } else { Settings::Usual };
+            Step::Open { spelling: spelling(rng), settings }
+        }
+        40..55 => Step::Call { store: store(rng) },
+        55..62 => Step::Close { store: store(rng) },
+        62..70 => Step::Drop { store: store(rng) },
+        70..90 => Step::CallCache { cache: cache(rng), spelling: spelling(rng) },
+        90..96 => Step::CloseInCache { cache: cache(rng), spelling: spelling(rng) },
+        _ => Step::DropCache { cache: cache(rng) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::model::Answer;
+    use super::*;
+
+    #[test]
+    fn cases_repeat_and_reach_every_answer() {
+        assert_eq!(draw(Seed(7)), draw(Seed(7)));
+        assert_ne!(draw(Seed(7)), draw(Seed(8)));
+        let mut seen: BTreeMap<Answer, u32> = BTreeMap::new();
+        for nth in 0..1500 {
+            let mut play = Play::new(0).unwrap();
+            for step in draw(Seed(nth)) {
+                if let Some((told, _)) = play.step(step).unwrap() {
+                    *seen.entry(told.answer).or_default() += 1;
+                }
+            }
+            play.end();
+        }
+        assert_eq!(seen.len(), Answer::COUNT, "{seen:?}");
+        assert!(seen.values().all(|times| *times >= 20), "{seen:?}");
+    }
+
+    #[test]
+    fn a_model_that_goes_by_spellings_is_told_apart_in_a_short_story() {
+        let plain = Spelling { file: 0, way: Way::Plain };
+        let dots = Spelling { file: 0, way: Way::Dots };
+        let settings = Settings::Usual;
+        let noise = [Step::Turn, Step::Open { spelling: plain, settings }, Step::Call { store: 0 }];
+        let steps: Vec<Step> = noise.into_iter().chain([Step::Open { spelling: dots, settings }]).collect();
+        assert_eq!(judge(steps.clone(), 0), Ok(()));
+        let story = judge(steps, model::BY_SPELLING).unwrap_err();
+        assert_eq!(story.lines().count(), 3, "{story}");
+        assert!(story.ends_with("it was shared, and the model says fresh"), "{story}");
+    }
+}
