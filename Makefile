@@ -3,12 +3,13 @@
 CARGO ?= cargo
 SOAK_SECONDS ?= 60
 SOAK_ARGS ?=
+PROPERTY_CASES ?= 100000
 EXPLORE_SECONDS ?= 10
 OUT ?= reports/out
 RIVALS = scenarios/benches/rivals/Cargo.toml
 SEAWALL = $(CARGO) run --quiet --release --package seawall-lab --bin seawall --
 
-.PHONY: help setup check test soak explore replay bench bench-instructions bench-rivals report clean
+.PHONY: help setup check test soak properties explore replay bench bench-instructions bench-rivals report clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -17,9 +18,14 @@ setup: ## fetch and build everything that the other targets need
 	$(CARGO) build --locked --release --package seawall-lab --bin seawall
 	$(CARGO) test --locked --workspace --no-run
 
-soak: ## the main job: every strategy under every fault, a matrix of verdicts, a report in reports/out
+soak: ## the main job: every strategy under every fault, a matrix of verdicts, a report in reports/out; then the properties
 	$(CARGO) build --locked --release --package seawall-lab --bin seawall
 	$(SEAWALL) soak --duration $(SOAK_SECONDS)s --out $(OUT) $(SOAK_ARGS)
+	$(SEAWALL) properties --count $(PROPERTY_CASES)
+
+properties: ## the property suites of breaker, registry and store alone
+	$(CARGO) build --locked --release --package seawall-lab --bin seawall
+	$(SEAWALL) properties --count $(PROPERTY_CASES)
 
 explore: ## every scenario of the simulator on the linked SQLite, each execution twice and compared call by call
 	$(CARGO) build --locked --release --package seawall-lab --bin seawall

@@ -34,7 +34,7 @@ fn world(strategy: &str, fault: &str, seed: Seed) -> World {
 
 /// Runs of all strategies under all faults.
 fn worlds(seed: Seed, each: u64) -> impl Iterator<Item = World> {
-    let strategies = ["percall", "openhuman", "seawall"];
+    let strategies = ["percall", "openhuman", "seawall", "seawall-store"];
     let faults = faults::matrix().into_iter();
     faults.flat_map(move |fault| {
         let world = move |strategy: &str, nth| world(strategy, &fault.title, seed.stream(&fault.title).nth(nth));

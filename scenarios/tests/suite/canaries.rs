@@ -87,7 +87,7 @@ fn each_defect_is_caught_in_the_simulator() {
 
 #[test]
 fn who_carries_no_defect_survives_where_nothing_fails() {
-    for strategy in ["percall", "openhuman", "seawall"] {
+    for strategy in ["percall", "openhuman", "seawall", "seawall-store"] {
         for schedule in [Schedule::Sequential, Schedule::Racing] {
             for record in runs(strategy, schedule) {
                 assert_eq!(record.verdict, Verdict::Survived, "{}: {:?}", record.token, record.findings);

@@ -31,7 +31,7 @@ fn lists_name_what_there_is_to_choose_from() {
         let items = sections[0]["items"].as_array().unwrap();
         assert_eq!(items.iter().map(|item| item["name"].as_str().unwrap()).collect::<Vec<_>>(), listed);
     }
-    check("strategies", &["percall", "openhuman", "seawall", "canary-ledger"]);
+    check("strategies", &["percall", "openhuman", "seawall", "seawall-store", "canary-ledger"]);
     check("faults", &["none", "shmmap-once", "cantopen-restart", "sigkill"]);
     check("presets", &["disk-full", "flaky-shm", "power-loss"]);
     let oracles = ["integrity", "ledger", "atomicity", "isolation", "walindex", "progress", "hygiene", "economy"];
@@ -47,7 +47,7 @@ fn completions_offer_the_commands_and_no_hidden_one() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let Answer { status, out, err } = run(&["completions", shell]);
         assert_eq!((status, err.as_str()), (Some(0), ""));
-        for word in ["soak", "replay", "report", "list", "doctor", "completions", "fault-file", "canary"] {
+        for word in ["soak", "properties", "replay", "report", "list", "doctor", "completions", "fault-file", "canary"] {
             assert_eq!(out.contains(word), word != "canary", "{word} for {shell}");
         }
         assert!(!out.contains("started by the lab itself"), "the worker is no command for people: {shell}");
@@ -138,4 +138,22 @@ fn a_full_device_is_told_and_does_not_panic() {
 fn answer_without_stdout(mut command: std::process::Command) -> Answer {
     let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
     Answer { status: output.status.code(), out: String::new(), err: String::from_utf8(output.stderr).unwrap() }
+}
+
+#[test]
+fn properties_are_told_in_a_line_each_and_a_seed_plays_one_case() {
+    let some = run(&["properties", "store", "breaker", "--count", "50", "--seed", "7", "--jobs", "2"]);
+    assert_eq!((some.status, some.err.as_str()), (Some(0), ""));
+    let names: Vec<&str> = some.out.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(names, ["breaker", "store"], "{}", some.out);
+    assert!(some.out.lines().all(|line| line.contains(" 50 cases ") && line.ends_with("ok, seed 7")), "{}", some.out);
+
+    let json = run(&["properties", "registry", "--count", "1", "--format", "json"]);
+    let report: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((report["property"].as_str(), report["cases"].as_u64()), (Some("registry"), Some(1)));
+    assert!(report["failure"].is_null());
+
+    let wrong = run(&["properties", "stores"]);
+    assert_eq!(wrong.status, Some(2));
+    assert!(wrong.err.contains("did you mean `store`"), "{}", wrong.err);
 }

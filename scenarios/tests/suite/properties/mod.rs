@@ -3,10 +3,10 @@
 //! A failure shrinks, is written to `tests/regressions/NAME.txt`, and runs first from then on. Commit those files.
 //! `PROPTEST_CASES` overrides the number of cases of each property.
 
-mod breaker;
 mod cache;
 mod classification;
 mod cleanup;
+mod models;
 mod rules;
 mod scenario;
 mod world;
