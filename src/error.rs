@@ -61,6 +61,12 @@ pub(crate) enum Cause {
     ForeignKeys { table: String },
     #[error("the store was closed")]
     Closed,
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+    #[error("there is no tokio runtime here, or it is shutting down; the closure has not run")]
+    NoRuntime,
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+    #[error("{waiting} calls wait for their turn already")]
+    TooManyWaiting { waiting: u32 },
     #[error("still lent out: {}", list(.0))]
     StillBorrowed(Vec<Borrower>),
     #[error("waited for {waited:?}{}", borrower.map(|by| format!(": {by}")).unwrap_or_default())]
@@ -152,7 +158,10 @@ impl Error {
     /// Somebody else holds a lock; nothing was changed, and the same call may work later.
     pub fn is_busy(&self) -> bool {
         match &self.inner.cause {
-            Cause::FirstConnectTimeout { .. } | Cause::HeldElsewhere { .. } | Cause::AcquireTimeout { .. } => true,
+            Cause::FirstConnectTimeout { .. }
+            | Cause::HeldElsewhere { .. }
+            | Cause::AcquireTimeout { .. }
+            | Cause::TooManyWaiting { .. } => true,
             _ => self.extended_code().is_some_and(is_busy_code),
         }
     }
@@ -326,6 +335,7 @@ impl Error {
             | Cause::HeldElsewhere { .. }
             | Cause::AcquireTimeout { .. }
             | Cause::DiskFull { .. }
+            | Cause::TooManyWaiting { .. }
             | Cause::StillBorrowed(_) => Class::RetryLater,
             Cause::Directory
             | Cause::Missing
@@ -337,6 +347,7 @@ impl Error {
             | Cause::SchemaNewer { .. }
             | Cause::ForeignKeys { .. }
             | Cause::Closed
+            | Cause::NoRuntime
             | Cause::Quarantine(_)
             | Cause::Reentrant(_)
             | Cause::ForkedChild { .. }
@@ -381,6 +392,8 @@ impl Error {
                 "the file has its old schema and all its rows: mend the migration"
             }
             (Cause::Closed, _) => "open a new one",
+            (Cause::NoRuntime, _) => "await it inside a runtime that runs until the call has ended",
+            (Cause::TooManyWaiting { .. }, _) => "let some of them end first: ask for less at a time",
             (Cause::StillBorrowed(_), _) => "they close their connections when they give them back; call close again",
             (Cause::AcquireTimeout { .. }, _) => {
                 "see what the borrower does all the time, or raise the acquire timeout"

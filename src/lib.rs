@@ -38,6 +38,8 @@
 //! - No event is sent and no closure but the borrower's is run while the maps are locked; no clock, process id or file
 //!   operation is used but through [`os::Os`]; no lock but through one internal module.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 pub mod breaker;
 mod builder;
 mod cache;
@@ -72,6 +74,8 @@ mod sync;
 mod transaction;
 pub mod worker;
 
+#[cfg(feature = "tokio")]
+pub use asynchronous::AsyncStore;
 pub use breaker::{BreakerCounters, BreakerMode, BreakerPolicy, BreakerState, RateThreshold};
 pub use builder::{Builder, JournalMode, Synchronous};
 pub use cache::Cache;

@@ -218,8 +218,14 @@ impl Store {
         self.slot.path()
     }
 
+    /// How many connections serve reads beside the writer.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn readers(&self) -> usize {
+        self.slot.settings().readers
+    }
+
     /// The slot, if it was not inherited from another process.
-    fn own(&self) -> Result<&Slot, Error> {
+    pub(crate) fn own(&self) -> Result<&Slot, Error> {
         let os = &self.slot.settings().os;
         if self.slot.pid() == os.pid() {
             return Ok(&self.slot);

@@ -1,5 +1,7 @@
 //! Tests of the whole layer, on real files, with a clock that only moves when it is told to.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod bad_input;
 mod borrow;
 mod clock;
