@@ -2,12 +2,34 @@
 //!
 //! While a call holds locks it only takes notes. They go to the sink after the last lock is released, so a sink may
 //! call back into the cache, may block, and may even panic: it hurts nobody but its own caller's latency.
+//!
+//! With the feature `tracing`, each one is also an event of that crate: target `seawall`, level warn for
+//! [trouble](EventKind::is_trouble) and info otherwise, with the fields `database` (the canonical path), `kind` (its
+//! [name](EventKind::name)), and `code`, `generation` and `error` where it has one.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("x.db");
+//! use seawall::{BreakerMode, EventKind, Store};
+//!
+//! let store = Store::builder().events(std::sync::Arc::new(|event| eprintln!("{event}"))).open(&path)?;
+//! let events = store.subscribe(64);
+//! store.set_breaker_mode(BreakerMode::MetricsOnly);
+//! let event = events.try_recv()?;
+//! assert!(matches!(event.kind, EventKind::BreakerModeChanged { mode: BreakerMode::MetricsOnly, .. }));
+//! assert_eq!((event.kind.name(), event.kind.is_trouble()), ("breaker_mode_changed", true));
+//! assert_eq!(store.health().events["opened"], 1);
+//! # Ok(())
+//! # }
+//! ```
 
 use crate::breaker::BreakerMode;
 use crate::classify::code_name;
 use crate::health::DegradedReason;
 use crate::seat::Borrower;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -147,6 +169,37 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// Its name, for metrics and filters: the variant's, in snake case. It does not change between versions.
+    pub fn name(&self) -> &'static str {
+        match self {
+            EventKind::Opened => "opened",
+            EventKind::InitCompleted => "init_completed",
+            EventKind::OpenRetried { .. } => "open_retried",
+            EventKind::JournalModeRefused { .. } => "journal_mode_refused",
+            EventKind::BreakerTripped { .. } => "breaker_tripped",
+            EventKind::BreakerHalfOpened { .. } => "breaker_half_opened",
+            EventKind::BreakerRecovered { .. } => "breaker_recovered",
+            EventKind::BreakerModeChanged { .. } => "breaker_mode_changed",
+            EventKind::Degraded { .. } => "degraded",
+            EventKind::Restored { .. } => "restored",
+            EventKind::ConnectionDiscarded { .. } => "connection_discarded",
+            EventKind::DanglingTransaction => "dangling_transaction",
+            EventKind::SettingsChanged => "settings_changed",
+            EventKind::Migrated { .. } => "migrated",
+            EventKind::Moved { .. } => "moved",
+            EventKind::RescuePending { .. } => "rescue_pending",
+            EventKind::DiskFull => "disk_full",
+            EventKind::DiskHasRoom => "disk_has_room",
+            EventKind::BorrowOverdue { .. } => "borrow_overdue",
+            EventKind::ReadersSuspended { .. } => "readers_suspended",
+            EventKind::FalseAlarm { .. } => "false_alarm",
+            EventKind::Quarantined { .. } => "quarantined",
+            EventKind::QuarantineRefused { .. } => "quarantine_refused",
+            EventKind::Salvaged { .. } => "salvaged",
+            EventKind::Closed => "closed",
+        }
+    }
+
     /// Whether somebody should look into it, rather than find it in a log later.
     pub fn is_trouble(&self) -> bool {
         !matches!(
@@ -163,10 +216,51 @@ impl EventKind {
     }
 }
 
+#[cfg(feature = "tracing")]
+impl EventKind {
+    /// The extended result code behind it.
+    fn code(&self) -> Option<i32> {
+        match self {
+            EventKind::OpenRetried { code, .. } => Some(*code),
+            EventKind::Degraded { reason } => Some(reason.code),
+            EventKind::ConnectionDiscarded { code }
+            | EventKind::ReadersSuspended { code }
+            | EventKind::FalseAlarm { code } => *code,
+            _ => None,
+        }
+    }
+
+    /// The breaker's generation that it began.
+    fn generation(&self) -> Option<u64> {
+        match self {
+            EventKind::BreakerTripped { generation, .. }
+            | EventKind::BreakerHalfOpened { generation }
+            | EventKind::BreakerRecovered { generation }
+            | EventKind::BreakerModeChanged { generation, .. } => Some(*generation),
+            _ => None,
+        }
+    }
+
+    /// The error behind it, as text.
+    fn error(&self) -> Option<&str> {
+        match self {
+            EventKind::BreakerTripped { error, .. }
+            | EventKind::RescuePending { error }
+            | EventKind::QuarantineRefused { error } => Some(error),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.path.display())?;
-        match &self.kind {
+        write!(f, "{}: {}", self.path.display(), self.kind)
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             EventKind::Opened => f.write_str("opened"),
             EventKind::InitCompleted => f.write_str("initialised"),
             EventKind::OpenRetried { attempt, code } => {
@@ -230,6 +324,8 @@ pub(crate) struct Hub {
     subscribers: Mutex<Vec<SyncSender<Event>>>,
     /// Events that a subscriber had no room for.
     missed: AtomicU64,
+    /// How many events of each kind there have been, by name.
+    counts: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Hub {
@@ -249,7 +345,12 @@ impl Hub {
         self.missed.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.counts.lock().clone()
+    }
+
     fn publish(&self, event: &Event) {
+        *self.counts.lock().entry(event.kind.name()).or_default() += 1;
         trace(event);
         if let Some(sink) = &self.sink {
             tell(&**sink, event);
@@ -271,11 +372,29 @@ pub(crate) fn tell<E>(sink: &(dyn Fn(&E) + Send + Sync), event: &E) {
     let _ = catch_unwind(AssertUnwindSafe(|| sink(event)));
 }
 
+/// Tells `tracing`: fields that can be filtered and counted, and a text for people.
 #[cfg(feature = "tracing")]
 fn trace(event: &Event) {
-    match event.kind.is_trouble() {
-        true => tracing::warn!(target: "seawall", database = %event.path.display(), "{event}"),
-        false => tracing::info!(target: "seawall", database = %event.path.display(), "{event}"),
+    // The level is part of what a call site is, so there have to be two of them.
+    macro_rules! tell {
+        ($level:ident) => {
+            tracing::event!(
+                target: "seawall",
+                tracing::Level::$level,
+                database = %event.path.display(),
+                kind = event.kind.name(),
+                code = event.kind.code(),
+                generation = event.kind.generation(),
+                error = event.kind.error(),
+                "{}",
+                event.kind
+            )
+        };
+    }
+    if event.kind.is_trouble() {
+        tell!(WARN);
+    } else {
+        tell!(INFO);
     }
 }
 

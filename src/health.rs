@@ -10,6 +10,7 @@ use crate::classify::{Operation, code_name};
 use crate::error::Error;
 use crate::os::{FileId, FileSystem};
 use crate::seat::{BorrowKind, Borrower};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -63,6 +64,8 @@ pub struct Health {
     pub discards: u64,
     /// Calls that got a connection, and calls that did not: refused by the breaker, timed out, failed to open.
     pub calls: Calls,
+    /// How many events of each kind there have been, by [name](crate::EventKind::name).
+    pub events: BTreeMap<&'static str, u64>,
     /// Events that subscribers had no room for.
     pub events_missed: u64,
     /// The last availability failure, as text. It stays after recovery.
@@ -203,6 +206,7 @@ pub(crate) struct Now<'a> {
     pub(crate) readers_open: u32,
     pub(crate) is_disk_full: bool,
     pub(crate) file_system: Option<FileSystem>,
+    pub(crate) events: BTreeMap<&'static str, u64>,
     pub(crate) events_missed: u64,
 }
 
@@ -286,6 +290,7 @@ impl Vitals {
             inits: self.inits,
             discards: self.discards,
             calls: self.calls,
+            events: now.events,
             events_missed: now.events_missed,
             last_error: self.last_error.clone(),
         }

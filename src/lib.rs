@@ -56,6 +56,8 @@ mod gate;
 pub mod health;
 mod hygiene;
 mod jitter;
+#[cfg(feature = "prometheus")]
+mod metrics;
 mod open;
 mod orphan;
 pub mod os;
@@ -84,6 +86,8 @@ pub use classify::{Class, Operation};
 pub use error::Error;
 pub use events::{Event, EventKind};
 pub use health::{DegradedReason, Health};
+#[cfg(feature = "prometheus")]
+pub use metrics::Metrics;
 pub use os::{Os, SystemOs};
 pub use quarantine::{OnCorruption, QuarantinePolicy};
 pub use registry::Registry;

@@ -223,6 +223,7 @@ impl Slot {
             readers_open: self.readers.open(),
             is_disk_full: self.disk.is_full(),
             file_system: os.file_system(&self.path),
+            events: self.hub.counts(),
             events_missed: self.hub.missed(),
         };
         self.vitals.lock().health(&self.path, now)

@@ -12,6 +12,8 @@ mod disk_full;
 mod health;
 mod hygiene;
 mod knobs;
+#[cfg(feature = "prometheus")]
+mod metrics;
 mod migrations;
 mod orphans;
 mod outage;
@@ -20,6 +22,8 @@ mod processes;
 mod quarantine;
 mod store;
 mod supervisor;
+#[cfg(feature = "tracing")]
+mod tracing;
 mod worker;
 
 use crate::os::{FileId, FileLock, FileStatus, FileSystem, Holders};
