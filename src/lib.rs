@@ -28,6 +28,8 @@
 //! # }
 //! ```
 //!
+//! Which of the knobs to turn when, and what to do about which error: see the [`guide`].
+//!
 //! What holds throughout, above all by absence:
 //!
 //! - Nothing here unlinks or truncates a file: a `-wal` with frames is data. Two things rename: [`quarantine`], and the
@@ -53,6 +55,7 @@ pub mod events;
 mod ffi;
 mod first_connect;
 mod gate;
+pub mod guide;
 pub mod health;
 mod hygiene;
 mod jitter;
