@@ -82,10 +82,10 @@
 //! | another thread that has borrowed the connection | [`acquire_timeout`](crate::Builder::acquire_timeout), 30 s | an error that names the borrower's line |
 //! | another process that opens for the first time | [`first_connect_wait`](crate::Builder::first_connect_wait), 10 s | an error that names the process |
 //!
-//! The busy timeout is set before any other statement. Programs that set it later, or had it reset by a hook, got `BUSY`
-//! from their very first pragma. Raise it if other processes hold the write lock for long; 30 s to 120 s have been used.
-//! If *your own* closures are slow, raise the acquire timeout, or better, make them shorter: what a closure does not
-//! need the connection for belongs outside of it. Where a person waits for the answer, lower both.
+//! The busy timeout is set before any other statement. Programs that set it later, or had it reset by a hook, got
+//! `BUSY` from their very first pragma. Raise it if other processes hold the write lock for long; 30 s to 120 s have
+//! been used. If *your own* closures are slow, raise the acquire timeout, or better, make them shorter: what a closure
+//! does not need the connection for belongs outside of it. Where a person waits for the answer, lower both.
 //!
 //! # The circuit breaker
 //!
@@ -112,11 +112,9 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let dir = tempfile::tempdir()?;
 //! # let path = dir.path().join("x.db");
-//! let half_of_twenty =
-//!     RateThreshold { window: Duration::from_secs(60), calls_min: 20, failures_percent: 50 };
-//! let store = Store::builder()
-//!     .breaker(BreakerPolicy { rate: Some(half_of_twenty), mode: BreakerMode::MetricsOnly, ..BreakerPolicy::default() })
-//!     .open(&path)?;
+//! let half = RateThreshold { window: Duration::from_secs(60), calls_min: 20, failures_percent: 50 };
+//! let policy = BreakerPolicy { rate: Some(half), mode: BreakerMode::MetricsOnly, ..BreakerPolicy::default() };
+//! let store = Store::builder().breaker(policy).open(&path)?;
 //! assert_eq!(store.health().breaker_counters.refused, 0);
 //! store.set_breaker_mode(BreakerMode::Enforcing);
 //! # Ok(())
