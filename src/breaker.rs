@@ -122,6 +122,24 @@ pub struct BreakerCounters {
 }
 
 /// The breaker of one database.
+///
+/// ```
+/// use seawall::breaker::{Breaker, BreakerPolicy, BreakerState, Transition};
+/// use std::time::Duration;
+///
+/// let mut breaker = Breaker::new(BreakerPolicy { failures_max: 2, ..BreakerPolicy::default() });
+/// let at = Duration::from_secs;
+/// for now in [at(0), at(1)] {
+///     let (permit, _) = breaker.admit(now);
+///     breaker.failure(permit.unwrap(), now);
+/// }
+/// assert_eq!(breaker.state(at(1)), BreakerState::Open { remaining: at(30) });
+/// assert_eq!(breaker.admit(at(11)).0.unwrap_err().retry_after, Some(at(20)));
+///
+/// let (permit, transition) = breaker.admit(at(31));
+/// assert_eq!(transition, Some(Transition::HalfOpened { generation: 2 }));
+/// assert_eq!(breaker.success(permit.unwrap(), at(32)), Some(Transition::Recovered { generation: 3 }));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breaker {
     policy: BreakerPolicy,

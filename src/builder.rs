@@ -81,6 +81,32 @@ pub(crate) struct Settings {
 }
 
 /// Builds a [`Store`] for one database, or a [`Cache`] for many under the same policy.
+///
+/// ```
+/// use seawall::{BreakerPolicy, JournalMode, Store, Synchronous};
+/// use std::time::Duration;
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("x.db");
+/// let store = Store::builder()
+///     .readers(4)
+///     .busy_timeout(Duration::from_secs(10))
+///     .acquire_timeout(Duration::from_secs(10))
+///     .journal_mode(JournalMode::RequireWal)
+///     .synchronous(Synchronous::Normal)
+///     .statement_cache(128)
+///     .on_connect(|conn| conn.pragma_update(None, "cache_size", -16_000))
+///     .init(|conn| conn.execute_batch("CREATE TABLE IF NOT EXISTS t (x)"))
+///     .breaker(BreakerPolicy { cooldown: Duration::from_secs(5), ..BreakerPolicy::default() })
+///     .first_connect_wait(Duration::from_secs(30))
+///     .identity_check_interval(Duration::from_secs(5))
+///     .max_idle(Duration::from_secs(600))
+///     .overdue_after(Duration::from_secs(20))
+///     .events(std::sync::Arc::new(|event| eprintln!("{event}")))
+///     .open(&path)?;
+/// assert_eq!(store.health().journal_mode.as_deref(), Some("wal"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub struct Builder {
     settings: Settings,

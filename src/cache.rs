@@ -62,6 +62,14 @@ impl Cache {
     /// Runs the closure on the cached connection, opening and initialising it first if need be. As
     /// [`Store::with_connection`](crate::Store::with_connection).
     ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("x.db");
+    /// # let cache = seawall::Cache::builder().build();
+    /// cache.with_connection(&path, |conn| conn.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Whatever the closure returned, with its context, or why the closure could not run.
@@ -75,6 +83,14 @@ impl Cache {
     }
 
     /// Runs the closure inside a write transaction and commits it. As [`Store::write`](crate::Store::write).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("x.db");
+    /// # let cache = seawall::Cache::builder().build();
+    /// cache.write(&path, |tx| tx.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -90,6 +106,15 @@ impl Cache {
 
     /// Runs a closure that only reads, in one snapshot. As [`Store::read`](crate::Store::read).
     ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("x.db");
+    /// # let cache = seawall::Cache::builder().build();
+    /// let tables: i64 = cache.read(&path, |conn| conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)))?;
+    /// assert_eq!(tables, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Whatever the closure returned, with its context, or why the closure could not run.
@@ -103,6 +128,18 @@ impl Cache {
     }
 
     /// What is known about a database. Asks the live connection, if it is free; opens and creates nothing.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("x.db");
+    /// # let cache = seawall::Cache::builder().build();
+    /// use seawall::health::State;
+    ///
+    /// assert_eq!(cache.health(&path).state, State::Unopened);
+    /// cache.read(&path, |_| Ok(()))?;
+    /// assert_eq!(cache.health(&path).state, State::Healthy);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn health(&self, path: impl AsRef<Path>) -> Health {
         let path = path.as_ref();
         let known = self.known(path).filter(|slot| slot.pid() == self.settings.os.pid());
@@ -110,6 +147,17 @@ impl Cache {
     }
 
     /// Closes the cached connections to a database, after the calls in progress; the next call opens new ones.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("x.db");
+    /// # let cache = seawall::Cache::builder().build();
+    /// cache.read(&path, |_| Ok(()))?;
+    /// cache.close(&path)?;
+    /// assert_eq!(cache.health(&path).state, seawall::health::State::Unopened);
+    /// cache.read(&path, |_| Ok(()))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -119,6 +167,15 @@ impl Cache {
     }
 
     /// Closes all cached connections.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("x.db");
+    /// # let cache = seawall::Cache::builder().build();
+    /// cache.read(&path, |_| Ok(()))?;
+    /// cache.close_all()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

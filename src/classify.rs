@@ -171,6 +171,14 @@ impl fmt::Display for Operation {
 ///
 /// `errno` is the operating system's reason, where one is known; it separates what passes (descriptors, interrupts)
 /// from what stays (rights, a read-only file system). 0 stands for none.
+///
+/// ```
+/// use seawall::classify::{Class, Operation, classify, code_name};
+///
+/// assert_eq!(classify(5, None, Operation::Begin), Class::RetryLater);
+/// assert_eq!(classify(1034, None, Operation::Commit), Class::OutcomeUnknown);
+/// assert_eq!(code_name(4874), "IOERR_SHMSIZE");
+/// ```
 pub fn classify(extended_code: i32, errno: Option<i32>, operation: Operation) -> Class {
     let class = refine(listed(extended_code), reason(extended_code, errno), operation);
     match operation {

@@ -17,6 +17,19 @@ use std::{fmt, io};
 ///
 /// The message names the path, the step, the extended result code and the errno where it is known, and what to do next.
 /// An error that the caller's own closure returned comes back inside; see [`Error::sqlite_error`].
+///
+/// The [guide](crate::guide#what-to-do-about-an-error) has a table of what to do.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let store = seawall::Store::open(dir.path().join("x.db"))?;
+/// let error = store.write(|tx| tx.execute("INSERT INTO nowhere VALUES (1)", [])).unwrap_err();
+/// assert_eq!((error.operation(), error.class()), (seawall::Operation::Write, seawall::Class::GiveUp));
+/// assert!(!error.is_transient() && !error.outcome_unknown());
+/// assert_eq!(error.extended_code(), Some(1));
+/// assert!(error.to_string().contains("no such table: nowhere"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Error {
     // Boxed, so that the good path does not carry the bad one's size around.

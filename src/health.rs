@@ -16,6 +16,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A snapshot of one database, as [`Cache::health`](crate::Cache::health) sees it.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let store = seawall::Store::open(dir.path().join("x.db"))?;
+/// use seawall::health::{Probe, State};
+///
+/// store.write(|tx| tx.execute_batch("CREATE TABLE t (x)"))?;
+/// let health = store.health();
+/// assert_eq!((health.state, health.probe), (State::Healthy, Probe::Passed));
+/// assert!(health.wal.unwrap().frames > 0 && health.oldest_snapshot().is_none());
+/// assert_eq!((health.opens, health.calls.failed, health.events["opened"]), (1, 0, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {

@@ -65,6 +65,41 @@ pub struct FileSystem {
 }
 
 /// What the connection layer needs from the system beside SQLite.
+///
+/// A program has no need of another one. Tests have, for a clock of their own:
+///
+/// ```
+/// use seawall::os::{FileLock, FileStatus};
+/// use seawall::{Os, Store, SystemOs};
+/// use std::io;
+/// use std::path::{Path, PathBuf};
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use std::time::Duration;
+///
+/// #[derive(Default)]
+/// struct Clock { files: SystemOs, now_s: AtomicU64 }
+///
+/// impl Os for Clock {
+///     fn now(&self) -> Duration { Duration::from_secs(self.now_s.load(Ordering::SeqCst)) }
+///     fn sleep(&self, pause: Duration) { self.now_s.fetch_add(pause.as_secs().max(1), Ordering::SeqCst); }
+///     // What follows is the machine's own.
+///     fn pid(&self) -> u32 { self.files.pid() }
+///     fn thread(&self) -> u64 { self.files.thread() }
+///     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> { self.files.canonicalize(path) }
+///     fn create_dir_all(&self, path: &Path) -> io::Result<()> { self.files.create_dir_all(path) }
+///     fn status(&self, path: &Path) -> io::Result<Option<FileStatus>> { self.files.status(path) }
+///     fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> { self.files.try_lock_file(path) }
+/// }
+///
+/// # let dir = tempfile::tempdir()?;
+/// let clock = Arc::new(Clock::default());
+/// let store = Store::builder().os(clock.clone()).open(dir.path().join("x.db"))?;
+/// store.checkpoint(seawall::rusqlite::wal::CheckpointMode::PASSIVE)?;
+/// clock.now_s.fetch_add(60, Ordering::SeqCst);
+/// assert_eq!(store.health().last_checkpoint.unwrap().age, Duration::from_secs(60));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Os: Send + Sync {
     /// Time since some fixed moment; never goes back.
     fn now(&self) -> Duration;

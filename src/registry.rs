@@ -24,6 +24,16 @@ use std::sync::{OnceLock, Weak};
 ///
 /// There is one for the whole process, which is used unless the builder is told [otherwise](crate::Builder::registry).
 /// Tests that play several processes give each one of its own.
+///
+/// ```
+/// use seawall::{Registry, Store};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let process = Registry::new();
+/// let store = Store::builder().registry(process.clone()).open(dir.path().join("x.db"))?;
+/// assert_eq!(process.paths(), [store.path()]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Default)]
 pub struct Registry {
     slots: Mutex<BTreeMap<Arc<Path>, Weak<Slot>>>,

@@ -8,6 +8,23 @@ use std::time::Duration;
 ///
 /// Nothing is interrupted: whoever is at work ends his piece of work, and whoever waits notices within
 /// [`Stop::LATENCY_MAX`].
+///
+/// ```
+/// use seawall::{Os, Stop, SystemOs};
+/// use std::time::Duration;
+///
+/// let stop = Stop::new();
+/// let loop_of_somebody = stop.clone();
+/// let ended = std::thread::spawn(move || {
+///     let mut turns = 0;
+///     while !loop_of_somebody.wait(&SystemOs::new(), Duration::from_millis(1)) {
+///         turns += 1;
+///     }
+///     turns
+/// });
+/// stop.ask();
+/// ended.join().unwrap();
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     is_asked: Arc<AtomicBool>,

@@ -59,6 +59,14 @@ impl Store {
 
     /// Opens a store with the default settings.
     ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let store = seawall::Store::open(dir.path().join("x.db"))?;
+    /// let same = seawall::Store::open(dir.path().join("./x.db"))?;
+    /// assert_eq!(store.path(), same.path());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Builder::open`].
@@ -153,6 +161,17 @@ impl Store {
 
     /// Moves frames from the log into the database. SQLite does that by itself after every 1000 frames.
     ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = seawall::Store::open(dir.path().join("x.db"))?;
+    /// use seawall::rusqlite::wal::CheckpointMode;
+    ///
+    /// store.write(|tx| tx.execute_batch("CREATE TABLE t (x)"))?;
+    /// let checkpoint = store.checkpoint(CheckpointMode::TRUNCATE)?;
+    /// assert!(checkpoint.is_complete());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// SQLite's. A checkpoint that others kept from completing is no error, but says so.
@@ -181,18 +200,51 @@ impl Store {
 
     /// A channel that gets all events of this database from now on. One that has `capacity` of them waiting misses the
     /// next ones; [`Health::events_missed`] counts those.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = seawall::Store::open(dir.path().join("x.db"))?;
+    /// let events = store.subscribe(256);
+    /// store.close(std::time::Duration::from_secs(5))?;
+    /// assert_eq!(events.try_recv()?.kind, seawall::EventKind::Closed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn subscribe(&self, capacity: usize) -> Receiver<Event> {
         self.slot.subscribe(capacity)
     }
 
     /// Has the circuit breaker forced open, disabled, or only watching, until it is set to
     /// [`Enforcing`](BreakerMode::Enforcing) again.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = seawall::Store::open(dir.path().join("x.db"))?;
+    /// use seawall::BreakerMode;
+    ///
+    /// store.set_breaker_mode(BreakerMode::ForcedOpen);
+    /// assert!(store.read(|_| Ok(())).unwrap_err().is_breaker_open());
+    /// store.set_breaker_mode(BreakerMode::Enforcing);
+    /// store.read(|_| Ok(()))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_breaker_mode(&self, mode: BreakerMode) {
         self.slot.set_breaker_mode(mode);
     }
 
     /// Closes readers that have been idle for too long, and reports borrowers who are overdue. For a timer of the host;
     /// nothing depends on it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// use std::time::Duration;
+    ///
+    /// let store = seawall::Store::builder().readers(1).max_idle(Duration::ZERO).open(dir.path().join("x.db"))?;
+    /// store.read(|_| Ok(()))?;
+    /// assert_eq!(store.health().readers_open, 1);
+    /// store.maintain();
+    /// assert_eq!(store.health().readers_open, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn maintain(&self) {
         if let Ok(slot) = self.own() {
             slot.maintain();
@@ -204,6 +256,29 @@ impl Store {
     ///
     /// Returns what the checkpoint came to; `None` if nothing was open, or SQLite would not say. Rows that could not be
     /// checkpointed are safe in the log.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = seawall::Store::open(dir.path().join("x.db"))?;
+    /// let busy = store.clone();
+    /// let (began, has_begun) = std::sync::mpsc::channel();
+    /// let (go_on, may_go_on) = std::sync::mpsc::channel();
+    /// let working = std::thread::spawn(move || {
+    ///     busy.with_connection(|_| {
+    ///         began.send(()).unwrap();
+    ///         may_go_on.recv().unwrap();
+    ///         Ok(())
+    ///     })
+    /// });
+    /// has_begun.recv()?;
+    /// let error = store.close(std::time::Duration::from_millis(10)).unwrap_err();
+    /// println!("{}", error.borrowers()[0]); // the writer borrowed at src/main.rs:7:10 12ms ago
+    /// go_on.send(())?;
+    /// working.join().unwrap()?;
+    /// store.close(std::time::Duration::from_secs(5))?;
+    /// assert!(store.read(|_| Ok(())).unwrap_err().is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -128,6 +128,33 @@ pub enum Trouble {
 }
 
 /// An error that tells a worker how to wait. Its text is what is reported.
+///
+/// ```
+/// use seawall::worker::{Backoff, Trouble};
+///
+/// #[derive(Debug)]
+/// enum JobError { Database(seawall::Error), Input(String) }
+///
+/// impl std::fmt::Display for JobError {
+///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+///         match self {
+///             JobError::Database(error) => error.fmt(f),
+///             JobError::Input(text) => f.write_str(text),
+///         }
+///     }
+/// }
+///
+/// impl Backoff for JobError {
+///     fn trouble(&self) -> Trouble {
+///         match self {
+///             JobError::Database(error) => error.trouble(),
+///             JobError::Input(_) => Trouble::Other,
+///         }
+///     }
+/// }
+///
+/// assert_eq!(JobError::Input("no number".into()).trouble(), Trouble::Other);
+/// ```
 pub trait Backoff: fmt::Display {
     /// What kind of failure it is.
     fn trouble(&self) -> Trouble;

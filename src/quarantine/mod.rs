@@ -62,6 +62,25 @@ use std::path::{Path, PathBuf};
 pub type SalvageFn = dyn Fn(&Bundle, &mut Connection) -> rusqlite::Result<()> + Send + Sync;
 
 /// What to do with a database whose damage is confirmed.
+///
+/// ```
+/// use seawall::{OnCorruption, QuarantinePolicy, Store};
+/// use std::sync::Arc;
+///
+/// # let dir = tempfile::tempdir()?;
+/// let mut policy = QuarantinePolicy::default();
+/// policy.on_corruption = OnCorruption::Salvage(Arc::new(|bundle, conn| {
+///     conn.execute("ATTACH ?1 AS old", [bundle.database.to_string_lossy()])?;
+///     conn.execute_batch("INSERT OR IGNORE INTO note SELECT * FROM old.note")
+/// }));
+/// policy.bundles_max = 3;
+/// let store = Store::builder()
+///     .init(|conn| conn.execute_batch("CREATE TABLE IF NOT EXISTS note (text TEXT)"))
+///     .quarantine(policy)
+///     .open(dir.path().join("x.db"))?;
+/// # drop(store);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum OnCorruption {

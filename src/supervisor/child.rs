@@ -14,6 +14,21 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 /// A child process that can be ended and started again. Dropping it ends it.
+///
+/// ```
+/// use seawall::supervisor::{Backend, ChildProcess, Probe};
+/// use std::process::Command;
+///
+/// let mut sleep = Command::new("sleep");
+/// sleep.arg("60");
+/// let mut backend = ChildProcess::start(sleep)?.probed_by(|| Probe::Alive);
+/// assert_eq!(backend.probe(), Probe::Alive);
+/// let first = backend.process().pid();
+/// backend.restart()?;
+/// assert_ne!(backend.process().pid(), first);
+/// backend.process().end()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct ChildProcess {
     os: Arc<dyn Os>,
     command: Command,

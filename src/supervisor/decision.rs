@@ -113,6 +113,20 @@ pub enum LookBack {
 }
 
 /// The judge of one supervisor's backends.
+///
+/// ```
+/// use seawall::supervisor::decision::{Judge, Judgement, Outcome};
+/// use seawall::supervisor::{Probe, SupervisorPolicy};
+///
+/// let policy = SupervisorPolicy::default();
+/// let mut judge = Judge::new(policy.clone(), false);
+/// judge.begin_batch();
+/// for _ in 0..5 {
+///     judge.item(Outcome::BackendFailure);
+/// }
+/// assert!(judge.findings().fail_ratio_high);
+/// assert_eq!(judge.judge(Probe::Alive), Judgement::Pause(policy.pause));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Judge {
     policy: SupervisorPolicy,

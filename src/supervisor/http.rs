@@ -21,6 +21,18 @@ use ureq::Agent;
 use ureq::http::Uri;
 
 /// Asks an address how the backend is.
+///
+/// ```
+/// use seawall::supervisor::{HttpProbe, Probe};
+///
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let port = listener.local_addr()?.port();
+/// # drop(listener);
+/// let probe = HttpProbe::new(format!("http://127.0.0.1:{port}/health"))?;
+/// assert_eq!(probe.probe(), Probe::Dead, "nobody listens there");
+/// assert!(HttpProbe::new("ftp://127.0.0.1/").unwrap_err().is_bad_url());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct HttpProbe {
     url: String,
