@@ -5,12 +5,12 @@
 //! which costs no thread, and only those begin that can also get a connection. Writes and reads queue apart, so that
 //! neither keeps the other waiting.
 
+use crate::checkpoint::{Checkpoint, CheckpointMode};
 use crate::classify::Operation;
 use crate::error::{Cause, Error};
-use crate::health::{Checkpoint, Health};
+use crate::health::Health;
 use crate::store::Store;
 use crate::sync::{Arc, AtomicU32, Ordering};
-use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, Transaction};
 use std::panic::{Location, resume_unwind};
 use std::path::Path;

@@ -95,7 +95,7 @@ pub struct FileSystem {
 /// # let dir = tempfile::tempdir()?;
 /// let clock = Arc::new(Clock::default());
 /// let store = Store::builder().os(clock.clone()).open(dir.path().join("x.db"))?;
-/// store.checkpoint(seawall::rusqlite::wal::CheckpointMode::PASSIVE)?;
+/// store.checkpoint(seawall::CheckpointMode::Passive)?;
 /// clock.now_s.fetch_add(60, Ordering::SeqCst);
 /// assert_eq!(store.health().last_checkpoint.unwrap().age, Duration::from_secs(60));
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -164,10 +164,10 @@ impl Store {
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let store = seawall::Store::open(dir.path().join("x.db"))?;
-    /// use seawall::rusqlite::wal::CheckpointMode;
+    /// use seawall::CheckpointMode;
     ///
     /// store.write(|tx| tx.execute_batch("CREATE TABLE t (x)"))?;
-    /// let checkpoint = store.checkpoint(CheckpointMode::TRUNCATE)?;
+    /// let checkpoint = store.checkpoint(CheckpointMode::Truncate)?;
     /// assert!(checkpoint.is_complete());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

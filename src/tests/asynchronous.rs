@@ -1,8 +1,8 @@
 //! The store for `async` programs: how many threads it takes, what a dropped call has done, and who is told what.
 
 use super::*;
+use crate::CheckpointMode;
 use crate::{AsyncStore, Error, Store};
-use rusqlite::wal::CheckpointMode;
 use std::pin::pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -24,11 +24,12 @@ fn store(world: &World, readers: usize) -> Store {
 }
 
 /// A closure that says that it has begun, and ends when it may.
-fn gate() -> (impl FnOnce() + Send, Receiver<()>, Sender<()>) {
+fn gate() -> (impl FnOnce() -> rusqlite::Result<()> + Send, Receiver<()>, Sender<()>) {
     let ((began, has_begun), (go_on, may_go_on)) = (channel(), channel());
     let wait = move || {
         began.send(()).unwrap();
         may_go_on.recv_timeout(LONG).unwrap();
+        Ok(())
     };
     (wait, has_begun, go_on)
 }
@@ -51,7 +52,7 @@ fn a_slow_database_leaves_the_runtime_threads_that_may_block() {
         db.read(rows).await.unwrap();
         let (wait, has_begun, go_on) = gate();
         let slow = tokio::spawn(db.write(|tx| {
-            wait();
+            wait()?;
             insert(tx, 0)
         }));
         has_begun.recv_timeout(LONG).unwrap();
@@ -106,7 +107,7 @@ fn a_call_dropped_before_its_turn_never_runs() {
     runtime(4).block_on(async {
         let (wait, has_begun, go_on) = gate();
         let first = tokio::spawn(db.write(|tx| {
-            wait();
+            wait()?;
             insert(tx, 1)
         }));
         has_begun.recv_timeout(LONG).unwrap();
@@ -135,7 +136,7 @@ fn a_call_that_the_runtime_has_no_thread_for_can_still_be_dropped() {
         has_begun.recv_timeout(LONG).unwrap();
         timeout(Duration::from_millis(20), db.write(|tx| insert(tx, 1))).await.unwrap_err();
         go_on.send(()).unwrap();
-        others.await.unwrap();
+        others.await.unwrap().unwrap();
         db.write(|tx| insert(tx, 2)).await.unwrap();
         assert_eq!(db.read(rows).await.unwrap(), [2]);
     });
@@ -148,7 +149,7 @@ fn a_call_dropped_while_it_runs_commits_and_keeps_its_turn_until_then() {
     runtime(4).block_on(async {
         let (wait, has_begun, go_on) = gate();
         let first = tokio::spawn(db.write(|tx| {
-            wait();
+            wait()?;
             insert(tx, 1)
         }));
         has_begun.recv_timeout(LONG).unwrap();
@@ -171,7 +172,7 @@ fn a_panic_in_a_closure_goes_on_in_the_task_that_awaits_it() {
         assert_eq!(panic.downcast_ref::<&str>(), Some(&"in the closure"));
         assert_eq!(db.read(rows).await.unwrap(), [0; 0]);
         db.with_connection(|conn| insert(conn, 2)).await.unwrap();
-        assert!(db.checkpoint(CheckpointMode::PASSIVE).await.unwrap().is_complete());
+        assert!(db.checkpoint(CheckpointMode::Passive).await.unwrap().is_complete());
     });
 }
 
@@ -182,7 +183,7 @@ fn who_waits_in_vain_learns_where_the_async_caller_stands() {
     let db = AsyncStore::new(store.clone());
     runtime(4).block_on(async {
         let (wait, has_begun, go_on) = gate();
-        let (writing, written_at) = (db.with_connection(|_| Ok(wait())), line());
+        let (writing, written_at) = (db.with_connection(|_| wait()), line());
         let writing = tokio::spawn(writing);
         has_begun.recv_timeout(LONG).unwrap();
         let error = store.write(|tx| insert(tx, 1)).unwrap_err();
@@ -192,7 +193,7 @@ fn who_waits_in_vain_learns_where_the_async_caller_stands() {
         go_on.send(()).unwrap();
         writing.await.unwrap().unwrap();
         let (wait, has_begun, go_on) = gate();
-        let holder = std::thread::spawn(move || store.with_connection(|_| Ok(wait())).unwrap());
+        let holder = std::thread::spawn(move || store.with_connection(|_| wait()).unwrap());
         has_begun.recv_timeout(LONG).unwrap();
         let error = db.write(|tx| insert(tx, 1)).await.unwrap_err();
         assert_eq!(error.borrowers().len(), 1, "{error}");
@@ -255,7 +256,7 @@ fn so_many_calls_wait_and_the_next_one_is_refused() {
     let db = AsyncStore::new(store(&world, 0)).waiting_max(2);
     runtime(4).block_on(async {
         let (wait, has_begun, go_on) = gate();
-        let running = tokio::spawn(db.with_connection(|_| Ok(wait())));
+        let running = tokio::spawn(db.with_connection(|_| wait()));
         has_begun.recv_timeout(LONG).unwrap();
         let mut waiting: Vec<_> = (0..2).map(|x| Box::pin(db.write(move |tx| insert(tx, x)))).collect();
         for call in &mut waiting {
@@ -280,7 +281,7 @@ fn closing_refuses_those_who_wait_and_waits_for_those_who_run() {
     runtime(4).block_on(async {
         let (wait, has_begun, go_on) = gate();
         let running = tokio::spawn(db.write(|tx| {
-            wait();
+            wait()?;
             insert(tx, 1)
         }));
         has_begun.recv_timeout(LONG).unwrap();

@@ -1,10 +1,10 @@
 //! What a closure may do to the connection it borrows, and how the next one gets it.
 
 use super::*;
+use crate::CheckpointMode;
 use crate::health::{Probe, State};
 use crate::{Class, Operation};
 use rusqlite::ErrorCode;
-use rusqlite::wal::CheckpointMode;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[test]
@@ -212,8 +212,8 @@ fn a_checkpoint_that_others_keep_from_completing_is_no_error_and_says_so() {
     let snapshot = other.transaction().unwrap();
     assert_eq!(rows(&snapshot).unwrap(), [1]);
     store.write(|tx| insert(tx, 2)).unwrap();
-    let kept = store.checkpoint(CheckpointMode::TRUNCATE).unwrap();
+    let kept = store.checkpoint(CheckpointMode::Truncate).unwrap();
     assert!(!kept.is_complete() && kept.frames > kept.frames_checkpointed, "{kept:?}");
     drop(snapshot);
-    assert!(store.checkpoint(CheckpointMode::TRUNCATE).unwrap().is_complete());
+    assert!(store.checkpoint(CheckpointMode::Truncate).unwrap().is_complete());
 }

@@ -112,7 +112,7 @@ fn values_follow_what_happens() {
     let failed = |code: i32| store.read(|_| Err::<(), _>(sqlite_failure(code))).unwrap_err();
     store.with_connection(|conn| conn.execute_batch("BEGIN; INSERT INTO t VALUES (2)")).unwrap_err();
     failed(13);
-    store.checkpoint(rusqlite::wal::CheckpointMode::PASSIVE).unwrap();
+    store.checkpoint(crate::CheckpointMode::Passive).unwrap();
     world.os.advance(Duration::from_millis(2500));
     scrape(&store).check(&[
         ("seawall_calls_dangling_total", 1.0),

@@ -35,14 +35,34 @@ pub fn case(seed: Seed) -> Result<(), String> {
 /// where there are not so many, nothing happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    Open { spelling: Spelling, settings: Settings },
-    Call { store: usize },
-    Close { store: usize },
-    Drop { store: usize },
-    CallCache { cache: usize, spelling: Spelling },
-    CloseInCache { cache: usize, spelling: Spelling },
-    DropCache { cache: usize },
-    Rename { from: Spelling, to: Spelling },
+    Open {
+        spelling: Spelling,
+        settings: Settings,
+    },
+    Call {
+        store: usize,
+    },
+    Close {
+        store: usize,
+    },
+    Drop {
+        store: usize,
+    },
+    CallCache {
+        cache: usize,
+        spelling: Spelling,
+    },
+    CloseInCache {
+        cache: usize,
+        spelling: Spelling,
+    },
+    DropCache {
+        cache: usize,
+    },
+    Rename {
+        from: Spelling,
+        to: Spelling,
+    },
     Unlink(Spelling),
     /// Gives a file a second name.
     Link(usize),

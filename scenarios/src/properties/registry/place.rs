@@ -57,7 +57,7 @@ impl Folder {
 fn turn(folder: &Path, to: &str) -> io::Result<()> {
     let link = folder.join("link");
     match fs::remove_file(&link) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => symlink(to, link),
     }
 }

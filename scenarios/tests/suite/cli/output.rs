@@ -47,7 +47,8 @@ fn completions_offer_the_commands_and_no_hidden_one() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let Answer { status, out, err } = run(&["completions", shell]);
         assert_eq!((status, err.as_str()), (Some(0), ""));
-        for word in ["soak", "properties", "replay", "report", "list", "doctor", "completions", "fault-file", "canary"] {
+        for word in ["soak", "properties", "replay", "report", "list", "doctor", "completions", "fault-file", "canary"]
+        {
             assert_eq!(out.contains(word), word != "canary", "{word} for {shell}");
         }
         assert!(!out.contains("started by the lab itself"), "the worker is no command for people: {shell}");
