@@ -5,6 +5,7 @@ use crate::ffi::{self, Watch, has_moved};
 use crate::hygiene;
 use crate::open::{LockingMode, Opened, Role, set_up};
 use rusqlite::Connection;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// The connection that is lent to one closure after the other.
@@ -74,9 +75,10 @@ impl Lent {
             _ => {
                 // A statement that is kept would change the setting again without being prepared again.
                 self.conn.flush_prepared_statement_cache();
-                let is_set_up = set_up(&self.conn, self.role, settings).is_ok();
+                // A panic in `on_connect` is not for the borrower, who has his result.
+                let set_up = catch_unwind(AssertUnwindSafe(|| set_up(&self.conn, self.role, settings)));
                 self.watch.take();
-                is_set_up
+                matches!(set_up, Ok(Ok(())))
             }
         }
     }

@@ -435,6 +435,26 @@ fn a_callback_that_panics_hurts_nobody_but_its_caller() {
 }
 
 #[test]
+fn a_connection_that_cannot_be_set_up_again_is_not_lent_again() {
+    let world = World::new();
+    let panics = Arc::new(AtomicU32::new(0));
+    let switch = Arc::clone(&panics);
+    let on_connect = move |_: &Connection| {
+        assert_eq!(switch.load(SeqCst), 0, "in on_connect");
+        Ok(())
+    };
+    let store = world.builder().on_connect(on_connect).open(world.path()).unwrap();
+    panics.store(1, SeqCst);
+    let change = |conn: &mut Connection| insert(conn, 1).and(conn.execute_batch("PRAGMA foreign_keys = OFF"));
+    store.with_connection(change).expect("the borrower is not concerned");
+    panics.store(0, SeqCst);
+    assert_eq!(store.with_connection(|conn| pragma(conn, "foreign_keys")).unwrap(), "1");
+    assert_eq!((store.health().opens, store.health().discards), (2, 1));
+    drop(store);
+    world.check_rows(&[1]);
+}
+
+#[test]
 fn a_reader_that_cannot_be_set_up_gives_its_seat_back() {
     let world = World::new();
     let panics = Arc::new(AtomicU32::new(0));

@@ -92,10 +92,13 @@ fn a_reference_that_leads_nowhere_is_refused() {
 fn a_table_may_be_built_anew_under_the_rows_that_refer_to_it() {
     const ANEW: &str = "CREATE TABLE new (id INTEGER PRIMARY KEY, name TEXT NOT NULL); \
         INSERT INTO new SELECT * FROM parent; DROP TABLE parent; ALTER TABLE new RENAME TO parent";
+    const CHILD: &str = "CREATE TABLE child (parent REFERENCES parent (id) ON DELETE CASCADE); \
+        INSERT INTO child VALUES (1)";
     let world = World::new();
-    drop(open(&world, &[FIRST, "CREATE TABLE child (parent REFERENCES parent (id) ON DELETE CASCADE)"]).unwrap());
-    let store =
-        open(&world, &[FIRST, "CREATE TABLE child (parent REFERENCES parent (id) ON DELETE CASCADE)", ANEW]).unwrap();
+    drop(open(&world, &[FIRST, CHILD]).unwrap());
+    let store = open(&world, &[FIRST, CHILD, ANEW]).unwrap();
+    let children = |conn: &Connection| conn.query_row("SELECT count(*) FROM child", [], |row| row.get::<_, i64>(0));
+    assert_eq!(store.read(children).unwrap(), 1, "not deleted along with the old table");
     assert_eq!(store.with_connection(|conn| pragma(conn, "foreign_keys")).unwrap(), "1", "enforced again");
     drop(store);
     check(&world, 3, &["id", "name", "child:parent"]);
