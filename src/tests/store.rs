@@ -181,6 +181,22 @@ fn two_spellings_and_a_link_are_one_store() {
 }
 
 #[test]
+fn a_link_to_a_database_that_is_not_there_yet_is_followed() {
+    let (world, registry) = (World::new(), Registry::new());
+    let open = |path: PathBuf| world.builder().registry(Arc::clone(&registry)).open(path).unwrap();
+    let (link, far_link) = (world.dir.path().join("link.db"), world.dir.path().join("far.db"));
+    std::os::unix::fs::symlink("data/x.db", &link).unwrap();
+    std::os::unix::fs::symlink(&link, &far_link).unwrap();
+    let store = open(far_link);
+    let path = world.dir.path().canonicalize().unwrap().join("data/x.db");
+    assert_eq!(store.path(), path);
+    open(link).write(|tx| insert(tx, 1)).unwrap();
+    assert_eq!(open(path.clone()).health().opens, 1, "one store by all names");
+    drop(store);
+    check_rows(&path, &[1]);
+}
+
+#[test]
 fn threads_that_open_at_the_same_time_get_one_store_and_one_init() {
     for _ in 0..5 {
         let (world, registry, meeting) = (World::new(), Registry::new(), Barrier::new(8));
