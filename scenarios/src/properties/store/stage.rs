@@ -31,7 +31,7 @@ const AT_ONCE: Duration = Duration::from_millis(1);
 const BUSY_WAITS_MAX: u32 = 40;
 
 /// What has become of a row, as far as anybody was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Told {
     Acked,
     Refused,
@@ -263,7 +263,7 @@ impl Stage {
             Act::Read { pause_ms } => self.read(actor, pause_ms),
             Act::WriteInRead => {
                 let result = self.store(process)?.read(|conn| insert(conn, actor, number));
-                self.told(deed, &result, |_| false);
+                self.told(deed, &result, false);
                 result
             }
             Act::Dangle { writes } => self.dangle(deed, writes),
@@ -316,12 +316,12 @@ impl Stage {
     }
 
     /// What was said of a row. Nobody hears what a dead process is told.
-    fn told(&self, deed: Deed, result: &Result<(), Error>, is_allowed: impl Fn(()) -> bool) {
+    fn told(&self, deed: Deed, result: &Result<(), Error>, may_succeed: bool) {
         let Deed { actor, number, act } = deed;
         let told = match result {
             _ if self.is_dead(actor) => Told::Unknown,
             Ok(()) => {
-                if !is_allowed(()) {
+                if !may_succeed {
                     self.complain(format_args!("{actor} {number}. {act:?} was to fail, and returned Ok"));
                 }
                 Told::Acked
@@ -357,7 +357,7 @@ impl Stage {
             Err(_) if manner == Manner::Panics => return Ok(()),
             Err(panic) => resume_unwind(panic),
         };
-        self.told(deed, &result, |()| manner == Manner::Succeeds);
+        self.told(deed, &result, manner == Manner::Succeeds);
         result
     }
 
@@ -369,7 +369,7 @@ impl Stage {
             if writes { insert(conn, actor, number) } else { count(conn, "SELECT count(*) FROM entry").map(drop) }
         });
         if writes {
-            self.told(deed, &result, |()| false);
+            self.told(deed, &result, false);
         }
         result
     }
@@ -447,6 +447,11 @@ impl Stage {
             Err(error) if error.is_closed() => {}
             _ if self.is_dead(actor) => {}
             answer => self.complain(format_args!("{actor} called a closed store: {answer:?}")),
+        }
+        // In the end nobody has another store of this process.
+        let open = if actor.thread == 0 { self.inside.open_files_of(actor.process) } else { Vec::new() };
+        if closed.is_ok() && !open.is_empty() {
+            self.complain(format_args!("{actor} has closed, and left open {}", open.join(", ")));
         }
         match closed {
             // Not yet: others are at work.
