@@ -12,7 +12,7 @@ const READERS: usize = 2;
 
 pub(super) const ENTRY: Entry = Entry {
     name: "seawall-store",
-    summary: "this project's connection layer as a store: one connection that writes, two that read in snapshots beside it",
+    summary: "this project's connection layer as a store: one connection writes, two read in snapshots beside it",
     promise: Some(Promise { opens_max: 1 + READERS as u64, schema_inits_max: 1 }),
     canary: false,
     build: |env| match env.host {
@@ -82,7 +82,7 @@ macro_rules! strategy {
                 fn write(&self, work: &mut Writing<'_>) -> Written {
                     match self.store().and_then(|store| store.write(|transaction| work(transaction))) {
                         Ok(()) => Written { result: Ok(()), phase: Phase::Committed },
-                        // Taken at its word: where it does not say that it does not know, nothing may have been written.
+                        // Taken at its word: unless it says that it does not know, nothing was written.
                         Err(error) => {
                             let phase = if error.outcome_unknown() { Phase::Committing } else { Phase::BeforeCommit };
                             Written { result: Err(error.into()), phase }
