@@ -55,7 +55,8 @@ impl fmt::Display for Failure {
 }
 
 /// Plays cases 0 to `count - 1` of a property, `jobs` (0 counts as 1) at a time. The first one's seed is `base_seed`
-/// itself, so that a failure is replayed by a run of one case; the others' are `base_seed.nth(1)` and so on. `progress` is told now and then how many cases are done, from any of the threads, and once at the end.
+/// itself, so that a failure is replayed by a run of one case; the others' are `base_seed.nth(1)` and so on. `progress`
+/// is told now and then how many cases are done, from any of the threads, and once at the end.
 ///
 /// # Errors
 /// The failure with the lowest number, whatever the number of jobs. A panic is a failure too.

@@ -28,7 +28,7 @@ const CACHES: usize = 2;
 /// # Errors
 /// The shortest story in which registry and model differ.
 pub fn case(seed: Seed) -> Result<(), String> {
-    judge(draw(seed), 0)
+    judge(draw(seed), false)
 }
 
 /// What a program may do with databases, or somebody else with their files. Stores are counted back from the newest;
@@ -103,20 +103,21 @@ enum Settings {
     Other,
 }
 
-/// Plays the steps, and makes the story short if it goes wrong. `defect` is a bias of the model, for the tests.
-fn judge(steps: Vec<Step>, defect: u32) -> Result<(), String> {
-    let fails = |steps: &[Step]| play(steps, defect, &mut |_| {}).is_err();
+/// Plays the steps, and makes the story short if it goes wrong. `overlooks_links` is a bias of the model, for the
+/// tests.
+fn judge(steps: Vec<Step>, overlooks_links: bool) -> Result<(), String> {
+    let fails = |steps: &[Step]| play(steps, overlooks_links, &mut |_| {}).is_err();
     if !fails(&steps) {
         return Ok(());
     }
     let steps = fewest_steps(steps, fails);
     let mut story = String::new();
-    let verdict = play(&steps, defect, &mut |line| story += &format!("  {line}\n"));
+    let verdict = play(&steps, overlooks_links, &mut |line| story += &format!("  {line}\n"));
     Err(verdict.err().map_or_else(|| format!("{story}it did not happen again"), |error| format!("{story}{error}")))
 }
 
-fn play(steps: &[Step], defect: u32, tell: &mut dyn FnMut(fmt::Arguments<'_>)) -> Result<(), String> {
-    let mut play = Play::new(defect)?;
+fn play(steps: &[Step], overlooks_links: bool, tell: &mut dyn FnMut(fmt::Arguments<'_>)) -> Result<(), String> {
+    let mut play = Play::new(overlooks_links)?;
     let result = steps.iter().zip(1..).try_for_each(|(step, number)| {
         let Some((told, expected)) = play.step(*step)? else { return Ok(()) };
         tell(format_args!("{number}. {step:?}: {told}"));
@@ -189,7 +190,7 @@ mod tests {
         assert_ne!(draw(Seed(7)), draw(Seed(8)));
         let mut seen: BTreeMap<Answer, u32> = BTreeMap::new();
         for nth in 0..1500 {
-            let mut play = Play::new(0).unwrap();
+            let mut play = Play::new(false).unwrap();
             for step in draw(Seed(nth)) {
                 if let Some((told, _)) = play.step(step).unwrap() {
                     *seen.entry(told.answer).or_default() += 1;
@@ -202,15 +203,13 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_goes_by_spellings_is_told_apart_in_a_short_story() {
-        let plain = Spelling { file: 0, way: Way::Plain };
-        let back = Spelling { file: 0, way: Way::Back };
-        let settings = Settings::Usual;
-        let noise = [Step::Turn, Step::Open { spelling: plain, settings }, Step::Call { store: 0 }];
-        let steps: Vec<Step> = noise.into_iter().chain([Step::Open { spelling: back, settings }]).collect();
-        assert_eq!(judge(steps.clone(), 0), Ok(()));
-        let story = judge(steps, model::BY_SPELLING).unwrap_err();
-        assert_eq!(story.lines().count(), 3, "{story}");
-        assert!(story.contains("it was shared (open: 0.db), and the model says fresh"), "{story}");
+    fn canary_a_model_that_overlooks_hard_links_is_told_apart_in_a_short_story() {
+        let open = |way| Step::Open { spelling: Spelling { file: 0, way }, settings: Settings::Usual };
+        let steps = vec![Step::Turn, open(Way::Plain), Step::Call { store: 0 }, Step::Link(0), open(Way::SecondName)];
+        assert_eq!(judge(steps.clone(), false), Ok(()));
+        let story = judge(steps, true).unwrap_err();
+        assert_eq!(story.lines().count(), 4, "{story}");
+        let last = "it was refused for another name of the file (open: 0.db), and the model says fresh";
+        assert!(story.lines().last().is_some_and(|line| line.starts_with(last)), "{story}");
     }
 }

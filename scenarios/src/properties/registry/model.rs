@@ -9,9 +9,6 @@ use std::path::{Path, PathBuf};
 
 use super::{CACHES, Settings};
 
-/// A bias for the tests of the property: files are told apart by how they are spelled.
-pub(super) const BY_SPELLING: u32 = 1;
-
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Answer {
@@ -65,7 +62,8 @@ impl fmt::Display for Told {
 
 /// See the module's documentation.
 pub(super) struct Model {
-    defect: u32,
+    /// A bias for the tests of the property: a second name of an open file is a file of its own.
+    overlooks_links: bool,
     pub(super) pid: u32,
     slots: Vec<Slot>,
     /// By canonical path.
@@ -93,9 +91,9 @@ struct Cache {
 }
 
 impl Model {
-    pub(super) fn new(defect: u32) -> Self {
+    pub(super) fn new(overlooks_links: bool) -> Self {
         let (slots, registered, stores, caches) = Default::default();
-        Self { defect, pid: 1, slots, registered, stores, caches }
+        Self { overlooks_links, pid: 1, slots, registered, stores, caches }
     }
 
     /// What is to be told with this answer.
@@ -182,7 +180,7 @@ impl Model {
 
     /// The slot that a call gets.
     fn find(&mut self, path: &Path, settings: Settings) -> Result<usize, Answer> {
-        let canonical = if self.defect & BY_SPELLING == 0 { canonical(path) } else { path.to_owned() };
+        let canonical = canonical(path);
         if let Some(slot) = self.registered.get(&canonical).copied().filter(|slot| self.is_held(*slot)) {
             match &self.slots[slot] {
                 Slot { is_closed: true, .. } => {}
@@ -195,7 +193,7 @@ impl Model {
         }
         let file = file_at(&canonical);
         let mut others = self.registered.iter().filter(|(name, slot)| **name != canonical && self.is_held(**slot));
-        if self.defect == 0 && file.is_some() && others.any(|(_, slot)| self.slots[*slot].open == file) {
+        if !self.overlooks_links && file.is_some() && others.any(|(_, slot)| self.slots[*slot].open == file) {
             return Err(Answer::HardLinked);
         }
         let (pid, open, is_closed) = (self.pid, None, false);

@@ -83,7 +83,7 @@ pub(super) struct Play {
 }
 
 impl Play {
-    pub(super) fn new(defect: u32) -> Result<Self, String> {
+    pub(super) fn new(overlooks_links: bool) -> Result<Self, String> {
         let place = FOLDER.with_borrow_mut(|place| {
             let folder = match place {
                 Some(folder) => folder,
@@ -95,7 +95,7 @@ impl Play {
         let (folder, relative) = place.map_err(|error| format!("the folder: {error}"))?;
         let os = Arc::new(ForkingOs { system: SystemOs::new(), pid: AtomicU32::new(1) });
         let (registry, connects, stores, caches) = (Registry::new(), Arc::default(), Vec::new(), Default::default());
-        Ok(Self { folder, relative, os, registry, connects, stores, caches, model: Model::new(defect) })
+        Ok(Self { folder, relative, os, registry, connects, stores, caches, model: Model::new(overlooks_links) })
     }
 
     /// Takes a step: what was told, and what should have been. `None` if there was nothing to do it with.
