@@ -21,6 +21,8 @@ const UPDATE: &str = "UPDATE_PUBLIC_API";
 
 /// One module's items, with its submodules beside it under their own paths.
 struct Module {
+    /// Its own documentation.
+    docs: String,
     items: Vec<Item>,
     /// Features without which it is not there.
     features: Vec<String>,
@@ -44,7 +46,8 @@ impl Sources {
     /// Reads a module's file, and those of its submodules from the folder that belongs to it.
     fn add(&mut self, path: Vec<String>, file: &Path, folder: &Path, features: Vec<String>, is_public: bool) {
         let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let items = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display())).items;
+        let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let (docs, items) = (docs(&parsed.attrs), parsed.items);
         for item in &items {
             let Item::Mod(module) = item else { continue };
             if module.content.is_some() || is_for_tests(&module.attrs) {
@@ -57,7 +60,7 @@ impl Sources {
             let features = features.iter().cloned().chain(feature(&module.attrs)).collect();
             self.add(path, &file, &folder.join(name), features, is_public && is_pub(&module.vis));
         }
-        self.modules.insert(path, Module { items, features, is_public });
+        self.modules.insert(path, Module { docs, items, features, is_public });
     }
 
     /// The module that a path in a `use` of another module stands for, and the item's name in it.
@@ -298,6 +301,12 @@ fn is_pub(visibility: &Visibility) -> bool {
     matches!(visibility, Visibility::Public(_))
 }
 
+/// The documentation, as text.
+fn docs(attributes: &[Attribute]) -> String {
+    let docs = attributes.iter().filter(|attribute| attribute.path().is_ident("doc"));
+    docs.map(|attribute| text(attribute.span()) + "\n").collect()
+}
+
 fn openness(attributes: &[Attribute]) -> &'static str {
     let is_open = attributes.iter().any(|attribute| attribute.path().is_ident("non_exhaustive"));
     if is_open { " (non-exhaustive)" } else { "" }
@@ -393,4 +402,62 @@ fn the_list_has_what_a_user_can_reach_and_nothing_else() {
     for hidden in ["open_with", "::Slot", "::Cause", "mod seawall::store", "tests"] {
         assert!(!list.contains(hidden), "{hidden}");
     }
+}
+
+/// What a program begins with, each with an example that runs, at the type or at its module.
+const DOORS: [&str; 20] = [
+    "AsyncStore",
+    "Backoff",
+    "Breaker",
+    "Builder",
+    "Cache",
+    "ChildProcess",
+    "Error",
+    "Event",
+    "Health",
+    "HttpProbe",
+    "Judge",
+    "Metrics",
+    "OnCorruption",
+    "Os",
+    "Registry",
+    "Stop",
+    "Store",
+    "Supervisor",
+    "Worker",
+    "Workers",
+];
+
+#[test]
+fn each_door_has_an_example_that_runs() {
+    let sources = Sources::read();
+    let mut missing: BTreeSet<String> = DOORS.iter().map(ToString::to_string).collect();
+    for module in sources.modules.values() {
+        for item in &module.items {
+            let is_shown = has_example(&docs(attributes(item))) || has_example(&module.docs);
+            if let Some(ident) = named(item).filter(|_| is_shown) {
+                missing.remove(&ident.to_string());
+            }
+        }
+    }
+    for name in ["store", "cache"] {
+        let blocks = sources.modules[&vec![name.to_owned()]].items.iter();
+        let methods = blocks.filter_map(|item| if let Item::Impl(block) = item { Some(&block.items) } else { None });
+        for method in methods.flatten() {
+            if let ImplItem::Fn(method) = method
+                && is_pub(&method.vis)
+                && !["builder", "path"].contains(&&*method.sig.ident.to_string())
+                && !has_example(&docs(&method.attrs))
+            {
+                missing.insert(format!("{name}::{}", method.sig.ident));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no example that runs: {missing:?}");
+}
+
+/// Whether there is code in the documentation that runs as a test: a fence without a word that says otherwise.
+fn has_example(docs: &str) -> bool {
+    let fences = docs.lines().filter_map(|line| line.trim_start_matches(['/', '!']).trim().strip_prefix("```"));
+    fences.step_by(2).any(str::is_empty)
 }

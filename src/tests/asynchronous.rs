@@ -203,6 +203,27 @@ fn who_waits_in_vain_learns_where_the_async_caller_stands() {
 }
 
 #[test]
+fn each_door_names_its_own_caller() {
+    let world = World::new();
+    let db = AsyncStore::new(store(&world, 1));
+    runtime(4).block_on(async {
+        let ((in_write, write_began, end_write), (in_read, read_began, end_read)) = (gate(), gate());
+        let (write, write_line) = (db.write(|_| in_write()), line());
+        let (read, read_line) = (db.read(|_| in_read()), line());
+        let (write, read) = (tokio::spawn(write), tokio::spawn(read));
+        write_began.recv_timeout(LONG).unwrap();
+        read_began.recv_timeout(LONG).unwrap();
+        let borrowers = db.health().await.unwrap().borrowers;
+        let lines: Vec<u32> = borrowers.iter().map(|borrower| borrower.location.line()).collect();
+        assert_eq!(lines, [write_line, read_line]);
+        end_write.send(()).unwrap();
+        end_read.send(()).unwrap();
+        write.await.unwrap().unwrap();
+        read.await.unwrap().unwrap();
+    });
+}
+
+#[test]
 fn without_a_runtime_there_is_a_clear_error_and_nothing_runs() {
     #[track_caller]
     fn check(ending: Poll<Result<(), Error>>) {
