@@ -1,4 +1,4 @@
-//! The registry against a [model]: which calls share a store, which are refused, which get one that is fresh.
+//! The registry against a model: which calls share a store, which are refused, which get one that is fresh.
 //!
 //! On real files, which the model asks for what a name stands for: files under several spellings, behind symbolic
 //! links, under second hard links; renamed, deleted, turned to elsewhere while they are open; opened through stores and

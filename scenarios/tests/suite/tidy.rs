@@ -150,6 +150,7 @@ fn runs_depend_on_their_seed_alone() {
         "scenarios/src/soak.rs",
         "scenarios/src/cli/soak.rs",
         "scenarios/src/cli/explore.rs",
+        "scenarios/src/cli/properties.rs",
         "scenarios/src/cli/shrink.rs",
     ];
     check(mentions(&["Instant::now"], |name| lab(name) && !timed.contains(&name)));
