@@ -249,26 +249,29 @@ impl Slot {
         if !left.is_empty() {
             return Err(failed(Cause::StillBorrowed(left)));
         }
-        let checkpoint = match core.lent.take() {
-            Some(lent) => self.close_writer(&mut core, lent)?,
-            None => None,
-        };
-        self.is_live.store(false, Ordering::Release);
-        self.vitals.lock().closed();
-        drop(core);
         let mut notes = Notes::default();
-        notes.add(EventKind::Closed);
+        let closed = match core.lent.take() {
+            Some(lent) => self.close_writer(&mut core, lent, &mut notes),
+            None => Ok(None),
+        };
+        // Also if its file had lost its name, and its rows are safe by now.
+        if core.lent.is_none() {
+            self.is_live.store(false, Ordering::Release);
+            self.vitals.lock().closed();
+        }
+        if closed.is_ok() {
+            notes.add(EventKind::Closed);
+        }
+        drop(core);
         notes.emit(&self.path, &self.hub);
-        Ok(checkpoint)
+        closed
     }
 
-    fn close_writer(&self, core: &mut Core, mut lent: Lent) -> Result<Option<Checkpoint>, Error> {
+    fn close_writer(&self, core: &mut Core, mut lent: Lent, notes: &mut Notes) -> Result<Option<Checkpoint>, Error> {
         let os = &*self.settings.os;
         if lent.has_moved_since(Duration::ZERO, os.now()) {
             core.lent = Some(lent);
-            let mut notes = Notes::default();
-            let rescue = self.leave_orphan(core, &mut notes);
-            notes.emit(&self.path, &self.hub);
+            let rescue = self.leave_orphan(core, notes);
             return Err(Error::new(&self.path, Operation::Identity, Cause::Moved { rescue }));
         }
         // What cannot be checkpointed stays in the log, where it is just as safe.
