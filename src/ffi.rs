@@ -65,7 +65,8 @@ pub(crate) fn has_moved(conn: &Connection) -> bool {
     code == ffi::SQLITE_OK && has_moved != 0
 }
 
-/// Sets how long SQLite waits for locks, as rusqlite does, but without what it costs there: this runs after every borrow.
+/// Sets how long SQLite waits for locks, as rusqlite does, but without what it costs there: this runs after every
+/// borrow.
 pub(crate) fn set_busy_timeout(conn: &Connection, timeout: Duration) {
     let timeout_ms = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
     // SAFETY: the handle is used within this function alone, while `conn` is borrowed, so it is open throughout.

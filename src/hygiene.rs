@@ -6,8 +6,8 @@
 //! are prepared, through SQLite's authorizer, so that a borrow that changes nothing costs one load of an atomic.
 //!
 //! Not noticed: settings changed through rusqlite's functions rather than SQL (the busy timeout is set again each
-//! time), and everything after a borrower has installed an authorizer of his own. Functions, collations and temporary tables
-//! stay: they belong to the connection, and the place to make them is the builder's `on_connect`.
+//! time), and everything after a borrower has installed an authorizer of his own. Functions, collations and temporary
+//! tables stay: they belong to the connection, and the place to make them is the builder's `on_connect`.
 
 /// Any setting that is not named below.
 pub(crate) const HARMLESS: u32 = 0;

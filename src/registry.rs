@@ -1,10 +1,10 @@
 //! Which databases a process has open: one slot per file, whatever it is called.
 //!
 //! Two connections that know nothing of each other are safe with SQLite, but two *layers* are not as good as one: each
-//! would run the init, have a breaker of its own, and hold a writer that the other waits for. So all stores and
-//! caches of a process share a registry, and a file is found in it by its canonical path, behind symbolic links, `.` and `..`.
-//! A second *hard* link to a file that is open is refused: SQLite derives the names of the side files from the name, and
-//! two logs for one file corrupt it.
+//! would run the init, have a breaker of its own, and hold a writer that the other waits for. So all stores and caches
+//! of a process share a registry, and a file is found in it by its canonical path, behind symbolic links, `.` and `..`.
+//! A second *hard* link to a file that is open is refused: SQLite derives the names of the side files from the name,
+//! and two logs for one file corrupt it.
 //!
 //! The registry keeps nothing alive. A file that no store and no cache holds any more is closed and forgotten.
 

@@ -2,7 +2,8 @@
 //!
 //! Contestants take turns, and who begins changes from round to round, so that what else goes on in the machine hits
 //! all; a ratio is the median over the rounds. A second bare mutex takes part as `control`: how far it is from 1.00 is
-//! how far chance goes. Everything is on a file system in memory where there is one, so that no disk hides a difference.
+//! how far chance goes. Everything is on a file system in memory where there is one, so that no disk hides a
+//! difference.
 //!
 //! Fair: the same SQLite, pragmas and statements for all, each on a file of its own. Where the store wraps the work in
 //! a transaction, so does the mutex.

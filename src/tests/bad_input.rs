@@ -1,8 +1,8 @@
 //! Bad input and faults: what the error says, and that no acknowledged row is lost by any of it.
 //!
-//! Elsewhere: files that are moved, replaced or deleted in `orphans`; a limit on the file's pages in `disk_full`; a newer
-//! schema in `migrations`; forked children, killed processes and the first-connect lock in `processes`; a wal-index that
-//! cannot be had in `degraded`.
+//! Elsewhere: files that are moved, replaced or deleted in `orphans`; a limit on the file's pages in `disk_full`; a
+//! newer schema in `migrations`; forked children, killed processes and the first-connect lock in `processes`; a
+//! wal-index that cannot be had in `degraded`.
 
 use super::*;
 use crate::health::State;
