@@ -229,6 +229,29 @@ fn the_doctor_disturbs_nobody() {
     check(complaints);
 }
 
+/// The page that says which tests hold which promise names tests, and tests that exist.
+#[test]
+fn promises_are_held_by_tests_that_exist() {
+    let page = fs::read_to_string(root().join("docs/promises.md")).unwrap();
+    let sources = sources();
+    let exists = |name: &str| {
+        let test = format!("fn {name}()");
+        sources.iter().any(|source| source.text.contains(&test))
+    };
+    let (mut named, mut complaints) = (0, Vec::new());
+    for row in page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| promise")) {
+        let tests = row.rsplit('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2);
+        for name in tests {
+            named += 1;
+            if !exists(name) {
+                complaints.push(format!("docs/promises.md: no test `{name}`"));
+            }
+        }
+    }
+    assert!(named > 150, "the page was not understood");
+    check(complaints);
+}
+
 /// The packages that a package of this workspace is built from.
 fn built_from(package: &str) -> String {
     let tree = Command::new(env!("CARGO"))
