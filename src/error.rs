@@ -481,7 +481,8 @@ fn list(borrowers: &[Borrower]) -> String {
     borrowers.iter().map(Borrower::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn describe(error: &rusqlite::Error) -> String {
+/// An error with its code's name.
+pub(crate) fn describe(error: &rusqlite::Error) -> String {
     match extended_code(error) {
         Some(code) => format!("{} ({code}): {error}", code_name(code)),
         None => error.to_string(),

@@ -7,8 +7,8 @@
 //! A page that was misread once sits in the connection's cache and looks damaged for ever, and a damaged page may be
 //! hidden by a good cached one. So the cache is emptied first.
 
-use crate::classify::{code_name, primary};
-use crate::error::extended_code;
+use crate::classify::primary;
+use crate::error::{describe, extended_code};
 use crate::quarantine::manifest::Pragma;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ffi};
@@ -160,14 +160,6 @@ fn text(value: rusqlite::types::Value) -> String {
         Value::Real(value) => value.to_string(),
         Value::Text(text) => text,
         Value::Blob(bytes) => format!("{} bytes", bytes.len()),
-    }
-}
-
-/// An error with its code's name.
-pub(super) fn describe(error: &rusqlite::Error) -> String {
-    match extended_code(error) {
-        Some(code) => format!("{} ({code}): {error}", code_name(code)),
-        None => error.to_string(),
     }
 }
 

@@ -44,7 +44,7 @@ pub use manifest::{FileEvidence, Manifest, Pragma, Role, State, Surroundings, Tr
 pub(crate) use bundle::{Evidence, quarantine, resume};
 pub(crate) use confirm::{Examination, Verdict, confirm, keep_log};
 
-use crate::error::{extended_code, is_busy_code};
+use crate::error::{describe, extended_code, is_busy_code};
 use crate::os::Os;
 use crate::sync::Arc;
 use rusqlite::Connection;
@@ -173,7 +173,7 @@ pub(crate) enum QuarantineError {
         directory.display()
     )]
     OtherFileSystem { directory: PathBuf },
-    #[error("quarantine: {step} failed: {}{}; nothing was moved", confirm::describe(error), errno_text(*errno))]
+    #[error("quarantine: {step} failed: {}{}; nothing was moved", describe(error), errno_text(*errno))]
     Sqlite { step: &'static str, error: rusqlite::Error, errno: Option<i32> },
     #[error("quarantine: {step} failed at {}: {error}", path.display())]
     Io { step: &'static str, path: PathBuf, error: io::Error },
@@ -191,7 +191,7 @@ pub(crate) enum QuarantineError {
         directory.display()
     )]
     Changed { directory: PathBuf, what: String },
-    #[error("salvage from {} failed and was rolled back: {}; the bundle is unharmed", bundle.display(), confirm::describe(error))]
+    #[error("salvage from {} failed and was rolled back: {}; the bundle is unharmed", bundle.display(), describe(error))]
     Salvage { bundle: PathBuf, error: rusqlite::Error },
     #[error("salvage from {} ended its own transaction; what it wrote is not to be relied upon", bundle.display())]
     SalvageOver { bundle: PathBuf },
