@@ -13,7 +13,6 @@ use crate::quarantine::{
     Bundle, Evidence, Examination, OnCorruption, QuarantineError, Resumed, Trigger, Verdict, confirm, keep_log,
     quarantine, resume, salvage,
 };
-use crate::sync::Ordering;
 use crate::{ffi, first_connect};
 use rusqlite::OpenFlags;
 
@@ -108,13 +107,11 @@ impl Slot {
             Some(patience) => Some(first_connect::lock(&self.path, patience, &*settings.os).map_err(Refused::Lock)?),
             None => None,
         };
-        self.keeps_log.store(true, Ordering::Release);
-        // It fails for no reason but a broken connection, which has no log to write.
-        self.readers.send_away_with(|reader| drop(keep_log(&reader.conn)));
+        // The writer last: it has been told to leave the log as it is, and whoever closes before it does not touch that.
+        self.readers.send_away();
         core.lent = None;
-        let moved = quarantine(&self.path, &evidence, &settings.quarantine, settings.vfs.as_deref(), &*settings.os);
-        self.keeps_log.store(false, Ordering::Release);
-        moved.map_err(Refused::Quarantine)
+        quarantine(&self.path, &evidence, &settings.quarantine, settings.vfs.as_deref(), &*settings.os)
+            .map_err(Refused::Quarantine)
     }
 }
 

@@ -50,8 +50,6 @@ pub(crate) struct Slot {
     is_live: AtomicBool,
     /// Whether nobody is to be served any more.
     is_closed: AtomicBool,
-    /// Whether connections that are closed must leave the log as it is: the database is damaged.
-    keeps_log: AtomicBool,
     /// Whether there is reason to think that the open file has lost its name.
     is_suspect: AtomicBool,
     gate: Gate,
@@ -85,7 +83,6 @@ impl Slot {
             pid: settings.os.pid(),
             is_live: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
-            keeps_log: AtomicBool::new(false),
             is_suspect: AtomicBool::new(false),
             gate: Gate::new(settings.breaker.clone()),
             disk: DiskGuard::default(),

@@ -70,16 +70,11 @@ impl Readers {
 
     /// Closes all that nobody uses, and makes the others be closed when they are given back.
     pub(crate) fn send_away(&self) {
-        self.send_away_with(|_| ());
-    }
-
-    /// The same, with something to be done to each connection before.
-    pub(crate) fn send_away_with(&self, farewell: impl Fn(&Lent)) {
         self.is_welcome.store(false, Ordering::Release);
         self.generation.fetch_add(1, Ordering::AcqRel);
         for seat in &self.seats {
             if let Some(mut lent) = seat.peek() {
-                lent.take().iter().for_each(&farewell);
+                *lent = None;
             }
         }
     }

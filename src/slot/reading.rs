@@ -5,7 +5,6 @@ use crate::connection::Lent;
 use crate::error::Error;
 use crate::events::{EventKind, Notes};
 use crate::open::{Role, open_reader};
-use crate::quarantine::keep_log;
 use crate::sync::Ordering;
 use crate::transaction;
 use rusqlite::Connection;
@@ -114,10 +113,6 @@ impl Slot {
             *seat = None;
             self.vitals.lock().discarded();
         } else if lent.generation != self.readers.generation() {
-            if self.keeps_log.load(Ordering::Acquire) {
-                // It fails for no reason but a broken connection, which has no log to write.
-                let _ = keep_log(&lent.conn);
-            }
             *seat = None;
         }
     }

@@ -350,3 +350,22 @@ fn a_checkpoint_that_readers_keep_from_completing_says_so() {
     assert!(whole.is_complete());
     assert_eq!(std::fs::metadata(world.side_file("-wal")).unwrap().len(), 0);
 }
+
+#[test]
+fn a_reader_that_was_lent_while_the_writer_went_is_closed_when_it_comes_back() {
+    let world = World::new();
+    let store = world.builder().readers(1).open(world.path()).unwrap();
+    store.read(rows).unwrap();
+    assert_eq!(store.health().readers_open, 1);
+    store
+        .read(|conn| {
+            rows(conn)?;
+            // Costs the writer its connection, and with it the readers theirs.
+            store.with_connection(|conn| conn.execute_batch("PRAGMA read_uncommitted = ON")).unwrap();
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(store.health().readers_open, 0);
+    store.write(|tx| insert(tx, 1)).unwrap();
+    assert_eq!(store.read(rows).unwrap(), [1]);
+}
