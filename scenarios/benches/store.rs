@@ -196,13 +196,14 @@ fn alone() {
     let with_readers = |builder: Builder| builder.readers(4);
     let always = |builder: Builder| builder.identity_check_interval(Duration::ZERO);
     type SetUp = fn(Builder) -> Builder;
-    let rows: [(&str, Work, SetUp); 6] = [
+    let rows: [(&str, Work, SetUp); 7] = [
         ("a row, with_connection", Work::Point, |builder| builder),
         ("a row in a snapshot, read on the writer", Work::Snapshot, |builder| builder),
         ("a row in a snapshot, read on a reader", Work::Snapshot, with_readers),
         ("a hundred rows in a snapshot, on a reader", Work::Scan, with_readers),
         ("a row committed, write", Work::Commit, |builder| builder),
         ("a row, identity checked at every borrow", Work::Point, always),
+        ("a row, without a cache of statements", Work::Point, |builder| builder.statement_cache(0)),
     ];
     for (name, work, set_up) in rows {
         let calls = if work == Work::Commit { 400 } else { 4000 };
