@@ -232,6 +232,21 @@ pub(crate) fn may_interrupt_commit(extended_code: i32) -> bool {
     matches!(primary(extended_code), ffi::SQLITE_IOERR | ffi::SQLITE_FULL | ffi::SQLITE_NOMEM | ffi::SQLITE_CORRUPT)
 }
 
+/// Whether SQLite may roll a transaction back by itself with this code (lang_transaction, "Response To Errors Within A
+/// Transaction"; a constraint with ON CONFLICT ROLLBACK).
+pub(crate) fn rolls_back(extended_code: i32) -> bool {
+    matches!(
+        primary(extended_code),
+        ffi::SQLITE_FULL
+            | ffi::SQLITE_IOERR
+            | ffi::SQLITE_NOMEM
+            | ffi::SQLITE_BUSY
+            | ffi::SQLITE_INTERRUPT
+            | ffi::SQLITE_CONSTRAINT
+            | ffi::SQLITE_CORRUPT
+    )
+}
+
 fn listed(extended_code: i32) -> Class {
     row(extended_code).or_else(|| row(primary(extended_code))).map_or(Class::GiveUp, |row| row.class)
 }

@@ -191,8 +191,8 @@ impl Error {
 
     /// The call's writes may be durable or may be gone: read before you write them again.
     ///
-    /// Exact for [`write`](crate::Cache::write), where the crate itself commits: true only if COMMIT failed after
-    /// SQLite had begun to carry it out. Conservative for [`with_connection`](crate::Cache::with_connection), whose
+    /// Exact for [`write`](crate::Cache::write), where the crate itself commits: true only if the file has lost its name,
+    /// the closure has ended the transaction itself, or COMMIT failed after SQLite had begun to carry it out. Conservative for [`with_connection`](crate::Cache::with_connection), whose
     /// closure owns its transactions: true for any error of an I/O kind that leaves no transaction open. Never true for
     /// [`read`](crate::Cache::read).
     pub fn outcome_unknown(&self) -> bool {
@@ -407,7 +407,7 @@ impl Error {
             (Cause::Closed, _) => "open a new one",
             (Cause::NoRuntime, _) => "await it inside a runtime that runs until the call has ended",
             (Cause::TooManyWaiting { .. }, _) => "let some of them end first: ask for less at a time",
-            (Cause::StillBorrowed(_), _) => "they close their connections when they give them back; call close again",
+            (Cause::StillBorrowed(_), _) => "nobody new gets one; call close again when these have been given back",
             (Cause::AcquireTimeout { .. }, _) => {
                 "see what the borrower does all the time, or raise the acquire timeout"
             }

@@ -317,6 +317,9 @@ impl fmt::Display for EventKind {
 /// Where events go.
 pub type Sink = Arc<dyn Fn(&Event) + Send + Sync>;
 
+/// The most events that wait in one subscriber's channel.
+const SUBSCRIPTION_MAX: usize = 1 << 16;
+
 /// Where the events of one database go: to the sink, to `tracing`, and to whoever has subscribed.
 #[derive(Default)]
 pub(crate) struct Hub {
@@ -336,7 +339,8 @@ impl Hub {
     /// A channel that gets all events from now on. One that has `capacity` of them waiting misses the next ones, which
     /// are counted.
     pub(crate) fn subscribe(&self, capacity: usize) -> Receiver<Event> {
-        let (sender, receiver) = sync_channel(capacity);
+        // Room is set aside at once.
+        let (sender, receiver) = sync_channel(capacity.min(SUBSCRIPTION_MAX));
         self.subscribers.lock().push(sender);
         receiver
     }

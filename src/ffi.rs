@@ -161,7 +161,15 @@ unsafe extern "C" fn authorize(
     _database: *const c_char,
     _trigger: *const c_char,
 ) -> c_int {
-    let is_change = action == ffi::SQLITE_ATTACH || (action == ffi::SQLITE_PRAGMA && !second.is_null());
+    let is_change = match action {
+        ffi::SQLITE_PRAGMA => !second.is_null(),
+        // Temporary tables, triggers and views go before those of the file: the next borrower would write into them.
+        ffi::SQLITE_ATTACH
+        | ffi::SQLITE_CREATE_TEMP_TABLE
+        | ffi::SQLITE_CREATE_TEMP_TRIGGER
+        | ffi::SQLITE_CREATE_TEMP_VIEW => true,
+        _ => false,
+    };
     if is_change {
         // SAFETY: `data` is the cell given to `sqlite3_set_authorizer` above, which lives for ever.
         let cell = unsafe { &*data.cast::<AtomicU32>() };

@@ -6,8 +6,9 @@
 //! are prepared, through SQLite's authorizer, so that a borrow that changes nothing costs one load of an atomic.
 //!
 //! Not noticed: settings changed through rusqlite's functions rather than SQL (the busy timeout is set again each
-//! time), and everything after a borrower has installed an authorizer of his own. Functions, collations and temporary
-//! tables stay: they belong to the connection, and the place to make them is the builder's `on_connect`.
+//! time), and everything after a borrower has installed an authorizer of his own. Functions and collations stay: they
+//! belong to the connection, and the place to make them is the builder's `on_connect`. So is it for temporary tables,
+//! triggers and views that are to stay: a borrower who makes one costs the connection.
 
 /// Any setting that is not named below.
 pub(crate) const HARMLESS: u32 = 0;
@@ -44,7 +45,7 @@ const HARMLESS_PRAGMAS: [&[u8]; 22] = [
     b"cache_size",
 ];
 
-/// The kind of setting that a pragma with this name and a value changes; `attach` stands for ATTACH.
+/// The kind of setting that a pragma with this name and a value changes; `attach` stands for ATTACH and temporary things.
 pub(crate) fn bit_of(name: &[u8]) -> u32 {
     let is_in = |names: &[&[u8]]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
     if is_in(&CONFIGURED_PRAGMAS) {

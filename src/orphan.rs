@@ -8,7 +8,10 @@
 
 use crate::error::Rescue;
 use crate::os::{FileId, Os};
-use rusqlite::{Connection, params};
+use crate::side_files::beside;
+use rusqlite::Connection;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Brings the rows of the file under the connection to safety. Afterwards the connection may be closed, unless the
@@ -38,11 +41,13 @@ pub(crate) fn secure(
 }
 
 fn copy(path: &Path, conn: &Connection, id: Option<FileId>, os: &dyn Os) -> rusqlite::Result<PathBuf> {
-    let stem = format!("{}.rescued-{:x}", path.display(), id.map_or(0, |id| id.inode));
-    let is_taken = |to: &Path| !matches!(os.status(to), Ok(None));
-    let candidates = (0..1000).map(|n| if n == 0 { stem.clone().into() } else { PathBuf::from(format!("{stem}-{n}")) });
-    let to = candidates.into_iter().find(|to: &PathBuf| !is_taken(to)).unwrap_or_else(|| stem.into());
-    conn.execute("VACUUM INTO ?1", params![to.to_string_lossy()])?;
+    let suffix = format!(".rescued-{:x}", id.map_or(0, |id| id.inode));
+    let names = (0..1000).map(|n| beside(path, &if n == 0 { suffix.clone() } else { format!("{suffix}-{n}") }));
+    let is_free = |to: &PathBuf| matches!(os.status(to), Ok(None));
+    let to = names.into_iter().find(is_free).unwrap_or_else(|| beside(path, &suffix));
+    // In bytes: a path need not be text.
+    let name = ToSqlOutput::Borrowed(ValueRef::Text(to.as_os_str().as_bytes()));
+    conn.execute("VACUUM INTO ?1", [name])?;
     Ok(to)
 }
 

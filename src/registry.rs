@@ -11,7 +11,7 @@
 use crate::builder::Settings;
 use crate::classify::Operation;
 use crate::error::{Cause, Error};
-use crate::os::FileKind;
+use crate::os::{FileId, FileKind};
 use crate::slot::Slot;
 use crate::sync::{Arc, Mutex};
 use rusqlite::OpenFlags;
@@ -52,6 +52,14 @@ impl Registry {
     pub fn paths(&self) -> Vec<PathBuf> {
         let slots = self.slots.lock();
         slots.iter().filter(|(_, slot)| slot.strong_count() > 0).map(|(path, _)| path.to_path_buf()).collect()
+    }
+
+    /// Under which other name the file is open.
+    pub(crate) fn other_name(&self, id: FileId, path: &Path) -> Option<PathBuf> {
+        // Dropped after the lock: whoever drops the last handle closes the database.
+        let slots: Vec<Arc<Slot>> = self.slots.lock().values().filter_map(Weak::upgrade).collect();
+        let is_other = |slot: &&Arc<Slot>| **slot.path() != *path && slot.is_live() && slot.file_id() == Some(id);
+        slots.iter().find(is_other).map(|slot| slot.path().to_path_buf())
     }
 
     /// The one for the whole process.
@@ -115,6 +123,9 @@ const LINKS_MAX: u32 = 40;
 fn resolve(path: &Path, settings: &Settings, links_max: u32) -> Result<PathBuf, Error> {
     let os = &*settings.os;
     let failed = |cause| Error::new(path, Operation::Resolve, cause);
+    if settings.flags.contains(OpenFlags::SQLITE_OPEN_MEMORY) {
+        return Err(failed(Cause::NoFile("its flags ask for a database in memory, which has no file")));
+    }
     if let Some(why) = no_file(path) {
         return Err(failed(Cause::NoFile(why)));
     }

@@ -198,8 +198,8 @@ impl Store {
         }
     }
 
-    /// A channel that gets all events of this database from now on. One that has `capacity` of them waiting misses the
-    /// next ones; [`Health::events_missed`] counts those.
+    /// A channel that gets all events of this database from now on. One that has `capacity` of them waiting (65,536 at
+    /// most) misses the next ones; [`Health::events_missed`] counts those.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

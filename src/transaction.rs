@@ -3,7 +3,7 @@
 //! Each body says in its error what it knows about the outcome. It has to say so before the connection is tidied up,
 //! since a rollback wipes away the difference between a COMMIT that was refused and one that broke half way.
 
-use crate::classify::{Operation, may_interrupt_commit};
+use crate::classify::{Operation, may_interrupt_commit, rolls_back};
 use crate::error::{Cause, Error, Rescue, extended_code};
 use crate::ffi::has_moved;
 use rusqlite::{Connection, MAIN_DB, Transaction, TransactionBehavior, TransactionState};
@@ -22,7 +22,11 @@ pub(crate) fn write<T>(
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)
         .map_err(|error| Error::on(path, Operation::Begin, error, conn))?;
     // Dropping the transaction rolls it back, here and after a refused COMMIT.
-    let value = body(&transaction).map_err(|error| Error::on(path, Operation::Write, error, &transaction))?;
+    let value = body(&transaction).map_err(|error| {
+        // Over already: rolled back by SQLite because of the error, or ended by the closure, who knows how.
+        let is_unknown = transaction.is_autocommit() && !extended_code(&error).is_some_and(rolls_back);
+        Error::on(path, Operation::Write, error, &transaction).with_outcome_unknown(is_unknown)
+    })?;
     if transaction.is_autocommit() {
         // Some errors make SQLite roll back by itself. A closure that swallowed one has written nothing, whatever it
         // says.

@@ -49,9 +49,9 @@ use crate::os::Os;
 use crate::sync::Arc;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
+use std::{io, mem};
 
 /// Copies what can be saved from a bundle into the new database.
 ///
@@ -119,6 +119,15 @@ pub struct QuarantinePolicy {
 impl Default for QuarantinePolicy {
     fn default() -> QuarantinePolicy {
         QuarantinePolicy { on_corruption: OnCorruption::default(), bundles_max: 10, directory: None }
+    }
+}
+
+impl QuarantinePolicy {
+    /// Whether it says the same. What a closure does cannot be compared.
+    pub(crate) fn is_like(&self, other: &QuarantinePolicy) -> bool {
+        mem::discriminant(&self.on_corruption) == mem::discriminant(&other.on_corruption)
+            && self.bundles_max == other.bundles_max
+            && self.directory == other.directory
     }
 }
 

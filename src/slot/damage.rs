@@ -109,7 +109,12 @@ impl Slot {
         };
         // The writer last: it has been told to leave the log as it is, and whoever closes before it does not touch that.
         self.readers.send_away();
+        if self.readers.are_out() {
+            let holders = "a reader of this store, lent out,".to_owned();
+            return Err(Refused::Quarantine(QuarantineError::Held { holders }));
+        }
         core.lent = None;
+        core.retired.clear();
         quarantine(&self.path, &evidence, &settings.quarantine, settings.vfs.as_deref(), &*settings.os)
             .map_err(Refused::Quarantine)
     }

@@ -19,9 +19,9 @@ use crate::checkpoint::{Checkpoint, CheckpointMode};
 use crate::classify::Operation;
 use crate::connection::Lent;
 use crate::disk::DiskGuard;
-use crate::error::{Cause, Error, extended_code, is_busy_code};
+use crate::error::{Cause, Error, Rescue, extended_code, is_busy_code};
 use crate::events::{Event, EventKind, Hub, Notes};
-use crate::ffi::has_moved;
+use crate::ffi::{self, has_moved};
 use crate::gate::Gate;
 use crate::health::{Health, Now, Probe, Vitals, WalHealth};
 use crate::os::FileId;
@@ -66,6 +66,11 @@ pub(crate) struct Slot {
 #[derive(Default)]
 struct Core {
     lent: Option<Lent>,
+    /// Writers that are not lent any more and stay open while a reader is out: no reader outlives the last writer, so
+    /// that whoever closes a file last does it here, where it is asked for the file's name first.
+    retired: Vec<Lent>,
+    /// What became of a file that has lost its name, until somebody is told.
+    untold: Option<Rescue>,
     is_initialised: bool,
     regime: Regime,
     /// A quarantined database that the next one is to be filled from.
@@ -238,18 +243,21 @@ impl Slot {
             self.is_closed.store(true, Ordering::Release);
         }
         let until = os.now().saturating_add(patience);
-        let mut left = self.readers.drain(os, until);
-        let Some(mut core) = self.writer.peek_for(until.saturating_sub(os.now())) else {
-            left.extend(self.writer.borrower(os.now()));
-            return Err(failed(Cause::StillBorrowed(left)));
+        self.readers.send_away();
+        // The writer first: while it is out, it may be opening, and would welcome readers again.
+        let Some(mut core) = self.writer.peek_for(patience) else {
+            return Err(failed(Cause::StillBorrowed(self.borrowers(os.now()))));
         };
+        let left = self.readers.drain(os, until);
         if !left.is_empty() {
             return Err(failed(Cause::StillBorrowed(left)));
         }
         let mut notes = Notes::default();
-        let closed = match core.lent.take() {
-            Some(lent) => self.close_writer(&mut core, lent, &mut notes),
-            None => Ok(None),
+        self.close_retired(&mut core, &mut notes);
+        let closed = match (core.lent.take(), core.untold.take()) {
+            (Some(lent), _) => self.close_writer(&mut core, lent, &mut notes),
+            (None, Some(rescue)) => Err(Error::new(&self.path, Operation::Identity, Cause::Moved { rescue })),
+            (None, None) => Ok(None),
         };
         // Also if its file had lost its name, and its rows are safe by now.
         if core.lent.is_none() {
@@ -301,7 +309,11 @@ impl Slot {
     fn probe(&self) -> (Probe, Option<WalHealth>) {
         let Some(core) = self.writer.peek() else { return (Probe::InUse, None) };
         let Some(Lent { conn, .. }) = &core.lent else { return (Probe::NotOpen, None) };
-        match conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())) {
+        // Whoever looks does not want to wait, and the seat is taken meanwhile.
+        ffi::set_busy_timeout(conn, Duration::ZERO);
+        let answer = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+        ffi::set_busy_timeout(conn, self.settings.busy_timeout);
+        match answer {
             Ok(()) => (Probe::Passed, log_of(conn)),
             Err(error) => match extended_code(&error) {
                 Some(code) if is_busy_code(code) => (Probe::Busy, None),
@@ -322,7 +334,9 @@ impl Drop for Slot {
         // In a forked child the connections are the parent's. To close one here could checkpoint, and unlink the log,
         // under the parent's feet.
         if self.settings.os.pid() != self.pid {
-            mem::forget(self.writer.get_mut().lent.take());
+            let core = self.writer.get_mut();
+            mem::forget(core.lent.take());
+            mem::forget(mem::take(&mut core.retired));
             self.readers.forget();
             if self.is_live() {
                 self.settings.registry().inherit(&self.path, self.pid);
@@ -330,6 +344,8 @@ impl Drop for Slot {
             return;
         }
         let mut core = mem::take(self.writer.get_mut());
+        self.readers.send_away();
+        core.lent = core.lent.take().or_else(|| core.retired.pop());
         if core.lent.as_ref().is_some_and(|lent| has_moved(&lent.conn)) {
             let mut notes = Notes::default();
             self.leave_orphan(&mut core, &mut notes);

@@ -79,6 +79,11 @@ impl Readers {
         }
     }
 
+    /// Whether somebody has borrowed one.
+    pub(crate) fn are_out(&self) -> bool {
+        self.seats.iter().any(|seat| seat.peek().is_none())
+    }
+
     /// Closes those that nobody uses and for which `is_over` holds.
     pub(crate) fn close_if(&self, is_over: impl Fn(&Lent) -> bool) {
         for seat in &self.seats {

@@ -192,10 +192,26 @@ impl Slot {
 
     /// Closes the writer. If its file has lost its name, its rows come first; see [`leave_orphan`](Self::leave_orphan).
     fn let_go(&self, core: &mut Core, notes: &mut Notes) {
-        if core.lent.as_ref().is_some_and(|lent| has_moved(&lent.conn)) {
-            self.leave_orphan(core, notes);
-        } else {
-            core.lent = None;
+        let Some(lent) = core.lent.take() else { return };
+        self.readers.send_away();
+        if has_moved(&lent.conn) {
+            core.lent = Some(lent);
+            let rescue = self.leave_orphan(core, notes);
+            // Whoever comes next has to know that it is another database.
+            core.untold = Some(rescue).filter(|rescue| !matches!(rescue, Rescue::Pending(_)));
+        } else if self.readers.are_out() {
+            core.retired.push(lent);
+        }
+    }
+
+    /// Closes writers that were kept for readers who were out, once those are back.
+    pub(super) fn close_retired(&self, core: &mut Core, notes: &mut Notes) {
+        while !core.retired.is_empty() && !self.readers.are_out() {
+            let retired = core.retired.pop();
+            if core.lent.is_none() {
+                core.lent = retired;
+                self.let_go(core, notes);
+            }
         }
     }
 
@@ -218,7 +234,12 @@ impl Slot {
         }
         if core.lent.is_none() {
             self.readers.send_away();
-            self.is_live.store(self.readers.open() > 0, Ordering::Release);
+        }
+        if !core.retired.is_empty() {
+            self.close_retired(core, notes);
+        }
+        if core.lent.is_none() {
+            self.is_live.store(!core.retired.is_empty() || self.readers.open() > 0, Ordering::Release);
         }
     }
 
@@ -256,7 +277,11 @@ impl Slot {
         // An exclusive connection is not to be had beside them.
         self.readers.send_away();
         let known = self.file_id();
+        let registry = settings.registry();
         let found = side_files::check(&self.path, os)?.map(|file| file.id);
+        if let Some(other) = found.and_then(|id| registry.other_name(id, &self.path)) {
+            return Err(Error::new(&self.path, Operation::Resolve, Cause::HardLinked { other }));
+        }
         // Nothing at all in its place, not even a directory, is an outage, and SQLite will say so.
         let has_place = || os.status(self.path.parent().unwrap_or(Path::new("/"))).is_ok_and(|place| place.is_some());
         if known.is_some() && found != known && (found.is_some() || has_place()) {
@@ -352,12 +377,21 @@ impl Slot {
 
     /// Notices a file that was moved, replaced or deleted under its connection.
     fn check_identity(&self, core: &mut Core, now: Duration) -> Result<(), Error> {
+        let moved = |rescue| Err(Error::new(&self.path, Operation::Identity, Cause::Moved { rescue }));
+        if let Some(rescue) = core.untold.take() {
+            return moved(rescue);
+        }
+        if core.lent.is_none() && core.retired.last().is_some_and(|retired| has_moved(&retired.conn)) {
+            // What stands at the path now must not be opened beside the log of the old file.
+            core.lent = core.retired.pop();
+            return moved(Rescue::InFile);
+        }
         let Some(lent) = &mut core.lent else { return Ok(()) };
         let is_suspect = self.is_suspect.load(Ordering::Relaxed) && self.is_suspect.swap(false, Ordering::Relaxed);
         let must_ask = is_suspect || core.is_orphan;
         let interval = if must_ask { Duration::ZERO } else { self.settings.identity_check_interval };
         if lent.has_moved_since(interval, now) {
-            return Err(Error::new(&self.path, Operation::Identity, Cause::Moved { rescue: Rescue::InFile }));
+            return moved(Rescue::InFile);
         }
         if mem::take(&mut core.is_orphan) {
             // Its file has been given its name back. What the last borrower has changed has not been set again.
@@ -370,6 +404,7 @@ impl Slot {
     /// The same error, with what has been done about it.
     fn tell_rescue(&self, core: &mut Core, error: Error, notes: &mut Notes) -> Error {
         if core.lent.is_none() {
+            // It has been done already.
             return error;
         }
         let rescue = self.leave_orphan(core, notes);
@@ -381,7 +416,13 @@ impl Slot {
     pub(super) fn leave_orphan(&self, core: &mut Core, notes: &mut Notes) -> Rescue {
         self.readers.send_away();
         let Some(lent) = &core.lent else { return Rescue::InFile };
-        let rescue = orphan::secure(&self.path, &lent.conn, self.file_id(), &mut core.rescued_to, &*self.settings.os);
+        let rescue = if self.readers.are_out() {
+            // What comes to stand at the path would find them on its log and its wal-index.
+            let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+            Rescue::Pending(rusqlite::Error::SqliteFailure(busy, Some("a reader of this store is lent out".to_owned())))
+        } else {
+            orphan::secure(&self.path, &lent.conn, self.file_id(), &mut core.rescued_to, &*self.settings.os)
+        };
         self.vitals.lock().calls.moved += 1;
         match &rescue {
             Rescue::Pending(error) => {

@@ -217,3 +217,36 @@ fn a_checkpoint_that_others_keep_from_completing_is_no_error_and_says_so() {
     drop(snapshot);
     assert!(store.checkpoint(CheckpointMode::Truncate).unwrap().is_complete());
 }
+
+#[test]
+fn a_closure_that_commits_by_itself_and_fails_has_an_unknown_outcome() {
+    let world = World::new();
+    let cache = world.cache();
+    let commit = |tx: &rusqlite::Transaction<'_>| insert(tx, 1).and_then(|()| tx.execute_batch("COMMIT"));
+    let error = cache.write(world.path(), |tx| commit(tx).and(Err::<(), _>(sqlite_failure(1)))).unwrap_err();
+    assert!(error.outcome_unknown(), "{error}");
+    assert_eq!(cache.read(world.path(), rows).unwrap(), [1]);
+}
+
+#[test]
+fn a_probe_that_found_no_seat_gives_its_permit_back() {
+    let world = World::new();
+    let policy = crate::BreakerPolicy { failures_max: 1, half_open_permits: 2, ..crate::BreakerPolicy::default() };
+    let store = world.builder().breaker(policy).acquire_timeout(Duration::ZERO).open(world.path()).unwrap();
+    store.read(|_| Err::<(), _>(sqlite_failure(266))).unwrap_err();
+    assert!(store.read(rows).unwrap_err().is_breaker_open());
+    world.os.advance(Duration::from_secs(30));
+    store
+        .with_connection(|_| {
+            // One of the two permits is used here. The other one is taken in vain, again and again.
+            std::thread::scope(|scope| {
+                for _ in 0..5 {
+                    let error = scope.spawn(|| store.read(rows).unwrap_err()).join().unwrap();
+                    assert!(!error.is_breaker_open() && error.borrowers().len() == 1, "{error}");
+                }
+            });
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(store.read(rows).unwrap(), [0; 0]);
+}

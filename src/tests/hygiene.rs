@@ -235,3 +235,20 @@ fn a_reader_that_nobody_uses_is_closed_and_the_writer_is_not() {
     store.read(rows).unwrap();
     assert_eq!(store.health().opens, 4, "without anybody maintaining it, when it is next asked for");
 }
+
+#[test]
+fn a_temporary_table_does_not_swallow_the_next_borrowers_rows() {
+    let world = World::new();
+    let store = world.store();
+    for temporary in [
+        "CREATE TEMP TABLE t (x)",
+        "CREATE TEMP TRIGGER swallow BEFORE INSERT ON main.t BEGIN SELECT RAISE(IGNORE); END",
+        "CREATE TEMP VIEW t AS SELECT 1 AS x",
+    ] {
+        store.with_connection(|conn| conn.execute_batch(temporary)).unwrap();
+        assert!(world.events().contains(&EventKind::SettingsChanged), "{temporary}");
+        store.write(|tx| insert(tx, 1)).unwrap();
+        world.check_rows(&[1]);
+        store.write(|tx| tx.execute("DELETE FROM t", [])).unwrap();
+    }
+}

@@ -235,7 +235,7 @@ fn the_last_handle_and_a_spent_or_broken_connection_do_not_take_the_rows_along()
     let close: Lose = |store, _| assert!(store.take().unwrap().close(Duration::ZERO).unwrap_err().is_moved());
     let outlive: Lose = |store, world| {
         world.os.advance(Duration::from_secs(12));
-        store.as_ref().unwrap().read(rows).unwrap();
+        assert!(store.as_ref().unwrap().read(rows).unwrap_err().is_moved(), "it is told before another is opened");
     };
     let break_it: Lose = |store, _| {
         store.as_ref().unwrap().read(|_| Err::<(), _>(sqlite_failure(266))).unwrap_err();
@@ -299,4 +299,55 @@ fn a_file_that_was_exchanged_while_closed_is_initialised_again() {
     assert_eq!(world.inits.load(SeqCst), 2);
     drop(cache);
     world.check_rows(&[2]);
+}
+
+/// A reader is out while the writer goes, and then the file loses its name.
+#[test]
+fn a_reader_that_is_out_does_not_let_the_old_log_get_into_a_new_file() {
+    for is_deleted in [false, true] {
+        let taken = Taken::new(|builder| builder.readers(1));
+        let store = &taken.store;
+        store.read(rows).unwrap();
+        let pending = store.read(|conn| {
+            rows(conn)?;
+            // Costs the writer its connection.
+            store.with_connection(|conn| conn.execute_batch("PRAGMA read_uncommitted = ON")).unwrap();
+            if is_deleted {
+                taken.delete()
+            } else {
+                taken.replace()
+            }
+            Ok(store.write(|tx| insert(tx, 3)).unwrap_err())
+        });
+        let pending = pending.unwrap();
+        assert!(pending.is_moved() && pending.to_string().contains("a reader of this store is lent out"), "{pending}");
+        let error = store.read(rows).unwrap_err();
+        taken.check_rescued(&error, &[1, 2]);
+        assert_eq!(store.read(rows).unwrap(), if is_deleted { vec![] } else { vec![100] });
+        taken.world.check_rows(if is_deleted { &[] } else { &[100] });
+    }
+}
+
+#[test]
+fn what_was_rescued_behind_the_callers_back_is_told_to_the_next_one() {
+    let taken = Taken::new(|builder| builder);
+    taken.delete();
+    // The connection is given up for another reason, and its file turns out to be gone.
+    taken.store.read(|_| Err::<(), _>(sqlite_failure(266))).unwrap_err();
+    taken.check_rescued(&taken.store.read(rows).unwrap_err(), &[1, 2]);
+    assert_eq!(taken.store.read(rows).unwrap(), [0; 0]);
+}
+
+#[test]
+fn names_that_are_no_text_are_rescued_like_others() {
+    use std::os::unix::ffi::OsStrExt;
+    let world = World::new();
+    let path = world.dir.path().join(std::ffi::OsStr::from_bytes(b"d\xff/x\xfe.db"));
+    let store = world.builder().open(&path).unwrap();
+    store.write(|tx| insert(tx, 1)).unwrap();
+    fs::remove_file(&path).unwrap();
+    let error = store.write(|tx| insert(tx, 2)).unwrap_err();
+    let to = error.rescued_to().unwrap_or_else(|| panic!("{error}"));
+    assert!(to.as_os_str().as_bytes().starts_with(path.as_os_str().as_bytes()));
+    check_rows(to, &[1, 2]);
 }

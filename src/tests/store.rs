@@ -315,12 +315,12 @@ fn close_tells_who_still_has_a_connection_and_may_be_tried_again() {
     world.os.advance(Duration::from_secs(3));
     let error = store.close(Duration::from_millis(5)).unwrap_err();
     let lines: Vec<u32> = error.borrowers().iter().map(|borrower| borrower.location.line()).collect();
-    assert_eq!(lines, [reader.line, writer.line]);
+    assert_eq!(lines, [writer.line, reader.line]);
     for expected in [
-        "closing the connection failed: still lent out: a reader borrowed at".to_owned(),
+        "closing the connection failed: still lent out: the writer borrowed at".to_owned(),
         format!("{}:", writer.place()),
         format!("{}:", reader.place()),
-        "3s ago; they close their connections when they give them back; call close again".to_owned(),
+        "3s ago; nobody new gets one; call close again when these have been given back".to_owned(),
     ] {
         assert!(error.to_string().contains(&expected), "{error}");
     }
@@ -368,4 +368,63 @@ fn a_reader_that_was_lent_while_the_writer_went_is_closed_when_it_comes_back() {
     assert_eq!(store.health().readers_open, 0);
     store.write(|tx| insert(tx, 1)).unwrap();
     assert_eq!(store.read(rows).unwrap(), [1]);
+}
+
+#[test]
+fn closing_beside_a_first_open_leaves_no_reader_behind() {
+    let world = World::new();
+    let (opening, is_opening) = channel();
+    let (go_on, may_go_on) = channel::<()>();
+    let may_go_on = std::sync::Mutex::new(may_go_on);
+    let cache = world
+        .builder()
+        .readers(2)
+        .init(move |conn| {
+            opening.send(()).unwrap();
+            may_go_on.lock().unwrap().recv().unwrap();
+            conn.execute_batch(SCHEMA)
+        })
+        .build();
+    thread::scope(|scope| {
+        let opener = scope.spawn(|| cache.read(world.path(), rows).unwrap());
+        is_opening.recv().unwrap();
+        let closer = scope.spawn(|| cache.close(world.path()).unwrap());
+        // Enough for it to have looked for readers and to wait for the writer.
+        thread::sleep(Duration::from_millis(20));
+        go_on.send(()).unwrap();
+        opener.join().unwrap();
+        scope.spawn(|| cache.read(world.path(), rows).unwrap());
+        closer.join().unwrap();
+    });
+    cache.close(world.path()).unwrap();
+    assert_eq!(cache.health(world.path()).readers_open, 0);
+    assert!(!world.side_file("-wal").exists(), "nothing is open");
+}
+
+#[test]
+fn a_hard_link_made_while_the_file_was_closed_is_refused_when_it_is_opened_again() {
+    let world = World::new();
+    let cache = world.cache();
+    let link = world.dir.path().join("link.db");
+    cache.write(world.path(), |tx| insert(tx, 1)).unwrap();
+    cache.close(world.path()).unwrap();
+    std::fs::hard_link(world.path(), &link).unwrap();
+    assert_eq!(cache.read(&link, rows).unwrap(), [1]);
+    let error = cache.read(world.path(), rows).unwrap_err();
+    assert!(error.to_string().contains("link.db is another name of the same file"), "{error}");
+    cache.close(&link).unwrap();
+    assert_eq!(cache.read(world.path(), rows).unwrap(), [1]);
+}
+
+#[test]
+fn looking_at_the_health_waits_for_nobody() {
+    let world = World::new();
+    let store =
+        Store::builder().registry(Registry::new()).journal_mode(crate::JournalMode::Keep).open(world.path()).unwrap();
+    store.write(|tx| tx.execute_batch(SCHEMA)).unwrap();
+    let other = Connection::open(world.path()).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let begun = std::time::Instant::now();
+    assert_eq!(store.health().probe, crate::health::Probe::Busy);
+    assert!(begun.elapsed() < Duration::from_secs(2), "the busy timeout is 5 s");
 }
