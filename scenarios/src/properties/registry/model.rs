@@ -191,9 +191,7 @@ impl Model {
                 Slot { open: None, .. } => {}
             }
         }
-        let file = file_at(&canonical);
-        let mut others = self.registered.iter().filter(|(name, slot)| **name != canonical && self.is_held(**slot));
-        if !self.overlooks_links && file.is_some() && others.any(|(_, slot)| self.slots[*slot].open == file) {
+        if self.is_open_elsewhere(&canonical) {
             return Err(Answer::HardLinked);
         }
         let (pid, open, is_closed) = (self.pid, None, false);
@@ -202,7 +200,18 @@ impl Model {
         Ok(self.slots.len() - 1)
     }
 
+    /// Whether the file at a path is open under another name.
+    fn is_open_elsewhere(&self, path: &Path) -> bool {
+        let file = file_at(path);
+        let mut others = self.registered.iter().filter(|(name, slot)| **name != path && self.is_held(**slot));
+        !self.overlooks_links && file.is_some() && others.any(|(_, slot)| self.slots[*slot].open == file)
+    }
+
     fn call_slot(&mut self, slot: usize) -> Answer {
+        let Slot { path, open, .. } = &self.slots[slot];
+        if open.is_none() && self.is_open_elsewhere(path) {
+            return Answer::HardLinked;
+        }
         let Slot { path, open, .. } = &mut self.slots[slot];
         match *open {
             Some(file) if file_at(path) != Some(file) => {
