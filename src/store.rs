@@ -23,6 +23,10 @@ use std::time::Duration;
 /// Writes run one at a time, in the order in which the callers came; reads run beside them, each in a snapshot of its
 /// own. A closure must not call its own store again: for the writer that is noticed and refused.
 ///
+/// After `fork`, a child gets an error from every store that its parent had open: SQLite's table of file locks is
+/// inherited, and the child would write without locks. Fork from a process of many threads and even the locks in memory
+/// may be held by threads that the child does not have, SQLite's own among them: there, exec at once.
+///
 /// ```
 /// use seawall::Store;
 ///
