@@ -191,10 +191,10 @@ impl Error {
 
     /// The call's writes may be durable or may be gone: read before you write them again.
     ///
-    /// Exact for [`write`](crate::Cache::write), where the crate itself commits: true only if the file has lost its name,
-    /// the closure has ended the transaction itself, or COMMIT failed after SQLite had begun to carry it out. Conservative for [`with_connection`](crate::Cache::with_connection), whose
-    /// closure owns its transactions: true for any error of an I/O kind that leaves no transaction open. Never true for
-    /// [`read`](crate::Cache::read).
+    /// Exact for [`write`](crate::Cache::write), where the crate itself commits: true only if the file has lost its
+    /// name, the closure has ended the transaction itself, or COMMIT failed after SQLite had begun to carry it out.
+    /// Conservative for [`with_connection`](crate::Cache::with_connection), whose closure owns its transactions: true
+    /// for any error of an I/O kind that leaves no transaction open. Never true for [`read`](crate::Cache::read).
     pub fn outcome_unknown(&self) -> bool {
         self.inner.outcome_unknown
     }

@@ -45,7 +45,8 @@ const HARMLESS_PRAGMAS: [&[u8]; 22] = [
     b"cache_size",
 ];
 
-/// The kind of setting that a pragma with this name and a value changes; `attach` stands for ATTACH and temporary things.
+/// The kind of setting that a pragma with this name and a value changes; `attach` stands for ATTACH and for temporary
+/// things.
 pub(crate) fn bit_of(name: &[u8]) -> u32 {
     let is_in = |names: &[&[u8]]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
     if is_in(&CONFIGURED_PRAGMAS) {

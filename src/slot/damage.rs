@@ -107,7 +107,7 @@ impl Slot {
             Some(patience) => Some(first_connect::lock(&self.path, patience, &*settings.os).map_err(Refused::Lock)?),
             None => None,
         };
-        // The writer last: it has been told to leave the log as it is, and whoever closes before it does not touch that.
+        // The writer last: it has been told to leave the log as it is, and whoever closes before it leaves that alone.
         self.readers.send_away();
         if self.readers.are_out() {
             let holders = "a reader of this store, lent out,".to_owned();
