@@ -8,7 +8,7 @@
 use crate::builder::{Builder, Settings};
 use crate::error::Error;
 use crate::health::Health;
-use crate::registry::Registry;
+use crate::registry::{self, Registry};
 use crate::slot::Slot;
 use crate::sync::{Arc, Mutex, RwLock};
 use rusqlite::{Connection, Transaction};
@@ -211,7 +211,7 @@ impl Cache {
         let spelled = self.spelled.read().get(path.as_os_str()).cloned();
         // One that was closed for good, or left behind by a fork, may have a successor under another spelling.
         spelled.filter(|slot| self.is_of_use(slot)).or_else(|| {
-            let canonical = self.settings.os.canonicalize(path).ok()?;
+            let canonical = registry::canonical(path, &self.settings)?;
             self.canonical.lock().get(canonical.as_path()).cloned()
         })
     }

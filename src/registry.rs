@@ -76,7 +76,7 @@ impl Registry {
     /// The slot of a database, made if need be.
     pub(crate) fn slot(&self, path: &Path, settings: &Arc<Settings>) -> Result<Arc<Slot>, Error> {
         let os = &*settings.os;
-        let canonical = resolve(path, settings, LINKS_MAX)?;
+        let canonical = resolve(path, settings, true, LINKS_MAX)?;
         let status = os.status(&canonical).ok().flatten();
         if status.is_some_and(|status| status.kind == FileKind::Directory) {
             return Err(Error::new(path, Operation::Resolve, Cause::Directory));
@@ -119,8 +119,13 @@ impl Registry {
 /// So many symbolic links may lead from one to the next, as on Linux.
 const LINKS_MAX: u32 = 40;
 
+/// The canonical path of a database, as far as it can be told without creating anything.
+pub(crate) fn canonical(path: &Path, settings: &Settings) -> Option<PathBuf> {
+    resolve(path, settings, false, LINKS_MAX).ok()
+}
+
 /// The canonical path of a database file, which need not exist yet; its directory is created.
-fn resolve(path: &Path, settings: &Settings, links_max: u32) -> Result<PathBuf, Error> {
+fn resolve(path: &Path, settings: &Settings, makes_parent: bool, links_max: u32) -> Result<PathBuf, Error> {
     let os = &*settings.os;
     let failed = |cause| Error::new(path, Operation::Resolve, cause);
     if settings.flags.contains(OpenFlags::SQLITE_OPEN_MEMORY) {
@@ -134,14 +139,14 @@ fn resolve(path: &Path, settings: &Settings, links_max: u32) -> Result<PathBuf, 
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let name = path.file_name().ok_or_else(|| failed(Cause::Directory))?;
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            if settings.flags.contains(OpenFlags::SQLITE_OPEN_CREATE) {
+            if makes_parent && settings.flags.contains(OpenFlags::SQLITE_OPEN_CREATE) {
                 os.create_dir_all(parent).map_err(|error| failed(Cause::Io(error)))?;
             }
             let parent = os.canonicalize(parent).map_err(|error| failed(Cause::Io(error)))?;
             let canonical = parent.join(name);
             // SQLite makes the file where the link leads, and its side files beside that one.
             match os.read_link(&canonical) {
-                Ok(target) if links_max > 0 => resolve(&parent.join(target), settings, links_max - 1),
+                Ok(target) if links_max > 0 => resolve(&parent.join(target), settings, makes_parent, links_max - 1),
                 _ => Ok(canonical),
             }
         }

@@ -351,3 +351,14 @@ fn names_that_are_no_text_are_rescued_like_others() {
     assert!(to.as_os_str().as_bytes().starts_with(path.as_os_str().as_bytes()));
     check_rows(to, &[1, 2]);
 }
+
+#[test]
+fn a_cache_closes_what_was_deleted_under_whatever_spelling() {
+    let world = World::new();
+    let cache = world.cache();
+    cache.write(world.path(), |tx| insert(tx, 1)).unwrap();
+    fs::remove_file(world.path()).unwrap();
+    let error = cache.close(world.dir.path().join("./x.db")).unwrap_err();
+    check_rows(error.rescued_to().unwrap(), &[1]);
+    assert_eq!(cache.read(world.path(), rows).unwrap(), [0; 0]);
+}
