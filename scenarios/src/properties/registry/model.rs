@@ -163,7 +163,7 @@ impl Model {
     }
 
     pub(super) fn close_in_cache(&mut self, cache: usize, path: &Path) -> Answer {
-        let by_name = || self.caches[cache].canonical.get(&fs::canonicalize(path).ok()?).copied();
+        let by_name = || self.caches[cache].canonical.get(&canonical(path)).copied();
         let Some(slot) = self.spelled(cache, path).or_else(by_name) else { return Answer::Done };
         if self.slots[slot].pid == self.pid { self.close_slot(slot) } else { Answer::Done }
     }
