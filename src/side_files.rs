@@ -37,9 +37,10 @@ pub(crate) fn check(path: &Path, os: &dyn Os) -> Result<Option<FileStatus>, Erro
     for suffix in suffixes {
         let log = beside(path, suffix);
         let Some(bytes) = status(&log)?.map(|file| file.bytes).filter(|bytes| *bytes > 0) else { continue };
-        // Somebody may be creating the database at this moment.
+        // Somebody may be creating the database at this moment: the file comes first, then the journal, then the first
+        // page, then the log.
         let again = status(path)?;
-        if again.is_some_and(|file| file.bytes > 0) {
+        if again.is_some_and(|file| file.bytes > 0 || *suffix == "-journal") {
             return Ok(again);
         }
         return Err(Error::new(path, Operation::Open, Cause::OrphanedLog { log, bytes }));

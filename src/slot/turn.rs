@@ -278,7 +278,7 @@ impl Slot {
         self.readers.send_away();
         let known = self.file_id();
         let registry = settings.registry();
-        let found = side_files::check(&self.path, os)?.map(|file| file.id);
+        let found = os.status(&self.path).ok().flatten().map(|file| file.id);
         if let Some(other) = found.and_then(|id| registry.other_name(id, &self.path)) {
             return Err(Error::new(&self.path, Operation::Resolve, Cause::HardLinked { other }));
         }
@@ -295,6 +295,8 @@ impl Slot {
         if !core.is_initialised && !settings.is_read_only() {
             self.resume_quarantine(core, notes)?;
         }
+        // Behind the lock: whoever creates the database has files that are not yet what they will be.
+        side_files::check(&self.path, os)?;
         let mut lent = self.connect(&mut core.regime, now, notes)?;
         if core.is_initialised && self.file_id() != known {
             // Another file has come between the look and the opening. It is a first connect, and wants its lock.
