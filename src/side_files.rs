@@ -51,3 +51,69 @@ pub(crate) fn check(path: &Path, os: &dyn Os) -> Result<Option<FileStatus>, Erro
 fn failed(path: &Path, error: io::Error) -> Error {
     Error::new(path, Operation::Resolve, Cause::Io(error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::{FileId, FileLock};
+    use crate::sync::Mutex;
+    use std::time::Duration;
+
+    /// Answers one look after the other: so many bytes, or nothing there.
+    struct Looks(Mutex<Vec<Option<u64>>>);
+
+    impl Os for Looks {
+        fn status(&self, _: &Path) -> io::Result<Option<FileStatus>> {
+            let id = FileId { device: 1, inode: 1 };
+            let bytes = self.0.lock().remove(0);
+            Ok(bytes.map(|bytes| FileStatus { id, kind: FileKind::File, bytes, links: 1 }))
+        }
+
+        fn now(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn sleep(&self, _: Duration) {}
+
+        fn pid(&self) -> u32 {
+            1
+        }
+
+        fn thread(&self) -> u64 {
+            1
+        }
+
+        fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
+            Ok(path.to_owned())
+        }
+
+        fn create_dir_all(&self, _: &Path) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn try_lock_file(&self, _: &Path) -> io::Result<Option<FileLock>> {
+            Ok(None)
+        }
+    }
+
+    #[track_caller]
+    fn check_looks(looks: &[Option<u64>], is_refused: bool) {
+        let os = Looks(Mutex::new(looks.to_vec()));
+        assert_eq!(check(Path::new("/x.db"), &os).is_err(), is_refused, "{looks:?}");
+        assert!(os.0.lock().is_empty(), "{looks:?}");
+    }
+
+    #[test]
+    fn a_database_in_the_making_is_no_lost_one() {
+        // The database, its -wal, its -journal, and the database again.
+        check_looks(&[Some(4096)], false);
+        check_looks(&[None, None, None], false);
+        check_looks(&[None, None, Some(512), None], true);
+        check_looks(&[None, None, Some(512), Some(0)], false);
+        check_looks(&[None, Some(4152), None], true);
+        check_looks(&[None, Some(4152), Some(0)], true);
+        check_looks(&[None, Some(4152), Some(4096)], false);
+        check_looks(&[Some(0), Some(4152), Some(0)], true);
+        check_looks(&[Some(0), None], false);
+    }
+}

@@ -65,7 +65,9 @@ pub(super) struct Player {
 
 impl Player {
     pub(super) fn start(role: &str, path: &Path) -> Player {
-        let mut child = player(&std::env::current_exe().unwrap(), role, path).spawn().unwrap();
+        let mut command = player(&std::env::current_exe().unwrap(), role, path);
+        // Its complaints stand beside ours.
+        let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
         let (told, says) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         let mut player = Player { child, told, says };
         player.wait_for("ready");
