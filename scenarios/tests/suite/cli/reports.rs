@@ -81,7 +81,7 @@ fn the_same_seed_is_the_same_run() {
         recorded(&out)
     });
     let [a, b] = &records;
-    assert_eq!((a.seed, a.matrix.len()), (3, 24));
+    assert_eq!((a.seed, a.matrix.len()), (3, 32));
     let mut taking_turns = 0;
     for (one, other) in a.matrix.iter().zip(&b.matrix) {
         assert_eq!(one.token, other.token);
@@ -93,7 +93,7 @@ fn the_same_seed_is_the_same_run() {
             taking_turns += u32::from(one.topology.processes * one.topology.threads > 1);
         }
     }
-    assert!(taking_turns >= 3, "{taking_turns} of 12");
+    assert!(taking_turns >= 3, "{taking_turns} of 16");
 }
 
 #[test]
@@ -108,15 +108,15 @@ fn shares_together_are_the_whole() {
     let tokens = |cells: &[Cell]| cells.iter().map(|cell| cell.token.clone()).filter(|t| !t.is_empty()).collect();
     let whole: BTreeSet<String> = tokens(&shared("1/1", "1"));
     let parts: Vec<BTreeSet<String>> = ["1/5", "2/5", "3/5", "4/5", "5/5"].map(|k| tokens(&shared(k, "1"))).into();
-    assert_eq!((whole.len(), parts.iter().map(BTreeSet::len).sum()), (24, 24), "none twice");
+    assert_eq!((whole.len(), parts.iter().map(BTreeSet::len).sum()), (32, 32), "none twice");
     assert_eq!(parts.iter().flatten().cloned().collect::<BTreeSet<_>>(), whole);
-    assert!(parts.iter().all(|part| (4..=6).contains(&part.len())), "equal shares");
+    assert!(parts.iter().all(|part| (5..=8).contains(&part.len())), "equal shares");
 
     let mut runs: BTreeMap<(String, String, String), u64> = BTreeMap::new();
     for cell in ["1/2", "2/2"].map(|k| shared(k, "3")).into_iter().flatten() {
         *runs.entry((cell.strategy, cell.fault, cell.medium)).or_default() += cell.runs;
     }
-    assert_eq!(runs.into_values().collect::<Vec<_>>(), [3; 24]);
+    assert_eq!(runs.into_values().collect::<Vec<_>>(), [3; 32]);
 }
 
 #[test]
