@@ -11,6 +11,7 @@
 use crate::classify::Operation;
 use crate::error::{Cause, Error};
 use crate::os::{FileLock, Os};
+use crate::side_files::beside;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,7 +45,5 @@ pub(crate) fn lock(path: &Path, patience: Duration, os: &dyn Os) -> Result<FileL
 
 /// The side file that serialises first connects to a database. It is created once and never removed.
 pub(crate) fn lock_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".init.lock");
-    PathBuf::from(name)
+    beside(path, ".init.lock")
 }

@@ -9,6 +9,7 @@ pub(crate) mod evidence;
 mod holders;
 
 pub use holders::Holders;
+pub(crate) use holders::lock_table;
 
 use crate::ffi;
 use std::fs::{self, File, TryLockError};
@@ -278,7 +279,7 @@ impl Os for SystemOs {
         let id = self.status(path).ok()??.id;
         let (major, minor) = (rustix::fs::major(id.device), rustix::fs::minor(id.device));
         let name = format!("{major:02x}:{minor:02x}:{}", id.inode);
-        let locks = fs::read_to_string("/proc/locks").ok()?;
+        let locks = lock_table().ok()?;
         let mut holders = locks.lines().filter_map(|line| {
             // "1: FLOCK  ADVISORY  WRITE 29319 fe:00:10014831 0 EOF"; those who wait have "->" in the second place.
             let mut words = line.split_ascii_whitespace().skip(1);

@@ -6,7 +6,7 @@
 
 use crate::classify::Operation;
 use crate::error::{Cause, Error};
-use crate::os::{FileKind, FileStatus, Os};
+use crate::os::{FileKind, Os};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,8 +17,8 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Looks at what stands at the path and beside it. Returns what is known of the file, if it is there.
-pub(crate) fn check(path: &Path, os: &dyn Os) -> Result<Option<FileStatus>, Error> {
+/// Looks at what stands at the path and beside it, and refuses what must not be opened.
+pub(crate) fn check(path: &Path, os: &dyn Os) -> Result<(), Error> {
     let status = |path: &Path| os.status(path).map_err(|error| failed(path, error));
     let database = status(path)?;
     match database.map(|file| file.kind) {
@@ -30,7 +30,7 @@ pub(crate) fn check(path: &Path, os: &dyn Os) -> Result<Option<FileStatus>, Erro
         Some(FileKind::File) | None => {}
     }
     if database.is_some_and(|file| file.bytes > 0) {
-        return Ok(database);
+        return Ok(());
     }
     // An empty file may have a hot journal: whoever was creating it has died.
     let suffixes: &[&str] = if database.is_some() { &["-wal"] } else { &["-wal", "-journal"] };
@@ -41,11 +41,11 @@ pub(crate) fn check(path: &Path, os: &dyn Os) -> Result<Option<FileStatus>, Erro
         // page, then the log.
         let again = status(path)?;
         if again.is_some_and(|file| file.bytes > 0 || *suffix == "-journal") {
-            return Ok(again);
+            return Ok(());
         }
         return Err(Error::new(path, Operation::Open, Cause::OrphanedLog { log, bytes }));
     }
-    Ok(database)
+    Ok(())
 }
 
 fn failed(path: &Path, error: io::Error) -> Error {
@@ -55,7 +55,7 @@ fn failed(path: &Path, error: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::{FileId, FileLock};
+    use crate::os::{FileId, FileLock, FileStatus};
     use crate::sync::Mutex;
     use std::time::Duration;
 

@@ -17,6 +17,7 @@ use crate::classify::Operation;
 use crate::error::{Cause, Error};
 use crate::first_connect::lock_path;
 use crate::os::{Os, SystemOs};
+use crate::side_files::beside;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
@@ -207,10 +208,9 @@ fn carry_out(report: &Report, plan: &Plan, os: &SystemOs, done: &mut Vec<String>
 /// A folder that was not there before: `<database>.quarantine-1` or a later number.
 fn new_folder(path: &Path) -> io::Result<PathBuf> {
     for number in 1..=QUARANTINES_MAX {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".quarantine-{number}"));
+        let name = beside(path, &format!(".quarantine-{number}"));
         match fs::create_dir(&name) {
-            Ok(()) => return Ok(name.into()),
+            Ok(()) => return Ok(name),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }

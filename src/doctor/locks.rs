@@ -6,10 +6,8 @@
 
 use super::holders::Holder;
 use super::{Role, Target};
-use crate::os::FileId;
+use crate::os::{FileId, lock_table};
 use serde::Serialize;
-use std::fs::File;
-use std::io::{self, Read};
 
 const PENDING_BYTE: u64 = 0x4000_0000;
 const RESERVED_BYTE: u64 = PENDING_BYTE + 1;
@@ -18,8 +16,6 @@ const SHARED_LAST: u64 = SHARED_FIRST + 509;
 /// The locks of the wal-index in the order of their bytes.
 const WAL_INDEX_LOCKS: [&str; 9] = ["WRITE", "CKPT", "RECOVER", "READ0", "READ1", "READ2", "READ3", "READ4", "DMS"];
 const WAL_INDEX_FIRST: u64 = 120;
-/// Room for some thousand lines of `/proc/locks`.
-const TABLE_BYTES: usize = 1 << 18;
 /// More lines of `/proc/locks` than this are not looked at.
 const LINES_MAX: usize = 1 << 20;
 
@@ -62,19 +58,10 @@ pub(super) fn scan(targets: &[Target], holders: &[Holder]) -> Option<Vec<Lock>> 
 }
 
 fn read(targets: &[Target], holders: &[Holder]) -> Option<Vec<Lock>> {
-    let table = table().ok()?;
+    let table = lock_table().ok()?;
     let mut locks: Vec<Lock> = table.lines().take(LINES_MAX).filter_map(|line| parse(line, targets, holders)).collect();
     locks.sort_by_key(|lock| (lock.role, lock.inode, lock.first_byte, lock.pid, lock.is_waiting));
     Some(locks)
-}
-
-/// The table as the kernel writes it. Each call of `read` gets as many whole lines as fit into a page, taken at one
-/// moment; between two calls lines may come and go, and one may be missed. So the calls are for much at a time, and not
-/// for the few bytes that the standard library tries first where a file has no length.
-pub(super) fn table() -> io::Result<String> {
-    let mut table = String::with_capacity(TABLE_BYTES);
-    File::open("/proc/locks")?.read_to_string(&mut table)?;
-    Ok(table)
 }
 
 /// A line like `1: POSIX  ADVISORY  READ 29319 fe:00:10014831 1073741826 1073742335`; `->` after the number means that

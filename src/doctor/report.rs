@@ -7,7 +7,9 @@ use super::journal::Journal;
 use super::locks::Lock;
 use super::wal::Wal;
 use super::wal_index::WalIndex;
+use crate::first_connect::lock_path;
 use crate::os::FileSystem;
+use crate::side_files::beside;
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -47,15 +49,13 @@ impl Role {
 
     /// The path of that file of a database.
     pub fn path(self, database: &Path) -> PathBuf {
-        let mut path = database.as_os_str().to_owned();
-        path.push(match self {
-            Role::Database => "",
-            Role::Wal => "-wal",
-            Role::WalIndex => "-shm",
-            Role::Journal => "-journal",
-            Role::InitLock => ".init.lock",
-        });
-        path.into()
+        match self {
+            Role::Database => database.to_owned(),
+            Role::Wal => beside(database, "-wal"),
+            Role::WalIndex => beside(database, "-shm"),
+            Role::Journal => beside(database, "-journal"),
+            Role::InitLock => lock_path(database),
+        }
     }
 }
 

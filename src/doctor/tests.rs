@@ -90,7 +90,7 @@ impl Place {
         files.sort();
         let inodes: Vec<_> = files.iter().map(|file| format!(":{} ", fs::metadata(&file.0).unwrap().ino())).collect();
         let look = || {
-            let table = locks::table().unwrap_or_default();
+            let table = crate::os::lock_table().unwrap_or_default();
             let ours = table.lines().filter(|line| inodes.iter().any(|inode| line.contains(inode)));
             // The number in front is the place in the table.
             let locks = ours.filter_map(|line| line.split_once(": ")).map(|(_, lock)| lock.to_owned());

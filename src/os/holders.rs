@@ -8,9 +8,14 @@ use crate::os::FileId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
+
+/// Room for some thousand lines of `/proc/locks`.
+const TABLE_BYTES: usize = 1 << 18;
+/// How often the table is read until it says the same twice: it is longer than what the kernel shows at one moment.
+const READS_MAX: u32 = 6;
 
 /// Who has some files open, or a lock on them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,9 +96,34 @@ fn lock_lines(ids: &[FileId]) -> io::Result<Vec<String>> {
             format!("{major:02x}:{minor:02x}:{}", id.inode)
         })
         .collect();
-    let locks = fs::read_to_string("/proc/locks")?;
-    let is_named = |line: &&str| line.split_ascii_whitespace().any(|word| names.iter().any(|name| name == word));
-    Ok(locks.lines().filter(is_named).map(str::to_owned).collect())
+    let read = || {
+        let table = lock_table()?;
+        let is_named = |line: &&str| line.split_ascii_whitespace().any(|word| names.iter().any(|name| name == word));
+        Ok::<Vec<String>, io::Error>(table.lines().filter(is_named).map(str::to_owned).collect())
+    };
+    let mut last = read()?;
+    for _ in 1..READS_MAX {
+        let before = std::mem::replace(&mut last, read()?);
+        // The numbers in front are those of the moment.
+        if before.iter().map(|line| lock_of(line)).eq(last.iter().map(|line| lock_of(line))) {
+            break;
+        }
+    }
+    Ok(last)
+}
+
+/// A line of the table without its number.
+fn lock_of(line: &str) -> &str {
+    line.split_once(':').map_or(line, |(_, lock)| lock)
+}
+
+/// `/proc/locks` as the kernel writes it. Each call of `read` gets as many whole lines as fit into a page, taken at one
+/// moment; between two calls lines may come and go, and one may be missed or shown twice. So the calls are for much at
+/// a time, and not for the few bytes that the standard library tries first where a file has no length.
+pub(crate) fn lock_table() -> io::Result<String> {
+    let mut table = String::with_capacity(TABLE_BYTES);
+    File::open("/proc/locks")?.read_to_string(&mut table)?;
+    Ok(table)
 }
 
 /// The process ended while we were looking.

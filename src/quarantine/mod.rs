@@ -46,6 +46,7 @@ pub(crate) use confirm::{Examination, Verdict, confirm, keep_log};
 
 use crate::error::{describe, extended_code, is_busy_code};
 use crate::os::Os;
+use crate::side_files::beside;
 use crate::sync::Arc;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -278,9 +279,7 @@ fn detach_all_but(names: &[String], conn: &Connection) -> rusqlite::Result<()> {
 
 /// The path of one of a database's files.
 fn side_file(path: &Path, role: Role) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(role.suffix());
-    PathBuf::from(name)
+    beside(path, role.suffix())
 }
 
 fn exists(path: &Path, os: &dyn Os) -> Result<bool, QuarantineError> {

@@ -42,22 +42,19 @@ impl Slot {
             errno: error.errno(),
             error: error.to_string(),
         };
-        let told = |cause: fn(Box<Error>, QuarantineError) -> Cause, error, why| {
-            Error::new(&self.path, Operation::Recover, cause(Box::new(error), why))
-        };
+        let error = Box::new(error);
         match self.move_away(core, Evidence { trigger, examination, unix_seconds: None }) {
             Ok(bundle) => {
                 let directory = bundle.directory.clone();
                 notes.add(EventKind::Quarantined { bundle: directory.clone(), is_duplicate: bundle.is_duplicate });
                 *core = Core { bundle: Some(bundle), ..Core::default() };
                 self.vitals.lock().file_id = None;
-                let error = Box::new(error);
                 Error::new(&self.path, Operation::Recover, Cause::Quarantined { bundle: directory, error })
             }
             Err(Refused::Lock(busy)) => busy,
             Err(Refused::Quarantine(why)) => {
                 notes.add(EventKind::QuarantineRefused { error: why.to_string() });
-                told(|error, why| Cause::NotQuarantined { error, why }, error, why)
+                Error::new(&self.path, Operation::Recover, Cause::NotQuarantined { error, why })
             }
         }
     }

@@ -176,11 +176,9 @@ fn the_connection_layer_and_the_lab_meet_in_scenarios_alone() {
 }
 
 /// What each file of the doctor may use, beside what none of them may. Tests are free to.
-const DOCTOR: [(&str, &[&str]); 3] = [
+const DOCTOR: [(&str, &[&str]); 2] = [
     // The -wal and the -journal, which carry no locks of SQLite, ever.
     ("src/doctor/wal.rs", &["File::open"]),
-    // /proc/locks.
-    ("src/doctor/locks.rs", &["File::open"]),
     // Recovery is SQLite's; quarantine is a new folder.
     ("src/doctor/fix.rs", &["Connection", "fs::create_dir", "try_lock"]),
 ];
