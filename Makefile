@@ -7,7 +7,7 @@ PROPERTY_CASES ?= 100000
 EXPLORE_SECONDS ?= 10
 OUT ?= reports/out
 RIVALS = scenarios/benches/rivals/Cargo.toml
-SEAWALL = $(CARGO) run --quiet --release --package seawall-lab --bin seawall --
+SEAWALL = $(CARGO) run --quiet --release --package seawall-scenarios --bin seawall --
 
 .PHONY: help setup check test soak properties explore replay bench bench-instructions bench-rivals report clean
 
@@ -15,20 +15,20 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 setup: ## fetch and build everything that the other targets need
-	$(CARGO) build --locked --release --package seawall-lab --bin seawall
+	$(CARGO) build --locked --release --package seawall-scenarios --bin seawall
 	$(CARGO) test --locked --workspace --no-run
 
 soak: ## the main job: every strategy under every fault, a matrix of verdicts, a report in reports/out; then the properties
-	$(CARGO) build --locked --release --package seawall-lab --bin seawall
+	$(CARGO) build --locked --release --package seawall-scenarios --bin seawall
 	$(SEAWALL) soak --duration $(SOAK_SECONDS)s --out $(OUT) $(SOAK_ARGS)
 	$(SEAWALL) properties --count $(PROPERTY_CASES)
 
 properties: ## the property suites of breaker, registry and store alone
-	$(CARGO) build --locked --release --package seawall-lab --bin seawall
+	$(CARGO) build --locked --release --package seawall-scenarios --bin seawall
 	$(SEAWALL) properties --count $(PROPERTY_CASES)
 
 explore: ## every scenario of the simulator on the linked SQLite, each execution twice and compared call by call
-	$(CARGO) build --locked --release --package seawall-lab --bin seawall
+	$(CARGO) build --locked --release --package seawall-scenarios --bin seawall
 	for scenario in mixed bank schema shared; do \
 	  $(SEAWALL) explore $$scenario --twice --max-seconds $(EXPLORE_SECONDS) --out $(OUT) || exit; done
 
@@ -36,7 +36,7 @@ test: replay ## all tests, after the runs that once failed
 	$(CARGO) test --locked --workspace
 
 replay: ## the committed regressions: runs that once failed must come out as expected
-	$(CARGO) run --quiet --locked --package seawall-lab --bin seawall -- replay @scenarios/tests/regressions/tokens.txt @scenarios/tests/regressions/losses.txt
+	$(CARGO) run --quiet --locked --package seawall-scenarios --bin seawall -- replay @scenarios/tests/regressions/tokens.txt @scenarios/tests/regressions/losses.txt
 
 check: ## format, lints, documentation
 	$(CARGO) fmt --all --check
@@ -45,13 +45,13 @@ check: ## format, lints, documentation
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 
 bench: ## benches of the connection layer, the shim and the simulator
-	$(CARGO) bench --locked --package seawall-lab --bench connections
-	$(CARGO) bench --locked --package seawall-lab --bench store
-	$(CARGO) bench --locked --package seawall-lab --bench shim
-	$(CARGO) bench --locked --package seawall-lab --bench simulator
+	$(CARGO) bench --locked --package seawall-scenarios --bench connections
+	$(CARGO) bench --locked --package seawall-scenarios --bench store
+	$(CARGO) bench --locked --package seawall-scenarios --bench shim
+	$(CARGO) bench --locked --package seawall-scenarios --bench simulator
 
 bench-instructions: ## the shim's cost in instructions, against its budget (needs valgrind)
-	$(CARGO) bench --locked --package seawall-lab --bench instructions
+	$(CARGO) bench --locked --package seawall-scenarios --bench instructions
 
 bench-rivals: ## other pools against a bare mutex, and what they do about dirty transactions and replaced files
 	$(CARGO) test --locked --release --manifest-path $(RIVALS)
