@@ -6,29 +6,30 @@ SOAK_ARGS ?=
 PROPERTY_CASES ?= 100000
 EXPLORE_SECONDS ?= 10
 OUT ?= reports/out
-RIVALS = scenarios/benches/rivals/Cargo.toml
-SEAWALL = $(CARGO) run --quiet --release --package seawall-lab --bin seawall --
+FEATURES = http prometheus tokio tracing
+PEERS = scenarios/benches/peers/Cargo.toml
+SEAWALL = $(CARGO) run --quiet --release --package seawall-scenarios --bin seawall --
 
-.PHONY: help setup check test soak properties explore replay bench bench-instructions bench-rivals report clean
+.PHONY: help setup check features test soak properties explore replay bench bench-instructions bench-peers report clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 setup: ## fetch and build everything that the other targets need
-	$(CARGO) build --locked --release --package seawall-lab --bin seawall
+	$(CARGO) build --locked --release --package seawall-scenarios --bin seawall
 	$(CARGO) test --locked --workspace --no-run
 
 soak: ## the main job: every strategy under every fault, a matrix of verdicts, a report in reports/out; then the properties
-	$(CARGO) build --locked --release --package seawall-lab --bin seawall
+	$(CARGO) build --locked --release --package seawall-scenarios --bin seawall
 	$(SEAWALL) soak --duration $(SOAK_SECONDS)s --out $(OUT) $(SOAK_ARGS)
 	$(SEAWALL) properties --count $(PROPERTY_CASES)
 
 properties: ## the property suites of breaker, registry and store alone
-	$(CARGO) build --locked --release --package seawall-lab --bin seawall
+	$(CARGO) build --locked --release --package seawall-scenarios --bin seawall
 	$(SEAWALL) properties --count $(PROPERTY_CASES)
 
 explore: ## every scenario of the simulator on the linked SQLite, each execution twice and compared call by call
-	$(CARGO) build --locked --release --package seawall-lab --bin seawall
+	$(CARGO) build --locked --release --package seawall-scenarios --bin seawall
 	for scenario in mixed bank schema shared; do \
 	  $(SEAWALL) explore $$scenario --twice --max-seconds $(EXPLORE_SECONDS) --out $(OUT) || exit; done
 
@@ -36,31 +37,37 @@ test: replay ## all tests, after the runs that once failed
 	$(CARGO) test --locked --workspace
 
 replay: ## the committed regressions: runs that once failed must come out as expected
-	$(CARGO) run --quiet --locked --package seawall-lab --bin seawall -- replay @scenarios/tests/regressions/tokens.txt @scenarios/tests/regressions/losses.txt
+	$(CARGO) run --quiet --locked --package seawall-scenarios --bin seawall -- replay @scenarios/tests/regressions/tokens.txt @scenarios/tests/regressions/losses.txt
 
-check: ## format, lints, documentation
+check: features ## format, lints, documentation, every feature alone and all together
 	$(CARGO) fmt --all --check
-	$(CARGO) fmt --manifest-path $(RIVALS) --check
+	$(CARGO) fmt --manifest-path $(PEERS) --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 
+features: ## the connection layer without features, with each one alone, and with all
+	$(CARGO) check --locked --package seawall --all-targets --no-default-features
+	for feature in $(FEATURES); do \
+	  $(CARGO) check --locked --package seawall --all-targets --no-default-features --features $$feature || exit; done
+	$(CARGO) check --locked --package seawall --all-targets --all-features
+
 bench: ## benches of the connection layer, the shim and the simulator
-	$(CARGO) bench --locked --package seawall-lab --bench connections
-	$(CARGO) bench --locked --package seawall-lab --bench store
-	$(CARGO) bench --locked --package seawall-lab --bench shim
-	$(CARGO) bench --locked --package seawall-lab --bench simulator
+	$(CARGO) bench --locked --package seawall-scenarios --bench connections
+	$(CARGO) bench --locked --package seawall-scenarios --bench store
+	$(CARGO) bench --locked --package seawall-scenarios --bench shim
+	$(CARGO) bench --locked --package seawall-scenarios --bench simulator
 
 bench-instructions: ## the shim's cost in instructions, against its budget (needs valgrind)
-	$(CARGO) bench --locked --package seawall-lab --bench instructions
+	$(CARGO) bench --locked --package seawall-scenarios --bench instructions
 
-bench-rivals: ## other pools against a bare mutex, and what they do about dirty transactions and replaced files
-	$(CARGO) test --locked --release --manifest-path $(RIVALS)
-	$(CARGO) bench --locked --manifest-path $(RIVALS)
+bench-peers: ## other pools against a bare mutex, and what they do about dirty transactions and replaced files
+	$(CARGO) test --locked --release --manifest-path $(PEERS)
+	$(CARGO) bench --locked --manifest-path $(PEERS)
 
 report: ## render the last soak's record again
 	$(SEAWALL) report $(OUT)/record.json --out $(OUT)
 
 clean: ## remove what was built and rendered
 	$(CARGO) clean
-	$(CARGO) clean --manifest-path $(RIVALS)
+	$(CARGO) clean --manifest-path $(PEERS)
 	rm -rf reports/out

@@ -10,30 +10,30 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::board::Board;
 use crate::sched;
+use crate::shared_state::SharedState;
 
-/// Handle to the clock on a board.
+/// Handle to the clock on a shared state.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    board: Arc<Board>,
+    shared_state: Arc<SharedState>,
 }
 
 impl Clock {
-    /// The clock of the run with this board.
-    pub fn new(board: Arc<Board>) -> Self {
-        Self { board }
+    /// The clock of the run with this shared state.
+    pub fn new(shared_state: Arc<SharedState>) -> Self {
+        Self { shared_state }
     }
 
     /// Sets how many seconds of the run pass in one second; 0 makes the time virtual. For the run's creator, before it
     /// starts.
     pub fn set_scale(&self, scale: u32) {
-        self.board.clock_scale().store(u64::from(scale), Ordering::Relaxed);
+        self.shared_state.clock_scale().store(u64::from(scale), Ordering::Relaxed);
     }
 
     /// Time since the run began.
     pub fn now(&self) -> Duration {
-        Duration::from_nanos(self.board.run_time_ns())
+        Duration::from_nanos(self.shared_state.run_time_ns())
     }
 
     /// Lets `duration` of the run's time pass. For an actor of a simulated execution, others run meanwhile.
@@ -51,17 +51,17 @@ impl Clock {
     /// Moves the clock forward without waiting, for everybody in the run.
     pub fn advance(&self, duration: Duration) {
         let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.board.clock_offset_ns().fetch_add(ns, Ordering::Relaxed);
+        self.shared_state.clock_offset_ns().fetch_add(ns, Ordering::Relaxed);
     }
 
     /// Sets virtual time. For the scheduler, which alone knows what time it is where actors take turns.
     pub(crate) fn set(&self, now: Duration) {
         let ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        self.board.clock_offset_ns().store(ns, Ordering::Relaxed);
+        self.shared_state.clock_offset_ns().store(ns, Ordering::Relaxed);
     }
 
     fn scale(&self) -> u64 {
-        self.board.clock_scale().load(Ordering::Relaxed)
+        self.shared_state.clock_scale().load(Ordering::Relaxed)
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn virtual_time_moves_by_sleeping_alone() {
-        let clock = Clock::new(Arc::new(Board::private(2)));
+        let clock = Clock::new(Arc::new(SharedState::private(2)));
         clock.set_scale(0);
         assert_eq!(clock.now(), Duration::ZERO);
         clock.sleep(Duration::from_secs(3600));
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn scaled_time_runs_faster_than_the_wall() {
-        let clock = Clock::new(Arc::new(Board::private(2)));
+        let clock = Clock::new(Arc::new(SharedState::private(2)));
         clock.set_scale(1000);
         clock.sleep(Duration::from_secs(5));
         let now = clock.now();

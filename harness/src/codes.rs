@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::fault::suggest::nearest;
+use crate::suggest::nearest;
 
 /// A primary or extended result code of SQLite. It prints as its name without `SQLITE_`, or as its number if it has
 /// none.

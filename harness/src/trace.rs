@@ -1,4 +1,4 @@
-//! The trace: every call with its ruling and its outcome, in a ring on the board.
+//! The trace: every call with its ruling and its outcome, in a ring on the shared state.
 //!
 //! A ring of fixed size bounds the memory; the newest calls win. Entries are written without locks: the writer owns its
 //! slot through the call number, and stores the number last, so that a reader can tell a whole entry from one that is
@@ -10,10 +10,10 @@ use std::sync::atomic::{Ordering, fence};
 use serde::Serialize;
 
 use crate::actor::Actor;
-use crate::board::Board;
+use crate::call::{Call, Method, Role};
 use crate::codes::ResultCode;
 use crate::seed::mix;
-use crate::vfs::call::{Call, Method, Role};
+use crate::shared_state::SharedState;
 
 /// What the plan made of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -60,10 +60,10 @@ pub struct Entry {
 /// In the place of a rule's position where none fired.
 const NO_RULE: u8 = u8::MAX;
 
-/// Writes an entry to the board's ring.
+/// Writes an entry to the shared state's ring.
 #[inline]
-pub fn write(board: &Board, entry: &Entry) {
-    let words = board.entry(entry.number);
+pub fn write(shared_state: &SharedState, entry: &Entry) {
+    let words = shared_state.entry(entry.number);
     let Call { method, role, file, arg, amount } = entry.call;
     let who = u64::from(entry.actor.process) << 48 | u64::from(entry.actor.thread) << 32 | u64::from(file);
     let rule = entry.rule.unwrap_or(NO_RULE);
@@ -81,14 +81,14 @@ pub fn write(board: &Board, entry: &Entry) {
 }
 
 /// The whole entries of the ring in the order of their numbers, oldest first.
-pub fn read(board: &Board) -> Vec<Entry> {
-    let end = board.calls();
-    let start = end.saturating_sub(board.trace_capacity() as u64);
-    (start..end).filter_map(|number| read_one(board, number)).collect()
+pub fn read(shared_state: &SharedState) -> Vec<Entry> {
+    let end = shared_state.calls();
+    let start = end.saturating_sub(shared_state.trace_capacity() as u64);
+    (start..end).filter_map(|number| read_one(shared_state, number)).collect()
 }
 
-fn read_one(board: &Board, number: u64) -> Option<Entry> {
-    let words = board.entry(number);
+fn read_one(shared_state: &SharedState, number: u64) -> Option<Entry> {
+    let words = shared_state.entry(number);
     let load = |n: usize| words[n].load(Ordering::Relaxed);
     if words[0].load(Ordering::Acquire) != number + 1 {
         return None;
@@ -117,24 +117,24 @@ fn read_one(board: &Board, number: u64) -> Option<Entry> {
     })
 }
 
-/// Adds a call to the board's checksum.
-pub(crate) fn fold(board: &Board, entry: &Entry) {
+/// Adds a call to the shared state's checksum.
+pub(crate) fn fold(shared_state: &SharedState, entry: &Entry) {
     let Entry { number: _, at_ns: _, actor, call, ruling, rule, outcome } = *entry;
     let who = u64::from(actor.process) << 48 | u64::from(actor.thread) << 32 | u64::from(call.file);
     let rule = rule.unwrap_or(NO_RULE);
     let what = u64::from_be_bytes([call.method as u8, call.role as u8, ruling as u8, rule, 0, 0, 0, 0]);
     let what = what | u64::from(outcome.cast_unsigned());
     let words = [who, what, call.arg.cast_unsigned(), u64::from(call.amount.cast_unsigned())];
-    let sum = board.digest().load(Ordering::Relaxed);
-    board.digest().store(words.iter().fold(sum, |sum, word| mix(sum ^ word)), Ordering::Relaxed);
+    let sum = shared_state.digest().load(Ordering::Relaxed);
+    shared_state.digest().store(words.iter().fold(sum, |sum, word| mix(sum ^ word)), Ordering::Relaxed);
 }
 
 /// A checksum over all traced calls, rulings and outcomes in their order, as 16 hexadecimal digits: equal for equal
 /// executions. Times are left out. It covers also what the ring has lost. Kept in [`Mode::DIGEST`] only.
 ///
-/// [`Mode::DIGEST`]: crate::board::Mode::DIGEST
-pub fn digest(board: &Board) -> String {
-    format!("{:016x}", mix(board.digest().load(Ordering::Relaxed) ^ board.calls()))
+/// [`Mode::DIGEST`]: crate::shared_state::Mode::DIGEST
+pub fn digest(shared_state: &SharedState) -> String {
+    format!("{:016x}", mix(shared_state.digest().load(Ordering::Relaxed) ^ shared_state.calls()))
 }
 
 /// One line of the JSON form.
@@ -199,12 +199,12 @@ mod tests {
         }
     }
 
-    fn traced(count: u64, capacity: usize) -> Board {
-        let board = Board::private(capacity);
+    fn traced(count: u64, capacity: usize) -> SharedState {
+        let shared_state = SharedState::private(capacity);
         for _ in 0..count {
-            write(&board, &entry(board.next_call()));
+            write(&shared_state, &entry(shared_state.next_call()));
         }
-        board
+        shared_state
     }
 
     #[test]
@@ -215,17 +215,17 @@ mod tests {
 
     #[test]
     fn a_half_written_entry_is_left_out() {
-        let board = traced(3, 4);
-        board.entry(1)[0].store(0, Ordering::Relaxed);
-        assert_eq!(read(&board).iter().map(|e| e.number).collect::<Vec<_>>(), [0, 2]);
+        let shared_state = traced(3, 4);
+        shared_state.entry(1)[0].store(0, Ordering::Relaxed);
+        assert_eq!(read(&shared_state).iter().map(|e| e.number).collect::<Vec<_>>(), [0, 2]);
     }
 
     #[test]
     fn the_digest_tells_executions_apart_ignores_time_and_outlives_the_ring() {
         let digest_of = |entries: &[Entry]| {
-            let board = Board::private(2);
-            entries.iter().for_each(|entry| fold(&board, entry));
-            digest(&board)
+            let shared_state = SharedState::private(2);
+            entries.iter().for_each(|entry| fold(&shared_state, entry));
+            digest(&shared_state)
         };
         let calls: Vec<Entry> = (0..5).map(entry).collect();
         let later: Vec<Entry> = calls.iter().map(|call| Entry { at_ns: 1, ..*call }).collect();

@@ -9,17 +9,17 @@ use std::rc::Rc;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use seawall_harness::actor::Actor;
-use seawall_harness::board::{Board, Mode};
 use seawall_harness::clock::Clock;
 use seawall_harness::engine::{Db, Engine, OPEN_READ_WRITE_CREATE, SqlError, Step};
-use seawall_harness::fault::Plan;
+use seawall_harness::fault::FaultPlan;
 use seawall_harness::media::sim::{Machine, SimVfs};
 use seawall_harness::sched::random::Random;
 use seawall_harness::sched::{ENDED, Execution, Point, Policy, Scheduler, Task};
 use seawall_harness::seed::Seed;
+use seawall_harness::shared_state::{Mode, SharedState};
 use seawall_harness::trace;
-use seawall_harness::vfs::Registration;
-use seawall_harness::vfs::lab::{self, Lab, current_actor};
+use seawall_harness::vfs::FaultVfs;
+use seawall_harness::vfs::injector::{self, Injector, current_actor};
 
 const DATABASE: &str = "/sim/shared.db";
 
@@ -74,10 +74,10 @@ impl Policy for Watching {
 struct Bench {
     engine: Engine,
     machine: Rc<RefCell<Machine>>,
-    board: Arc<Board>,
+    shared_state: Arc<SharedState>,
     scheduler: Scheduler,
     waits: Rc<Cell<u64>>,
-    shim: Registration,
+    shim: FaultVfs,
     _sim: SimVfs,
 }
 
@@ -93,23 +93,23 @@ struct Outcome {
 
 impl Bench {
     fn new(engine: Engine, name: &str) -> Self {
-        let board = Arc::new(Board::private(2));
-        let clock = Clock::new(Arc::clone(&board));
+        let shared_state = Arc::new(SharedState::private(2));
+        let clock = Clock::new(Arc::clone(&shared_state));
         clock.set_scale(0);
         let machine = Rc::new(RefCell::new(Machine::new(clock.clone(), Seed(0))));
         let (vfs, below) = (engine.vfs_api(), format!("sim-{name}"));
         let sim = SimVfs::register(vfs, &below, Rc::clone(&machine)).unwrap();
         let hook = Scheduler::hook();
-        let lab = Lab::new(Arc::clone(&board), Plan::empty()).with_clock(clock.clone());
+        let lab = Injector::new(Arc::clone(&shared_state), FaultPlan::empty()).with_clock(clock.clone());
         let lab = lab.with_hook(Box::new(move |actor, call| {
             let goes_on = hook(actor, call);
             watch(actor);
             goes_on
         }));
-        let shim = Registration::new(vfs, &format!("shim-{name}"), Some(&below), true, lab).unwrap();
+        let shim = FaultVfs::new(vfs, &format!("shim-{name}"), Some(&below), true, lab).unwrap();
         let waits: Rc<Cell<u64>> = Rc::default();
         let scheduler = Scheduler::new(clock, Box::new(Watching(Random::default(), Rc::clone(&waits))));
-        Self { engine, machine, board, scheduler, waits, shim, _sim: sim }
+        Self { engine, machine, shared_state, scheduler, waits, shim, _sim: sim }
     }
 
     fn open(&self) -> Db {
@@ -124,10 +124,10 @@ impl Bench {
     fn execute_at_most(&mut self, seed: u64, calls_max: u64) -> Outcome {
         let seed = Seed(seed);
         // The thread still plays the last actor of the execution before.
-        lab::play(Actor { process: 0, thread: 0 });
+        injector::play(Actor { process: 0, thread: 0 });
         self.machine.borrow_mut().reset(seed.stream("machine"));
-        self.shim.lab().restart();
-        self.board.set_mode(Mode::TRACE.and(Mode::DIGEST));
+        self.shim.injector().restart();
+        self.shared_state.set_mode(Mode::TRACE.and(Mode::DIGEST));
         self.engine.reset_randomness();
         let db = Rc::new(self.open());
         let journal = ["WAL", "DELETE"][seed.0 as usize % 2];
@@ -156,7 +156,7 @@ impl Bench {
         assert_eq!(check.len(), 1);
         assert_eq!(check[0][0].as_text(), Some("ok"), "seed {seed:?}");
         let rows = db.query_int("SELECT count(*) FROM t").unwrap();
-        let digest = trace::digest(&self.board);
+        let digest = trace::digest(&self.shared_state);
         Outcome { execution, digest, intrusions: INTRUSIONS.get(), waits: self.waits.get(), complaints, rows }
     }
 }

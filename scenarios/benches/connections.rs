@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use rusqlite::Connection;
 use seawall::Cache;
-use seawall_lab::scratch;
-use seawall_lab::workload::schema;
+use seawall_scenarios::scratch;
+use seawall_scenarios::workload::schema;
 use tempfile::TempDir;
 
 /// What is set up when a database is opened.

@@ -13,8 +13,8 @@ use std::{env, fs};
 
 use seawall_harness::engine::Engine;
 use seawall_harness::seed::Seed;
-use seawall_lab::explore::{Case, Explorer, POLICIES, Plain};
-use seawall_lab::scratch;
+use seawall_scenarios::explore::{Case, Explorer, POLICIES, Plain};
+use seawall_scenarios::scratch;
 
 type Failure = Box<dyn std::error::Error>;
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 use seawall::{Builder, Registry, Store};
-use seawall_lab::scratch;
+use seawall_scenarios::scratch;
 use tempfile::TempDir;
 
 const ROWS: i64 = 10_000;

@@ -19,8 +19,9 @@
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
-use seawall_harness::fault::{self, Rule, suggest};
+use seawall_harness::fault::{self, Rule};
 use seawall_harness::seed::Seed;
+use seawall_harness::suggest;
 use seawall_harness::token::FaultName;
 
 /// What goes wrong in one run.
@@ -31,12 +32,12 @@ pub struct Faults {
     /// How many processes the parent kills between two steps.
     pub kills: u32,
     /// How processes come and go.
-    pub lives: Lives,
+    pub lives: CrashPattern,
 }
 
 /// How the processes of a run come and go, apart from the kills that are part of the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lives {
+pub enum CrashPattern {
     /// They are restarted now and then, each time in good order.
     Orderly,
     /// They are restarted now and then, in good order or by a crash.
@@ -230,19 +231,19 @@ impl Fault {
     pub fn draw(&self, seed: Seed) -> Faults {
         let mut rng = seed.stream("faults").rng();
         match &self.kind {
-            Kind::None => Faults { rules: Vec::new(), kills: 0, lives: Lives::Orderly },
-            Kind::Rules(rules) => Faults { rules: rules.clone(), kills: 0, lives: Lives::Crashing },
+            Kind::None => Faults { rules: Vec::new(), kills: 0, lives: CrashPattern::Orderly },
+            Kind::Rules(rules) => Faults { rules: rules.clone(), kills: 0, lives: CrashPattern::Crashing },
             Kind::Code(code, pattern) => {
                 let rule = format!("{}:{}", code.call(), pattern.draw(&mut rng));
-                Faults { rules: vec![parse(&rule)], kills: 0, lives: Lives::Crashing }
+                Faults { rules: vec![parse(&rule)], kills: 0, lives: CrashPattern::Crashing }
             }
             Kind::Restart(code) => {
                 let rule = format!("{}:times={}", code.call(), rng.random_range(1..=6_u32));
-                Faults { rules: vec![parse(&rule)], kills: 0, lives: Lives::OneCrash }
+                Faults { rules: vec![parse(&rule)], kills: 0, lives: CrashPattern::OneCrash }
             }
             Kind::Kill => draw_kill(&mut rng),
             Kind::Pressure => {
-                Faults { rules: Vec::new(), kills: rng.random_range(10..=20), lives: Lives::UnderPressure }
+                Faults { rules: Vec::new(), kills: rng.random_range(10..=20), lives: CrashPattern::UnderPressure }
             }
         }
     }
@@ -275,7 +276,7 @@ fn draw_kill(rng: &mut impl Rng) -> Faults {
     ];
     let (call, range) = CALLS[rng.random_range(0..CALLS.len())];
     let rule = format!("{call}:kill:when={}", rng.random_range(1..=range));
-    Faults { rules: vec![parse(&rule)], kills: rng.random_range(1..=3), lives: Lives::Crashing }
+    Faults { rules: vec![parse(&rule)], kills: rng.random_range(1..=3), lives: CrashPattern::Crashing }
 }
 
 /// Parses a rule that this file has put together.

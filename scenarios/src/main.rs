@@ -1,5 +1,5 @@
 //! The program `seawall`.
 
 fn main() -> std::process::ExitCode {
-    seawall_lab::cli::main()
+    seawall_scenarios::cli::main()
 }

@@ -12,22 +12,22 @@ use seawall_harness::verdict::Verdict;
 
 use crate::expectations::Expectations;
 use crate::faults::Fault;
-use crate::run::world::SIM;
-use crate::run::{Lab, RunError};
+use crate::run::spec::SIM;
+use crate::run::{RunError, Runner};
 use crate::strategies;
 
 /// How many error messages a cell keeps.
 const ERRORS_MAX: usize = 8;
 
 /// What to run.
-pub struct Plan {
+pub struct SoakConfig {
     /// The seed from which the seed of every run is derived.
     pub seed: Seed,
     /// The columns.
     pub strategies: Vec<&'static strategies::Entry>,
     /// The rows.
     pub faults: Vec<Fault>,
-    /// What the rows are run on, each of them: [`REAL`](crate::run::world::REAL) or [`SIM`].
+    /// What the rows are run on, each of them: [`REAL`](crate::run::spec::REAL) or [`SIM`].
     pub media: Vec<&'static str>,
     /// When to stop starting runs. Every cell gets one run in any case.
     pub duration: Option<Duration>,
@@ -50,7 +50,7 @@ pub struct Progress {
     pub lost: u64,
 }
 
-impl Plan {
+impl SoakConfig {
     /// Number of cells.
     pub fn cells(&self) -> u64 {
         self.strategies.len() as u64 * self.faults.len() as u64 * self.media.len() as u64
@@ -73,7 +73,7 @@ impl Plan {
     /// The first [`RunError`]; what ran before is lost then.
     pub fn execute(
         &self,
-        lab: &Lab,
+        runner: &Runner,
         expectations: &Expectations,
         stop: &AtomicBool,
         progress: &(dyn Fn(Progress) + Sync),
@@ -88,7 +88,7 @@ impl Plan {
                     scope.spawn(|| {
                         while let Some((at, nth)) = self.next_run(lane, begun, stop) {
                             let token = self.token(self.strategies[at.column], &self.faults[at.row], at.medium, nth);
-                            match lab.record(&token, false) {
+                            match runner.record(&token, false) {
                                 Ok(record) => {
                                     let mut tallies = tallies.lock();
                                     tallies.entry(at).or_default().add(nth, record);
@@ -107,12 +107,12 @@ impl Plan {
         if let Some(error) = trouble.into_inner() {
             return Err(error);
         }
-        let matrix = self.matrix(lab, expectations, tallies.into_inner())?;
+        let matrix = self.matrix(runner, expectations, tallies.into_inner())?;
         Ok(SoakRecord {
             schema: SCHEMA,
             seed: self.seed.0,
             sqlite: rusqlite::version().to_owned(),
-            scratch: crate::scratch::describe(&lab.scratch),
+            scratch: crate::scratch::describe(&runner.scratch),
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             seconds: begun.elapsed().as_secs_f64(),
             interrupted: stop.load(Ordering::Relaxed),
@@ -160,7 +160,7 @@ impl Plan {
     /// The cells, strategies outermost, then faults, then media.
     fn matrix(
         &self,
-        lab: &Lab,
+        runner: &Runner,
         expectations: &Expectations,
         mut tallies: BTreeMap<At, Tally>,
     ) -> Result<Vec<Cell>, RunError> {
@@ -172,7 +172,7 @@ impl Plan {
                     if let Some((nth, sample)) = tally.sample.as_mut().filter(|(_, sample)| sample.timeline.is_empty())
                     {
                         // It repeats exactly, so its picture can be drawn afterwards.
-                        *sample = lab.record(&self.token(strategy, fault, medium, *nth), true)?;
+                        *sample = runner.record(&self.token(strategy, fault, medium, *nth), true)?;
                     }
                     matrix.push(tally.into_cell(strategy, fault, medium, expectations));
                 }

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use seawall_harness::actor::Actor;
-use seawall_harness::board::Board;
+use seawall_harness::call::{Call, Role};
 use seawall_harness::codes::ResultCode;
 use seawall_harness::record::{Finding, Story, StoryEvent, StoryKind};
 use seawall_harness::sched::{ENDED, Point, Policy};
 use seawall_harness::seed::Seed;
+use seawall_harness::shared_state::SharedState;
 use seawall_harness::trace::{Entry, RulingKind};
-use seawall_harness::vfs::call::{Call, Role};
 
 /// What an actor wrote down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,13 +61,13 @@ enum Why {
 /// Goes by another policy, and writes down who was changed for whom.
 pub(crate) struct Watched {
     inner: Box<dyn Policy>,
-    board: Arc<Board>,
+    shared_state: Arc<SharedState>,
     log: Log,
 }
 
 impl Watched {
-    pub(crate) fn new(inner: Box<dyn Policy>, board: Arc<Board>, log: Log) -> Self {
-        Self { inner, board, log }
+    pub(crate) fn new(inner: Box<dyn Policy>, shared_state: Arc<SharedState>, log: Log) -> Self {
+        Self { inner, shared_state, log }
     }
 }
 
@@ -88,7 +88,7 @@ impl Policy for Watched {
                 (false, ENDED) => Why::Ended,
                 (false, _) => Why::Waits,
             };
-            let (at, call) = (self.board.calls(), point.call.copied());
+            let (at, call) = (self.shared_state.calls(), point.call.copied());
             self.log.borrow_mut().push(Event::Switch(Switch { at, from: point.current, to, call, why }));
         }
         to

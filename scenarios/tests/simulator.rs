@@ -10,15 +10,15 @@ use seawall_harness::sched::sync;
 use seawall_harness::seed::Seed;
 use seawall_harness::token::{FaultName, Token};
 use seawall_harness::verdict::Verdict;
-use seawall_lab::explore::{Case, Explorer, Plain};
-use seawall_lab::run::Lab;
-use seawall_lab::run::simulated::Simulator;
-use seawall_lab::run::simulated::case::RunCase;
-use seawall_lab::run::simulated::shrink::RunBench;
-use seawall_lab::run::world::{SIM, World};
-use seawall_lab::shrink::shrink;
-use seawall_lab::strategies::{Entry, Env, Failure, Strategy, Work};
-use seawall_lab::{faults, scratch};
+use seawall_scenarios::explore::{Case, Explorer, Plain};
+use seawall_scenarios::run::Runner;
+use seawall_scenarios::run::simulated::Simulator;
+use seawall_scenarios::run::simulated::case::RunCase;
+use seawall_scenarios::run::simulated::shrink::RunBench;
+use seawall_scenarios::run::spec::{RunSpec, SIM};
+use seawall_scenarios::shrink::shrink;
+use seawall_scenarios::strategies::{Entry, Env, Failure, Strategy, Work};
+use seawall_scenarios::{faults, scratch};
 
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -27,13 +27,13 @@ fn simulator() -> (MutexGuard<'static, ()>, Simulator) {
     (turn, Simulator::new().unwrap())
 }
 
-fn world(strategy: &str, fault: &str, seed: Seed) -> World {
+fn world(strategy: &str, fault: &str, seed: Seed) -> RunSpec {
     let fault = FaultName::Named(fault.to_owned());
-    World::of(&Token { strategy: strategy.to_owned(), fault, medium: SIM.to_owned(), seed }).unwrap()
+    RunSpec::of(&Token { strategy: strategy.to_owned(), fault, medium: SIM.to_owned(), seed }).unwrap()
 }
 
 /// Runs of all strategies under all faults.
-fn worlds(seed: Seed, each: u64) -> impl Iterator<Item = World> {
+fn worlds(seed: Seed, each: u64) -> impl Iterator<Item = RunSpec> {
     let strategies = ["percall", "openhuman", "seawall", "seawall-store"];
     let faults = faults::matrix().into_iter();
     faults.flat_map(move |fault| {
@@ -71,8 +71,8 @@ fn a_rule_strikes_the_living_alone() {
     for number in 0..8 {
         let fault = FaultName::Rules(vec!["shmlock@shm:kill:when=9..16".to_owned()]);
         let token = Token { strategy: "percall".to_owned(), fault, medium: SIM.to_owned(), seed: Seed(number) };
-        let mut world = World::of(&token).unwrap();
-        world.outline.restarts.clear();
+        let mut world = RunSpec::of(&token).unwrap();
+        world.shape.restarts.clear();
         let counts = simulator.run(&world, None, false).unwrap().record.counts;
         assert_eq!(counts.faults_fired, counts.kills, "{token}");
         kills += counts.kills;
@@ -83,7 +83,7 @@ fn a_rule_strikes_the_living_alone() {
 #[test]
 fn another_schedule_is_another_run() {
     let (_turn, mut simulator) = simulator();
-    let world = (0..).map(|n| world("seawall", "sigkill", Seed(n))).find(|world| world.outline.threads == 2).unwrap();
+    let world = (0..).map(|n| world("seawall", "sigkill", Seed(n))).find(|world| world.shape.threads == 2).unwrap();
     let first = simulator.run(&world, None, false).unwrap();
     assert!(!first.execution.preemptions.is_empty());
     let other = simulator.run(&world, Some(&[]), false).unwrap();
@@ -108,7 +108,7 @@ fn nothing_is_lost_by_seawall_and_percall_and_something_by_openhuman() {
 #[test]
 fn a_loss_shrinks_to_a_handful_of_steps_and_happens_on_real_files_as_well() {
     let (_turn, mut simulator) = simulator();
-    let lab = Lab::of_program(scratch::default_folder(), Path::new(env!("CARGO_BIN_EXE_seawall")));
+    let lab = Runner::of_program(scratch::default_folder(), Path::new(env!("CARGO_BIN_EXE_seawall")));
     let mut confirmed = 0;
     for fault in ["cantopen-restart", "shmsize-restart", "cantopen-burst", "shmsize-flaky"] {
         let mut losing = (0..).map(|number| world("openhuman", fault, Seed(number))).filter(|world| {
@@ -127,7 +127,7 @@ fn a_loss_shrinks_to_a_handful_of_steps_and_happens_on_real_files_as_well() {
         let executions = bench.executions;
         drop(bench);
         assert!(small.schedule.len() <= 3 && small.steps.len() <= 6, "{fault}, {executions} executions: {small:?}");
-        let again = simulator.run(&small.world(false).unwrap(), Some(&small.schedule), false).unwrap().record;
+        let again = simulator.run(&small.spec(false).unwrap(), Some(&small.schedule), false).unwrap().record;
         assert_eq!((&again.findings, &again.trace_digest), (&small.findings, &small.digest));
         let folder = tempfile::tempdir().unwrap();
         small.write(&folder.path().join("case.json")).unwrap();
@@ -180,7 +180,7 @@ fn canary_threads_that_wait_for_each_other_are_wedged_and_the_next_run_is_not_di
     for number in 0..20 {
         let healthy = world("percall", "none", Seed(number));
         let before = simulator.run(&healthy, None, false).unwrap().record;
-        let record = simulator.run(&World { strategy: &CROSSING, ..healthy.clone() }, None, false).unwrap().record;
+        let record = simulator.run(&RunSpec { strategy: &CROSSING, ..healthy.clone() }, None, false).unwrap().record;
         if record.verdict == Verdict::Wedged {
             let finding = &record.findings[0];
             assert!(finding.oracle == "progress" && finding.detail.contains("wait for each other"), "{finding:?}");

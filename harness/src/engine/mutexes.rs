@@ -49,7 +49,7 @@ use rusqlite::ffi::{self, sqlite3_mutex, sqlite3_mutex_methods};
 use crate::engine::error::SqlError;
 use crate::engine::ffi::Functions;
 use crate::sched;
-use crate::vfs::lab::current_actor;
+use crate::vfs::injector::current_actor;
 
 // ------------------------------------------------------------------------------------------------
 // Who holds a mutex

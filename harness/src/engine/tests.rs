@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::*;
-use crate::board::Board;
-use crate::fault::Plan;
+use crate::fault::FaultPlan;
 use crate::seed::Seed;
-use crate::vfs::Registration;
-use crate::vfs::lab::Lab;
+use crate::shared_state::SharedState;
+use crate::vfs::FaultVfs;
+use crate::vfs::injector::Injector;
 
 fn memory(engine: &Engine) -> Db {
     engine.open(":memory:", OPEN_READ_WRITE_CREATE, None).unwrap()
@@ -226,8 +226,9 @@ fn the_systems_library_does_everything() {
 /// Registers a VFS in each of two libraries, and looks for it in the other.
 fn isolated(one: &Engine, two: &Engine) {
     let shim = |engine: &Engine, name: &str| {
-        let plan = Plan::new(Vec::new(), Seed(1)).unwrap();
-        Registration::new(engine.vfs_api(), name, None, false, Lab::new(Arc::new(Board::private(64)), plan)).unwrap()
+        let plan = FaultPlan::new(Vec::new(), Seed(1)).unwrap();
+        FaultVfs::new(engine.vfs_api(), name, None, false, Injector::new(Arc::new(SharedState::private(64)), plan))
+            .unwrap()
     };
     assert!(one.has_vfs("unix") && two.has_vfs("unix"));
     let (first, second) = (shim(one, "isolated-one"), shim(two, "isolated-two"));
@@ -279,9 +280,9 @@ fn a_generator_that_is_reset_draws_its_seed_from_the_default_vfs() {
     fs::copy(path, &own).unwrap();
     let engine = Engine::load(&own).unwrap();
     let draw = |name: &str, seed: u64| {
-        let plan = Plan::new(Vec::new(), Seed(seed)).unwrap();
-        let lab = Lab::new(Arc::new(Board::private(64)), plan).with_entropy(Seed(seed));
-        let _default = Registration::new(engine.vfs_api(), name, None, true, lab).unwrap();
+        let plan = FaultPlan::new(Vec::new(), Seed(seed)).unwrap();
+        let injector = Injector::new(Arc::new(SharedState::private(64)), plan).with_entropy(Seed(seed));
+        let _default = FaultVfs::new(engine.vfs_api(), name, None, true, injector).unwrap();
         engine.reset_randomness();
         memory(&engine).query_int("SELECT random()").unwrap()
     };

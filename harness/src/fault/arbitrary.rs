@@ -8,8 +8,8 @@ use proptest::sample::select;
 
 use super::rule::{Dirty, Effect, Rule, Selector, When};
 use crate::actor::ActorPattern;
+use crate::call::{Method, Role};
 use crate::codes::{Errno, ResultCode};
-use crate::vfs::call::{Method, Role};
 
 fn code() -> impl Strategy<Value = ResultCode> {
     let known: Vec<_> = ResultCode::all().map(|(_, code)| code).collect();

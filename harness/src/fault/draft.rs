@@ -7,11 +7,11 @@ use super::error::Mistake;
 use super::key::{Key, Takes};
 use super::piece::Piece;
 use super::rule::{Dirty, Effect, Rule, Selector};
-use super::suggest;
 use super::value;
 use crate::actor::ActorPattern;
+use crate::call::{Method, Role};
 use crate::codes::{Errno, ResultCode};
-use crate::vfs::call::{Method, Role};
+use crate::suggest;
 
 /// The keys read so far. The modifiers go straight into the rule; the parts of the effect wait until all are there.
 pub(super) struct Draft {

@@ -5,8 +5,8 @@ use super::error::{GrammarError, Mistake};
 use super::key::Key;
 use super::piece::Piece;
 use super::rule::Rule;
-use super::suggest;
 use crate::codes::{Errno, ResultCode};
+use crate::suggest;
 
 /// Reads one rule.
 pub fn parse_rule(text: &str) -> Result<Rule, GrammarError> {

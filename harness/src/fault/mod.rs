@@ -2,7 +2,7 @@
 //!
 //! A rule is written `METHOD[@ROLE]:EFFECT[:MODIFIER…]`, in strace's habit: `shmmap@shm:error=IOERR_SHMMAP:when=3`.
 //!
-//! METHOD is a word of [`Method`](crate::vfs::call::Method) and ROLE one of [`Role`](crate::vfs::call::Role); `*` is
+//! METHOD is a word of [`Method`](crate::call::Method) and ROLE one of [`Role`](crate::call::Role); `*` is
 //! any, and so is a ROLE left out. A rule for any method selects those that its effect goes with.
 //!
 //! | EFFECT | the call | goes with |
@@ -46,7 +46,6 @@ pub mod grammar;
 pub mod plan;
 pub mod presets;
 pub mod rule;
-pub mod suggest;
 pub mod toml;
 
 mod draft;
@@ -63,6 +62,6 @@ mod tests;
 pub use self::toml::FaultFile;
 pub use error::GrammarError;
 pub use grammar::parse_rule;
-pub use plan::{Plan, PlanError};
+pub use plan::{FaultPlan, PlanError};
 pub use presets::{Preset, find_preset, preset};
 pub use rule::{Dirty, Effect, Rule, Selector, When};

@@ -1,20 +1,20 @@
 //! The plan: the fault rules of one run, and the decision that they come to at each call.
 //!
-//! Every decision follows from the rules, the seed and the counters on the board, never from a generator with a state
+//! Every decision follows from the rules, the seed and the counters on the shared state, never from a generator with a state
 //! of its own: the *n*-th call that a rule selects meets the same fate whichever thread or process makes it.
 
 use std::time::Duration;
 
 use crate::actor::Actor;
-use crate::board::{Board, RULES_MAX, RuleCounters};
+use crate::call::{Call, Method, Role};
 use crate::codes::{Errno, ResultCode};
 use crate::fault::rule::{Effect, Rule, When};
 use crate::seed::{Seed, mix};
-use crate::vfs::call::{Call, Method, Role};
+use crate::shared_state::{RULES_MAX, RuleCounters, SharedState};
 
 /// The fault rules of a run, ready to be asked.
 #[derive(Debug)]
-pub struct Plan {
+pub struct FaultPlan {
     rules: Vec<Rule>,
     /// For each method and role, the rules whose selector and effect fit, in order: most calls meet none or few.
     watches: Box<[Box<[Watch]>]>,
@@ -58,7 +58,7 @@ struct Stop {
 /// Why rules make no plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// The board has counters for so many only.
+    /// The shared state has counters for so many only.
     #[error("a plan takes at most {RULES_MAX} rules, not {0}")]
     TooMany(usize),
     /// The effect needs a disk that can lose what was written.
@@ -80,7 +80,7 @@ pub struct Decision<'a> {
     pub dice: u64,
 }
 
-impl Plan {
+impl FaultPlan {
     /// A plan without faults.
     pub fn empty() -> Self {
         let slots = Method::ALL.len() * Role::ALL.len();
@@ -143,18 +143,18 @@ impl Plan {
     #[inline(always)]
     pub fn decide(
         &self,
-        board: &Board,
+        shared_state: &SharedState,
         now: impl Fn() -> Duration,
         actor: Actor,
         call: &Call,
         number: u64,
     ) -> Option<Decision<'_>> {
         let watches = &*self.watches[slot(call.method, call.role)];
-        let stop = run_past(watches, board.rules(), call);
+        let stop = run_past(watches, shared_state.rules(), call);
         if stop.position == watches.len() {
             return None;
         }
-        self.look_closer(board, now, actor, call, number, stop)
+        self.look_closer(shared_state, now, actor, call, number, stop)
     }
 
     /// The same from the first watch on at which the call stops.
@@ -162,7 +162,7 @@ impl Plan {
     #[inline(never)]
     fn look_closer(
         &self,
-        board: &Board,
+        shared_state: &SharedState,
         now: impl Fn() -> Duration,
         actor: Actor,
         call: &Call,
@@ -172,7 +172,7 @@ impl Plan {
         let mut watches = &*self.watches[slot(call.method, call.role)];
         let mut decision = None;
         while let Some((watch, rest)) = watches[stop.position..].split_first() {
-            let counters = board.rule(usize::from(watch.rule));
+            let counters = shared_state.rule(usize::from(watch.rule));
             let nth = match watch.kind {
                 WatchKind::Conditional => self.count(watch, counters, &now, actor, call),
                 WatchKind::Numbered | WatchKind::Quota => Some(stop.nth),
@@ -183,7 +183,7 @@ impl Plan {
                 decision = self.fire(watch, counters, number, nth);
             }
             watches = rest;
-            stop = run_past(watches, board.rules(), call);
+            stop = run_past(watches, shared_state.rules(), call);
         }
         decision
     }
@@ -348,9 +348,11 @@ mod tests {
 
     /// Numbers (from 1) of the calls at which a plan of one rule fires, of `count` equal calls.
     fn firings(rule: &str, count: u64, call: Call) -> Vec<u64> {
-        let plan = Plan::new(vec![rule.parse().unwrap()], Seed(1)).unwrap();
-        let board = Board::private(2);
-        (1..=count).filter(|n| plan.decide(&board, || Duration::from_secs(*n), CALLER, &call, *n).is_some()).collect()
+        let plan = FaultPlan::new(vec![rule.parse().unwrap()], Seed(1)).unwrap();
+        let shared_state = SharedState::private(2);
+        (1..=count)
+            .filter(|n| plan.decide(&shared_state, || Duration::from_secs(*n), CALLER, &call, *n).is_some())
+            .collect()
     }
 
     #[test]
@@ -382,11 +384,11 @@ mod tests {
     #[test]
     fn the_first_rule_decides_and_the_others_count_on() {
         let rules = ["write@*:error=FULL:when=1", "write@*:error=IOERR_WRITE:when=2"];
-        let plan = Plan::new(rules.iter().map(|r| r.parse().unwrap()).collect(), Seed(1)).unwrap();
-        let board = Board::private(2);
-        let decide = |n| plan.decide(&board, || Duration::ZERO, CALLER, &write_call(1), n).map(|d| d.rule);
+        let plan = FaultPlan::new(rules.iter().map(|r| r.parse().unwrap()).collect(), Seed(1)).unwrap();
+        let shared_state = SharedState::private(2);
+        let decide = |n| plan.decide(&shared_state, || Duration::ZERO, CALLER, &write_call(1), n).map(|d| d.rule);
         assert_eq!([decide(0), decide(1), decide(2)], [Some(0), Some(1), None]);
-        assert_eq!(board.rule(1).fired_at(), [1]);
+        assert_eq!(shared_state.rule(1).fired_at(), [1]);
     }
 
     #[test]
@@ -400,21 +402,21 @@ mod tests {
             "*@wal:error=FULL:when=9",
             "write@*:error=FULL:p=0.5",
         ];
-        let plan = Plan::new(rules.iter().map(|r| r.parse().unwrap()).collect(), Seed(1)).unwrap();
-        let board = Board::private(2);
+        let plan = FaultPlan::new(rules.iter().map(|r| r.parse().unwrap()).collect(), Seed(1)).unwrap();
+        let shared_state = SharedState::private(2);
         let decided: Vec<_> = (1..=10)
-            .map(|n| plan.decide(&board, || Duration::from_secs(n), CALLER, &write_call(1), n).map(|d| d.rule))
+            .map(|n| plan.decide(&shared_state, || Duration::from_secs(n), CALLER, &write_call(1), n).map(|d| d.rule))
             .collect();
         assert_eq!(decided[1..], [Some(0); 9]);
-        let matched: Vec<_> = (0..rules.len()).map(|rule| board.rule(rule).matched()).collect();
+        let matched: Vec<_> = (0..rules.len()).map(|rule| shared_state.rule(rule).matched()).collect();
         assert_eq!(matched, [10, 0, 8, 10, 10, 10, 10]);
-        let fired: Vec<_> = (0..rules.len()).map(|rule| board.rule(rule).fired()).collect();
+        let fired: Vec<_> = (0..rules.len()).map(|rule| shared_state.rule(rule).fired()).collect();
         assert_eq!(fired[..6], [9, 0, 0, 0, 0, 0]);
     }
 
     #[test]
     fn what_the_medium_cannot_do_is_refused_by_name() {
-        let plan = |rule: &str| Plan::new(vec![rule.parse().unwrap()], Seed(1)).unwrap();
+        let plan = |rule: &str| FaultPlan::new(vec![rule.parse().unwrap()], Seed(1)).unwrap();
         let refusal = plan("sync@journal:power-cut:when=2").check_real_medium().unwrap_err().to_string();
         assert!(refusal.contains("sync@journal:power-cut:when=2") && refusal.contains("simulated disk"), "{refusal}");
         assert!(plan("sync@db:error=IOERR_FSYNC,dirty=dropped").check_real_medium().is_err());

@@ -3,7 +3,7 @@
 use super::error::GrammarError;
 use super::grammar::parse_rule;
 use super::rule::Rule;
-use super::suggest;
+use crate::suggest;
 
 /// A named set of rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

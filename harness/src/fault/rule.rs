@@ -14,8 +14,8 @@ use super::grammar::parse_rule;
 use super::key::Key;
 use super::value::{Probability, Size, Time};
 use crate::actor::{Actor, ActorPattern};
+use crate::call::{Method, Role};
 use crate::codes::{Errno, ResultCode};
-use crate::vfs::call::{Method, Role};
 
 /// Which calls by method and file role. `None` is any. Prints with both parts, `write@*`; a text without a role means
 /// any.

@@ -23,7 +23,8 @@ use super::error::{GrammarError, Mistake};
 use super::key::{Key, Takes};
 use super::piece::Piece;
 use super::rule::Rule;
-use super::{suggest, value};
+use super::value;
+use crate::suggest;
 
 const CALL: &str = "call";
 const SEED: &str = "seed";

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::error::Mistake;
 use super::piece::Piece;
 use super::rule::When;
-use super::suggest;
+use crate::suggest;
 
 const SIZE_UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 const DURATION_UNITS: [(&str, u128); 4] = [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];

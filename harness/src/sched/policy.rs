@@ -1,7 +1,7 @@
 //! What a policy decides, and what it knows when it does.
 
+use crate::call::{Call, Method, Role};
 use crate::seed::Seed;
-use crate::vfs::call::{Call, Method, Role};
 
 /// A scheduling point.
 #[derive(Clone, Copy, Debug)]

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::coroutine::{Coroutine, Stacks, Suspender};
 use super::policy::{Point, Policy};
 use crate::actor::Actor;
+use crate::call::{Call, Method};
 use crate::clock::Clock;
 use crate::seed::Seed;
-use crate::vfs::call::{Call, Method};
-use crate::vfs::lab;
+use crate::vfs::injector;
 
 /// What one actor does in an execution. It may make VFS calls through any connection.
 pub type Task = Box<dyn FnOnce()>;
@@ -184,9 +184,9 @@ impl Scheduler {
         self.shared.policy.replace(policy)
     }
 
-    /// The hook for [`lab::Lab::with_hook`]: makes every call of that lab a scheduling point. False tells the lab to
+    /// The hook for [`injector::Injector::with_hook`]: makes every call of that lab a scheduling point. False tells the lab to
     /// fail the call.
-    pub fn hook() -> lab::Hook {
+    pub fn hook() -> injector::Hook {
         Box::new(|_, call| running().is_none_or(|shared| shared.call(call)))
     }
 
@@ -204,7 +204,7 @@ impl Scheduler {
         RUNNING.set(Some(Rc::clone(&self.shared)));
         let mut next = Some(0);
         while let Some(current) = next {
-            lab::play(names[current]);
+            injector::play(names[current]);
             if let Some(processes) = &self.shared.processes {
                 processes.resume(names[current].process);
             }

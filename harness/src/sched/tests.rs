@@ -13,11 +13,11 @@ use super::round_robin::RoundRobin;
 use super::sync::Mutex;
 use super::{Execution, Policy, Preemption, Scheduler, Task, is_simulated, point, section};
 use crate::actor::Actor;
-use crate::board::Board;
+use crate::call::{Call, Method, Role};
 use crate::clock::Clock;
 use crate::seed::Seed;
-use crate::vfs::call::{Call, Method, Role};
-use crate::vfs::lab;
+use crate::shared_state::SharedState;
+use crate::vfs::injector;
 
 fn call(method: Method) -> Call {
     Call { method, role: Role::Db, file: 1, arg: 0, amount: 0 }
@@ -27,7 +27,7 @@ type Log = Rc<RefCell<Vec<(u16, u32)>>>;
 
 /// Three actors of twenty calls each; what they did, in the order in which they did it.
 fn play(policy: Box<dyn Policy>, seed: u64, calls_max: u64) -> (Vec<(u16, u32)>, Execution) {
-    let clock = Clock::new(Arc::new(Board::private(2)));
+    let clock = Clock::new(Arc::new(SharedState::private(2)));
     clock.set_scale(0);
     let log: Log = Rc::default();
     let actors = (1..=3_u16).map(|thread| {
@@ -35,8 +35,8 @@ fn play(policy: Box<dyn Policy>, seed: u64, calls_max: u64) -> (Vec<(u16, u32)>,
         let task: Task = Box::new(move || {
             let point = Scheduler::hook();
             for step in 0..20 {
-                assert_eq!(lab::current_actor().thread, thread);
-                if !point(lab::current_actor(), &call(if step == 7 { Method::Truncate } else { Method::Read })) {
+                assert_eq!(injector::current_actor().thread, thread);
+                if !point(injector::current_actor(), &call(if step == 7 { Method::Truncate } else { Method::Read })) {
                     return;
                 }
                 log.borrow_mut().push((thread, step));
@@ -102,7 +102,7 @@ fn a_budget_of_calls_ends_every_actor() {
 
 #[test]
 fn a_sleeper_lets_the_others_run_and_wakes_in_time() {
-    let clock = Clock::new(Arc::new(Board::private(2)));
+    let clock = Clock::new(Arc::new(SharedState::private(2)));
     clock.set_scale(0);
     let woken: Rc<RefCell<Vec<(u16, Duration)>>> = Rc::default();
     let actors = [(1_u16, 500_u64), (2, 200), (3, 900)].map(|(thread, ms)| {
@@ -120,7 +120,7 @@ fn a_sleeper_lets_the_others_run_and_wakes_in_time() {
 
 /// Actors that run these closures; what became of it.
 fn run(policy: Box<dyn Policy>, seed: u64, tasks: Vec<Task>) -> Execution {
-    let clock = Clock::new(Arc::new(Board::private(2)));
+    let clock = Clock::new(Arc::new(SharedState::private(2)));
     clock.set_scale(0);
     let actors = (1..).zip(tasks).map(|(thread, task)| (Actor { process: 1, thread }, task));
     Scheduler::new(clock, policy).run(Seed(seed), 10_000, actors.collect())
@@ -137,7 +137,7 @@ fn a_lock_lets_the_others_run_while_somebody_waits_for_it() {
                     let mut held = counter.lock();
                     assert!(!held.1, "two hold the lock");
                     held.1 = true;
-                    Scheduler::hook()(lab::current_actor(), &call(Method::Read));
+                    Scheduler::hook()(injector::current_actor(), &call(Method::Read));
                     held.0 += 1;
                     held.1 = false;
                 }
@@ -177,7 +177,7 @@ fn a_preemption_stays_where_it_was_if_an_earlier_section_is_left_out() {
             for number in sections {
                 section(*number);
                 for _ in 0..3 {
-                    Scheduler::hook()(lab::current_actor(), &call(Method::Read));
+                    Scheduler::hook()(injector::current_actor(), &call(Method::Read));
                     log.borrow_mut().push((actor, *number));
                 }
             }
@@ -197,7 +197,7 @@ fn a_preemption_stays_where_it_was_if_an_earlier_section_is_left_out() {
 #[test]
 fn who_polls_comes_to_his_end_when_the_budget_has_run_out() {
     let flag = Rc::new(RefCell::new(false));
-    let clock = Clock::new(Arc::new(Board::private(2)));
+    let clock = Clock::new(Arc::new(SharedState::private(2)));
     clock.set_scale(0);
     let (asker, setter) = (Rc::clone(&flag), Rc::clone(&flag));
     let polling = clock.clone();
@@ -208,7 +208,7 @@ fn who_polls_comes_to_his_end_when_the_budget_has_run_out() {
         }
     });
     let work: Task = Box::new(move || {
-        while Scheduler::hook()(lab::current_actor(), &call(Method::Read)) {}
+        while Scheduler::hook()(injector::current_actor(), &call(Method::Read)) {}
         *setter.borrow_mut() = true;
     });
     let actors = [poll, work].into_iter().zip(1..).map(|(task, thread)| (Actor { process: 1, thread }, task));

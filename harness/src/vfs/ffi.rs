@@ -1,4 +1,4 @@
-//! The C side of the shim: a `sqlite3_vfs` that forwards every call to another one, by way of the lab.
+//! The C side of the shim: a `sqlite3_vfs` that forwards every call to another one, by way of the injector.
 //!
 //! # The C contract
 //! The proofs below refer to these clauses of SQLite's documentation (sqlite3.h, "OS Interface Object", "OS Interface
@@ -16,7 +16,7 @@
 //!    table of version *n* exist if its `iVersion` is at least *n*; a member may be null where the VFS lacks the
 //!    ability.
 //! 5. **Threads.** Methods of one file object are never called concurrently. Methods of one VFS are.
-//! 6. **Unwinding.** C frames must not be unwound: [`Lab::conduct`] catches panics, and the straight path has nothing
+//! 6. **Unwinding.** C frames must not be unwound: [`Injector::conduct`] catches panics, and the straight path has nothing
 //!    that panics.
 //!
 //! The base VFS is called through pointers that SQLite handed out under the same clauses, with arguments that SQLite
@@ -35,15 +35,15 @@ use rusqlite::ffi::{
     self, sqlite3_file, sqlite3_filename, sqlite3_int64, sqlite3_io_methods, sqlite3_syscall_ptr, sqlite3_vfs,
 };
 
+use crate::call::{Call, Method, Role};
 use crate::vfs::api::SqliteApi;
-use crate::vfs::call::{Call, Method, Role};
-use crate::vfs::lab::{Alteration, Lab, OpenFile};
+use crate::vfs::injector::{Alteration, Injector, OpenFile};
 
 /// The address that `xDlSym` looks up, as bindgen spells it.
 type DlSymbol = Option<unsafe extern "C" fn(*mut sqlite3_vfs, *mut c_void, *const c_char)>;
 
 // ------------------------------------------------------------------------------------------------
-// Registration
+// FaultVfs
 
 /// Why a shim could not be registered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +66,7 @@ pub enum RegisterError {
 struct VfsState {
     /// The VFS forwarded to. Never unregistered by us; SQLite's built-in ones are static.
     base: NonNull<sqlite3_vfs>,
-    lab: Arc<Lab>,
+    injector: Arc<Injector>,
     name: CString,
     api: SqliteApi,
 }
@@ -75,19 +75,19 @@ struct VfsState {
 /// can find it; connections that are open go on. Its memory is never freed, since SQLite does not tell when the last
 /// connection lets go of a VFS.
 #[derive(Debug)]
-pub struct Registration {
+pub struct FaultVfs {
     vfs: NonNull<sqlite3_vfs>,
     api: SqliteApi,
-    lab: Arc<Lab>,
+    injector: Arc<Injector>,
     name: String,
 }
 
 // SAFETY: the pointer is only handed to sqlite3_vfs_unregister, which takes SQLite's own mutex.
-unsafe impl Send for Registration {}
-// SAFETY: as above; nothing is reachable through a shared reference but the lab, which is Sync.
-unsafe impl Sync for Registration {}
+unsafe impl Send for FaultVfs {}
+// SAFETY: as above; nothing is reachable through a shared reference but the injector, which is Sync.
+unsafe impl Sync for FaultVfs {}
 
-impl Registration {
+impl FaultVfs {
     /// Registers a shim called `name` over the VFS called `base` (or the default one) in the library behind `api`. Any
     /// number may be registered side by side, also over each other. With `make_default`, connections that name no VFS
     /// use it.
@@ -99,7 +99,7 @@ impl Registration {
         name: &str,
         base: Option<&str>,
         make_default: bool,
-        lab: Lab,
+        injector: Injector,
     ) -> Result<Self, RegisterError> {
         let c_name = CString::new(name).map_err(|_| RegisterError::BadName(name.to_owned()))?;
         if find(api, Some(&c_name)).is_some() {
@@ -108,15 +108,15 @@ impl Registration {
         let no_base = || RegisterError::NoBase(base.unwrap_or("(default)").to_owned());
         let c_base = base.map(CString::new).transpose().map_err(|_| no_base())?;
         let base = find(api, c_base.as_deref()).ok_or_else(no_base)?;
-        let lab = Arc::new(lab);
-        let state = Box::leak(Box::new(VfsState { base, lab: Arc::clone(&lab), name: c_name, api }));
+        let injector = Arc::new(injector);
+        let state = Box::leak(Box::new(VfsState { base, injector: Arc::clone(&injector), name: c_name, api }));
         let vfs = NonNull::from(Box::leak(Box::new(mirror_vfs(state))));
         // SAFETY: `vfs` is a complete structure that is never freed, and so is its name (clause 1).
         let rc = unsafe { (api.vfs_register)(vfs.as_ptr(), c_int::from(make_default)) };
         if rc != ffi::SQLITE_OK {
             return Err(RegisterError::Refused(rc));
         }
-        Ok(Self { vfs, api, lab, name: name.to_owned() })
+        Ok(Self { vfs, api, injector, name: name.to_owned() })
     }
 
     /// The name to open connections with.
@@ -124,13 +124,13 @@ impl Registration {
         &self.name
     }
 
-    /// The lab behind the shim.
-    pub fn lab(&self) -> &Arc<Lab> {
-        &self.lab
+    /// The injector behind the shim.
+    pub fn injector(&self) -> &Arc<Injector> {
+        &self.injector
     }
 }
 
-impl Drop for Registration {
+impl Drop for FaultVfs {
     fn drop(&mut self) {
         // SAFETY: registered in `new` with the same library and never freed.
         unsafe { (self.api.vfs_unregister)(self.vfs.as_ptr()) };
@@ -216,7 +216,7 @@ struct FileState {
     methods: sqlite3_io_methods,
     base: *mut sqlite3_file,
     vfs: &'static VfsState,
-    /// The lab's switches. The word lives on the board, which `vfs.lab` keeps alive.
+    /// The injector's switches. The word lives in the shared state, which `vfs.injector` keeps alive.
     mode: *const AtomicU64,
     open: Arc<OpenFile>,
 }
@@ -245,7 +245,7 @@ impl FileState {
     // This one and the next three stay out of line, so that the straight path of a trampoline is a handful of
     // instructions.
 
-    /// Runs a call on this file's own role through the lab.
+    /// Runs a call on this file's own role through the injector.
     #[inline(never)]
     fn conduct(
         &self,
@@ -254,27 +254,27 @@ impl FileState {
         amount: i32,
         execute: impl FnMut(Option<Alteration>) -> c_int,
     ) -> c_int {
-        self.vfs.lab.conduct(&self.call(method, self.open.role, arg, amount), execute)
+        self.vfs.injector.conduct(&self.call(method, self.open.role, arg, amount), execute)
     }
 
-    /// Runs a call on the wal-index through the lab.
+    /// Runs a call on the wal-index through the injector.
     #[inline(never)]
     fn conduct_shm(&self, method: Method, arg: i64, amount: i32, mut execute: impl FnMut() -> c_int) -> c_int {
-        self.vfs.lab.conduct(&self.call(method, Role::Shm, arg, amount), |_| execute())
+        self.vfs.injector.conduct(&self.call(method, Role::Shm, arg, amount), |_| execute())
     }
 
-    /// Runs a call that takes a lock through the lab, and keeps the new state if it succeeded.
+    /// Runs a call that takes a lock through the injector, and keeps the new state if it succeeded.
     #[inline(never)]
     fn conduct_lock(&self, call: Call, execute: impl Fn() -> c_int) -> c_int {
-        self.vfs.lab.conduct(&call, |_| self.noted(&call, &execute))
+        self.vfs.injector.conduct(&call, |_| self.noted(&call, &execute))
     }
 
-    /// Runs a call that gives something back through the lab. Where an error is injected, it is carried out all the
+    /// Runs a call that gives something back through the injector. Where an error is injected, it is carried out all the
     /// same: no system keeps a lock or a mapping because giving it back failed, and SQLite does not ask twice.
     #[inline(never)]
     fn conduct_release(&self, call: Call, execute: impl Fn() -> c_int) -> c_int {
         let mut released = false;
-        let rc = self.vfs.lab.conduct(&call, |_| {
+        let rc = self.vfs.injector.conduct(&call, |_| {
             released = true;
             self.noted(&call, &execute)
         });
@@ -323,7 +323,7 @@ impl VfsState {
         unsafe { self.base.as_ref() }
     }
 
-    /// Runs a call without a file through the lab.
+    /// Runs a call without a file through the injector.
     fn conduct(
         &self,
         method: Method,
@@ -332,7 +332,7 @@ impl VfsState {
         amount: i32,
         execute: impl FnMut(Option<Alteration>) -> c_int,
     ) -> c_int {
-        self.lab.conduct(&Call { method, role, file: 0, arg, amount }, execute)
+        self.injector.conduct(&Call { method, role, file: 0, arg, amount }, execute)
     }
 }
 
@@ -413,13 +413,13 @@ unsafe extern "C" fn x_open(
     let base = unsafe { shim.add(1) }.cast::<sqlite3_file>();
     let role = role_of_open(flags);
     let open = || vfs_base!(vfs, xOpen(name, base, flags, out_flags), ffi::SQLITE_CANTOPEN);
-    let number = vfs.lab.next_file();
-    let rc = if vfs.lab.is_off() {
+    let number = vfs.injector.next_file();
+    let rc = if vfs.injector.is_off() {
         open()
     } else {
         let call = Call { method: Method::Open, role, file: number, arg: i64::from(flags), amount: 0 };
         let mut opened = false;
-        let rc = vfs.lab.conduct(&call, |_| {
+        let rc = vfs.injector.conduct(&call, |_| {
             opened = true;
             open()
         });
@@ -437,8 +437,8 @@ unsafe extern "C" fn x_open(
     let methods = mirror_methods(unsafe { &*base_methods });
     // SAFETY: clause 3.
     let name = String::from_utf8_lossy(unsafe { name_bytes(name) }).into_owned();
-    let open = vfs.lab.file_opened(number, role, name);
-    let state = Box::new(FileState { methods, base, vfs, mode: vfs.lab.mode_word(), open });
+    let open = vfs.injector.file_opened(number, role, name);
+    let state = Box::new(FileState { methods, base, vfs, mode: vfs.injector.mode_word(), open });
     let state = Box::into_raw(state);
     // SAFETY: as above for `shim`; the box is alive.
     unsafe { (*shim).state = state };
@@ -453,7 +453,7 @@ unsafe extern "C" fn x_open(
 unsafe extern "C" fn x_delete(vfs: *mut sqlite3_vfs, name: *const c_char, sync_dir: c_int) -> c_int {
     // SAFETY: clause 1.
     let vfs = unsafe { vfs_state(vfs) };
-    if vfs.lab.is_off() {
+    if vfs.injector.is_off() {
         return vfs_base!(vfs, xDelete(name, sync_dir), ffi::SQLITE_IOERR_DELETE);
     }
     // SAFETY: clause 3.
@@ -488,7 +488,7 @@ unsafe extern "C" fn x_access(vfs: *mut sqlite3_vfs, name: *const c_char, flags:
     // SAFETY: clause 1.
     let vfs = unsafe { vfs_state(vfs) };
     let access = || vfs_base!(vfs, xAccess(name, flags, out), ffi::SQLITE_IOERR_ACCESS);
-    if vfs.lab.is_off() {
+    if vfs.injector.is_off() {
         return access();
     }
     // SAFETY: clause 3.
@@ -505,15 +505,15 @@ unsafe extern "C" fn x_full_pathname(
     // SAFETY: clause 1.
     let vfs = unsafe { vfs_state(vfs) };
     let full = || vfs_base!(vfs, xFullPathname(name, size, out), ffi::SQLITE_CANTOPEN);
-    if vfs.lab.is_off() {
+    if vfs.injector.is_off() {
         return full();
     }
     vfs.conduct(Method::FullPathname, Role::Db, 0, size, |_| full())
 }
 
-/// Runs a call whose answer is no result code through the lab; the answer goes by the side.
+/// Runs a call whose answer is no result code through the injector; the answer goes by the side.
 fn conduct_aside<T>(vfs: &VfsState, method: Method, none: T, execute: impl Fn() -> T) -> T {
-    if vfs.lab.is_off() {
+    if vfs.injector.is_off() {
         return execute();
     }
     let mut answer = none;
@@ -561,9 +561,9 @@ unsafe extern "C" fn x_randomness(vfs: *mut sqlite3_vfs, size: c_int, out: *mut 
         unsafe { ptr::write_bytes(out, 0, length) };
         // SAFETY: valid for `size` bytes (clause 3), initialised above.
         let bytes = unsafe { slice::from_raw_parts_mut(out.cast::<u8>(), length) };
-        if vfs.lab.fill_random(bytes) { size } else { vfs_base!(vfs, xRandomness(size, out), 0) }
+        if vfs.injector.fill_random(bytes) { size } else { vfs_base!(vfs, xRandomness(size, out), 0) }
     };
-    if vfs.lab.is_off() { fill() } else { vfs.conduct(Method::Randomness, Role::None, 0, size, |_| fill()) }
+    if vfs.injector.is_off() { fill() } else { vfs.conduct(Method::Randomness, Role::None, 0, size, |_| fill()) }
 }
 
 unsafe extern "C" fn x_sleep(vfs: *mut sqlite3_vfs, microseconds: c_int) -> c_int {
@@ -571,9 +571,9 @@ unsafe extern "C" fn x_sleep(vfs: *mut sqlite3_vfs, microseconds: c_int) -> c_in
     let vfs = unsafe { vfs_state(vfs) };
     let sleep = || {
         let duration = Duration::from_micros(u64::try_from(microseconds).unwrap_or(0));
-        if vfs.lab.sleep(duration) { microseconds } else { vfs_base!(vfs, xSleep(microseconds), 0) }
+        if vfs.injector.sleep(duration) { microseconds } else { vfs_base!(vfs, xSleep(microseconds), 0) }
     };
-    if vfs.lab.is_off() {
+    if vfs.injector.is_off() {
         return sleep();
     }
     vfs.conduct(Method::Sleep, Role::None, i64::from(microseconds), 0, |_| sleep())
@@ -582,7 +582,7 @@ unsafe extern "C" fn x_sleep(vfs: *mut sqlite3_vfs, microseconds: c_int) -> c_in
 unsafe extern "C" fn x_current_time(vfs: *mut sqlite3_vfs, out: *mut f64) -> c_int {
     // SAFETY: clause 1.
     let vfs = unsafe { vfs_state(vfs) };
-    let time = || match vfs.lab.julian_ms() {
+    let time = || match vfs.injector.julian_ms() {
         Some(ms) => {
             // SAFETY: valid for one value (clause 3).
             unsafe { *out = ms as f64 / 86_400_000.0 };
@@ -590,13 +590,13 @@ unsafe extern "C" fn x_current_time(vfs: *mut sqlite3_vfs, out: *mut f64) -> c_i
         }
         None => vfs_base!(vfs, xCurrentTime(out), ffi::SQLITE_ERROR),
     };
-    if vfs.lab.is_off() { time() } else { vfs.conduct(Method::CurrentTime, Role::None, 0, 0, |_| time()) }
+    if vfs.injector.is_off() { time() } else { vfs.conduct(Method::CurrentTime, Role::None, 0, 0, |_| time()) }
 }
 
 unsafe extern "C" fn x_current_time_int64(vfs: *mut sqlite3_vfs, out: *mut sqlite3_int64) -> c_int {
     // SAFETY: clause 1.
     let vfs = unsafe { vfs_state(vfs) };
-    let time = || match vfs.lab.julian_ms() {
+    let time = || match vfs.injector.julian_ms() {
         Some(ms) => {
             // SAFETY: valid for one value (clause 3).
             unsafe { *out = ms };
@@ -604,13 +604,13 @@ unsafe extern "C" fn x_current_time_int64(vfs: *mut sqlite3_vfs, out: *mut sqlit
         }
         None => vfs_base!(vfs, xCurrentTimeInt64(out), ffi::SQLITE_ERROR),
     };
-    if vfs.lab.is_off() { time() } else { vfs.conduct(Method::CurrentTimeInt64, Role::None, 0, 0, |_| time()) }
+    if vfs.injector.is_off() { time() } else { vfs.conduct(Method::CurrentTimeInt64, Role::None, 0, 0, |_| time()) }
 }
 
 unsafe extern "C" fn x_get_last_error(vfs: *mut sqlite3_vfs, size: c_int, out: *mut c_char) -> c_int {
     // SAFETY: clause 1.
     let vfs = unsafe { vfs_state(vfs) };
-    let last = || match Lab::injected_errno() {
+    let last = || match Injector::injected_errno() {
         Some(errno) => errno,
         None => vfs_base!(vfs, xGetLastError(size, out), 0),
     };
@@ -622,7 +622,7 @@ unsafe extern "C" fn x_set_system_call(vfs: *mut sqlite3_vfs, name: *const c_cha
     // SAFETY: clause 1.
     let vfs = unsafe { vfs_state(vfs) };
     let set = || vfs_base!(vfs, xSetSystemCall(name, call), ffi::SQLITE_NOTFOUND);
-    if vfs.lab.is_off() { set() } else { vfs.conduct(Method::SetSystemCall, Role::None, 0, 0, |_| set()) }
+    if vfs.injector.is_off() { set() } else { vfs.conduct(Method::SetSystemCall, Role::None, 0, 0, |_| set()) }
 }
 
 unsafe extern "C" fn x_get_system_call(vfs: *mut sqlite3_vfs, name: *const c_char) -> sqlite3_syscall_ptr {
@@ -649,7 +649,7 @@ unsafe extern "C" fn x_close(file: *mut sqlite3_file) -> c_int {
     } else {
         state.conduct_release(state.call(Method::Close, state.open.role, 0, 0), close)
     };
-    state.vfs.lab.file_closed(&state.open);
+    state.vfs.injector.file_closed(&state.open);
     let state = ptr::from_ref(state).cast_mut();
     // SAFETY: the address is the one that `x_open` got from Box::into_raw; the file is never used again (clause 2), and
     // no reference into the box is used below.

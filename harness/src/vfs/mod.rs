@@ -1,7 +1,7 @@
 //! The fault-injecting VFS: a shim that SQLite takes for a file system and that forwards to a real one.
 //!
 //! ```text
-//! SQLite ─► ffi (trampoline) ─► lab::conduct ─► plan::decide ─► base VFS ─► trace::write ─► SQLite
+//! SQLite ─► ffi (trampoline) ─► injector::conduct ─► plan::decide ─► base VFS ─► trace::write ─► SQLite
 //! ```
 //!
 //! # Assumptions about SQLite, and what the shim adds
@@ -16,11 +16,10 @@
 //! - A panic in a callback is recorded and becomes `SQLITE_IOERR`.
 
 pub mod api;
-pub mod call;
 mod ffi;
-pub mod lab;
+pub mod injector;
 
-pub use ffi::{RegisterError, Registration};
+pub use ffi::{FaultVfs, RegisterError};
 
 #[cfg(test)]
 mod tests;

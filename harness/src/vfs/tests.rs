@@ -10,19 +10,19 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::actor::Actor;
-use crate::board::{Board, Counter, Mode};
+use crate::call::{Method, Role};
 use crate::clock::Clock;
-use crate::fault::Plan;
+use crate::fault::FaultPlan;
 use crate::seed::Seed;
+use crate::shared_state::{Counter, Mode, SharedState};
 use crate::trace;
 use crate::vfs::api::SqliteApi;
-use crate::vfs::call::{Method, Role};
-use crate::vfs::lab::{self, Lab};
-use crate::vfs::{RegisterError, Registration};
+use crate::vfs::injector::{self, Injector};
+use crate::vfs::{FaultVfs, RegisterError};
 
 /// A shim with a plan, over a folder.
 struct World {
-    shim: Registration,
+    shim: FaultVfs,
     dir: tempfile::TempDir,
 }
 
@@ -33,15 +33,15 @@ fn unique_name() -> String {
 
 impl World {
     fn new(rules: &[&str]) -> Self {
-        Self::with(rules, |lab| lab)
+        Self::with(rules, |injector| injector)
     }
 
-    fn with(rules: &[&str], furnish: impl FnOnce(Lab) -> Lab) -> Self {
-        let plan = Plan::new(rules.iter().map(|rule| rule.parse().unwrap()).collect(), Seed(1)).unwrap();
-        let board = Arc::new(Board::private(1 << 14));
-        board.set_mode(Mode::TRACE);
-        let lab = furnish(Lab::new(board, plan));
-        let shim = Registration::new(SqliteApi::linked(), &unique_name(), None, false, lab).unwrap();
+    fn with(rules: &[&str], furnish: impl FnOnce(Injector) -> Injector) -> Self {
+        let plan = FaultPlan::new(rules.iter().map(|rule| rule.parse().unwrap()).collect(), Seed(1)).unwrap();
+        let shared_state = Arc::new(SharedState::private(1 << 14));
+        shared_state.set_mode(Mode::TRACE);
+        let injector = furnish(Injector::new(shared_state, plan));
+        let shim = FaultVfs::new(SqliteApi::linked(), &unique_name(), None, false, injector).unwrap();
         Self { shim, dir: tempfile::tempdir().unwrap() }
     }
 
@@ -53,20 +53,20 @@ impl World {
         open(&self.path(), self.shim.name())
     }
 
-    fn board(&self) -> &Board {
-        self.shim.lab().board()
+    fn shared_state(&self) -> &SharedState {
+        self.shim.injector().shared_state()
     }
 
     fn arm(&self) {
-        self.board().set_mode(Mode::ARMED.and(Mode::TRACE));
+        self.shared_state().set_mode(Mode::ARMED.and(Mode::TRACE));
     }
 
     fn heal(&self) {
-        self.board().set_mode(Mode::TRACE);
+        self.shared_state().set_mode(Mode::TRACE);
     }
 
     fn count(&self, method: Method, role: Role) -> usize {
-        trace::read(self.board()).iter().filter(|e| e.call.method == method && e.call.role == role).count()
+        trace::read(self.shared_state()).iter().filter(|e| e.call.method == method && e.call.role == role).count()
     }
 }
 
@@ -111,7 +111,7 @@ fn every_kind_of_call_passes_through() {
         .unwrap();
     assert_eq!(rows(&connection).unwrap(), 3002);
     drop(connection);
-    let trace = trace::read(world.board());
+    let trace = trace::read(world.shared_state());
     let seen = |method| trace.iter().any(|entry| entry.call.method == method);
     use Method::*;
     for method in [
@@ -142,8 +142,8 @@ fn every_kind_of_call_passes_through() {
     for role in [Role::Db, Role::Journal, Role::Wal, Role::Shm, Role::Temp, Role::Dir] {
         assert!(trace.iter().any(|entry| entry.call.role == role), "no call on {role}");
     }
-    assert_eq!(world.board().counted(Counter::FilesOpened), world.board().counted(Counter::FilesClosed));
-    assert!(world.shim.lab().open_files().is_empty());
+    assert_eq!(world.shared_state().counted(Counter::FilesOpened), world.shared_state().counted(Counter::FilesClosed));
+    assert!(world.shim.injector().open_files().is_empty());
 }
 
 #[test]
@@ -181,13 +181,13 @@ fn uri_parameters_reach_the_vfs_below() {
 fn shims_stand_side_by_side_and_on_each_other() {
     let below = World::new(&["write@*:error=FULL"]);
     let name = unique_name();
-    let board = Arc::new(Board::private(1 << 10));
-    board.set_mode(Mode::TRACE);
-    let lab = Lab::new(Arc::clone(&board), Plan::empty());
-    let above = Registration::new(SqliteApi::linked(), &name, Some(below.shim.name()), false, lab).unwrap();
+    let shared_state = Arc::new(SharedState::private(1 << 10));
+    shared_state.set_mode(Mode::TRACE);
+    let injector = Injector::new(Arc::clone(&shared_state), FaultPlan::empty());
+    let above = FaultVfs::new(SqliteApi::linked(), &name, Some(below.shim.name()), false, injector).unwrap();
     let connection = open(&below.path(), above.name()).unwrap();
     connection.execute_batch("CREATE TABLE t(x)").unwrap();
-    assert!(below.board().calls() > 10 && board.calls() > 10);
+    assert!(below.shared_state().calls() > 10 && shared_state.calls() > 10);
     below.arm();
     assert_eq!(extended(&connection.execute_batch("INSERT INTO t VALUES(1)").unwrap_err()), ffi::SQLITE_FULL);
 }
@@ -196,8 +196,8 @@ fn shims_stand_side_by_side_and_on_each_other() {
 fn names_are_checked() {
     let world = World::new(&[]);
     let register = |name: &str, base: Option<&str>| {
-        let lab = Lab::new(Arc::new(Board::private(2)), Plan::empty());
-        Registration::new(SqliteApi::linked(), name, base, false, lab).map(drop)
+        let injector = Injector::new(Arc::new(SharedState::private(2)), FaultPlan::empty());
+        FaultVfs::new(SqliteApi::linked(), name, base, false, injector).map(drop)
     };
     assert_eq!(register(world.shim.name(), None), Err(RegisterError::NameTaken(world.shim.name().to_owned())));
     assert_eq!(register("x", Some("no such vfs")), Err(RegisterError::NoBase("no such vfs".to_owned())));
@@ -217,7 +217,7 @@ fn errors_are_injected_with_their_codes_and_heal() {
         world.arm();
         let error = connection.execute_batch(sql).expect_err(rule);
         assert_eq!(extended(&error), code, "{rule}");
-        assert_eq!(world.board().rule(0).fired(), 1, "{rule}");
+        assert_eq!(world.shared_state().rule(0).fired(), 1, "{rule}");
         world.heal();
         connection.execute_batch(sql).unwrap();
         assert_eq!(crate::oracle::integrity::check(&connection, "live").complaints, Vec::<String>::new());
@@ -266,8 +266,8 @@ fn a_lying_and_a_dropping_disk_are_believed() {
     let connection = wal(&world);
     world.arm();
     connection.execute_batch("INSERT INTO t VALUES(2); PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
-    let board = world.board();
-    assert!(board.rule(0).fired() > 0 && board.rule(1).fired() > 0 && board.rule(2).fired() > 0);
+    let shared_state = world.shared_state();
+    assert!(shared_state.rule(0).fired() > 0 && shared_state.rule(1).fired() > 0 && shared_state.rule(2).fired() > 0);
 }
 
 #[test]
@@ -327,7 +327,7 @@ fn an_injected_failure_of_close_leaks_nothing() {
     let connection = wal(&world);
     world.arm();
     drop(connection);
-    assert!(world.shim.lab().open_files().is_empty());
+    assert!(world.shim.injector().open_files().is_empty());
     let descriptors =
         std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|e| std::fs::read_link(e.ok()?.path()).ok());
     let ours: Vec<_> = descriptors.filter(|target| target.starts_with(world.dir.path())).collect();
@@ -349,27 +349,27 @@ fn the_errno_of_an_injected_failure_can_be_asked_for() {
 
 #[test]
 fn a_panic_in_a_callback_is_an_io_error_and_is_recorded() {
-    let hook = |_: Actor, call: &crate::vfs::call::Call| {
+    let hook = |_: Actor, call: &crate::call::Call| {
         assert!(call.method != Method::Write || call.role != Role::Wal, "canary");
         true
     };
-    let world = World::with(&[], |lab| lab.with_hook(Box::new(hook)));
+    let world = World::with(&[], |injector| injector.with_hook(Box::new(hook)));
     let connection = world.open().unwrap();
     connection.execute_batch("PRAGMA journal_mode = WAL").unwrap();
     let error = connection.execute_batch("CREATE TABLE t(x)").unwrap_err();
     assert_eq!(extended(&error), ffi::SQLITE_IOERR);
-    assert!(world.board().counted(Counter::Panics) > 0);
-    assert!(world.shim.lab().panic_message().unwrap().contains("canary"));
+    assert!(world.shared_state().counted(Counter::Panics) > 0);
+    assert!(world.shim.injector().panic_message().unwrap().contains("canary"));
 }
 
 #[test]
 fn a_stall_passes_the_time_of_the_run() {
-    let plan = Plan::new(vec!["write@wal:stall=90s:times=1".parse().unwrap()], Seed(1)).unwrap();
-    let board = Arc::new(Board::private(1 << 10));
-    let clock = Clock::new(Arc::clone(&board));
+    let plan = FaultPlan::new(vec!["write@wal:stall=90s:times=1".parse().unwrap()], Seed(1)).unwrap();
+    let shared_state = Arc::new(SharedState::private(1 << 10));
+    let clock = Clock::new(Arc::clone(&shared_state));
     clock.set_scale(0);
-    let lab = Lab::new(Arc::clone(&board), plan).with_clock(clock.clone());
-    let shim = Registration::new(SqliteApi::linked(), &unique_name(), None, false, lab).unwrap();
+    let injector = Injector::new(Arc::clone(&shared_state), plan).with_clock(clock.clone());
+    let shim = FaultVfs::new(SqliteApi::linked(), &unique_name(), None, false, injector).unwrap();
     let world = World { shim, dir: tempfile::tempdir().unwrap() };
     let connection = wal(&world);
     world.arm();
@@ -381,11 +381,11 @@ fn a_stall_passes_the_time_of_the_run() {
 
 #[test]
 fn a_busy_timeout_takes_no_time_where_time_is_virtual() {
-    let board = Arc::new(Board::private(1 << 10));
-    let clock = Clock::new(Arc::clone(&board));
+    let shared_state = Arc::new(SharedState::private(1 << 10));
+    let clock = Clock::new(Arc::clone(&shared_state));
     clock.set_scale(0);
-    let lab = Lab::new(Arc::clone(&board), Plan::empty()).with_clock(clock.clone());
-    let shim = Registration::new(SqliteApi::linked(), &unique_name(), None, false, lab).unwrap();
+    let injector = Injector::new(Arc::clone(&shared_state), FaultPlan::empty()).with_clock(clock.clone());
+    let shim = FaultVfs::new(SqliteApi::linked(), &unique_name(), None, false, injector).unwrap();
     let world = World { shim, dir: tempfile::tempdir().unwrap() };
     let holder = wal(&world);
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -400,25 +400,25 @@ fn actors_are_told_apart_and_locks_are_known() {
     let world = World::new(&["write@wal:error=FULL:actor=p7.t2"]);
     let connection = wal(&world);
     world.arm();
-    lab::play(Actor { process: 7, thread: 1 });
+    injector::play(Actor { process: 7, thread: 1 });
     connection.execute_batch("BEGIN IMMEDIATE; INSERT INTO t VALUES(2)").unwrap();
     let held: Vec<_> =
-        world.shim.lab().open_files().iter().filter(|f| f.shm_exclusive() != 0).map(|f| f.role).collect();
+        world.shim.injector().open_files().iter().filter(|f| f.shm_exclusive() != 0).map(|f| f.role).collect();
     assert_eq!(held, [Role::Db], "the write lock is known");
     connection.execute_batch("COMMIT").unwrap();
-    assert!(world.shim.lab().open_files().iter().all(|f| f.shm_exclusive() == 0 && f.lock_level() <= 1));
-    lab::play(Actor { process: 7, thread: 2 });
+    assert!(world.shim.injector().open_files().iter().all(|f| f.shm_exclusive() == 0 && f.lock_level() <= 1));
+    injector::play(Actor { process: 7, thread: 2 });
     assert_eq!(extended(&connection.execute_batch("INSERT INTO t VALUES(3)").unwrap_err()), ffi::SQLITE_FULL);
-    lab::play(Actor { process: 0, thread: 0 });
+    injector::play(Actor { process: 0, thread: 0 });
 }
 
 #[test]
 fn switched_off_it_neither_counts_nor_traces() {
     let world = World::new(&["*@*:error=IOERR"]);
-    world.board().set_mode(Mode::OFF);
+    world.shared_state().set_mode(Mode::OFF);
     let connection = wal(&world);
     assert_eq!(rows(&connection).unwrap(), 1);
-    assert_eq!((world.board().calls(), world.count(Method::Open, Role::Db)), (0, 0));
+    assert_eq!((world.shared_state().calls(), world.count(Method::Open, Role::Db)), (0, 0));
 }
 
 #[test]
@@ -431,7 +431,7 @@ fn the_system_call_family_reaches_the_vfs_below() {
 fn a_seed_makes_the_salts_of_the_wal() {
     // SQLite's generator is seeded from the default VFS, once per process, so the shim's answer is asked for directly.
     let bytes = |seed| {
-        let world = World::with(&[], |lab| lab.with_entropy(Seed(seed)));
+        let world = World::with(&[], |injector| injector.with_entropy(Seed(seed)));
         super::ffi::tests::randomness(world.shim.name())
     };
     assert_eq!(bytes(1), bytes(1));

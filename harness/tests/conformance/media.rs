@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use rusqlite::ffi;
 use seawall_harness::actor::Actor;
-use seawall_harness::board::Board;
 use seawall_harness::clock::Clock;
 use seawall_harness::media::sim::{Machine, SimVfs};
 use seawall_harness::process::{Event, Life, Worker};
 use seawall_harness::seed::Seed;
+use seawall_harness::shared_state::SharedState;
 use seawall_harness::vfs::api::SqliteApi;
-use seawall_harness::vfs::lab;
+use seawall_harness::vfs::injector;
 
 use crate::ops::{Hands, NAMES, Op, Reply};
 
@@ -191,7 +191,7 @@ pub struct Simulated {
 
 /// A simulated machine under a VFS with this name.
 pub fn machine(name: &str) -> (Rc<RefCell<Machine>>, SimVfs) {
-    let clock = Clock::new(Arc::new(Board::private(2)));
+    let clock = Clock::new(Arc::new(SharedState::private(2)));
     clock.set_scale(0);
     let machine = Rc::new(RefCell::new(Machine::new(clock, Seed(1))));
     let vfs = SimVfs::register(SqliteApi::linked(), name, Rc::clone(&machine)).unwrap();
@@ -200,7 +200,7 @@ pub fn machine(name: &str) -> (Rc<RefCell<Machine>>, SimVfs) {
 
 /// Plays process `process`.
 pub fn play(process: u8) {
-    lab::play(Actor { process: u16::from(process) + 1, thread: 1 });
+    injector::play(Actor { process: u16::from(process) + 1, thread: 1 });
 }
 
 impl Simulated {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags, params};
-use seawall_harness::board::{Board, Mode};
-use seawall_harness::fault::{Plan, Rule};
+use seawall_harness::fault::{FaultPlan, Rule};
 use seawall_harness::seed::Seed;
-use seawall_harness::vfs::Registration;
+use seawall_harness::shared_state::{Mode, SharedState};
+use seawall_harness::vfs::FaultVfs;
 use seawall_harness::vfs::api::SqliteApi;
-use seawall_harness::vfs::lab::Lab;
-use seawall_lab::scratch;
-use seawall_lab::workload::schema;
+use seawall_harness::vfs::injector::Injector;
+use seawall_scenarios::scratch;
+use seawall_scenarios::workload::schema;
 use tempfile::TempDir;
 
 /// What any of this can fail with.
@@ -124,7 +124,7 @@ pub struct Writer {
     connection: Connection,
     workload: Workload,
     commits: i64,
-    shim: Option<Registration>,
+    shim: Option<FaultVfs>,
     _folder: TempDir,
 }
 
@@ -155,17 +155,17 @@ impl Writer {
     /// Complains if a rule fired after all, since then the variants have not done the same.
     pub fn check(&self) -> Result<(), Failure> {
         let Some(shim) = &self.shim else { return Ok(()) };
-        match (0..RULES.len()).find(|&rule| shim.lab().board().rule(rule).fired() > 0) {
+        match (0..RULES.len()).find(|&rule| shim.injector().shared_state().rule(rule).fired() > 0) {
             Some(rule) => Err(format!("a rule fired that must not: {}", RULES[rule]).into()),
             None => Ok(()),
         }
     }
 }
 
-fn shim(variant: Variant) -> Result<Registration, Failure> {
+fn shim(variant: Variant) -> Result<FaultVfs, Failure> {
     let rules = RULES.iter().map(|rule| rule.parse()).collect::<Result<Vec<Rule>, _>>()?;
-    let board = Arc::new(Board::private(1 << 14));
-    board.set_mode(variant.mode());
-    let lab = Lab::new(board, Plan::new(rules, Seed(1))?);
-    Ok(Registration::new(SqliteApi::linked(), variant.name(), None, false, lab)?)
+    let shared_state = Arc::new(SharedState::private(1 << 14));
+    shared_state.set_mode(variant.mode());
+    let injector = Injector::new(shared_state, FaultPlan::new(rules, Seed(1))?);
+    Ok(FaultVfs::new(SqliteApi::linked(), variant.name(), None, false, injector)?)
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use seawall_harness::engine::Engine;
-use seawall_harness::fault::{self, Plan, Rule};
+use seawall_harness::fault::{self, FaultPlan, Rule};
 use seawall_harness::record::Finding;
 use seawall_harness::seed::Seed;
 use seawall_harness::token::FaultName;
@@ -337,7 +337,7 @@ fn faults(args: &ExploreArgs) -> Result<(FaultName, Vec<Rule>, Option<Seed>), Co
         rules.extend(file.rules);
         seed = file.seed.map(Seed);
     }
-    let plan = Plan::new(rules.clone(), Seed(0)).map_err(Complaint::usage)?;
+    let plan = FaultPlan::new(rules.clone(), Seed(0)).map_err(Complaint::usage)?;
     if let Err(error) = plan.check_real_medium() {
         let context =
             if args.preset.is_empty() { String::new() } else { format!("--preset {}: ", args.preset.join(",")) };
@@ -530,7 +530,7 @@ impl Repeated {
 }
 
 fn unknown(what: &str, word: &str, choices: &[&str]) -> Complaint {
-    let help = seawall_harness::fault::suggest::help(word, "there are", choices.iter().copied());
+    let help = seawall_harness::suggest::help(word, "there are", choices.iter().copied());
     Complaint::usage(format!("unknown {what} `{word}`\nhelp: {help}"))
 }
 

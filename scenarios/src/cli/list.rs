@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
+use seawall_harness::call::{Method, Role};
 use seawall_harness::codes::ResultCode;
 use seawall_harness::fault::presets::PRESETS;
 use seawall_harness::oracle;
 use seawall_harness::verdict::Verdict;
-use seawall_harness::vfs::call::{Method, Role};
 use serde::Serialize;
 
 use super::args::{ListArgs, Listing, ReplayFormat};

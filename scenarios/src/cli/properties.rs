@@ -5,8 +5,8 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use seawall_harness::fault::suggest;
 use seawall_harness::seed::Seed;
+use seawall_harness::suggest;
 use serde::Serialize;
 
 use super::args::{PropertiesArgs, ReplayFormat};

@@ -17,8 +17,8 @@ use super::{Complaint, Exit, explore, print, say, soak, stop_on_interrupt};
 use crate::explore::difference;
 use crate::run::simulated::case::RunCase;
 use crate::run::simulated::{Simulated, Simulator};
-use crate::run::world::World;
-use crate::run::{Executed, Lab};
+use crate::run::spec::RunSpec;
+use crate::run::{Executed, Runner};
 use crate::story::line;
 
 pub(super) fn run(args: ReplayArgs) -> Result<Exit, Complaint> {
@@ -48,15 +48,15 @@ pub(super) fn run(args: ReplayArgs) -> Result<Exit, Complaint> {
     }
     // All of them are looked at before the first is executed.
     for Wanted { token, .. } in &tokens {
-        World::of(token).and_then(|world| world.plan().map(drop)).map_err(Complaint::usage)?;
+        RunSpec::of(token).and_then(|world| world.plan().map(drop)).map_err(Complaint::usage)?;
     }
-    let lab = soak::lab(args.scratch.as_deref())?;
+    let runner = soak::runner(args.scratch.as_deref())?;
     if let Some(path) = &args.trace {
         check_trace(path)?;
     }
     let stop = stop_on_interrupt()?;
     for Wanted { token, verdict } in &tokens {
-        let replayed = Replayed::execute(&lab, token, args.times, &stop)?;
+        let replayed = Replayed::execute(&runner, token, args.times, &stop)?;
         replayed.show(&args)?;
         worst = worse(worst, replayed.exit(*verdict));
         if stop.load(Ordering::Relaxed) {
@@ -72,12 +72,12 @@ fn replay_case(args: &ReplayArgs, path: &Path) -> Result<Exit, Complaint> {
     let case = RunCase::read(path).map_err(Complaint::usage)?;
     let mut replayed = Replayed { records: Vec::new(), calls: Vec::new(), divergence: None };
     if args.medium == CaseMedium::Real {
-        let lab = soak::lab(args.scratch.as_deref())?;
+        let runner = soak::runner(args.scratch.as_deref())?;
         for _ in 0..args.times {
-            replayed.add(lab.execute_really(&case)?);
+            replayed.add(runner.execute_really(&case)?);
         }
     } else {
-        let world = case.world(false).map_err(Complaint::usage)?;
+        let world = case.spec(false).map_err(Complaint::usage)?;
         let mut simulator = Simulator::new().map_err(Complaint::broken)?;
         for _ in 0..args.times {
             let Simulated { record, calls, .. } = simulator.run(&world, Some(&case.schedule), true)?;
@@ -158,13 +158,13 @@ struct Replayed {
 
 impl Replayed {
     /// Executes at least once, and `times` times unless `stop` is set.
-    fn execute(lab: &Lab, token: &Token, times: u32, stop: &AtomicBool) -> Result<Self, Complaint> {
+    fn execute(runner: &Runner, token: &Token, times: u32, stop: &AtomicBool) -> Result<Self, Complaint> {
         let mut replayed = Self { records: Vec::new(), calls: Vec::new(), divergence: None };
         for time in 0..times {
             if time > 0 && stop.load(Ordering::Relaxed) {
                 break;
             }
-            replayed.add(lab.execute(token)?);
+            replayed.add(runner.execute(token)?);
         }
         Ok(replayed)
     }

@@ -17,9 +17,9 @@ use super::args::{Medium, SoakArgs};
 use super::{Complaint, Exit, print, report, say, stop_on_interrupt};
 use crate::expectations::Expectations;
 use crate::faults::{self, Fault};
-use crate::run::Lab;
-use crate::run::world::{REAL, SIM};
-use crate::soak::{Plan, Progress};
+use crate::run::Runner;
+use crate::run::spec::{REAL, SIM};
+use crate::soak::{Progress, SoakConfig};
 use crate::{scratch, strategies};
 
 const DURATION: Duration = Duration::from_secs(60);
@@ -28,14 +28,14 @@ const DURATION: Duration = Duration::from_secs(60);
 const JOBS_PER_PROCESSOR: usize = 2;
 
 pub(super) fn run(args: SoakArgs) -> Result<Exit, Complaint> {
-    let plan = plan(&args)?;
-    let lab = lab(args.scratch.as_deref())?;
+    let config = config(&args)?;
+    let runner = runner(args.scratch.as_deref())?;
     if let Some(out) = &args.out {
         check_out(out)?;
     }
     let stop = stop_on_interrupt()?;
-    let bar = Bar::new(&plan);
-    let record = plan.execute(&lab, &Expectations::reviewed(), &stop, &|progress| bar.show(progress))?;
+    let bar = Bar::new(&config);
+    let record = config.execute(&runner, &Expectations::reviewed(), &stop, &|progress| bar.show(progress))?;
     bar.clear();
     let written = args.out.as_deref().map(|out| reports::write::all(out, &record)).transpose();
     print(&report::render(&record, args.format))?;
@@ -66,7 +66,7 @@ fn exit(record: &SoakRecord) -> Exit {
     }
 }
 
-fn plan(args: &SoakArgs) -> Result<Plan, Complaint> {
+fn config(args: &SoakArgs) -> Result<SoakConfig, Complaint> {
     let media = match args.medium {
         Medium::Real => vec![REAL],
         Medium::Sim => vec![SIM],
@@ -75,12 +75,12 @@ fn plan(args: &SoakArgs) -> Result<Plan, Complaint> {
     let (faults, file_seed) = chosen_faults(args)?;
     for fault in &faults {
         let rules = fault.given_rules().to_vec();
-        let plan = fault::Plan::new(rules, Seed(0)).map_err(Complaint::usage)?;
+        let plan = fault::FaultPlan::new(rules, Seed(0)).map_err(Complaint::usage)?;
         plan.check_real_medium().map_err(|error| Complaint::usage(in_context(fault, &error)))?;
     }
     let duration = args.duration.or(if args.count.is_none() { Some(DURATION) } else { None });
     let jobs = args.jobs.map(usize::from);
-    Ok(Plan {
+    Ok(SoakConfig {
         seed: args.seed.or(file_seed).unwrap_or_else(new_seed),
         strategies: chosen_strategies(&args.strategy)?,
         faults,
@@ -156,13 +156,13 @@ pub(super) fn new_seed() -> Seed {
 }
 
 /// The lab with its scratch folder, which must be a folder that can be written to.
-pub(super) fn lab(scratch: Option<&Path>) -> Result<Lab, Complaint> {
+pub(super) fn runner(scratch: Option<&Path>) -> Result<Runner, Complaint> {
     let folder = scratch.map_or_else(scratch::default_folder, PathBuf::from);
     if let Err(error) = tempfile::tempdir_in(&folder) {
         let reason = scratch::reason(&error);
         return Err(Complaint::usage(format!("cannot work in --scratch {}: {reason}", folder.display())));
     }
-    Ok(Lab::of_this_program(folder)?)
+    Ok(Runner::of_this_program(folder)?)
 }
 
 /// Finds out before the runs, not after them, that the report has no place to go to. Creates nothing that stays: the
@@ -185,17 +185,17 @@ struct Bar {
 }
 
 impl Bar {
-    fn new(plan: &Plan) -> Self {
-        let bar = match (plan.duration, plan.count) {
+    fn new(config: &SoakConfig) -> Self {
+        let bar = match (config.duration, config.count) {
             _ if !std::io::stderr().is_terminal() => ProgressBar::hidden(),
             (Some(duration), _) => ProgressBar::new(duration.as_secs().max(1)),
-            (None, Some(count)) => ProgressBar::new(count.saturating_mul(plan.cells()) / plan.partition.1),
+            (None, Some(count)) => ProgressBar::new(count.saturating_mul(config.cells()) / config.partition.1),
             (None, None) => ProgressBar::new_spinner(),
         };
         let style = ProgressStyle::with_template("{elapsed_precise} {bar:30.cyan/blue} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.enable_steady_tick(Duration::from_millis(250));
-        Self { bar, begun: Instant::now(), duration: plan.duration }
+        Self { bar, begun: Instant::now(), duration: config.duration }
     }
 
     fn show(&self, progress: Progress) {

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use rusqlite::ffi::SQLITE_OPEN_FULLMUTEX;
 use seawall_harness::actor::Actor;
-use seawall_harness::board::Board;
 use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError};
 use seawall_harness::media::sim::Machine;
 use seawall_harness::oracle::isolation::Transaction;
@@ -16,10 +15,11 @@ use seawall_harness::oracle::ledger::Ledger;
 use seawall_harness::oracle::table::Table;
 use seawall_harness::record::StoryKind;
 use seawall_harness::sched;
+use seawall_harness::shared_state::SharedState;
 
 use super::DATABASE;
 use super::case::{ActorPlan, Case, Step};
-use super::hand::Hand;
+use super::connection_actor::ConnectionActor;
 use super::story::{Event, Log, Note};
 
 /// How long a connection waits for a lock, in milliseconds of the simulated clock.
@@ -30,7 +30,7 @@ pub(super) struct Stage {
     pub(super) engine: Engine,
     pub(super) vfs: String,
     pub(super) machine: Rc<RefCell<Machine>>,
-    pub(super) board: Arc<Board>,
+    pub(super) shared_state: Arc<SharedState>,
     pub(super) notebook: RefCell<Notebook>,
     pub(super) case: Case,
     /// By number.
@@ -118,7 +118,7 @@ pub(super) fn play(stage: &Stage, position: usize) {
         match connect(stage, plan) {
             Ok(db) => {
                 stage.tell(plan.actor, StoryKind::End, || "open".to_owned());
-                let mut hand = Hand::new(stage, plan.actor, &db);
+                let mut hand = ConnectionActor::new(stage, plan.actor, &db);
                 for numbered in steps.by_ref() {
                     section(numbered.number, 1);
                     if numbered.step == Step::Reopen {
@@ -190,7 +190,7 @@ impl Stage {
 
     pub(super) fn tell(&self, actor: Actor, kind: StoryKind, text: impl FnOnce() -> String) {
         if let Some(log) = &self.log {
-            let note = Note { at: self.board.calls(), actor: Some(actor), kind, text: text() };
+            let note = Note { at: self.shared_state.calls(), actor: Some(actor), kind, text: text() };
             log.borrow_mut().push(Event::Note(note));
         }
     }

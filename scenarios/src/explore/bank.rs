@@ -13,7 +13,7 @@ use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 
 use super::case::{ActorPlan, Begin, Checkpoint, Layout, Settings, Step, Synchronous};
-use super::hand::{Ask, Hand};
+use super::connection_actor::{Ask, ConnectionActor};
 use super::mixed::{journal, pick};
 use super::scenario::World;
 
@@ -106,7 +106,7 @@ fn step(rng: &mut impl Rng, [transfer, audit, checkpoint, reopen]: [u32; 4]) -> 
     }
 }
 
-impl Hand<'_> {
+impl ConnectionActor<'_> {
     pub(super) fn bank(&mut self, number: u32, step: BankStep) -> Result<(), SqlError> {
         match step {
             BankStep::Transfer { rollback, .. } => {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bank::BankStep;
 use super::case::{ActorPlan, Begin, Journal, Layout, Settings, Step, Synchronous, Target};
-use super::hand::Hand;
+use super::connection_actor::ConnectionActor;
 use super::scenario::World;
 use super::schema::{Ddl, SchemaStep};
 
@@ -79,7 +79,7 @@ pub(super) fn schema(_: Seed) -> World {
     })
 }
 
-impl Hand<'_> {
+impl ConnectionActor<'_> {
     pub(super) fn canary(&mut self, number: u32, canary: Canary) -> Result<(), SqlError> {
         match canary {
             Canary::Wait => {

@@ -11,12 +11,12 @@ use seawall_harness::oracle::table::{State, Table};
 use seawall_harness::oracle::{self, Evidence};
 use seawall_harness::sched::Execution;
 use seawall_harness::verdict::Verdict;
-use seawall_harness::vfs::lab;
+use seawall_harness::vfs::injector;
 
 use super::DATABASE;
 use super::actor::{Notebook, Snapshot};
 use super::case::Case;
-use super::hand::{Statements, history_key};
+use super::connection_actor::{Statements, history_key};
 use super::scenario;
 
 pub use seawall_harness::record::Finding;
@@ -45,7 +45,7 @@ pub(super) fn judge(
     add("progress", Verdict::Wedged, &stuck(case, execution));
     // An execution that was cut short has made errors of its own, and proves nothing about the data.
     if !execution.halted && execution.deadlocked.is_empty() {
-        lab::play(NOBODY);
+        injector::play(NOBODY);
         let (check, table, torn) = look(engine, vfs, case);
         notebook.torn_reads.extend(torn.into_iter().map(|complaint| format!("{complaint}, at the end")));
         let alarms = notebook.alarms.into_iter().map(|message| Alarm { actor: NOBODY, message });

@@ -24,7 +24,7 @@ mod actor;
 mod bank;
 mod canary;
 mod case;
-mod hand;
+mod connection_actor;
 mod judge;
 mod mixed;
 mod plain;
@@ -42,7 +42,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rusqlite::ffi::{SQLITE_CORRUPT, SQLITE_IOERR_SHORT_READ, SQLITE_NOTADB};
-use seawall_harness::board::{Board, Mode};
+use seawall_harness::call::Method;
 use seawall_harness::engine::{Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE};
 use seawall_harness::fault::{Effect, Rule};
 use seawall_harness::sched::pct::Pct;
@@ -52,8 +52,8 @@ use seawall_harness::sched::replay::Replay;
 use seawall_harness::sched::round_robin::RoundRobin;
 use seawall_harness::sched::{Execution, Policy, Preemption, Processes, Task};
 use seawall_harness::seed::Seed;
+use seawall_harness::shared_state::{Mode, SharedState};
 use seawall_harness::trace;
-use seawall_harness::vfs::call::Method;
 
 pub use bank::BankStep;
 pub use canary::Canary;
@@ -173,7 +173,7 @@ impl Explorer {
     /// # Errors
     /// A message if the VFSes cannot be registered.
     pub fn new(engine: Engine, traced: bool) -> Result<Self, String> {
-        let stand = Stand::new(&engine, Arc::new(Board::private(TRACE_CAPACITY)))?;
+        let stand = Stand::new(&engine, Arc::new(SharedState::private(TRACE_CAPACITY)))?;
         Ok(Self { engine, stand, policy: None, is_spent: false, images: BTreeMap::new(), traced, has_mutexes: false })
     }
 
@@ -248,13 +248,13 @@ impl Explorer {
 
     /// The calls of the last execution, if they were traced.
     pub fn calls(&self) -> Vec<trace::Entry> {
-        trace::read(&self.stand.board)
+        trace::read(&self.stand.shared_state)
     }
 
     /// Replaces what the execution before has left unusable.
     fn renew(&mut self) -> Result<(), String> {
         if self.is_spent {
-            let stand = Stand::new(&self.engine, Arc::clone(&self.stand.board))?;
+            let stand = Stand::new(&self.engine, Arc::clone(&self.stand.shared_state))?;
             std::mem::replace(&mut self.stand, stand).abandon();
             self.is_spent = false;
         }
@@ -274,14 +274,14 @@ impl Explorer {
         stand.begin(&case.faults, case.seed)?;
         let armed = if case.faults.is_empty() { Mode::NUMBER } else { Mode::ARMED.and(Mode::VIRTUAL) };
         let traced = self.traced || log.is_some();
-        stand.board.set_mode(if traced { armed.and(Mode::TRACE).and(Mode::DIGEST) } else { armed });
+        stand.shared_state.set_mode(if traced { armed.and(Mode::TRACE).and(Mode::DIGEST) } else { armed });
         self.engine.reset_randomness();
         let processes = case.actors.iter().map(|plan| usize::from(plan.actor.process)).max().unwrap_or(0);
         let stage = Rc::new(Stage {
             engine: self.engine.clone(),
             vfs: stand.shim.name().to_owned(),
             machine: Rc::clone(&stand.machine),
-            board: Arc::clone(&stand.board),
+            shared_state: Arc::clone(&stand.shared_state),
             notebook: RefCell::new(Notebook::default()),
             case: case.clone(),
             processes: (0..=processes).map(|_| Process::default()).collect(),
@@ -293,11 +293,11 @@ impl Explorer {
             (plan.actor, task)
         });
         let execution = stand.scheduler.run(schedule, CALLS_MAX, actors.collect());
-        stand.board.set_mode(Mode::OFF);
+        stand.shared_state.set_mode(Mode::OFF);
         stand.machine.resume(judge::NOBODY.process);
-        let digest = traced.then(|| trace::digest(&stand.board));
+        let digest = traced.then(|| trace::digest(&stand.shared_state));
         let mut notebook = stage.notebook.take();
-        let fired = |rule: usize| stand.board.rule(rule).fired();
+        let fired = |rule: usize| stand.shared_state.rule(rule).fired();
         let faults_fired = (0..case.faults.len()).map(fired).sum();
         if case.faults.iter().enumerate().any(|(rule, fault)| fired(rule) > 0 && misleads(fault)) {
             notebook.alarms.clear();

@@ -11,7 +11,7 @@ use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE,
 use tempfile::TempDir;
 
 use super::case::{ActorPlan, Case, Checkpoint, Settings, Step, Synchronous, Target};
-use super::hand::Statements;
+use super::connection_actor::Statements;
 use super::{DATABASE, Explorer, scenario};
 
 /// The platform's own VFS. It must be named: the default one is an explorer's.
@@ -85,7 +85,7 @@ fn open(engine: &Engine, database: &str, settings: &str) -> Result<Db, SqlError>
     Ok(db)
 }
 
-/// What an actor does through one connection: the same statements as a [`super::hand::Hand`] that nobody disturbs.
+/// What an actor does through one connection: the same statements as a [`super::connection_actor::ConnectionActor`] that nobody disturbs.
 struct Script<'a> {
     case: &'a Case,
     db: &'a Db,

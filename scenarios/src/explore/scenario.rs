@@ -5,7 +5,7 @@ use seawall_harness::oracle::table::Table;
 use seawall_harness::seed::Seed;
 
 use super::case::{ActorPlan, Case, Layout, Settings};
-use super::hand::{Ask, ledger_table};
+use super::connection_actor::{Ask, ledger_table};
 use super::{bank, canary, mixed, schema, shared};
 
 /// A scenario.

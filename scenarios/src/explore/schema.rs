@@ -14,7 +14,7 @@ use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 
 use super::case::{ActorPlan, Begin, Checkpoint, Layout, Settings, Step, Synchronous, Target};
-use super::hand::{Ask, Hand, ledger_table};
+use super::connection_actor::{Ask, ConnectionActor, ledger_table};
 use super::mixed::{journal, pick};
 use super::scenario::World;
 
@@ -107,7 +107,7 @@ fn step(rng: &mut impl Rng) -> Step {
     }
 }
 
-impl Hand<'_> {
+impl ConnectionActor<'_> {
     pub(super) fn schema(&mut self, number: u32, step: SchemaStep) -> Result<(), SqlError> {
         match step {
             SchemaStep::Change { slot, ddl, begin, savepoint } => {

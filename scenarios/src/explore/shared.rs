@@ -14,7 +14,7 @@ use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 
 use super::case::{ActorPlan, Checkpoint, Step};
-use super::hand::{Hand, history_key, ledger_table};
+use super::connection_actor::{ConnectionActor, history_key, ledger_table};
 use super::mixed::{self, pick};
 use super::scenario::World;
 
@@ -66,7 +66,7 @@ fn step(rng: &mut impl Rng) -> Step {
     }
 }
 
-impl Hand<'_> {
+impl ConnectionActor<'_> {
     pub(super) fn shared(&mut self, number: u32, step: SharedStep) -> Result<(), SqlError> {
         let id = self.id();
         let earlier = self.own.get(number as usize % self.own.len().max(1)).copied();

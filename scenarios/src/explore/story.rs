@@ -33,8 +33,8 @@ impl Explorer {
         self.renew()?;
         self.policy = None;
         let log = Log::default();
-        let board = Arc::clone(&self.stand.board);
-        self.stand.scheduler.set_policy(Box::new(Watched::new(inner, board, Rc::clone(&log))));
+        let shared_state = Arc::clone(&self.stand.shared_state);
+        self.stand.scheduler.set_policy(Box::new(Watched::new(inner, shared_state, Rc::clone(&log))));
         let outcome = self.perform(case, seed, Some(&log))?;
         let calls = self.calls();
         let notes = crate::story::notes(&actors(case), &log.take(), &calls, outcome.findings.first());

@@ -13,7 +13,7 @@
 //!   for ever.
 //! - Once the faults have healed, everybody can write again.
 
-mod plot;
+mod case;
 mod stage;
 
 use std::cell::RefCell;
@@ -22,12 +22,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 use seawall_harness::actor::Actor;
-use seawall_harness::fault::{Plan, Rule};
+use seawall_harness::fault::{FaultPlan, Rule};
 use seawall_harness::oracle::integrity;
 use seawall_harness::sched::Task;
 use seawall_harness::seed::Seed;
 
-use self::plot::{Act, Deed, Door, Manner, Plot};
+use self::case::{Act, Case, Ending, EntryPoint, Op};
 use self::stage::{Stage, Told, count, numbers_of};
 use super::fewest_steps;
 use crate::run::simulated::sandbox::Sandbox;
@@ -43,12 +43,12 @@ thread_local! {
     static SANDBOX: RefCell<Option<Sandbox>> = const { RefCell::new(None) };
 }
 
-/// Draws processes, threads, settings, faults and up to 14 deeds, and plays them.
+/// Draws processes, threads, settings, faults and up to 14 ops, and plays them.
 ///
 /// # Errors
 /// The shortest story in which something does not hold.
 pub fn case(seed: Seed) -> Result<(), String> {
-    judge(&Plot::draw(seed), None)
+    judge(&Case::draw(seed), None)
 }
 
 /// How a case went.
@@ -63,15 +63,15 @@ struct Played {
 
 /// Plays a case, and makes its story short if something does not hold. `sabotage` is what a stranger does to the
 /// database in the end, for the tests.
-fn judge(plot: &Plot, sabotage: Option<&str>) -> Result<(), String> {
-    let with = |deeds: &[Deed]| Plot { deeds: deeds.to_vec(), ..plot.clone() };
-    let fails = |deeds: &[Deed]| !play(&with(deeds), false, sabotage).is_ok_and(|played| played.complaints.is_empty());
-    if !fails(&plot.deeds) {
+fn judge(case: &Case, sabotage: Option<&str>) -> Result<(), String> {
+    let with = |ops: &[Op]| Case { ops: ops.to_vec(), ..case.clone() };
+    let fails = |ops: &[Op]| !play(&with(ops), false, sabotage).is_ok_and(|played| played.complaints.is_empty());
+    if !fails(&case.ops) {
         return Ok(());
     }
-    let fewest = with(&fewest_steps(plot.deeds.clone(), fails));
-    let Plot { knobs, processes, threads, rules, .. } = &fewest;
-    let scene = format!("{processes} processes of {threads} threads, {knobs:?}, faults: {}", rules.join(" "));
+    let fewest = with(&fewest_steps(case.ops.clone(), fails));
+    let Case { config, processes, threads, rules, .. } = &fewest;
+    let scene = format!("{processes} processes of {threads} threads, {config:?}, faults: {}", rules.join(" "));
     // The same execution again: it fails as it did.
     let Played { story, complaints, told } =
         play(&fewest, true, sabotage).map_err(|stuck| format!("{scene}\n{stuck}"))?;
@@ -81,40 +81,40 @@ fn judge(plot: &Plot, sabotage: Option<&str>) -> Result<(), String> {
 }
 
 /// Plays a case on this thread's machine. The error is about an execution without an end.
-fn play(plot: &Plot, tells: bool, sabotage: Option<&str>) -> Result<Played, String> {
+fn play(case: &Case, tells: bool, sabotage: Option<&str>) -> Result<Played, String> {
     SANDBOX.with_borrow_mut(|place| {
         let sandbox = match place {
             Some(sandbox) => sandbox,
             empty => empty.insert(Sandbox::new()?),
         };
-        let rules: Result<Vec<Rule>, _> = plot.rules.iter().map(|rule| rule.parse::<Rule>()).collect();
+        let rules: Result<Vec<Rule>, _> = case.rules.iter().map(|rule| rule.parse::<Rule>()).collect();
         let plan =
-            Plan::new(rules.map_err(|error| error.to_string())?, plot.seed).map_err(|error| error.to_string())?;
-        let inside = sandbox.begin(plot.seed, plan);
+            FaultPlan::new(rules.map_err(|error| error.to_string())?, case.seed).map_err(|error| error.to_string())?;
+        let inside = sandbox.begin(case.seed, plan);
         inside.arm(true);
-        let stage = Rc::new(Stage::new(plot, inside.clone(), tells));
-        let actors = plot.actors().map(|actor| {
-            let deeds: Vec<Deed> = plot.deeds.iter().filter(|deed| deed.actor == actor).copied().collect();
+        let stage = Rc::new(Stage::new(case, inside.clone(), tells));
+        let actors = case.actors().map(|actor| {
+            let ops: Vec<Op> = case.ops.iter().filter(|op| op.actor == actor).copied().collect();
             let stage = Rc::clone(&stage);
-            let task: Task = Box::new(move || stage.play(&deeds));
+            let task: Task = Box::new(move || stage.play(&ops));
             (actor, task)
         });
-        let ran = sandbox.run(plot.seed, actors.collect());
+        let ran = sandbox.run(case.seed, actors.collect());
         inside.arm(false);
         let mut stage = match Rc::try_unwrap(stage) {
             Ok(stage) => stage,
             // Held by whoever has not come to his end.
             Err(stage) => {
                 let stuck = ran.err().unwrap_or_else(|| "an actor has not ended".to_owned());
-                return Err(format!("{}\n{stuck}, in one of {:?}", stage.story(), plot.deeds));
+                return Err(format!("{}\n{stuck}, in one of {:?}", stage.story(), case.ops));
             }
         };
         match ran {
-            Ok(_) => conclude(plot, &mut stage, sabotage),
+            Ok(_) => conclude(case, &mut stage, sabotage),
             Err(stuck) => stage.complain(format_args!("{stuck}")),
         }
         // What is left open is this case's, not the next one's.
-        for process in 1..=plot.processes {
+        for process in 1..=case.processes {
             inside.play(process);
             drop(stage.take_store(process));
         }
@@ -124,20 +124,20 @@ fn play(plot: &Plot, tells: bool, sabotage: Option<&str>) -> Result<Played, Stri
 }
 
 /// The faults are over: everybody writes, reads and closes, one process after the other.
-fn conclude(plot: &Plot, stage: &mut Stage, sabotage: Option<&str>) {
-    for process in 1..=plot.processes {
+fn conclude(case: &Case, stage: &mut Stage, sabotage: Option<&str>) {
+    for process in 1..=case.processes {
         stage.inside.play(process);
         if stage.inside.is_dead(process) {
             drop(stage.take_store(process));
             stage.restart(process);
         }
     }
-    for process in 1..=plot.processes {
+    for process in 1..=case.processes {
         stage.inside.play(process);
         probe(stage, process);
         stage.check_inits(process);
     }
-    for process in 1..=plot.processes {
+    for process in 1..=case.processes {
         stage.inside.play(process);
         if let Err(error) = stage.close(Actor { process, thread: 0 }, Duration::from_secs(1)) {
             stage.complain(format_args!("p{process} cannot close: {error}"));
@@ -151,7 +151,7 @@ fn conclude(plot: &Plot, stage: &mut Stage, sabotage: Option<&str>) {
         stage.complain(format_args!("the simulated machine panicked: {panic}"));
     }
     stage.inside.play(0);
-    look(plot, stage, sabotage);
+    look(case, stage, sabotage);
 }
 
 fn probe(stage: &Stage, process: u16) {
@@ -160,8 +160,8 @@ fn probe(stage: &Stage, process: u16) {
     for attempt in 1..=ATTEMPTS_MAX {
         stage.inside.clock.advance(PAUSE);
         let number = PROBE_BASE + u32::from(process) * ATTEMPTS_MAX + attempt;
-        let deed = Deed { actor, number, act: Act::Write(Door::Write, Manner::Succeeds) };
-        match stage.write(deed, Door::Write, Manner::Succeeds) {
+        let op = Op { actor, number, act: Act::Write(EntryPoint::Write, Ending::Succeeds) };
+        match stage.write(op, EntryPoint::Write, Ending::Succeeds) {
             Ok(()) => return,
             Err(error) => {
                 if error.is_closed() {
@@ -176,7 +176,7 @@ fn probe(stage: &Stage, process: u16) {
 }
 
 /// What somebody finds in the end who had nothing to do with it.
-fn look(plot: &Plot, stage: &Stage, sabotage: Option<&str>) {
+fn look(case: &Case, stage: &Stage, sabotage: Option<&str>) {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let found = Connection::open_with_flags_and_vfs(Sandbox::DATABASE, flags, &*stage.inside.vfs).and_then(|conn| {
         sabotage.map_or(Ok(()), |sql| conn.execute_batch(sql))?;
@@ -189,13 +189,13 @@ fn look(plot: &Plot, stage: &Stage, sabotage: Option<&str>) {
         if entries != tally {
             stage.complain(format_args!("{entries} entries and a tally of {tally} at the end"));
         }
-        if plot.knobs.migrates {
+        if case.config.migrates {
             let marks = count(&conn, "SELECT count(*) FROM mark")?;
             if marks != 1 {
                 stage.complain(format_args!("the migration was applied {marks} times"));
             }
         }
-        let actors = plot.actors().chain((1..=plot.processes).map(|process| Actor { process, thread: 0 }));
+        let actors = case.actors().chain((1..=case.processes).map(|process| Actor { process, thread: 0 }));
         actors.map(|actor| numbers_of(&conn, actor)).collect::<rusqlite::Result<Vec<_>>>()
     });
     let found = match found {
@@ -227,10 +227,10 @@ mod tests {
     fn cases_repeat_and_rows_are_acknowledged_refused_and_of_unknown_outcome() {
         let mut seen: BTreeMap<Told, u32> = BTreeMap::new();
         for nth in 0..400 {
-            let plot = Plot::draw(Seed(nth));
-            let played = play(&plot, true, None).unwrap();
-            assert_eq!(played.complaints, Vec::<String>::new(), "{plot:?}");
-            assert_eq!(played.story, play(&plot, true, None).unwrap().story, "{plot:?}");
+            let case = Case::draw(Seed(nth));
+            let played = play(&case, true, None).unwrap();
+            assert_eq!(played.complaints, Vec::<String>::new(), "{case:?}");
+            assert_eq!(played.story, play(&case, true, None).unwrap().story, "{case:?}");
             for told in played.told {
                 *seen.entry(told).or_default() += 1;
             }
@@ -239,13 +239,13 @@ mod tests {
     }
 
     /// Two rows and a read, with nothing in the way.
-    fn plain() -> Plot {
-        let knobs = Plot::draw(Seed(1)).knobs;
-        let acts = [Act::Write(Door::Write, Manner::Succeeds), Act::Read { pause_ms: 0 }];
+    fn plain() -> Case {
+        let config = Case::draw(Seed(1)).config;
+        let acts = [Act::Write(EntryPoint::Write, Ending::Succeeds), Act::Read { pause_ms: 0 }];
         let actor = Actor { process: 1, thread: 1 };
-        let deeds = (1..).zip(acts.into_iter().cycle().take(3)).map(|(number, act)| Deed { actor, number, act });
-        let deeds = deeds.collect();
-        Plot { seed: Seed(1), knobs, processes: 1, threads: 1, rules: Vec::new(), deeds }
+        let ops = (1..).zip(acts.into_iter().cycle().take(3)).map(|(number, act)| Op { actor, number, act });
+        let ops = ops.collect();
+        Case { seed: Seed(1), config, processes: 1, threads: 1, rules: Vec::new(), ops }
     }
 
     #[test]

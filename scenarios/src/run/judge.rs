@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, ffi};
-use seawall_harness::board::{Board, Counter};
 use seawall_harness::codes::ResultCode;
 use seawall_harness::fault::Effect;
 use seawall_harness::oracle::economy::Spending;
@@ -12,62 +11,63 @@ use seawall_harness::oracle::integrity::{self, Check};
 use seawall_harness::oracle::table::{self, Table};
 use seawall_harness::oracle::{self, Evidence};
 use seawall_harness::record::{Counts, ErrorCount, Finding, RuleRecord, RunRecord};
+use seawall_harness::shared_state::{Counter, SharedState};
 use seawall_harness::trace::{self, Entry};
 use seawall_harness::verdict::Verdict;
 
-use crate::run::conductor::Trouble;
-use crate::run::notes::Notes;
-use crate::run::topology::Schedule;
-use crate::run::world::World;
+use crate::run::coordinator::Trouble;
+use crate::run::history::History;
+use crate::run::shape::Schedule;
+use crate::run::spec::RunSpec;
 use crate::timeline;
 
 /// The record of a run that has been played. Without calls it has no timeline.
 pub fn judge(
-    world: &World,
-    board: &Board,
-    (notes, result): (Notes, Result<(), Trouble>),
+    spec: &RunSpec,
+    shared_state: &SharedState,
+    (notes, result): (History, Result<(), Trouble>),
     calls: &[Entry],
     look: FreshLook,
 ) -> RunRecord {
-    let rules = rule_records(world, board);
-    let mut counts = count(board, &notes, &rules);
+    let rules = rule_records(spec, shared_state);
+    let mut counts = count(shared_state, &notes, &rules);
     let errors = notes.errors();
     let timeline = if calls.is_empty() { Vec::new() } else { timeline::of(calls, &notes.marks) };
-    let evidence = gather(world, notes, &counts, look);
+    let evidence = gather(spec, notes, &counts, look);
     let fresh_done = evidence.checks.last().is_some_and(|check| check.unfinished.is_none());
     let sound = evidence.checks.iter().all(|check| check.complaints.is_empty());
     let integrity_ok = sound && fresh_done && evidence.table.is_some();
     counts.lost = evidence.table.as_ref().map_or(counts.acked, |table| evidence.ledger.lost(table));
     let mut findings = oracle::judge(&evidence);
-    findings.extend(trouble(result, board));
-    findings.extend(genuine_disk_full(&errors, world));
+    findings.extend(trouble(result, shared_state));
+    findings.extend(genuine_disk_full(&errors, spec));
     findings.extend(unfinished(evidence.checks.last(), counts.acked));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
     RunRecord {
-        token: world.token.to_string(),
-        seed: world.token.seed.0,
-        strategy: world.strategy.name.to_owned(),
-        fault: world.token.fault.to_string(),
-        medium: world.token.medium.clone(),
-        topology: world.outline.topology(),
-        verdict: verdict(world, &counts, &findings, !errors.is_empty()),
+        token: spec.token.to_string(),
+        seed: spec.token.seed.0,
+        strategy: spec.strategy.name.to_owned(),
+        fault: spec.token.fault.to_string(),
+        medium: spec.token.medium.clone(),
+        topology: spec.shape.topology(),
+        verdict: verdict(spec, &counts, &findings, !errors.is_empty()),
         rules,
         findings,
         counts,
         errors,
         integrity_ok,
-        trace_digest: (world.outline.schedule != Schedule::Racing).then(|| trace::digest(board)),
+        trace_digest: (spec.shape.schedule != Schedule::Racing).then(|| trace::digest(shared_state)),
         timeline,
     }
 }
 
 /// The worst finding decides; without one, whether any caller was given an error (one whose process was killed was
 /// not); and a run that measured nothing says so.
-fn verdict(world: &World, counts: &Counts, findings: &[Finding], refused_service: bool) -> Verdict {
+fn verdict(spec: &RunSpec, counts: &Counts, findings: &[Finding], refused_service: bool) -> Verdict {
     if let Some(worst) = findings.first() {
         return worst.verdict;
     }
-    let struck = counts.faults_fired > 0 || !world.needs_firing;
+    let struck = counts.faults_fired > 0 || !spec.needs_firing;
     if counts.acked == 0 || !struck {
         Verdict::NotMeasured
     } else if refused_service {
@@ -77,7 +77,7 @@ fn verdict(world: &World, counts: &Counts, findings: &[Finding], refused_service
     }
 }
 
-fn trouble(result: Result<(), Trouble>, board: &Board) -> Vec<Finding> {
+fn trouble(result: Result<(), Trouble>, shared_state: &SharedState) -> Vec<Finding> {
     let finding = |oracle: &str, verdict, detail| Finding { oracle: oracle.to_owned(), verdict, detail };
     let mut findings = Vec::new();
     match result {
@@ -85,7 +85,7 @@ fn trouble(result: Result<(), Trouble>, board: &Board) -> Vec<Finding> {
         Err(Trouble::Lab(detail)) => findings.push(finding("lab", Verdict::HarnessBroken, detail)),
         Err(Trouble::Stuck(detail)) => findings.push(finding("progress", Verdict::Wedged, detail)),
     }
-    let panics = board.counted(Counter::Panics);
+    let panics = shared_state.counted(Counter::Panics);
     if panics > 0 {
         let detail = format!("{panics} panics were caught in VFS callbacks");
         findings.push(finding("lab", Verdict::HarnessBroken, detail));
@@ -101,9 +101,9 @@ fn unfinished(fresh: Option<&Check>, acked: u64) -> Option<Finding> {
 }
 
 /// A disk that is really full, under the lab's feet, says nothing about the strategy.
-fn genuine_disk_full(errors: &[ErrorCount], world: &World) -> Option<Finding> {
+fn genuine_disk_full(errors: &[ErrorCount], spec: &RunSpec) -> Option<Finding> {
     let full = errors.iter().any(|error| error.message.starts_with("FULL:"));
-    let injected = world.faults.rules.iter().any(|rule| {
+    let injected = spec.faults.rules.iter().any(|rule| {
         matches!(
             rule.effect,
             Effect::Error { code: ResultCode(ffi::SQLITE_FULL), .. } | Effect::Errno(_) | Effect::Torn { .. }
@@ -116,9 +116,9 @@ fn genuine_disk_full(errors: &[ErrorCount], world: &World) -> Option<Finding> {
     })
 }
 
-fn rule_records(world: &World, board: &Board) -> Vec<RuleRecord> {
+fn rule_records(spec: &RunSpec, shared_state: &SharedState) -> Vec<RuleRecord> {
     let record = |(index, rule): (usize, &seawall_harness::fault::Rule)| {
-        let counters = board.rule(index);
+        let counters = shared_state.rule(index);
         RuleRecord {
             rule: rule.to_string(),
             matched: counters.matched(),
@@ -126,10 +126,10 @@ fn rule_records(world: &World, board: &Board) -> Vec<RuleRecord> {
             fired_at: counters.fired_at(),
         }
     };
-    world.faults.rules.iter().enumerate().map(record).collect()
+    spec.faults.rules.iter().enumerate().map(record).collect()
 }
 
-fn count(board: &Board, notes: &Notes, rules: &[RuleRecord]) -> Counts {
+fn count(shared_state: &SharedState, notes: &History, rules: &[RuleRecord]) -> Counts {
     let (acked, refused, indeterminate) = notes.ledger.counts();
     Counts {
         acked,
@@ -137,9 +137,9 @@ fn count(board: &Board, notes: &Notes, rules: &[RuleRecord]) -> Counts {
         indeterminate,
         lost: 0,
         reads: notes.reads,
-        opens: board.counted(Counter::DbOpens),
-        schema_inits: board.counted(Counter::SchemaInits),
-        calls: board.calls(),
+        opens: shared_state.counted(Counter::DbOpens),
+        schema_inits: shared_state.counted(Counter::SchemaInits),
+        calls: shared_state.calls(),
         faults_fired: rules.iter().map(|rule| rule.fired).sum(),
         kills: notes.kills,
         starts: notes.starts,
@@ -175,13 +175,13 @@ impl FreshLook {
     }
 }
 
-fn gather(world: &World, notes: Notes, counts: &Counts, look: FreshLook) -> Evidence {
+fn gather(spec: &RunSpec, notes: History, counts: &Counts, look: FreshLook) -> Evidence {
     let FreshLook { files, check, table } = look;
     let mut checks = notes.checks;
     checks.push(check);
     let undisturbed = counts.faults_fired + counts.kills + counts.refused + counts.indeterminate == 0;
     let economy = Spending {
-        promise: world.strategy.promise,
+        promise: spec.strategy.promise,
         starts: counts.starts,
         opens: counts.opens,
         schema_inits: counts.schema_inits,

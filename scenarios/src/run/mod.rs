@@ -1,44 +1,44 @@
 //! One run: from a token to a record.
 //!
 //! ```text
-//! token ─► world (strategy, faults, outline, scripts)
-//!       ─► conductor ◄─► workers (processes; in each, threads play actors through the strategy)
+//! token ─► spec (strategy, faults, shape, scripts)
+//!       ─► coordinator ◄─► workers (processes; in each, threads play actors through the strategy)
 //!       ─► evidence (ledger, table, checks, leftovers) ─► oracles ─► record
 //! ```
 
-mod conductor;
+mod coordinator;
+mod history;
 mod judge;
-mod notes;
 pub mod protocol;
+pub mod shape;
 pub mod simulated;
-pub mod topology;
+pub mod spec;
 pub mod worker;
-pub mod world;
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use seawall_harness::board::Board;
 use seawall_harness::oracle::hygiene;
 use seawall_harness::record::RunRecord;
+use seawall_harness::shared_state::SharedState;
 use seawall_harness::token::Token;
 use seawall_harness::trace::{self, Entry};
 
-use conductor::{Conductor, Stage};
+use coordinator::{Coordinator, Stage};
 use judge::FreshLook;
 use simulated::case::RunCase;
 use simulated::remote::Pool;
 use simulated::{Simulated, Simulator};
-use world::World;
+use spec::RunSpec;
 
 /// How many calls of a run are kept: enough for all of them in nearly every run.
 const TRACE_CAPACITY: usize = 1 << 15;
 
 /// Where and with what runs are executed.
 #[derive(Clone, Debug)]
-pub struct Lab {
+pub struct Runner {
     /// The folder in which each run makes a folder of its own.
     pub scratch: PathBuf,
     /// The program to start as a worker, with its arguments.
@@ -78,7 +78,7 @@ pub struct Executed {
     pub calls: Vec<Entry>,
 }
 
-impl Lab {
+impl Runner {
     /// A lab in `scratch` whose workers are this very program, called with `worker`.
     ///
     /// # Errors
@@ -103,7 +103,7 @@ impl Lab {
     /// # Errors
     /// As for [`Self::execute`].
     pub fn record(&self, token: &Token, timeline: bool) -> Result<RunRecord, RunError> {
-        if token.medium == world::SIM {
+        if token.medium == spec::SIM {
             return self.simulators.execute(&self.simulator, token, timeline);
         }
         self.execute(token).map(|executed| executed.record)
@@ -114,14 +114,14 @@ impl Lab {
     /// # Errors
     /// See [`RunError`]. Trouble within the run is no error but a verdict.
     pub fn execute(&self, token: &Token) -> Result<Executed, RunError> {
-        let world = World::of(token).map_err(RunError::Usage)?;
-        world.plan().map_err(RunError::Usage)?;
-        if world.is_simulated() {
+        let spec = RunSpec::of(token).map_err(RunError::Usage)?;
+        spec.plan().map_err(RunError::Usage)?;
+        if spec.is_simulated() {
             let mut simulator = Simulator::new().map_err(RunError::Simulator)?;
-            let Simulated { record, calls, .. } = simulator.run(&world, None, true)?;
+            let Simulated { record, calls, .. } = simulator.run(&spec, None, true)?;
             return Ok(Executed { record, calls });
         }
-        self.conduct(&world, None)
+        self.conduct(&spec, None)
     }
 
     /// Executes a run that was cut down, on real files, one step after the other in the case's order.
@@ -129,32 +129,32 @@ impl Lab {
     /// # Errors
     /// See [`RunError`].
     pub fn execute_really(&self, case: &RunCase) -> Result<Executed, RunError> {
-        let world = case.world(true).map_err(RunError::Usage)?;
-        world.plan().map_err(RunError::Usage)?;
-        self.conduct(&world, Some(case))
+        let spec = case.spec(true).map_err(RunError::Usage)?;
+        spec.plan().map_err(RunError::Usage)?;
+        self.conduct(&spec, Some(case))
     }
 
     /// Has worker processes play the run in a folder of its own.
-    fn conduct(&self, world: &World, case: Option<&RunCase>) -> Result<Executed, RunError> {
+    fn conduct(&self, spec: &RunSpec, case: Option<&RunCase>) -> Result<Executed, RunError> {
         let folder = tempfile::Builder::new()
             .prefix("seawall-")
             .tempdir_in(&self.scratch)
             .map_err(|error| RunError::Io { what: "cannot make a folder in", path: self.scratch.clone(), error })?;
         let database = folder.path().join("data").join("app.db");
-        let board_path = folder.path().join("board");
+        let shared_state_path = folder.path().join("shared_state");
         make_folder(database.parent().unwrap_or(folder.path()))?;
-        let board = Board::create(&board_path, TRACE_CAPACITY).map_err(|error| RunError::Io {
-            what: "cannot make the board",
-            path: board_path.clone(),
+        let shared_state = SharedState::create(&shared_state_path, TRACE_CAPACITY).map_err(|error| RunError::Io {
+            what: "cannot make the shared state",
+            path: shared_state_path.clone(),
             error,
         })?;
-        let board = Arc::new(board);
-        let (program, database, board_path) = (&*self.worker, &*database, &*board_path);
-        let stage = Stage { program, database, board_path, board: Arc::clone(&board), case };
-        let played = Conductor::new(world, &stage).play();
-        let calls = trace::read(&board);
+        let shared_state = Arc::new(shared_state);
+        let (program, database, shared_state_path) = (&*self.worker, &*database, &*shared_state_path);
+        let stage = Stage { program, database, shared_state_path, shared_state: Arc::clone(&shared_state), case };
+        let played = Coordinator::new(spec, &stage).play();
+        let calls = trace::read(&shared_state);
         let look = FreshLook::at(database, None, hygiene::stray_files(database).unwrap_or_default());
-        let record = judge::judge(world, &board, played, &calls, look);
+        let record = judge::judge(spec, &shared_state, played, &calls, look);
         Ok(Executed { record, calls })
     }
 }

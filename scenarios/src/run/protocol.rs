@@ -1,4 +1,4 @@
-//! What the conductor of a run and its workers say to each other, one JSON object a line.
+//! What the coordinator of a run and its workers say to each other, one JSON object a line.
 
 use std::path::PathBuf;
 
@@ -21,13 +21,13 @@ pub struct Assignment {
     pub life: u32,
     /// The database file.
     pub database: PathBuf,
-    /// The board's file.
-    pub board: PathBuf,
+    /// The shared state's file.
+    pub shared_state: PathBuf,
     /// The next step of each thread's script.
     pub next: Vec<u32>,
 }
 
-/// From the conductor to a worker.
+/// From the coordinator to a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
@@ -53,7 +53,7 @@ pub enum Order {
     Close,
 }
 
-/// From a worker to the conductor.
+/// From a worker to the coordinator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Report {

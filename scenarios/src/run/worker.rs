@@ -10,22 +10,22 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use seawall_harness::actor::Actor;
-use seawall_harness::board::Board;
 use seawall_harness::clock::Clock;
 use seawall_harness::oracle::integrity::Check;
+use seawall_harness::shared_state::SharedState;
 use seawall_harness::token::Token;
-use seawall_harness::vfs::Registration;
+use seawall_harness::vfs::FaultVfs;
 use seawall_harness::vfs::api::SqliteApi;
-use seawall_harness::vfs::lab::{self, Lab, OpenFile};
+use seawall_harness::vfs::injector::{self, Injector, OpenFile};
 
 use crate::run::protocol::{Assignment, Order, Report, StepReport};
-use crate::run::world::{PROBE, PROBE_BASE, World};
+use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
 use crate::strategies::{Env, Host, Strategy};
 use crate::workload::Step;
 use crate::workload::ops::{self, Task};
 
 /// Name of the lab's VFS in a worker.
-const VFS: &str = "seawall-lab";
+const VFS: &str = "seawall-fault";
 
 /// The entry point of a worker process: orders on standard input, reports on standard output.
 pub fn main() -> ExitCode {
@@ -47,31 +47,31 @@ pub fn main() -> ExitCode {
             Err(error) => report(&Report::Broken(format!("{error}: {line}"))),
         }
     }
-    // The conductor is gone. What the other threads are doing does not matter to anybody.
+    // The coordinator is gone. What the other threads are doing does not matter to anybody.
     std::process::exit(1)
 }
 
-/// Writes one line to standard output. It is in the pipe when this returns, so the conductor gets it whatever happens
+/// Writes one line to standard output. It is in the pipe when this returns, so the coordinator gets it whatever happens
 /// next.
 fn report(report: &Report) {
     static OUT: Mutex<()> = Mutex::new(());
     let Ok(mut line) = serde_json::to_vec(report) else { return };
     line.push(b'\n');
     let _one_line_at_a_time = OUT.lock();
-    // A conductor that is gone needs no report.
+    // A coordinator that is gone needs no report.
     let _ = io::stdout().write_all(&line).and_then(|()| io::stdout().flush());
 }
 
 struct Worker {
     shared: Arc<Shared>,
-    shim: Registration,
+    shim: FaultVfs,
     threads: Vec<Thread>,
 }
 
 /// What the threads of a worker share.
 struct Shared {
     strategy: Box<dyn Strategy>,
-    board: Arc<Board>,
+    shared_state: Arc<SharedState>,
     clock: Clock,
     stop: AtomicBool,
 }
@@ -90,26 +90,32 @@ enum ThreadTask {
 impl Worker {
     fn new(assignment: &Assignment) -> Result<Self, String> {
         let token: Token = assignment.token.parse().map_err(|error| format!("{error}"))?;
-        let world = match &assignment.case {
-            Some(case) => case.world(true)?,
-            None => World::of(&token)?,
+        let spec = match &assignment.case {
+            Some(case) => case.spec(true)?,
+            None => RunSpec::of(&token)?,
         };
-        let board = Arc::new(Board::open(&assignment.board).map_err(|error| error.to_string())?);
-        let clock = Clock::new(Arc::clone(&board));
+        let shared_state = Arc::new(SharedState::open(&assignment.shared_state).map_err(|error| error.to_string())?);
+        let clock = Clock::new(Arc::clone(&shared_state));
         let life = u64::from(assignment.process) << 32 | u64::from(assignment.life);
-        let lab = Lab::new(Arc::clone(&board), world.plan()?)
+        let injector = Injector::new(Arc::clone(&shared_state), spec.plan()?)
             .with_clock(clock.clone())
             .with_entropy(token.seed.stream("entropy").nth(life));
-        lab::play(Actor { process: assignment.process, thread: 0 });
+        injector::play(Actor { process: assignment.process, thread: 0 });
         // As the default VFS it also seeds SQLite's own generator, and with it the salts of the log.
-        let shim = Registration::new(SqliteApi::linked(), VFS, None, true, lab).map_err(|error| error.to_string())?;
+        let shim = FaultVfs::new(SqliteApi::linked(), VFS, None, true, injector).map_err(|error| error.to_string())?;
         let path = assignment.database.clone();
-        let env = Env { host: Host::Real, path, vfs: VFS.to_owned(), clock: clock.clone(), board: Arc::clone(&board) };
-        let strategy = (world.strategy.build)(env);
-        let shared = Arc::new(Shared { strategy, board, clock, stop: AtomicBool::new(false) });
+        let env = Env {
+            host: Host::Real,
+            path,
+            vfs: VFS.to_owned(),
+            clock: clock.clone(),
+            shared_state: Arc::clone(&shared_state),
+        };
+        let strategy = (spec.strategy.build)(env);
+        let shared = Arc::new(Shared { strategy, shared_state, clock, stop: AtomicBool::new(false) });
         let threads = (1..).zip(&assignment.next).map(|(thread, next)| {
             let actor = Actor { process: assignment.process, thread };
-            start_thread(Arc::clone(&shared), actor, *next, world.scripts[&actor].clone())
+            start_thread(Arc::clone(&shared), actor, *next, spec.scripts[&actor].clone())
         });
         Ok(Self { threads: threads.collect(), shared, shim })
     }
@@ -139,7 +145,7 @@ impl Worker {
     }
 
     fn check(&self) -> (Result<Check, String>, Vec<String>) {
-        let locks = self.shim.lab().open_files().iter().filter_map(|file| lock_held(file)).collect();
+        let locks = self.shim.injector().open_files().iter().filter_map(|file| lock_held(file)).collect();
         (ops::check(&*self.shared.strategy), locks)
     }
 
@@ -153,10 +159,10 @@ impl Worker {
         }
         // What the shutdown code would log; the files tell the rest.
         let _ = self.shared.strategy.close();
-        if let Some(message) = self.shim.lab().panic_message() {
+        if let Some(message) = self.shim.injector().panic_message() {
             report(&Report::Broken(format!("a VFS callback panicked: {message}")));
         }
-        let open_files = self.shim.lab().open_files().iter().map(|file| describe(file)).collect();
+        let open_files = self.shim.injector().open_files().iter().map(|file| describe(file)).collect();
         report(&Report::Closed { open_files });
         ExitCode::SUCCESS
     }
@@ -177,7 +183,7 @@ fn start_thread(shared: Arc<Shared>, actor: Actor, next: u32, script: Vec<Step>)
     let (tasks, inbox) = mpsc::channel();
     let handle = std::thread::spawn(move || {
         let _broken = ReportPanic;
-        lab::play(actor);
+        injector::play(actor);
         for task in inbox {
             match task {
                 ThreadTask::Turn(index) => report(&Report::Step(step(&shared, actor, index, &script))),
@@ -196,7 +202,7 @@ fn start_thread(shared: Arc<Shared>, actor: Actor, next: u32, script: Vec<Step>)
     Thread { tasks, handle }
 }
 
-/// Tells the conductor at once if its thread panics, so that a defect of the lab is not taken for a silent strategy.
+/// Tells the coordinator at once if its thread panics, so that a defect of the lab is not taken for a silent strategy.
 struct ReportPanic;
 
 impl Drop for ReportPanic {
@@ -220,7 +226,7 @@ fn probe(shared: &Shared, actor: Actor, attempt: u32) -> StepReport {
 }
 
 fn perform(shared: &Shared, task: Task<'_>, index: u32) -> StepReport {
-    let now_us = || shared.board.elapsed_ns() / 1000;
+    let now_us = || shared.shared_state.elapsed_ns() / 1000;
     let begun_us = now_us();
     let outcome = ops::perform(&*shared.strategy, task);
     StepReport { thread: task.actor.thread, index, begun_us, ended_us: now_us(), outcome }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::run::simulated::place;
+use crate::run::simulated::environment;
 
 /// Where a strategy lives, and what it can do to files there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl Host {
     pub(super) fn remove_file(self, path: &Path) -> io::Result<()> {
         match self {
             Self::Real => fs::remove_file(path),
-            Self::Simulated => place::remove_file(path),
+            Self::Simulated => environment::remove_file(path),
         }
     }
 
@@ -35,7 +35,7 @@ impl Host {
     pub(super) fn copy(self, from: &Path, to: &Path) -> io::Result<()> {
         match self {
             Self::Real => fs::copy(from, to).map(drop),
-            Self::Simulated => place::copy(from, to),
+            Self::Simulated => environment::copy(from, to),
         }
     }
 
@@ -43,7 +43,7 @@ impl Host {
     pub(super) fn overwrite(self, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Real => OpenOptions::new().write(true).open(path)?.write_all_at(bytes, at),
-            Self::Simulated => place::overwrite(path, at, bytes),
+            Self::Simulated => environment::overwrite(path, at, bytes),
         }
     }
 }

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use seawall_harness::board::{Board, Counter};
 use seawall_harness::clock::Clock;
-use seawall_harness::fault::suggest;
 use seawall_harness::oracle::economy::Promise;
 use seawall_harness::oracle::integrity::says_corrupt;
+use seawall_harness::shared_state::{Counter, SharedState};
+use seawall_harness::suggest;
 use serde::{Deserialize, Serialize};
 
 use crate::workload::{CheckpointMode, schema};
@@ -140,8 +140,8 @@ pub struct Env {
     pub vfs: String,
     /// The run's clock: timeouts and cooldowns go by it.
     pub clock: Clock,
-    /// The run's board, for counting.
-    pub board: Arc<Board>,
+    /// The run's shared state, for counting.
+    pub shared_state: Arc<SharedState>,
 }
 
 impl Env {
@@ -150,7 +150,7 @@ impl Env {
     /// # Errors
     /// What SQLite returned.
     pub fn init_schema(&self, connection: &Connection) -> rusqlite::Result<()> {
-        self.board.count(Counter::SchemaInits);
+        self.shared_state.count(Counter::SchemaInits);
         schema::init(connection)
     }
 }

@@ -5,8 +5,8 @@ use seawall_harness::record::RunRecord;
 use seawall_harness::seed::Seed;
 use seawall_harness::token::Token;
 use seawall_harness::verdict::Verdict;
-use seawall_lab::run::topology::{Outline, Schedule};
-use seawall_lab::run::world::{SIM, World};
+use seawall_scenarios::run::shape::{RunShape, Schedule};
+use seawall_scenarios::run::spec::{RunSpec, SIM};
 
 use crate::acceptance::token;
 use crate::support;
@@ -16,12 +16,11 @@ const RUNS: usize = 3;
 
 /// Seeds of one schedule whose processes all live long enough for a defect that shows at the tenth call.
 fn seeds(schedule: Schedule) -> impl Iterator<Item = Seed> {
-    let long_enough =
-        |outline: &Outline| outline.restarts.is_empty() && outline.steps * u32::from(outline.threads) >= 20;
-    let outline = |seed: Seed| World::of(&token("percall", "none", seed)).unwrap().outline;
+    let long_enough = |shape: &RunShape| shape.restarts.is_empty() && shape.steps * u32::from(shape.threads) >= 20;
+    let shape = |seed: Seed| RunSpec::of(&token("percall", "none", seed)).unwrap().shape;
     (0..).map(Seed).filter(move |seed| {
-        let outline = outline(*seed);
-        outline.schedule == schedule && long_enough(&outline)
+        let shape = shape(*seed);
+        shape.schedule == schedule && long_enough(&shape)
     })
 }
 

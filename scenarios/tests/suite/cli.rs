@@ -54,7 +54,7 @@ fn soak(args: &[&str]) -> Answer {
 
 /// A folder in memory.
 fn scratch() -> TempDir {
-    tempfile::tempdir_in(seawall_lab::scratch::default_folder()).unwrap()
+    tempfile::tempdir_in(seawall_scenarios::scratch::default_folder()).unwrap()
 }
 
 fn text(path: &Path) -> &str {

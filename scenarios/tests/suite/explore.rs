@@ -5,8 +5,8 @@
 use std::process::Output;
 
 use assert_cmd::Command;
-use seawall_lab::engines::{self, Cache};
-use seawall_lab::explore::{CaseFile, Schedule, difference};
+use seawall_scenarios::engines::{self, Cache};
+use seawall_scenarios::explore::{CaseFile, Schedule, difference};
 use serde_json::Value;
 
 use crate::support::program;
@@ -39,7 +39,7 @@ fn comes_through(arguments: &[&str]) -> Value {
 
 #[test]
 fn executions_repeat_call_by_call_and_the_linked_sqlite_comes_through() {
-    for (policy, _) in seawall_lab::explore::POLICIES {
+    for (policy, _) in seawall_scenarios::explore::POLICIES {
         let report = comes_through(&["--policy", policy, "--seed", "5", "--executions", "60"]);
         assert_eq!((&report["policy"], &report["executions"]), (&policy.into(), &60.into()));
     }

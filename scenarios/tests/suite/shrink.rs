@@ -1,8 +1,8 @@
 //! Shrinking, end to end: what is left is small, fails in the same way, and is told in words.
 
 use assert_cmd::Command;
-use seawall_lab::engines::{self, Cache};
-use seawall_lab::explore::CaseFile;
+use seawall_scenarios::engines::{self, Cache};
+use seawall_scenarios::explore::CaseFile;
 use serde_json::Value;
 
 use crate::explore::explore;

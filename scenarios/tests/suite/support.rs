@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use seawall_lab::run::Lab;
+use seawall_scenarios::run::Runner;
 
 /// The program under test.
 pub(crate) fn program() -> PathBuf {
@@ -10,7 +10,7 @@ pub(crate) fn program() -> PathBuf {
 }
 
 /// A lab in memory, or in the folder for temporary files where there is no memory file system.
-pub(crate) fn lab() -> Lab {
-    let scratch = seawall_lab::scratch::default_folder();
-    Lab::of_program(scratch, &program())
+pub(crate) fn lab() -> Runner {
+    let scratch = seawall_scenarios::scratch::default_folder();
+    Runner::of_program(scratch, &program())
 }

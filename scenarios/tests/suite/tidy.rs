@@ -158,9 +158,9 @@ fn runs_depend_on_their_seed_alone() {
 
 #[test]
 fn the_connection_layer_and_the_lab_meet_in_scenarios_alone() {
-    check(mentions(&["seawall_harness", "seawall_lab", "seawall_reports"], |name| name.starts_with("src/")));
-    check(mentions(&["seawall::", "seawall_lab"], |name| name.starts_with("harness/")));
-    check(mentions(&["seawall::", "seawall_lab", "rusqlite"], |name| name.starts_with("reports/src")));
+    check(mentions(&["seawall_harness", "seawall_scenarios", "seawall_reports"], |name| name.starts_with("src/")));
+    check(mentions(&["seawall::", "seawall_scenarios"], |name| name.starts_with("harness/")));
+    check(mentions(&["seawall::", "seawall_scenarios", "rusqlite"], |name| name.starts_with("reports/src")));
     // In the connection layer, the operating system is asked through one seam.
     // The doctor looks at the machine it runs on; what it may do there stands in a rule of its own.
     let seamless = |name: &str| {

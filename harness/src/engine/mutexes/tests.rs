@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::actor::Actor;
-use crate::board::Board;
 use crate::clock::Clock;
 use crate::sched::random::Random;
 use crate::sched::{Execution, Policy, Scheduler, Task};
 use crate::seed::Seed;
+use crate::shared_state::SharedState;
 
 /// A mutex as SQLite has it.
 struct Raw(*mut sqlite3_mutex);
@@ -65,7 +65,7 @@ impl Drop for Raw {
 }
 
 fn run(seed: u64, policy: Box<dyn Policy>, tasks: Vec<Task>) -> Execution {
-    let clock = Clock::new(Arc::new(Board::private(2)));
+    let clock = Clock::new(Arc::new(SharedState::private(2)));
     clock.set_scale(0);
     let actors = (1..).zip(tasks).map(|(thread, task)| (Actor { process: 1, thread }, task));
     Scheduler::new(clock, policy).run(Seed(seed), 10_000, actors.collect())

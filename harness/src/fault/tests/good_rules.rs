@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::super::{Dirty, Effect, Rule, Selector, When, parse_rule, toml};
 use crate::actor::Actor;
+use crate::call::{Method, Role};
 use crate::codes::{Errno, ResultCode};
-use crate::vfs::call::{Method, Role};
 
 #[track_caller]
 fn parsed(text: &str) -> Rule {

@@ -22,7 +22,7 @@ use std::iter;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 
-use super::levels::Holder;
+use super::lock_levels::Holder;
 use super::posix::ByteLocks;
 
 /// Bytes in a chunk. No page of a database (at most 64 KiB, a power of two) and no region of a wal-index (32 KiB)

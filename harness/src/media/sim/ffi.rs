@@ -50,7 +50,7 @@ const PATHNAME_BYTES_MAX: c_int = 512;
 const SECTOR_BYTES: c_int = 4096;
 
 // ------------------------------------------------------------------------------------------------
-// Registration
+// FaultVfs
 
 /// What hangs on `pAppData`. Only `thread` may be looked at before the thread has been compared.
 struct VfsState {

@@ -18,7 +18,7 @@ use std::mem::MaybeUninit;
 use rusqlite::ffi;
 
 use super::disk::{InodeId, StoreError};
-use super::levels::{self, NONE};
+use super::lock_levels::{self, NONE};
 use super::machine::Machine;
 use super::posix;
 use super::shm::Region;
@@ -184,7 +184,7 @@ impl Machine {
         if alive {
             shms.unmap(disk, names, file, false);
             if file.is_database {
-                levels::lower(disk, file, NONE);
+                lock_levels::lower(disk, file, NONE);
                 disk.inode_mut(inode).leave(file.process);
             } else {
                 disk.inode_mut(inode).locks.unlock(file.process, posix::ALL);
@@ -280,7 +280,7 @@ impl Machine {
             return code;
         }
         let file = &mut self.files[number as usize];
-        let rc = levels::raise(&mut self.disk, &self.shms, file, u8::try_from(level).unwrap_or(NONE));
+        let rc = lock_levels::raise(&mut self.disk, &self.shms, file, u8::try_from(level).unwrap_or(NONE));
         match rc {
             ffi::SQLITE_OK => rc,
             ffi::SQLITE_BUSY => self.fail(libc::EAGAIN, rc),
@@ -293,14 +293,14 @@ impl Machine {
         if let Err(code) = self.admit(number) {
             return code;
         }
-        levels::lower(&mut self.disk, &mut self.files[number as usize], u8::try_from(level).unwrap_or(NONE))
+        lock_levels::lower(&mut self.disk, &mut self.files[number as usize], u8::try_from(level).unwrap_or(NONE))
     }
 
     pub(super) fn check_reserved_lock(&mut self, number: u32, out: &mut c_int) -> c_int {
         if let Err(code) = self.admit(number) {
             return code;
         }
-        *out = c_int::from(levels::is_reserved(&mut self.disk, &self.files[number as usize]));
+        *out = c_int::from(lock_levels::is_reserved(&mut self.disk, &self.files[number as usize]));
         ffi::SQLITE_OK
     }
 

@@ -17,7 +17,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rusqlite::ffi;
 
-use super::afterlife::Afterlife;
+use super::dead_process::DeadProcess;
 use super::disk::{Bytes, Disk, InodeId};
 use super::files::OpenFile;
 use super::names::{self, Names};
@@ -26,7 +26,7 @@ use super::shm::Shms;
 use crate::clock::Clock;
 use crate::sched::Processes;
 use crate::seed::Seed;
-use crate::vfs::lab::current_actor;
+use crate::vfs::injector::current_actor;
 
 /// 2026-01-01 00:00 UTC as SQLite counts: milliseconds since noon on the first day of the Julian calendar.
 const BEGIN_MS: i64 = 24_610_415 * 8_640_000;
@@ -48,7 +48,7 @@ pub struct Machine {
     /// Open files of dead processes.
     pub(super) files_dead: usize,
     pub(super) errno: c_int,
-    afterlife: Afterlife,
+    dead_process: DeadProcess,
     /// The processes that are dead now.
     dead: Vec<u16>,
     clock: Clock,
@@ -89,7 +89,7 @@ impl Machine {
             files_open: 0,
             files_dead: 0,
             errno: 0,
-            afterlife: Afterlife::default(),
+            dead_process: DeadProcess::default(),
             dead: Vec::new(),
             clock,
             rng: entropy.rng(),
@@ -112,7 +112,7 @@ impl Machine {
         self.files_open = 0;
         self.files_dead = 0;
         self.errno = 0;
-        self.afterlife.reset();
+        self.dead_process.reset();
         self.dead.clear();
         self.rng = entropy.rng();
         self.epoch = self.epoch.wrapping_add(1);
@@ -135,7 +135,7 @@ impl Machine {
             inode.holders.retain(|holder| holder.process != process);
         }
         let mine = self.files.iter_mut().filter(|file| file.is_open && file.process == process && !file.is_dead);
-        self.shms.bury(&mut self.disk, process, mine);
+        self.shms.reap(&mut self.disk, process, mine);
         if current_actor().process == process {
             self.switch(true);
         }
@@ -278,12 +278,12 @@ impl Machine {
         if !to_dead {
             self.resume_living();
         } else if self.files_dead > 0 {
-            self.afterlife.enter(&self.disk, &self.files);
+            self.dead_process.enter(&self.disk, &self.files);
         }
     }
 
     pub(super) fn resume_living(&mut self) {
-        self.afterlife.leave(&mut self.disk);
+        self.dead_process.leave(&mut self.disk);
     }
 
     /// An empty file with this name.

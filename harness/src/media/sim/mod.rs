@@ -11,7 +11,7 @@
 //!   POSIX locks included. A conformance suite holds both to the same results. Each device's module says what it
 //!   leaves out.
 //! - **One thread.** Actors are coroutines of the thread that registered the VFS; who calls is told by
-//!   [`current_actor`](crate::vfs::lab::current_actor). Each call is carried out at once and whole: nothing here
+//!   [`current_actor`](crate::vfs::injector::current_actor). Each call is carried out at once and whole: nothing here
 //!   yields. A call from another thread fails with `SQLITE_IOERR` and touches nothing.
 //!
 //! # The devices
@@ -24,14 +24,14 @@
 //! posix     advisory locks on byte ranges, held by processes
 //! levels    SQLite's five levels made of them, as the unix VFS does it
 //! shm       the wal-index: regions of the -shm file's bytes, and its lock slots
-//! afterlife what a killed process's code does until it notices
+//! dead_process what a killed process's code does until it notices
 //! ```
 
-mod afterlife;
+mod dead_process;
 mod disk;
 mod ffi;
 mod files;
-mod levels;
+mod lock_levels;
 mod machine;
 mod names;
 mod posix;

@@ -198,7 +198,7 @@ impl Shms {
 
     /// Marks a process's `files` as dead and forgets its wal-indexes. The files keep the memory: each gets a hold of
     /// its own on the inode, in [`OpenFile::shm_remains`].
-    pub(super) fn bury<'a>(&mut self, disk: &mut Disk, process: u16, files: impl Iterator<Item = &'a mut OpenFile>) {
+    pub(super) fn reap<'a>(&mut self, disk: &mut Disk, process: u16, files: impl Iterator<Item = &'a mut OpenFile>) {
         for file in files {
             file.is_dead = true;
             if let Some(shm) = file.shm.take() {

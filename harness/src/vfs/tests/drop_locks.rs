@@ -63,10 +63,10 @@ fn check_real(rule: &str, journal_mode: &str, gets_in: bool) {
     connection.execute_batch(&unfinished(journal_mode)).unwrap();
     assert_eq!(rows(&other).map_err(|error| extended(&error)), Ok(0));
     world.heal();
-    let fired = world.board().rule(0).fired();
+    let fired = world.shared_state().rule(0).fired();
     assert_eq!(fired > 0, !rule.contains("p9"), "{rule}");
     assert_eq!(another_process_writes(&world.path()), gets_in, "{rule}");
-    let ruled = trace::read(world.board()).into_iter().filter(|entry| entry.ruling == RulingKind::DropLocks);
+    let ruled = trace::read(world.shared_state()).into_iter().filter(|entry| entry.ruling == RulingKind::DropLocks);
     // The call itself is carried out: what a file control is not for is answered by the VFS below.
     let outcomes: Vec<_> = ruled.map(|entry| (entry.rule, entry.outcome)).collect();
     let natural = if rule.starts_with("filecontrol") { ffi::SQLITE_NOTFOUND } else { ffi::SQLITE_OK };
@@ -101,7 +101,7 @@ fn nobody_notices_where_nobody_else_is() {
         .unwrap();
     assert_eq!(rows(&connection).unwrap(), 1002);
     assert_eq!(crate::oracle::integrity::check(&connection, "live").complaints, Vec::<String>::new());
-    let trace = trace::read(world.board());
+    let trace = trace::read(world.shared_state());
     let of = |role| trace.iter().filter(move |entry| entry.call.role == role);
     for role in [Role::Db, Role::Journal, Role::Wal, Role::Shm] {
         assert!(of(role).any(|entry| entry.ruling == RulingKind::DropLocks), "{role}");
@@ -116,15 +116,16 @@ fn nobody_notices_where_nobody_else_is() {
 /// Whether the simulated process still has any lock in the midst of a transaction.
 fn is_locked_in_simulation(rule: &str, journal_mode: &'static str) -> bool {
     const DATABASE: &str = "/sim/a.db";
-    let plan = Plan::new(vec![rule.parse().unwrap()], Seed(1)).unwrap();
-    let board = Arc::new(Board::private(2));
-    let clock = Clock::new(Arc::clone(&board));
+    let plan = FaultPlan::new(vec![rule.parse().unwrap()], Seed(1)).unwrap();
+    let shared_state = Arc::new(SharedState::private(2));
+    let clock = Clock::new(Arc::clone(&shared_state));
     clock.set_scale(0);
     let machine = Rc::new(RefCell::new(Machine::new(clock.clone(), Seed(1))));
     let (engine, below) = (Engine::linked(), unique_name());
     let _sim = SimVfs::register(engine.vfs_api(), &below, Rc::clone(&machine)).unwrap();
-    let lab = Lab::new(Arc::clone(&board), plan).with_clock(clock.clone()).with_hook(Scheduler::hook());
-    let shim = Registration::new(engine.vfs_api(), &unique_name(), Some(&below), false, lab).unwrap();
+    let injector =
+        Injector::new(Arc::clone(&shared_state), plan).with_clock(clock.clone()).with_hook(Scheduler::hook());
+    let shim = FaultVfs::new(engine.vfs_api(), &unique_name(), Some(&below), false, injector).unwrap();
     let found = Rc::new(RefCell::new(None));
     let task: Task = {
         let (found, machine, vfs) = (Rc::clone(&found), Rc::clone(&machine), shim.name().to_owned());
@@ -132,16 +133,16 @@ fn is_locked_in_simulation(rule: &str, journal_mode: &'static str) -> bool {
             let db = engine.open(DATABASE, OPEN_READ_WRITE_CREATE, Some(&vfs)).unwrap();
             let setup = format!("PRAGMA journal_mode = {journal_mode}; PRAGMA cache_size = 2; CREATE TABLE t(x)");
             db.execute(&setup).unwrap();
-            board.set_mode(Mode::ARMED);
+            shared_state.set_mode(Mode::ARMED);
             db.execute("BEGIN").unwrap();
             db.execute(&unfinished(journal_mode)).unwrap();
-            *found.borrow_mut() = Some((machine.borrow().any_locks(), board.rule(0).fired()));
+            *found.borrow_mut() = Some((machine.borrow().any_locks(), shared_state.rule(0).fired()));
         })
     };
     let actor = Actor { process: 1, thread: 1 };
     let mut scheduler = Scheduler::with_processes(clock, Box::new(RoundRobin::default()), machine);
     scheduler.run(Seed(1), 100_000, vec![(actor, task)]);
-    lab::play(Actor { process: 0, thread: 0 });
+    injector::play(Actor { process: 0, thread: 0 });
     let (is_locked, fired) = found.take().unwrap();
     assert_eq!(fired > 0, !rule.contains("p2"), "{rule}");
     is_locked

@@ -10,7 +10,7 @@ use super::{Report, Watch, out_file, spinner, write_story};
 use crate::run::simulated::Simulator;
 use crate::run::simulated::case::RunCase;
 use crate::run::simulated::shrink::RunBench;
-use crate::run::world::{SIM, World};
+use crate::run::spec::{RunSpec, SIM};
 use crate::shrink;
 use crate::story::line;
 
@@ -48,7 +48,7 @@ pub(super) fn shrink(args: &ShrinkArgs, watch: Watch<'_>) -> Result<Report, Comp
     write_story(&path, &story)?;
     // Real processes must not meet the simulator's VFS.
     drop(simulator);
-    let really = soak::lab(None)?.execute_really(&best)?.record;
+    let really = soak::runner(None)?.execute_really(&best)?.record;
     Ok(Report {
         preemptions: (first.schedule.len(), best.schedule.len()),
         statements: (first.steps.len() as u64, best.steps.len() as u64),
@@ -71,6 +71,6 @@ fn subject(text: &str) -> Result<(RunCase, Option<String>), Complaint> {
             token.medium
         )));
     }
-    let world = World::of(&token).map_err(Complaint::usage)?;
+    let world = RunSpec::of(&token).map_err(Complaint::usage)?;
     Ok((RunCase::of(&world, None), Some(text.replace(':', "-"))))
 }

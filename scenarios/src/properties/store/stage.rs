@@ -1,4 +1,4 @@
-//! Where a case is played: simulated processes with a store each, actors that do their deeds, and what they were told.
+//! Where a case is played: simulated processes with a store each, actors that do their ops, and what they were told.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use seawall_harness::actor::Actor;
 use seawall_simulated::CheckpointMode as Mode;
 use seawall_simulated::{Error, Operation, Registry, Store};
 
-use super::plot::{Act, Deed, Door, Inner, Knobs, Manner, Plot, SETTINGS};
+use super::case::{Act, Case, Config, Ending, EntryPoint, Inner, Op, SETTINGS};
 use crate::properties::panic_text;
 use crate::run::simulated::SimulatedOs;
 use crate::run::simulated::sandbox::{Inside, Sandbox};
@@ -27,7 +27,7 @@ const MARGIN: Duration = Duration::from_secs(2);
 /// A call that is to be answered at once takes no longer than this.
 const AT_ONCE: Duration = Duration::from_millis(1);
 
-/// How often one deed may wait for SQLite's busy timeout: statements of opening, init, migrations, checkpoints.
+/// How often one op may wait for SQLite's busy timeout: statements of opening, init, migrations, checkpoints.
 const BUSY_WAITS_MAX: u32 = 40;
 
 /// What has become of a row, as far as anybody was told.
@@ -41,7 +41,7 @@ pub(super) enum Told {
 /// See the module's documentation.
 pub(super) struct Stage {
     pub(super) inside: Inside,
-    knobs: Knobs,
+    config: Config,
     is_calm: bool,
     has_faults: bool,
     processes: BTreeMap<u16, Process>,
@@ -65,28 +65,28 @@ struct Process {
 }
 
 impl Stage {
-    pub(super) fn new(plot: &Plot, inside: Inside, tells: bool) -> Self {
+    pub(super) fn new(case: &Case, inside: Inside, tells: bool) -> Self {
         Self {
             inside,
-            knobs: plot.knobs,
-            is_calm: plot.is_calm(),
-            has_faults: !plot.rules.is_empty(),
-            processes: (1..=plot.processes).map(|number| (number, Process::default())).collect(),
+            config: case.config,
+            is_calm: case.is_calm(),
+            has_faults: !case.rules.is_empty(),
+            processes: (1..=case.processes).map(|number| (number, Process::default())).collect(),
             rows: RefCell::default(),
             complaints: Complaints::default(),
             story: tells.then(RefCell::default),
         }
     }
 
-    /// An actor's deeds, one after the other, for as long as its process lives.
-    pub(super) fn play(self: &Rc<Self>, deeds: &[Deed]) {
-        for deed in deeds {
-            if self.is_dead(deed.actor) {
+    /// An actor's ops, one after the other, for as long as its process lives.
+    pub(super) fn play(self: &Rc<Self>, ops: &[Op]) {
+        for op in ops {
+            if self.is_dead(op.actor) {
                 return;
             }
-            let played = catch_unwind(AssertUnwindSafe(|| self.take(*deed)));
+            let played = catch_unwind(AssertUnwindSafe(|| self.take(*op)));
             if let Err(panic) = played {
-                self.complain(format_args!("{deed:?} panicked: {}", panic_text(&*panic)));
+                self.complain(format_args!("{op:?} panicked: {}", panic_text(&*panic)));
             }
         }
     }
@@ -143,7 +143,8 @@ impl Stage {
     }
 
     fn builder(&self, here: &Process) -> seawall_simulated::Builder {
-        let Knobs { readers, busy_timeout, acquire_timeout, first_connect_wait, lifetime, idle, migrates } = self.knobs;
+        let Config { readers, busy_timeout, acquire_timeout, first_connect_wait, lifetime, idle, migrates } =
+            self.config;
         let (inits, complaints) = (Arc::clone(&here.inits), Arc::clone(&self.complaints));
         let own = AtomicU32::new(0);
         let builder = Store::builder()
@@ -184,7 +185,7 @@ impl Stage {
     pub(super) fn check_inits(&self, process: u16) {
         let here = &self.processes[&process];
         let (inits, closes, failed) = (here.inits.load(Ordering::Relaxed), here.closes.get(), here.failed_opens.get());
-        if inits > 1 + closes + failed && !self.knobs.migrates {
+        if inits > 1 + closes + failed && !self.config.migrates {
             self.complain(format_args!("p{process}: {inits} inits with {closes} closes and {failed} failed opens"));
         }
     }
@@ -192,10 +193,10 @@ impl Stage {
     // --------------------------------------------------------------------------------------------
     // Deeds
 
-    fn take(self: &Rc<Self>, deed: Deed) {
-        let Deed { actor, number, act } = deed;
+    fn take(self: &Rc<Self>, op: Op) {
+        let Op { actor, number, act } = op;
         let begun = self.inside.clock.now();
-        let result = self.act(deed);
+        let result = self.act(op);
         let elapsed = self.inside.clock.now().saturating_sub(begun);
         let is_dead = self.is_dead(actor);
         self.tell(|| match &result {
@@ -211,13 +212,13 @@ impl Stage {
             self.complain(format_args!("{actor} {number}. {act:?} took {elapsed:?}, more than {longest:?}"));
         }
         if let Err(error) = result {
-            self.check_error(deed, &error);
+            self.check_error(op, &error);
         }
     }
 
-    /// How long a deed may take: its own pauses, and each timeout as often as it may come.
+    /// How long a op may take: its own pauses, and each timeout as often as it may come.
     fn longest(&self, act: Act) -> Duration {
-        let Knobs { busy_timeout, acquire_timeout, first_connect_wait, .. } = self.knobs;
+        let Config { busy_timeout, acquire_timeout, first_connect_wait, .. } = self.config;
         let own_ms = match act {
             Act::Read { pause_ms: ms } | Act::Hold { ms, .. } | Act::Pause { ms } | Act::Close { patience_ms: ms } => {
                 ms
@@ -231,8 +232,8 @@ impl Stage {
         Duration::from_millis(own_ms.into()) + waits + MARGIN
     }
 
-    fn check_error(&self, deed: Deed, error: &Error) {
-        let Deed { actor, number, act } = deed;
+    fn check_error(&self, op: Op, error: &Error) {
+        let Op { actor, number, act } = op;
         if error.is_closed() {
             let here = &self.processes[&actor.process];
             if here.closes.get() == 0 {
@@ -246,7 +247,7 @@ impl Stage {
             self.complain(format_args!("{actor} {number}. {act:?}: before the init: {error}"));
         }
         let is_misuse = match act {
-            Act::Write(_, manner) => manner != Manner::Succeeds,
+            Act::Write(_, manner) => manner != Ending::Succeeds,
             Act::WriteInRead | Act::Dangle { .. } | Act::Nest { .. } | Act::Change { .. } => true,
             _ => false,
         };
@@ -255,18 +256,18 @@ impl Stage {
         }
     }
 
-    fn act(self: &Rc<Self>, deed: Deed) -> Result<(), Error> {
-        let Deed { actor, number, act } = deed;
+    fn act(self: &Rc<Self>, op: Op) -> Result<(), Error> {
+        let Op { actor, number, act } = op;
         let process = actor.process;
         match act {
-            Act::Write(door, manner) => self.write(deed, door, manner),
+            Act::Write(door, manner) => self.write(op, door, manner),
             Act::Read { pause_ms } => self.read(actor, pause_ms),
             Act::WriteInRead => {
                 let result = self.store(process)?.read(|conn| insert(conn, actor, number));
-                self.told(deed, &result, false);
+                self.told(op, &result, false);
                 result
             }
-            Act::Dangle { writes } => self.dangle(deed, writes),
+            Act::Dangle { writes } => self.dangle(op, writes),
             Act::Change { door, setting } => self.through(process, door, |conn| {
                 self.check_borrow(conn, door);
                 conn.prepare(SETTINGS[setting].0)?.query_row([], |_| Ok(())).optional()?;
@@ -278,7 +279,7 @@ impl Stage {
                 self.inside.clock.sleep(Duration::from_millis(ms.into()));
                 Ok(())
             }),
-            Act::Nest { outer, inner } => self.nest(deed, outer, inner),
+            Act::Nest { outer, inner } => self.nest(op, outer, inner),
             Act::Checkpoint(mode) => self.store(process)?.checkpoint(checkpoint_mode(mode)).map(drop),
             Act::Health => {
                 let store = self.processes[&process].store.borrow().clone();
@@ -304,20 +305,20 @@ impl Stage {
     fn through(
         &self,
         process: u16,
-        door: Door,
+        door: EntryPoint,
         mut body: impl FnMut(&Connection) -> rusqlite::Result<()>,
     ) -> Result<(), Error> {
         let store = self.store(process)?;
         match door {
-            Door::Write => store.write(|tx| body(tx)),
-            Door::Read => store.read(|conn| body(conn)),
-            Door::WithConnection => store.with_connection(|conn| body(conn)),
+            EntryPoint::Write => store.write(|tx| body(tx)),
+            EntryPoint::Read => store.read(|conn| body(conn)),
+            EntryPoint::WithConnection => store.with_connection(|conn| body(conn)),
         }
     }
 
     /// What was said of a row. Nobody hears what a dead process is told.
-    fn told(&self, deed: Deed, result: &Result<(), Error>, may_succeed: bool) {
-        let Deed { actor, number, act } = deed;
+    fn told(&self, op: Op, result: &Result<(), Error>, may_succeed: bool) {
+        let Op { actor, number, act } = op;
         let told = match result {
             _ if self.is_dead(actor) => Told::Unknown,
             Ok(()) => {
@@ -332,13 +333,13 @@ impl Stage {
         self.rows.borrow_mut().insert(number, (actor, told));
     }
 
-    pub(super) fn write(&self, deed: Deed, door: Door, manner: Manner) -> Result<(), Error> {
-        let Deed { actor, number, .. } = deed;
+    pub(super) fn write(&self, op: Op, door: EntryPoint, manner: Ending) -> Result<(), Error> {
+        let Op { actor, number, .. } = op;
         // Until somebody says more.
         self.rows.borrow_mut().insert(number, (actor, Told::Refused));
         let store = self.store(actor.process)?;
         let written = catch_unwind(AssertUnwindSafe(|| match door {
-            Door::WithConnection => store.with_connection(|conn| {
+            EntryPoint::WithConnection => store.with_connection(|conn| {
                 self.check_borrow(conn, door);
                 let tx = conn.transaction()?;
                 insert(&tx, actor, number)?;
@@ -354,22 +355,22 @@ impl Stage {
         let result = match written {
             Ok(result) => result,
             // The closure's panic, handed on.
-            Err(_) if manner == Manner::Panics => return Ok(()),
+            Err(_) if manner == Ending::Panics => return Ok(()),
             Err(panic) => resume_unwind(panic),
         };
-        self.told(deed, &result, manner == Manner::Succeeds);
+        self.told(op, &result, manner == Ending::Succeeds);
         result
     }
 
-    fn dangle(&self, deed: Deed, writes: bool) -> Result<(), Error> {
-        let Deed { actor, number, .. } = deed;
+    fn dangle(&self, op: Op, writes: bool) -> Result<(), Error> {
+        let Op { actor, number, .. } = op;
         let result = self.store(actor.process)?.with_connection(|conn| {
-            self.check_borrow(conn, Door::WithConnection);
+            self.check_borrow(conn, EntryPoint::WithConnection);
             conn.execute_batch("BEGIN")?;
             if writes { insert(conn, actor, number) } else { count(conn, "SELECT count(*) FROM entry").map(drop) }
         });
         if writes {
-            self.told(deed, &result, false);
+            self.told(op, &result, false);
         }
         result
     }
@@ -378,7 +379,7 @@ impl Stage {
         let store = self.store(actor.process)?;
         let rows = self.rows.borrow().clone();
         store.read(|conn| {
-            self.check_borrow(conn, Door::Read);
+            self.check_borrow(conn, EntryPoint::Read);
             let own = numbers_of(conn, actor)?;
             self.inside.clock.sleep(Duration::from_millis(pause_ms.into()));
             let (entries, tally) =
@@ -403,14 +404,14 @@ impl Stage {
         })
     }
 
-    fn nest(&self, deed: Deed, outer: Door, inner: Inner) -> Result<(), Error> {
-        let Deed { actor, number, act } = deed;
+    fn nest(&self, op: Op, outer: EntryPoint, inner: Inner) -> Result<(), Error> {
+        let Op { actor, number, act } = op;
         let store = self.store(actor.process)?;
         let closes = self.processes[&actor.process].closes.get();
         self.rows.borrow_mut().insert(number, (actor, Told::Refused));
         // With a reader in his hands, a caller may have the writer, and the other way round.
-        let is_other_seat = self.knobs.readers > 0
-            && (outer == Door::Read || matches!(inner, Inner::Door(Door::Read)))
+        let is_other_seat = self.config.readers > 0
+            && (outer == EntryPoint::Read || matches!(inner, Inner::EntryPoint(EntryPoint::Read)))
             && !matches!(inner, Inner::Health);
         if is_other_seat {
             return Ok(());
@@ -418,9 +419,11 @@ impl Stage {
         self.through(actor.process, outer, |_| {
             let begun = self.inside.clock.now();
             let answer = match inner {
-                Inner::Door(Door::Write) => store.write(|tx| insert(tx, actor, number)),
-                Inner::Door(Door::Read) => store.read(|_| Ok(())),
-                Inner::Door(Door::WithConnection) => store.with_connection(|conn| insert(conn, actor, number)),
+                Inner::EntryPoint(EntryPoint::Write) => store.write(|tx| insert(tx, actor, number)),
+                Inner::EntryPoint(EntryPoint::Read) => store.read(|_| Ok(())),
+                Inner::EntryPoint(EntryPoint::WithConnection) => {
+                    store.with_connection(|conn| insert(conn, actor, number))
+                }
                 Inner::Checkpoint => store.checkpoint(Mode::Passive).map(drop),
                 Inner::Close => store.close(Duration::from_secs(60)).map(drop),
                 Inner::Health => {
@@ -461,17 +464,17 @@ impl Stage {
     }
 
     /// Nothing of the borrower before is left.
-    fn check_borrow(&self, conn: &Connection, door: Door) {
-        if door == Door::WithConnection && !conn.is_autocommit() {
+    fn check_borrow(&self, conn: &Connection, door: EntryPoint) {
+        if door == EntryPoint::WithConnection && !conn.is_autocommit() {
             self.complain(format_args!("a transaction of the borrower before is open"));
         }
         let told_timeout = count(conn, "PRAGMA busy_timeout");
-        if told_timeout.is_ok_and(|ms| u128::from(ms.unsigned_abs()) != self.knobs.busy_timeout.as_millis()) {
+        if told_timeout.is_ok_and(|ms| u128::from(ms.unsigned_abs()) != self.config.busy_timeout.as_millis()) {
             self.complain(format_args!("the busy timeout is another"));
         }
         for (_, question, expected) in SETTINGS {
             // A reader may not write; the locking mode is a word, and is told by what others can do.
-            if question.ends_with("locking_mode") || (door == Door::Read && question.ends_with("query_only")) {
+            if question.ends_with("locking_mode") || (door == EntryPoint::Read && question.ends_with("query_only")) {
                 continue;
             }
             if let Ok(found) = count(conn, question)
@@ -498,12 +501,12 @@ fn insert(conn: &Connection, actor: Actor, number: u32) -> rusqlite::Result<()> 
     conn.prepare_cached("UPDATE tally SET entries = entries + 1")?.execute([]).map(drop)
 }
 
-fn end(manner: Manner) -> rusqlite::Result<()> {
+fn end(manner: Ending) -> rusqlite::Result<()> {
     match manner {
-        Manner::Succeeds => Ok(()),
-        Manner::Fails => Err(rusqlite::Error::QueryReturnedNoRows),
+        Ending::Succeeds => Ok(()),
+        Ending::Fails => Err(rusqlite::Error::QueryReturnedNoRows),
         // Past the hook that would print it.
-        Manner::Panics => resume_unwind(Box::new("the closure panics")),
+        Ending::Panics => resume_unwind(Box::new("the closure panics")),
     }
 }
 

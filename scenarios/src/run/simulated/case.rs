@@ -13,8 +13,8 @@ use seawall_harness::sched::Preemption;
 use seawall_harness::token::Token;
 use serde::{Deserialize, Serialize};
 
-use crate::run::topology::{Restart, Schedule};
-use crate::run::world::{REAL, World};
+use crate::run::shape::{Restart, Schedule};
+use crate::run::spec::{REAL, RunSpec};
 use crate::scratch;
 use crate::workload::Step;
 
@@ -64,23 +64,23 @@ pub struct CaseStep {
 }
 
 impl RunCase {
-    /// The case of a world, with a schedule or by the policy.
-    pub fn of(world: &World, schedule: Option<Vec<Preemption>>) -> Self {
-        let steps = world.scripts.iter().flat_map(|(actor, script)| {
-            let steps = (0..).zip(script).filter(|(index, _)| !world.omitted.contains(&(*actor, *index)));
+    /// The case of a spec, with a schedule or by the policy.
+    pub fn of(spec: &RunSpec, schedule: Option<Vec<Preemption>>) -> Self {
+        let steps = spec.scripts.iter().flat_map(|(actor, script)| {
+            let steps = (0..).zip(script).filter(|(index, _)| !spec.omitted.contains(&(*actor, *index)));
             steps.map(|(index, step)| CaseStep { actor: *actor, index, step: *step })
         });
         Self {
             run_format: FORMAT,
-            token: world.token.to_string(),
+            token: spec.token.to_string(),
             findings: Vec::new(),
             digest: None,
-            rules: world.faults.rules.clone(),
-            restarts: world.outline.restarts.clone(),
+            rules: spec.faults.rules.clone(),
+            restarts: spec.shape.restarts.clone(),
             steps: steps.collect(),
             by_policy: schedule.is_none(),
             schedule: schedule.unwrap_or_default(),
-            turns: world.turns.clone(),
+            turns: spec.turns.clone(),
             calls: Vec::new(),
         }
     }
@@ -97,42 +97,42 @@ impl RunCase {
         value.is_some_and(|value| value.get("run_format").is_some())
     }
 
-    /// The world, on the medium `sim`; with `real` it is the same on real files, one step after the other in the order
+    /// The spec, on the medium `sim`; with `real` it is the same on real files, one step after the other in the order
     /// in which they ended.
     ///
     /// # Errors
     /// A message if the token names what does not exist, or a step is none of the run's.
-    pub fn world(&self, real: bool) -> Result<World, String> {
+    pub fn spec(&self, real: bool) -> Result<RunSpec, String> {
         let token: Token = self.token.parse().map_err(|error| format!("{error}"))?;
-        let mut world = World::of(&token)?;
+        let mut spec = RunSpec::of(&token)?;
         let mut taken = BTreeSet::new();
         for CaseStep { actor, index, step } in &self.steps {
-            let script = world.scripts.get_mut(actor).ok_or_else(|| format!("there is no actor {actor} in the run"))?;
+            let script = spec.scripts.get_mut(actor).ok_or_else(|| format!("there is no actor {actor} in the run"))?;
             let place = script.get_mut(*index as usize);
             *place.ok_or_else(|| format!("{actor} has no step {index}"))? = *step;
             taken.insert((*actor, *index));
         }
-        self.check_references(&world)?;
+        self.check_references(&spec)?;
         let numbered = |(actor, script): (&Actor, &Vec<Step>)| {
             let actor = *actor;
             (0..script.len() as u32).map(move |index| (actor, index))
         };
-        world.omitted = world.scripts.iter().flat_map(numbered).filter(|step| !taken.contains(step)).collect();
-        world.faults.rules.clone_from(&self.rules);
-        world.outline.restarts.clone_from(&self.restarts);
-        world.turns.clone_from(&self.turns);
+        spec.omitted = spec.scripts.iter().flat_map(numbered).filter(|step| !taken.contains(step)).collect();
+        spec.faults.rules.clone_from(&self.rules);
+        spec.shape.restarts.clone_from(&self.restarts);
+        spec.turns.clone_from(&self.turns);
         if real {
-            world.outline.schedule = Schedule::Sequential;
-            world.token.medium = REAL.to_owned();
+            spec.shape.schedule = Schedule::Sequential;
+            spec.token.medium = REAL.to_owned();
         }
-        Ok(world)
+        Ok(spec)
     }
 
     /// What a step changes must be what an earlier one inserted, whether that one is taken or not.
-    fn check_references(&self, world: &World) -> Result<(), String> {
+    fn check_references(&self, spec: &RunSpec) -> Result<(), String> {
         for CaseStep { actor, index, step } in &self.steps {
             let (Step::Update { txn } | Step::Delete { txn }) = step else { continue };
-            let earlier = world.scripts[actor].get(*txn as usize).filter(|_| txn < index);
+            let earlier = spec.scripts[actor].get(*txn as usize).filter(|_| txn < index);
             if !matches!(earlier, Some(Step::Insert { .. })) {
                 return Err(format!("step {index} of {actor} changes transaction {txn}, which none before it inserts"));
             }

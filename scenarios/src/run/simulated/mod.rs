@@ -1,8 +1,8 @@
-//! A run in the simulator: the same world, strategies, faults, notes and oracles, with coroutines for threads, numbers
+//! A run in the simulator: the same spec, strategies, faults, notes and oracles, with coroutines for threads, numbers
 //! for processes, and any VFS call or lock as the end of a turn.
 //!
 //! ```text
-//! world ─► stage (processes, their lives) ─► scheduler ─► actors ─► strategy ─► SQLite ─► shim ─► machine
+//! spec ─► run (processes, their lives) ─► scheduler ─► actors ─► strategy ─► SQLite ─► shim ─► machine
 //!       ─► after the scripts: heal, probe, check, close ─► judge
 //! ```
 //!
@@ -11,12 +11,12 @@
 
 mod after;
 pub mod case;
+pub(crate) mod environment;
 mod os;
-pub(crate) mod place;
 pub mod remote;
 pub(crate) mod sandbox;
 pub mod shrink;
-mod stage;
+mod sim_run;
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -24,10 +24,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use seawall_harness::actor::Actor;
-use seawall_harness::board::{Board, Mode};
 use seawall_harness::clock::Clock;
 use seawall_harness::engine::Engine;
-use seawall_harness::fault::Plan;
+use seawall_harness::fault::FaultPlan;
 use seawall_harness::media::sim::{Machine, SimVfs};
 use seawall_harness::oracle::hygiene;
 use seawall_harness::record::{RunRecord, Story};
@@ -35,21 +34,22 @@ use seawall_harness::sched::rare::Rare;
 use seawall_harness::sched::replay::Replay;
 use seawall_harness::sched::{Execution, Policy, Preemption, Scheduler, Task};
 use seawall_harness::seed::Seed;
+use seawall_harness::shared_state::{Mode, SharedState};
 use seawall_harness::trace::{self, Entry};
-use seawall_harness::vfs::Registration;
-use seawall_harness::vfs::lab::{self, Lab};
+use seawall_harness::vfs::FaultVfs;
+use seawall_harness::vfs::injector::{self, Injector};
 
 use super::RunError;
-use super::conductor::Trouble;
+use super::coordinator::Trouble;
 use super::judge::{self, FreshLook};
-use super::world::World;
+use super::spec::RunSpec;
 use crate::story::{self, Log, Watched};
 
 use case::RunCase;
+use environment::Environment;
 pub(crate) use os::SimulatedOs;
-use place::Place;
 pub use remote::{Reply, Request};
-use stage::Stage;
+use sim_run::SimRun;
 
 /// The folder of the database.
 const FOLDER: &str = "/sim";
@@ -58,7 +58,7 @@ const FOLDER: &str = "/sim";
 const DATABASE: &str = "/sim/app.db";
 
 /// The shim above it.
-const SHIM_VFS: &str = "seawall-lab";
+const SHIM_VFS: &str = "seawall-fault";
 
 /// Calls after which a run counts as stuck. A long one makes some ten thousand.
 const CALLS_MAX: u64 = 1_000_000;
@@ -72,10 +72,10 @@ const MODE: Mode = Mode::TRACE.and(Mode::DIGEST).and(Mode::VIRTUAL);
 /// See the module's documentation.
 pub struct Simulator {
     engine: Engine,
-    place: Rc<Place>,
-    board: Arc<Board>,
+    place: Rc<Environment>,
+    shared_state: Arc<SharedState>,
     scheduler: Scheduler,
-    shim: Registration,
+    shim: FaultVfs,
     // Below the shim, so that it goes after it.
     sim: SimVfs,
     /// Machines there were before: a VFS of theirs may still be held by actors of a deadlock.
@@ -102,24 +102,24 @@ impl Simulator {
     /// A message if its VFS cannot be registered.
     pub fn new() -> Result<Self, String> {
         let engine = Engine::linked();
-        let board = Arc::new(Board::private(TRACE_CAPACITY));
-        let clock = Clock::new(Arc::clone(&board));
+        let shared_state = Arc::new(SharedState::private(TRACE_CAPACITY));
+        let clock = Clock::new(Arc::clone(&shared_state));
         clock.set_scale(0);
-        let Furniture { shim, sim, place, scheduler } = Furniture::new(&engine, &board, clock, "0", true)?;
-        Ok(Self { engine, place, board, scheduler, shim, sim, machines: 0 })
+        let Furniture { shim, sim, place, scheduler } = Furniture::new(&engine, &shared_state, clock, "0", true)?;
+        Ok(Self { engine, place, shared_state, scheduler, shim, sim, machines: 0 })
     }
 
     /// Executes a run, by the policy or by a recorded schedule. Without `calls` the record has no timeline, and no
     /// calls are kept.
     ///
     /// # Errors
-    /// If the world's faults make no plan.
-    pub fn run(&mut self, world: &World, schedule: Option<&[Preemption]>, calls: bool) -> Result<Simulated, RunError> {
+    /// If the spec's faults make no plan.
+    pub fn run(&mut self, spec: &RunSpec, schedule: Option<&[Preemption]>, calls: bool) -> Result<Simulated, RunError> {
         let policy: Box<dyn Policy> = match schedule {
             None => Box::<Rare>::default(),
             Some(preemptions) => Box::new(Replay::new(preemptions)),
         };
-        self.execute(world, policy, (world.token.seed.stream("schedule"), calls), None)
+        self.execute(spec, policy, (spec.token.seed.stream("schedule"), calls), None)
     }
 
     /// Executes a case, and tells how it went; there is nothing to tell if nothing is found.
@@ -127,17 +127,17 @@ impl Simulator {
     /// # Errors
     /// As for [`Self::run`]; also if the case names what does not exist.
     pub fn tell(&mut self, case: &RunCase, token: &str) -> Result<(Simulated, Option<Story>), RunError> {
-        let world = case.world(false).map_err(RunError::Usage)?;
+        let spec = case.spec(false).map_err(RunError::Usage)?;
         let log = Log::default();
         let replay = Box::new(Replay::new(&case.schedule));
-        let policy = Box::new(Watched::new(replay, Arc::clone(&self.board), Rc::clone(&log)));
-        let seed = world.token.seed.stream("schedule");
-        let simulated = self.execute(&world, policy, (seed, true), Some(&log))?;
-        let actors: Vec<Actor> = world.outline.actors().collect();
+        let policy = Box::new(Watched::new(replay, Arc::clone(&self.shared_state), Rc::clone(&log)));
+        let seed = spec.token.seed.stream("schedule");
+        let simulated = self.execute(&spec, policy, (seed, true), Some(&log))?;
+        let actors: Vec<Actor> = spec.shape.actors().collect();
         let finding = simulated.record.findings.first();
         let notes = story::notes(&actors, &log.take(), &simulated.calls, finding);
-        let rules: Vec<String> = world.faults.rules.iter().map(ToString::to_string).collect();
-        let subject = format!("{} under {}", world.strategy.name, rules.join(" "));
+        let rules: Vec<String> = spec.faults.rules.iter().map(ToString::to_string).collect();
+        let subject = format!("{} under {}", spec.strategy.name, rules.join(" "));
         let subject = subject.trim_end_matches(" under ").to_owned();
         let told = finding.map(|finding| story::story(token, subject, finding, &actors, &notes));
         Ok((simulated, told))
@@ -147,61 +147,62 @@ impl Simulator {
     ///
     /// # Errors
     /// As for [`Self::run`].
-    pub fn run_by(&mut self, world: &World, seed: Seed) -> Result<Simulated, RunError> {
-        self.execute(world, Box::<Rare>::default(), (seed, false), None)
+    pub fn run_by(&mut self, spec: &RunSpec, seed: Seed) -> Result<Simulated, RunError> {
+        self.execute(spec, Box::<Rare>::default(), (seed, false), None)
     }
 
     fn execute(
         &mut self,
-        world: &World,
+        spec: &RunSpec,
         policy: Box<dyn Policy>,
         (seed, calls): (Seed, bool),
         log: Option<&Log>,
     ) -> Result<Simulated, RunError> {
-        self.arm(world, log).map_err(RunError::Usage)?;
+        self.arm(spec, log).map_err(RunError::Usage)?;
         self.scheduler.set_policy(policy);
-        let board = Arc::clone(&self.board);
-        let stage = Rc::new(Stage::new(world.clone(), Rc::clone(&self.place), board, self.shim.name(), log.cloned()));
-        let actors = world.outline.actors().map(|actor| {
-            let stage = Rc::clone(&stage);
-            let task: Task = Box::new(move || stage::play(&stage, actor));
+        let shared_state = Arc::clone(&self.shared_state);
+        let run =
+            Rc::new(SimRun::new(spec.clone(), Rc::clone(&self.place), shared_state, self.shim.name(), log.cloned()));
+        let actors = spec.shape.actors().map(|actor| {
+            let run = Rc::clone(&run);
+            let task: Task = Box::new(move || sim_run::play(&run, actor));
             (actor, task)
         });
         let execution = self.scheduler.run(seed, CALLS_MAX, actors.collect());
-        let turns = stage.turns();
-        let result = match trouble(world, &execution) {
+        let turns = run.turns();
+        let result = match trouble(spec, &execution) {
             Some(trouble) => {
-                stage.kill_all();
+                run.kill_all();
                 Err(trouble)
             }
-            None => after::conclude(&stage),
+            None => after::conclude(&run),
         };
-        let calls = if calls { trace::read(&self.board) } else { Vec::new() };
+        let calls = if calls { trace::read(&self.shared_state) } else { Vec::new() };
         // Whoever did not come to his end has left his side files behind, which is no news beside that.
         let look = self.look(result.is_ok());
-        let played = (stage.take_notes(), result);
-        let record = judge::judge(world, &self.board, played, &calls, look);
-        drop(stage);
+        let played = (run.take_notes(), result);
+        let record = judge::judge(spec, &self.shared_state, played, &calls, look);
+        drop(run);
         if !execution.deadlocked.is_empty() {
             self.rebuild().map_err(RunError::Usage)?;
         }
         Ok(Simulated { record, calls, execution, turns })
     }
 
-    /// Makes everything as new for this world.
-    fn arm(&mut self, world: &World, log: Option<&Log>) -> Result<(), String> {
-        let seed = world.token.seed;
+    /// Makes everything as new for this spec.
+    fn arm(&mut self, spec: &RunSpec, log: Option<&Log>) -> Result<(), String> {
+        let seed = spec.token.seed;
         self.place.machine.borrow_mut().reset(seed.stream("machine"));
         self.place.enter(log.cloned());
-        self.board.set_mode(Mode::OFF);
-        self.shim.lab().restart_with(world.plan()?);
-        self.board.set_mode(MODE);
+        self.shared_state.set_mode(Mode::OFF);
+        self.shim.injector().restart_with(spec.plan()?);
+        self.shared_state.set_mode(MODE);
         self.engine.reset_randomness();
         Ok(())
     }
 
     fn look(&self, tidy: bool) -> FreshLook {
-        lab::play(Actor { process: 0, thread: 0 });
+        injector::play(Actor { process: 0, thread: 0 });
         let prefix = format!("{FOLDER}/");
         let files = self.place.machine.borrow().list();
         let files = files.into_iter().filter_map(|(name, size)| Some((name.strip_prefix(&prefix)?.to_owned(), size)));
@@ -215,7 +216,7 @@ impl Simulator {
         self.machines += 1;
         let clock = self.place.clock.clone();
         let Furniture { shim, sim, place, scheduler } =
-            Furniture::new(&self.engine, &self.board, clock, &self.machines.to_string(), true)?;
+            Furniture::new(&self.engine, &self.shared_state, clock, &self.machines.to_string(), true)?;
         (self.shim, self.sim, self.place, self.scheduler) = (shim, sim, place, scheduler);
         Ok(())
     }
@@ -223,38 +224,44 @@ impl Simulator {
 
 /// A machine with what stands on it.
 struct Furniture {
-    shim: Registration,
+    shim: FaultVfs,
     sim: SimVfs,
-    place: Rc<Place>,
+    place: Rc<Environment>,
     scheduler: Scheduler,
 }
 
 impl Furniture {
     /// `label` tells it from all others in this process.
-    fn new(engine: &Engine, board: &Arc<Board>, clock: Clock, label: &str, is_default: bool) -> Result<Self, String> {
+    fn new(
+        engine: &Engine,
+        shared_state: &Arc<SharedState>,
+        clock: Clock,
+        label: &str,
+        is_default: bool,
+    ) -> Result<Self, String> {
         let machine = Rc::new(RefCell::new(Machine::new(clock.clone(), Seed(0))));
         let (below, above) = (format!("seawall-sim-{label}"), format!("{SHIM_VFS}-{label}"));
         let sim = SimVfs::register(engine.vfs_api(), &below, Rc::clone(&machine)).map_err(|error| error.to_string())?;
-        let lab = Lab::new(Arc::clone(board), Plan::empty())
+        let injector = Injector::new(Arc::clone(shared_state), FaultPlan::empty())
             .with_changing_plan()
             .with_clock(clock.clone())
             .with_hook(Scheduler::hook());
         // As the default VFS it seeds SQLite's own random generator.
-        let shim = Registration::new(engine.vfs_api(), &above, Some(&below), is_default, lab);
+        let shim = FaultVfs::new(engine.vfs_api(), &above, Some(&below), is_default, injector);
         let shim = shim.map_err(|error| error.to_string())?;
-        let place = Rc::new(Place::new(machine, clock.clone(), Arc::clone(board)));
+        let place = Rc::new(Environment::new(machine, clock.clone(), Arc::clone(shared_state)));
         let scheduler = Scheduler::with_processes(clock, Box::<Rare>::default(), Rc::clone(&place) as Rc<_>);
         Ok(Self { shim, sim, place, scheduler })
     }
 }
 
 /// What kept the actors from coming to their ends.
-fn trouble(world: &World, execution: &Execution) -> Option<Trouble> {
+fn trouble(spec: &RunSpec, execution: &Execution) -> Option<Trouble> {
     if execution.halted {
         return Some(Trouble::Stuck(format!("no end after {CALLS_MAX} calls")));
     }
     if !execution.deadlocked.is_empty() {
-        let actors: Vec<Actor> = world.outline.actors().collect();
+        let actors: Vec<Actor> = spec.shape.actors().collect();
         let names: Vec<String> = execution.deadlocked.iter().map(|position| actors[*position].to_string()).collect();
         return Some(Trouble::Stuck(format!("{} wait for each other for ever", names.join(" and "))));
     }

@@ -4,11 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use seawall_harness::vfs::lab;
+use seawall_harness::vfs::injector;
 use seawall_simulated::Os;
 use seawall_simulated::os::{FileId, FileKind, FileLock, FileStatus};
 
-use super::place;
+use super::environment;
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,23 +16,23 @@ pub(crate) struct SimulatedOs;
 
 impl Os for SimulatedOs {
     fn now(&self) -> Duration {
-        place::clock().map(|clock| clock.now()).unwrap_or_default()
+        environment::clock().map(|clock| clock.now()).unwrap_or_default()
     }
 
     fn sleep(&self, pause: Duration) {
         // Nobody waits in a dead process: its code is to come to its end.
-        if let Some(clock) = place::clock().filter(|_| !place::is_dead()) {
+        if let Some(clock) = environment::clock().filter(|_| !environment::is_dead()) {
             clock.sleep(pause);
         }
     }
 
     fn pid(&self) -> u32 {
-        u32::from(lab::current_actor().process)
+        u32::from(injector::current_actor().process)
     }
 
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
         // The machine has no links, and its names are absolute. Its one folder is always there.
-        let found = path == Path::new(super::FOLDER) || place::exists(path)?;
+        let found = path == Path::new(super::FOLDER) || environment::exists(path)?;
         found.then(|| path.to_owned()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
@@ -41,7 +41,7 @@ impl Os for SimulatedOs {
     }
 
     fn thread(&self) -> u64 {
-        let actor = lab::current_actor();
+        let actor = injector::current_actor();
         u64::from(actor.process) << 16 | u64::from(actor.thread)
     }
 
@@ -50,11 +50,11 @@ impl Os for SimulatedOs {
         if path == Path::new(super::FOLDER) {
             return Ok(Some(FileStatus { id: id(u64::MAX), kind: FileKind::Directory, bytes: 0, links: 1 }));
         }
-        let file = place::file(path)?;
+        let file = environment::file(path)?;
         Ok(file.map(|(inode, bytes)| FileStatus { id: id(inode), kind: FileKind::File, bytes, links: 1 }))
     }
 
     fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {
-        Ok(place::try_lock_file(path)?.map(|held| Box::new(held) as FileLock))
+        Ok(environment::try_lock_file(path)?.map(|held| Box::new(held) as FileLock))
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Simulator;
 use crate::run::RunError;
-use crate::run::world::World;
+use crate::run::spec::RunSpec;
 
 /// To a simulator's process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +61,8 @@ impl Simulator {
             Ok(token) => token,
             Err(error) => return Reply::Broken(error.to_string()),
         };
-        let result = World::of(&token).map_err(RunError::Usage);
-        match result.and_then(|world| self.run(&world, None, request.timeline)) {
+        let result = RunSpec::of(&token).map_err(RunError::Usage);
+        match result.and_then(|spec| self.run(&spec, None, request.timeline)) {
             Ok(simulated) => Reply::Record(Box::new(simulated.record)),
             Err(error) => Reply::Usage(error.to_string()),
         }

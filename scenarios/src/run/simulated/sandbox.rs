@@ -8,29 +8,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use seawall_harness::actor::Actor;
-use seawall_harness::board::{Board, Mode};
 use seawall_harness::clock::Clock;
 use seawall_harness::engine::Engine;
-use seawall_harness::fault::Plan;
+use seawall_harness::fault::FaultPlan;
 use seawall_harness::oracle::hygiene;
 use seawall_harness::sched::rare::Rare;
 use seawall_harness::sched::{Execution, Processes, Task};
 use seawall_harness::seed::Seed;
-use seawall_harness::vfs::lab;
+use seawall_harness::shared_state::{Mode, SharedState};
+use seawall_harness::vfs::injector;
 
-use super::place::Place;
+use super::environment::Environment;
 use super::{DATABASE, FOLDER, Furniture};
 
 /// Calls after which an execution counts as stuck. A long one makes some thousand.
 const CALLS_MAX: u64 = 200_000;
 
-/// The board keeps no calls; this is the least that it takes.
+/// The shared state keeps no calls; this is the least that it takes.
 const TRACE_CAPACITY: usize = 2;
 
 /// See the module's documentation.
 pub(crate) struct Sandbox {
     engine: Engine,
-    board: Arc<Board>,
+    shared_state: Arc<SharedState>,
     clock: Clock,
     furniture: Furniture,
 }
@@ -38,8 +38,8 @@ pub(crate) struct Sandbox {
 /// The processes of the present execution, for code inside and outside of it.
 #[derive(Clone)]
 pub(crate) struct Inside {
-    place: Rc<Place>,
-    board: Arc<Board>,
+    place: Rc<Environment>,
+    shared_state: Arc<SharedState>,
     /// Goes by the execution's virtual time.
     pub(crate) clock: Clock,
     /// Name of the VFS to open the database with.
@@ -56,23 +56,23 @@ impl Sandbox {
     /// A message if its VFS cannot be registered.
     pub(crate) fn new() -> Result<Self, String> {
         let engine = Engine::linked();
-        let board = Arc::new(Board::private(TRACE_CAPACITY));
-        let clock = Clock::new(Arc::clone(&board));
+        let shared_state = Arc::new(SharedState::private(TRACE_CAPACITY));
+        let clock = Clock::new(Arc::clone(&shared_state));
         clock.set_scale(0);
-        let furniture = furniture(&engine, &board, clock.clone())?;
-        Ok(Self { engine, board, clock, furniture })
+        let furniture = furniture(&engine, &shared_state, clock.clone())?;
+        Ok(Self { engine, shared_state, clock, furniture })
     }
 
     /// Makes everything as new. Faults are armed by [`Inside::arm`].
-    pub(crate) fn begin(&mut self, seed: Seed, plan: Plan) -> Inside {
+    pub(crate) fn begin(&mut self, seed: Seed, plan: FaultPlan) -> Inside {
         let Furniture { place, shim, .. } = &self.furniture;
         place.machine.borrow_mut().reset(seed.stream("machine"));
         place.enter(None);
-        self.board.set_mode(Mode::OFF);
-        shim.lab().restart_with(plan);
-        self.board.set_mode(Mode::VIRTUAL);
-        let (place, board, clock) = (Rc::clone(place), Arc::clone(&self.board), self.clock.clone());
-        Inside { place, board, clock, vfs: shim.name().into() }
+        self.shared_state.set_mode(Mode::OFF);
+        shim.injector().restart_with(plan);
+        self.shared_state.set_mode(Mode::VIRTUAL);
+        let (place, shared_state, clock) = (Rc::clone(place), Arc::clone(&self.shared_state), self.clock.clone());
+        Inside { place, shared_state, clock, vfs: shim.name().into() }
     }
 
     /// Runs the actors to their ends, under a schedule that follows from the seed.
@@ -86,23 +86,23 @@ impl Sandbox {
         let stuck: Vec<String> = execution.deadlocked.iter().map(|position| names[*position].to_string()).collect();
         if !stuck.is_empty() {
             // What they hold they hold for ever.
-            self.furniture = furniture(&self.engine, &self.board, self.clock.clone())?;
+            self.furniture = furniture(&self.engine, &self.shared_state, self.clock.clone())?;
             return Err(format!("{} wait for ever", stuck.join(" and ")));
         }
         if execution.halted { Err(format!("no end after {CALLS_MAX} calls")) } else { Ok(execution) }
     }
 }
 
-fn furniture(engine: &Engine, board: &Arc<Board>, clock: Clock) -> Result<Furniture, String> {
+fn furniture(engine: &Engine, shared_state: &Arc<SharedState>, clock: Clock) -> Result<Furniture, String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let label = format!("sandbox-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    Furniture::new(engine, board, clock, &label, false)
+    Furniture::new(engine, shared_state, clock, &label, false)
 }
 
 impl Inside {
     /// Switches the faults on or off.
     pub(crate) fn arm(&self, on: bool) {
-        self.board.set_mode(if on { Mode::VIRTUAL.and(Mode::ARMED) } else { Mode::VIRTUAL });
+        self.shared_state.set_mode(if on { Mode::VIRTUAL.and(Mode::ARMED) } else { Mode::VIRTUAL });
     }
 
     /// Kills a process. Its code goes on, and gets nothing done any more.
@@ -122,7 +122,7 @@ impl Inside {
 
     /// Makes the calling thread play a process, outside of an execution.
     pub(crate) fn play(&self, process: u16) {
-        lab::play(Actor { process, thread: 0 });
+        injector::play(Actor { process, thread: 0 });
         self.place.resume(process);
     }
 

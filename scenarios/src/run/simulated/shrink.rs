@@ -110,12 +110,12 @@ impl<'a> RunBench<'a> {
     /// # Errors
     /// A message if the run finds nothing, or cannot be executed.
     pub fn new(simulator: &'a mut Simulator, case: RunCase) -> Result<(Self, RunCase), RunError> {
-        let world = case.world(false).map_err(RunError::Usage)?;
+        let spec = case.spec(false).map_err(RunError::Usage)?;
         let schedule = (!case.by_policy).then_some(&*case.schedule);
-        let simulated = simulator.run(&world, schedule, false)?;
+        let simulated = simulator.run(&spec, schedule, false)?;
         let finding =
             simulated.record.findings.first().ok_or_else(|| {
-                RunError::Usage(format!("{} finds nothing, so there is nothing to shrink", world.token))
+                RunError::Usage(format!("{} finds nothing, so there is nothing to shrink", spec.token))
             })?;
         let wanted = (finding.verdict, finding.oracle.clone());
         let case = as_it_went(case, &simulated);
@@ -138,10 +138,10 @@ impl<'a> RunBench<'a> {
     /// Executes a case by its own schedule, or by the policy from this seed.
     fn attempt(&mut self, case: &RunCase, nth: Option<u64>) -> Result<Option<RunCase>, RunError> {
         self.executions += 1;
-        let world = case.world(false).map_err(RunError::Usage)?;
+        let spec = case.spec(false).map_err(RunError::Usage)?;
         let simulated = match nth {
-            None => self.simulator.run(&world, Some(&case.schedule), false)?,
-            Some(nth) => self.simulator.run_by(&world, world.token.seed.stream("shrink").nth(nth))?,
+            None => self.simulator.run(&spec, Some(&case.schedule), false)?,
+            Some(nth) => self.simulator.run_by(&spec, spec.token.seed.stream("shrink").nth(nth))?,
         };
         let found = simulated.record.findings.first();
         let fails = found.is_some_and(|found| (found.verdict, &found.oracle) == (self.wanted.0, &self.wanted.1));

@@ -5,8 +5,8 @@ use seawall_harness::record::RunRecord;
 use seawall_harness::seed::Seed;
 use seawall_harness::token::Token;
 use seawall_harness::verdict::Verdict;
-use seawall_lab::run::topology::Schedule;
-use seawall_lab::run::world::World;
+use seawall_scenarios::run::shape::Schedule;
+use seawall_scenarios::run::spec::RunSpec;
 
 use super::token;
 use crate::support;
@@ -23,8 +23,8 @@ fn lost_silently(record: &RunRecord) -> bool {
 fn losses(fault: &str, processes: std::ops::RangeInclusive<u16>) -> impl Iterator<Item = Token> {
     let tokens = (0..400).map(move |seed| token("openhuman", fault, Seed(seed)));
     let wanted = move |token: &Token| {
-        let outline = World::of(token).unwrap().outline;
-        outline.schedule == Schedule::Sequential && processes.contains(&outline.processes)
+        let shape = RunSpec::of(token).unwrap().shape;
+        shape.schedule == Schedule::Sequential && processes.contains(&shape.processes)
     };
     tokens.filter(wanted).filter(|token| execute(token).verdict == Verdict::Lost)
 }

@@ -2,8 +2,8 @@
 
 use seawall_harness::seed::Seed;
 use seawall_harness::verdict::Verdict;
-use seawall_lab::run::topology::Schedule;
-use seawall_lab::run::world::World;
+use seawall_scenarios::run::shape::Schedule;
+use seawall_scenarios::run::spec::RunSpec;
 
 use super::token;
 use crate::support;
@@ -14,8 +14,8 @@ const RUNS: usize = 24;
 fn under_pressure_and_sigkill_nothing_acknowledged_is_lost() {
     let lab = support::lab();
     let crowded = |seed: &Seed| {
-        let outline = World::of(&token("seawall", "sigkill", *seed)).unwrap().outline;
-        (outline.schedule, outline.processes, outline.threads) == (Schedule::Racing, 2, 4)
+        let shape = RunSpec::of(&token("seawall", "sigkill", *seed)).unwrap().shape;
+        (shape.schedule, shape.processes, shape.threads) == (Schedule::Racing, 2, 4)
     };
     let (mut acked, mut kills) = (0, 0);
     for seed in (0..).map(Seed).filter(crowded).take(RUNS) {

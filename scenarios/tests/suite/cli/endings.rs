@@ -112,7 +112,7 @@ fn a_lab_without_room_is_broken_and_says_so() {
     let told = on_a_small_disk("1m", dir.path(), &format!("{soak}; echo \"status $?\"; ls -A \"$1\""));
     assert_eq!(told.out, "status 70\n");
     assert!(
-        told.err.starts_with("error: cannot make the board ") && told.err.contains("No space left"),
+        told.err.starts_with("error: cannot make the shared state ") && told.err.contains("No space left"),
         "{}",
         told.err
     );

@@ -34,7 +34,7 @@ fn start(args: &[&str], scratch: &Path) -> Child {
     child
 }
 
-/// The processes that have a file of this folder mapped: the lab and its workers share their boards.
+/// The processes that have a file of this folder mapped: the lab and its workers share their shared states.
 fn using(folder: &Path) -> Vec<u32> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

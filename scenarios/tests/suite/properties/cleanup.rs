@@ -22,7 +22,7 @@ use seawall_harness::oracle::integrity::{self, Check};
 use seawall_harness::oracle::progress::{ATTEMPTS_MAX, ActorProgress, PAUSE_MS};
 use seawall_harness::oracle::table::{self, Key, State, Table};
 use seawall_harness::oracle::{self, Evidence, hygiene};
-use seawall_lab::strategies::{self, Env, Host};
+use seawall_scenarios::strategies::{self, Env, Host};
 
 use super::world::World;
 use super::{config, regressions, rules};
@@ -185,8 +185,8 @@ struct UnlinkingStore(Box<dyn strategies::Strategy>);
 
 fn unlinking_store(world: &World, path: PathBuf) -> Box<dyn Store> {
     let entry = strategies::find("openhuman").expect("a strategy of the matrix");
-    let (vfs, clock, board) = (world.shim.name().to_owned(), world.clock.clone(), world.board.clone());
-    Box::new(UnlinkingStore((entry.build)(Env { host: Host::Real, path, vfs, clock, board })))
+    let (vfs, clock, shared_state) = (world.shim.name().to_owned(), world.clock.clone(), world.shared_state.clone());
+    Box::new(UnlinkingStore((entry.build)(Env { host: Host::Real, path, vfs, clock, shared_state })))
 }
 
 impl From<strategies::Failure> for Told {
@@ -392,7 +392,7 @@ impl Telling<'_> {
 
     /// The files go on, in a folder where no process has them open; the memory does not.
     fn crash(&mut self, keeps_shm: bool) {
-        let (from, mode) = (self.database(), self.world.board.mode());
+        let (from, mode) = (self.database(), self.world.shared_state.mode());
         self.moves += 1;
         let to = self.database();
         fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
@@ -406,7 +406,7 @@ impl Telling<'_> {
         // What the old process still does, it does to files that nobody looks at any more.
         self.world.heal();
         self.stores.clear();
-        self.world.board.set_mode(mode);
+        self.world.shared_state.set_mode(mode);
         self.move_in();
     }
 

@@ -2,7 +2,7 @@
 //! failing seed that is worth keeping goes into the list.
 
 use seawall_harness::seed::Seed;
-use seawall_lab::properties::{self, ALL};
+use seawall_scenarios::properties::{self, ALL};
 
 use super::config;
 

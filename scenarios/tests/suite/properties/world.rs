@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use seawall::Os;
-use seawall_harness::board::{Board, Mode};
+use seawall_harness::call::{Method, Role};
 use seawall_harness::clock::Clock;
-use seawall_harness::fault::{Plan, Rule};
+use seawall_harness::fault::{FaultPlan, Rule};
 use seawall_harness::seed::Seed;
-use seawall_harness::vfs::Registration;
+use seawall_harness::shared_state::{Mode, SharedState};
+use seawall_harness::vfs::FaultVfs;
 use seawall_harness::vfs::api::SqliteApi;
-use seawall_harness::vfs::call::{Method, Role};
-use seawall_harness::vfs::lab::Lab;
-use seawall_lab::clocked_os::ClockedOs;
+use seawall_harness::vfs::injector::Injector;
+use seawall_scenarios::clocked_os::ClockedOs;
 
 /// See the module's documentation. Faults are off until [`World::arm`].
 pub(super) struct World {
-    pub(super) shim: Registration,
-    pub(super) board: Arc<Board>,
+    pub(super) shim: FaultVfs,
+    pub(super) shared_state: Arc<SharedState>,
     pub(super) clock: Clock,
     pub(super) folder: tempfile::TempDir,
     wal_deletions: Arc<AtomicU64>,
@@ -30,33 +30,35 @@ impl World {
     pub(super) fn new(rules: &[String], seed: u64) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let rules: Vec<Rule> = rules.iter().map(|rule| rule.parse().expect("a valid rule")).collect();
-        let plan = Plan::new(rules, Seed(seed)).expect("a plan of few rules");
-        let board = Arc::new(Board::private(2));
-        board.set_mode(Mode::TRACE);
-        let clock = Clock::new(Arc::clone(&board));
+        let plan = FaultPlan::new(rules, Seed(seed)).expect("a plan of few rules");
+        let shared_state = Arc::new(SharedState::private(2));
+        shared_state.set_mode(Mode::TRACE);
+        let clock = Clock::new(Arc::clone(&shared_state));
         clock.set_scale(0);
         let (wal_deletions, wal_truncations) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let (deletions, truncations) = (Arc::clone(&wal_deletions), Arc::clone(&wal_truncations));
-        let lab = Lab::new(Arc::clone(&board), plan).with_clock(clock.clone()).with_hook(Box::new(move |_, call| {
-            match (call.method, call.role) {
-                (Method::Delete, Role::Wal) => deletions.fetch_add(1, Ordering::Relaxed),
-                (Method::Truncate, Role::Wal) => truncations.fetch_add(1, Ordering::Relaxed),
-                _ => 0,
-            };
-            true
-        }));
+        let injector = Injector::new(Arc::clone(&shared_state), plan).with_clock(clock.clone()).with_hook(Box::new(
+            move |_, call| {
+                match (call.method, call.role) {
+                    (Method::Delete, Role::Wal) => deletions.fetch_add(1, Ordering::Relaxed),
+                    (Method::Truncate, Role::Wal) => truncations.fetch_add(1, Ordering::Relaxed),
+                    _ => 0,
+                };
+                true
+            },
+        ));
         let name = format!("property-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let shim = Registration::new(SqliteApi::linked(), &name, None, false, lab).expect("a shim");
-        let folder = tempfile::tempdir_in(seawall_lab::scratch::default_folder()).expect("a folder");
-        Self { shim, board, clock, folder, wal_deletions, wal_truncations }
+        let shim = FaultVfs::new(SqliteApi::linked(), &name, None, false, injector).expect("a shim");
+        let folder = tempfile::tempdir_in(seawall_scenarios::scratch::default_folder()).expect("a folder");
+        Self { shim, shared_state, clock, folder, wal_deletions, wal_truncations }
     }
 
     pub(super) fn arm(&self) {
-        self.board.set_mode(Mode::ARMED.and(Mode::TRACE));
+        self.shared_state.set_mode(Mode::ARMED.and(Mode::TRACE));
     }
 
     pub(super) fn heal(&self) {
-        self.board.set_mode(Mode::TRACE);
+        self.shared_state.set_mode(Mode::TRACE);
     }
 
     /// How often SQLite itself has asked to delete, and to truncate, a `-wal`.
@@ -72,6 +74,6 @@ impl World {
 
     /// The names of the files that are open through the shim.
     pub(super) fn open_files(&self) -> Vec<String> {
-        self.shim.lab().open_files().iter().map(|file| format!("{} {}", file.role, file.name)).collect()
+        self.shim.injector().open_files().iter().map(|file| format!("{} {}", file.role, file.name)).collect()
     }
 }

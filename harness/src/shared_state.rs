@@ -1,9 +1,9 @@
-//! The board of a run: one region of memory that every process of the run maps, and the only thing they share besides
+//! The shared state of a run: one region of memory that every process of the run maps, and the only thing they share besides
 //! the database.
 //!
 //! It holds the switches (are faults armed, are calls traced), the run's clock, the counters of the fault rules (so
 //! that "the third `shmmap` in any process" means what it says), the event counters, and the trace ring (so that the
-//! calls of a killed process survive it). A run in one process uses the same board in private memory.
+//! calls of a killed process survive it). A run in one process uses the same shared state in private memory.
 //!
 //! All of it is 64-bit atomics, so no process can leave another one waiting by dying: there is no lock to be held.
 //!
@@ -27,7 +27,7 @@ pub const RULES_MAX: usize = 64;
 /// How many firings of a rule keep their call numbers.
 pub const FIRED_AT_MAX: usize = 16;
 
-/// `"SWBOARD1"`: tells a board from another file, and its layout from an older one.
+/// `"SWBOARD1"`: tells a shared state from another file, and its layout from an older one.
 const MAGIC: u64 = u64::from_be_bytes(*b"SWBOARD1");
 const HEADER_WORDS: usize = 32;
 const COUNTER_WORDS: usize = 32;
@@ -51,7 +51,7 @@ enum Word {
     Digest = 8,
 }
 
-/// What the shim does at each call. Bits of the board's mode word.
+/// What the shim does at each call. Bits of the shared state's mode word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode(u64);
 
@@ -153,23 +153,23 @@ enum Memory {
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Board {
+pub struct SharedState {
     memory: Memory,
 }
 
-impl Board {
-    /// A board for one process. `trace_capacity` is the number of calls that the ring keeps, a power of two.
+impl SharedState {
+    /// A shared state for one process. `trace_capacity` is the number of calls that the ring keeps, a power of two.
     ///
     /// # Panics
     /// If the capacity is no power of two.
     pub fn private(trace_capacity: usize) -> Self {
         let words = (0..Self::words_needed(trace_capacity)).map(|_| AtomicU64::new(0)).collect();
-        let board = Self { memory: Memory::Private(words) };
-        board.initialise(trace_capacity);
-        board
+        let shared_state = Self { memory: Memory::Private(words) };
+        shared_state.initialise(trace_capacity);
+        shared_state
     }
 
-    /// Creates the file of a board for several processes.
+    /// Creates the file of a shared state for several processes.
     ///
     /// # Errors
     /// If the file exists already, or cannot be created, sized or mapped.
@@ -179,30 +179,34 @@ impl Board {
     pub fn create(path: &Path, trace_capacity: usize) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         let memory = Memory::Shared(SharedWords::map(&file, Self::words_needed(trace_capacity))?);
-        let board = Self { memory };
-        board.initialise(trace_capacity);
-        Ok(board)
+        let shared_state = Self { memory };
+        shared_state.initialise(trace_capacity);
+        Ok(shared_state)
     }
 
-    /// Maps a board that another process created.
+    /// Maps a shared state that another process created.
     ///
     /// # Errors
-    /// If the file cannot be opened or mapped; `InvalidData` if it is no board of this layout.
+    /// If the file cannot be opened or mapped; `InvalidData` if it is no shared state of this layout.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let invalid =
-            || io::Error::new(io::ErrorKind::InvalidData, format!("{} is not a board of this version", path.display()));
+        let invalid = || {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{} is not a shared state file of this version", path.display()),
+            )
+        };
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let words = usize::try_from(file.metadata()?.len()).map_err(|_| invalid())? / size_of::<AtomicU64>();
         if words < TRACE_START {
             return Err(invalid());
         }
-        let board = Self { memory: Memory::Shared(SharedWords::map(&file, words)?) };
+        let shared_state = Self { memory: Memory::Shared(SharedWords::map(&file, words)?) };
         let capacity =
-            usize::try_from(board.word(Word::TraceCapacity).load(Ordering::Relaxed)).map_err(|_| invalid())?;
-        let sound = board.word(Word::Magic).load(Ordering::Acquire) == MAGIC
+            usize::try_from(shared_state.word(Word::TraceCapacity).load(Ordering::Relaxed)).map_err(|_| invalid())?;
+        let sound = shared_state.word(Word::Magic).load(Ordering::Acquire) == MAGIC
             && capacity.is_power_of_two()
             && Self::words_needed(capacity) == words;
-        if sound { Ok(board) } else { Err(invalid()) }
+        if sound { Ok(shared_state) } else { Err(invalid()) }
     }
 
     fn words_needed(trace_capacity: usize) -> usize {
@@ -231,7 +235,7 @@ impl Board {
     /// The words before the trace ring, whose number is known.
     #[inline]
     fn fixed_words(&self) -> &[AtomicU64; TRACE_START] {
-        self.words().first_chunk().expect("no board is made shorter")
+        self.words().first_chunk().expect("no shared_state is made shorter")
     }
 
     #[inline]
@@ -253,7 +257,7 @@ impl Board {
         self.word(Word::Mode).store(mode.0, Ordering::Release);
     }
 
-    /// The board's switches as one word, for a shim that checks it at every call.
+    /// The shared state's switches as one word, for a shim that checks it at every call.
     #[inline]
     pub(crate) fn mode_word(&self) -> &AtomicU64 {
         self.word(Word::Mode)
@@ -265,7 +269,7 @@ impl Board {
         self.word(Word::CallsNext).fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Begins a new run on the same board: the calls and the events are counted from 0, the clock begins anew. For a
+    /// Begins a new run on the same shared state: the calls and the events are counted from 0, the clock begins anew. For a
     /// run in one process, between two executions.
     pub fn restart(&self) {
         let counted = [Word::CallsNext, Word::ClockOffsetNs, Word::ArmedAtNs, Word::Digest].map(|word| self.word(word));
@@ -281,7 +285,7 @@ impl Board {
         self.word(Word::CallsNext).load(Ordering::Relaxed)
     }
 
-    /// Wall-clock nanoseconds since the board was made.
+    /// Wall-clock nanoseconds since the shared state was made.
     pub fn elapsed_ns(&self) -> u64 {
         sys::monotonic_ns().saturating_sub(self.word(Word::EpochNs).load(Ordering::Relaxed))
     }
@@ -360,36 +364,36 @@ mod tests {
 
     #[test]
     fn a_rule_fires_no_more_often_than_it_may() {
-        let board = Board::private(16);
-        let rule = board.rule(3);
+        let shared_state = SharedState::private(16);
+        let rule = shared_state.rule(3);
         assert_eq!((rule.count_match(), rule.count_match()), (1, 2));
         assert!(rule.fire(10, Some(2)));
         assert!(rule.fire(20, Some(2)));
         assert!(!rule.fire(30, Some(2)));
         assert_eq!((rule.fired(), rule.fired_at()), (2, vec![10, 20]));
-        assert_eq!(board.rule(2).fired(), 0);
+        assert_eq!(shared_state.rule(2).fired(), 0);
     }
 
     #[test]
     fn processes_share_a_board_by_its_file() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("board");
-        let parent = Board::create(&path, 64).unwrap();
-        let child = Board::open(&path).unwrap();
+        let path = dir.path().join("shared_state");
+        let parent = SharedState::create(&path, 64).unwrap();
+        let child = SharedState::open(&path).unwrap();
         child.count(Counter::DbOpens);
         child.set_mode(Mode::ARMED.and(Mode::TRACE));
         assert_eq!(parent.counted(Counter::DbOpens), 1);
         assert!(parent.mode().has(Mode::TRACE));
-        assert!(Board::create(&path, 64).is_err(), "an existing file is not taken over");
+        assert!(SharedState::create(&path, 64).is_err(), "an existing file is not taken over");
     }
 
     #[test]
     fn another_file_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("board");
+        let path = dir.path().join("shared_state");
         std::fs::write(&path, vec![0; 100]).unwrap();
-        assert_eq!(Board::open(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(SharedState::open(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
         std::fs::write(&path, vec![0; 1 << 20]).unwrap();
-        assert_eq!(Board::open(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(SharedState::open(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

@@ -14,7 +14,7 @@ use super::case::{Begin, Checkpoint, Journal, Step, Target};
 use super::{DATABASE, scenario};
 
 /// See the module's documentation.
-pub(super) struct Hand<'a> {
+pub(super) struct ConnectionActor<'a> {
     pub(super) stage: &'a Stage,
     pub(super) actor: Actor,
     pub(super) statements: Statements<'a>,
@@ -97,7 +97,7 @@ struct Change {
     payload_bytes: u16,
 }
 
-impl<'a> Hand<'a> {
+impl<'a> ConnectionActor<'a> {
     pub(super) fn new(stage: &'a Stage, actor: Actor, db: &'a Db) -> Self {
         Self {
             stage,
@@ -112,7 +112,7 @@ impl<'a> Hand<'a> {
 
     /// Takes a step.
     pub(super) fn take(&mut self, number: u32, step: Step) {
-        self.began = self.stage.board.calls();
+        self.began = self.stage.shared_state.calls();
         self.step.set((number, 0));
         self.ops.clear();
         let result = match step {
@@ -232,7 +232,7 @@ impl<'a> Hand<'a> {
 
     /// Writes down what the transaction read and wrote, and how it ended.
     pub(super) fn remember(&mut self, end: End) {
-        let (ops, ended) = (std::mem::take(&mut self.ops), self.stage.board.calls());
+        let (ops, ended) = (std::mem::take(&mut self.ops), self.stage.shared_state.calls());
         let transaction = Transaction { actor: self.actor, began: self.began, ended, ops, end };
         self.stage.notebook.borrow_mut().history.push(transaction);
     }
@@ -313,7 +313,7 @@ impl<'a> Hand<'a> {
         }
         let torn = first.iter().filter(|(_, state)| **state == State::Torn);
         notebook.torn_reads.extend(torn.map(|(key, _)| format!("{key}, read by {}", self.actor)));
-        let (began, ended) = (self.began, self.stage.board.calls());
+        let (began, ended) = (self.began, self.stage.shared_state.calls());
         notebook.snapshots.push(Snapshot { actor: self.actor, began, ended, table: first });
         Ok(())
     }

@@ -1,13 +1,13 @@
-//! What follows from a token, the same for the conductor and for each worker.
+//! What follows from a token, the same for the coordinator and for each worker.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use seawall_harness::actor::Actor;
-use seawall_harness::fault::Plan;
+use seawall_harness::fault::FaultPlan;
 use seawall_harness::token::Token;
 
-use crate::faults::{self, Faults, Lives};
-use crate::run::topology::{Outline, Schedule};
+use crate::faults::{self, CrashPattern, Faults};
+use crate::run::shape::{RunShape, Schedule};
 use crate::strategies;
 use crate::workload::{self, Step};
 
@@ -25,7 +25,7 @@ pub const PROBE: Step = Step::Insert { parts: 2, payload_bytes: 100 };
 
 /// A run before it is executed.
 #[derive(Clone)]
-pub struct World {
+pub struct RunSpec {
     /// The token.
     pub token: Token,
     /// The strategy.
@@ -35,7 +35,7 @@ pub struct World {
     /// True if the run says nothing unless a fault fires.
     pub needs_firing: bool,
     /// Who runs, and when what happens.
-    pub outline: Outline,
+    pub shape: RunShape,
     /// The actors' scripts. What a step refers to stands in them even if that step is left out.
     pub scripts: BTreeMap<Actor, Vec<Step>>,
     /// Steps that are left out, by their numbers.
@@ -44,7 +44,7 @@ pub struct World {
     pub turns: Vec<Actor>,
 }
 
-impl World {
+impl RunSpec {
     /// The run of a token.
     ///
     /// # Errors
@@ -58,39 +58,30 @@ impl World {
         };
         let fault = faults::find(&token.fault)?;
         let faults = fault.draw(token.seed);
-        if simulated && faults.lives == Lives::UnderPressure {
+        if simulated && faults.lives == CrashPattern::UnderPressure {
             return Err(format!("`{}` goes by the wall clock, which the medium `{SIM}` does not have", fault.title));
         }
-        let mut outline = Outline::draw(token.seed, &faults);
+        let mut shape = RunShape::draw(token.seed, &faults);
         if simulated {
-            outline.schedule = Schedule::Simulated;
+            shape.schedule = Schedule::Simulated;
         }
-        let script = |actor| (actor, workload::script(token.seed, actor, outline.steps));
-        let scripts = outline.actors().map(script).collect();
+        let script = |actor| (actor, workload::script(token.seed, actor, shape.steps));
+        let scripts = shape.actors().map(script).collect();
         let (token, needs_firing) = (token.clone(), fault.needs_firing());
-        Ok(Self {
-            token,
-            strategy,
-            needs_firing,
-            faults,
-            outline,
-            scripts,
-            omitted: BTreeSet::new(),
-            turns: Vec::new(),
-        })
+        Ok(Self { token, strategy, needs_firing, faults, shape, scripts, omitted: BTreeSet::new(), turns: Vec::new() })
     }
 
     /// True if the run takes place in the simulator.
     pub fn is_simulated(&self) -> bool {
-        self.outline.schedule == Schedule::Simulated
+        self.shape.schedule == Schedule::Simulated
     }
 
     /// The fault plan.
     ///
     /// # Errors
     /// A message if the rules make no plan, or one that no medium of this version can carry out.
-    pub fn plan(&self) -> Result<Plan, String> {
-        let plan = Plan::new(self.faults.rules.clone(), self.token.seed).map_err(|error| error.to_string())?;
+    pub fn plan(&self) -> Result<FaultPlan, String> {
+        let plan = FaultPlan::new(self.faults.rules.clone(), self.token.seed).map_err(|error| error.to_string())?;
         plan.check_real_medium().map_err(|error| error.to_string())?;
         Ok(plan)
     }

@@ -8,26 +8,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall_harness::actor::Actor;
-use seawall_harness::board::{Board, Mode};
 use seawall_harness::record::{MarkKind, StoryKind};
 use seawall_harness::sched;
+use seawall_harness::shared_state::{Mode, SharedState};
 
-use super::place::Place;
+use super::environment::Environment;
 use super::{DATABASE, MODE};
-use crate::run::notes::Notes;
+use crate::run::history::History;
 use crate::run::protocol::StepReport;
-use crate::run::topology::Restart;
-use crate::run::world::World;
+use crate::run::shape::Restart;
+use crate::run::spec::RunSpec;
 use crate::story::{Event, Log, Note};
 use crate::strategies::{Env, Host, Strategy};
 use crate::workload::Step;
 use crate::workload::ops::{self, Outcome, Task};
 
 /// See the module's documentation.
-pub(super) struct Stage {
-    pub(super) world: World,
-    pub(super) place: Rc<Place>,
-    pub(super) board: Arc<Board>,
+pub(super) struct SimRun {
+    pub(super) spec: RunSpec,
+    pub(super) place: Rc<Environment>,
+    pub(super) shared_state: Arc<SharedState>,
     /// The VFS to open the database with.
     vfs: String,
     /// Where it is written down what happens, if the run is told.
@@ -36,7 +36,7 @@ pub(super) struct Stage {
 }
 
 struct State {
-    notes: Notes,
+    notes: History,
     processes: BTreeMap<u16, Process>,
     /// What is still to happen to processes, the next one last.
     restarts: Vec<Restart>,
@@ -51,7 +51,7 @@ struct State {
 struct Process {
     /// The strategy of the present life.
     strategy: Option<Rc<dyn Strategy>>,
-    /// Lives before and with the present one.
+    /// CrashPattern before and with the present one.
     starts: u32,
     /// Actors that are in the midst of a step.
     inside: u16,
@@ -62,29 +62,35 @@ struct Process {
 }
 
 /// Plays the script of an actor to its end.
-pub(super) fn play(stage: &Stage, actor: Actor) {
-    let script = &stage.world.scripts[&actor];
+pub(super) fn play(run: &SimRun, actor: Actor) {
+    let script = &run.spec.scripts[&actor];
     for (index, step) in (0..).zip(script) {
-        if !stage.world.omitted.contains(&(actor, index)) {
+        if !run.spec.omitted.contains(&(actor, index)) {
             sched::section(index + 1);
-            stage.take(actor, index, *step, script);
+            run.take(actor, index, *step, script);
         }
-        stage.taken(actor);
+        run.taken(actor);
     }
 }
 
-impl Stage {
-    pub(super) fn new(world: World, place: Rc<Place>, board: Arc<Board>, vfs: &str, log: Option<Log>) -> Self {
-        let mut restarts = world.outline.restarts.clone();
+impl SimRun {
+    pub(super) fn new(
+        spec: RunSpec,
+        place: Rc<Environment>,
+        shared_state: Arc<SharedState>,
+        vfs: &str,
+        log: Option<Log>,
+    ) -> Self {
+        let mut restarts = spec.shape.restarts.clone();
         restarts.reverse();
-        let processes = (1..=world.outline.processes).map(|number| (number, Process::default())).collect();
-        let state = State { notes: Notes::default(), processes, restarts, turns: Vec::new(), busy: BTreeMap::new() };
-        let stage = Self { world, place, board, vfs: vfs.to_owned(), log, state: RefCell::new(state) };
-        stage.change_the_weather();
-        stage
+        let processes = (1..=spec.shape.processes).map(|number| (number, Process::default())).collect();
+        let state = State { notes: History::default(), processes, restarts, turns: Vec::new(), busy: BTreeMap::new() };
+        let run = Self { spec, place, shared_state, vfs: vfs.to_owned(), log, state: RefCell::new(state) };
+        run.apply_due_events();
+        run
     }
 
-    pub(super) fn take_notes(&self) -> Notes {
+    pub(super) fn take_notes(&self) -> History {
         std::mem::take(&mut self.state.borrow_mut().notes)
     }
 
@@ -93,12 +99,12 @@ impl Stage {
     }
 
     /// Works on the notes. No SQLite in there.
-    pub(super) fn note<T>(&self, write: impl FnOnce(&mut Notes) -> T) -> T {
+    pub(super) fn note<T>(&self, write: impl FnOnce(&mut History) -> T) -> T {
         write(&mut self.state.borrow_mut().notes)
     }
 
     pub(super) fn now_us(&self) -> u64 {
-        self.board.run_time_ns() / 1000
+        self.shared_state.run_time_ns() / 1000
     }
 
     fn mark(&self, process: u16, kind: MarkKind, label: &str) {
@@ -131,7 +137,7 @@ impl Stage {
 
     fn tell(&self, actor: Actor, kind: StoryKind, text: impl FnOnce() -> String) {
         if let Some(log) = &self.log {
-            let note = Note { at: self.board.calls(), actor: Some(actor), kind, text: text() };
+            let note = Note { at: self.shared_state.calls(), actor: Some(actor), kind, text: text() };
             log.borrow_mut().push(Event::Note(note));
         }
     }
@@ -158,11 +164,11 @@ impl Stage {
     /// A step of somebody's script is over, or was left out.
     fn taken(&self, actor: Actor) {
         self.state.borrow_mut().turns.push(actor);
-        self.change_the_weather();
+        self.apply_due_events();
     }
 
     /// What is due before the next step: arming, healing, the ends of processes.
-    fn change_the_weather(&self) {
+    fn apply_due_events(&self) {
         let taken = self.state.borrow().turns.len() as u32;
         while let Some(restart) = self.due(taken) {
             let Restart { process, kill, .. } = restart;
@@ -173,11 +179,11 @@ impl Stage {
                 process.closing = true;
             }
         }
-        let outline = &self.world.outline;
-        if taken >= outline.heal_at {
+        let shape = &self.spec.shape;
+        if taken >= shape.heal_at {
             self.heal();
-        } else if taken >= outline.arm_at && !self.board.mode().has(Mode::ARMED) {
-            self.board.set_mode(MODE.and(Mode::ARMED));
+        } else if taken >= shape.arm_at && !self.shared_state.mode().has(Mode::ARMED) {
+            self.shared_state.set_mode(MODE.and(Mode::ARMED));
         }
     }
 
@@ -186,8 +192,8 @@ impl Stage {
     }
 
     pub(super) fn heal(&self) {
-        if self.board.mode().has(Mode::ARMED) {
-            self.board.set_mode(MODE);
+        if self.shared_state.mode().has(Mode::ARMED) {
+            self.shared_state.set_mode(MODE);
             let now_us = self.now_us();
             self.note(|notes| notes.mark(now_us, "run", MarkKind::Heal, "the faults are switched off"));
         }
@@ -213,7 +219,7 @@ impl Stage {
             }
             here.starts += 1;
             let starts = here.starts;
-            let strategy: Rc<dyn Strategy> = Rc::from((self.world.strategy.build)(self.env()));
+            let strategy: Rc<dyn Strategy> = Rc::from((self.spec.strategy.build)(self.env()));
             here.strategy = Some(Rc::clone(&strategy));
             state.notes.starts += 1;
             drop(state);
@@ -242,7 +248,7 @@ impl Stage {
 
     /// After an execution without an end: all processes die as they stand, and nobody hears of what they were doing.
     pub(super) fn kill_all(&self) {
-        for process in 1..=self.world.outline.processes {
+        for process in 1..=self.spec.shape.processes {
             sched::Processes::kill(&*self.place, process);
             self.note(|notes| notes.kills += 1);
         }
@@ -299,7 +305,7 @@ impl Stage {
             path: PathBuf::from(DATABASE),
             vfs: self.vfs.clone(),
             clock: self.place.clock.clone(),
-            board: Arc::clone(&self.board),
+            shared_state: Arc::clone(&self.shared_state),
         }
     }
 }

@@ -15,13 +15,13 @@ use super::files::OpenFile;
 
 /// The memory of the living while the dead run.
 #[derive(Debug, Default)]
-pub(super) struct Afterlife {
+pub(super) struct DeadProcess {
     are_walking: bool,
     saved: Vec<(InodeId, Vec<u8>)>,
     spare: Vec<Vec<u8>>,
 }
 
-impl Afterlife {
+impl DeadProcess {
     /// From here on the code of dead processes runs.
     pub(super) fn enter(&mut self, disk: &Disk, files: &[OpenFile]) {
         if self.are_walking {

@@ -1,4 +1,4 @@
-//! The conductor: starts the workers of a run, gives turns, arms and heals the faults, ends processes, and writes down
+//! The coordinator: starts the workers of a run, gives turns, arms and heals the faults, ends processes, and writes down
 //! what it is told.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use rand::RngExt;
 use seawall_harness::actor::Actor;
-use seawall_harness::board::{Board, Mode};
 use seawall_harness::clock::Clock;
 use seawall_harness::oracle::progress::{ATTEMPTS_MAX, ActorProgress, PAUSE_MS};
 use seawall_harness::process::{Event, Life, Worker, was_killed};
 use seawall_harness::record::MarkKind;
+use seawall_harness::shared_state::{Mode, SharedState};
 
-use crate::run::notes::Notes;
+use crate::run::history::History;
 use crate::run::protocol::{Assignment, Order, Report};
+use crate::run::shape::{Restart, Schedule};
 use crate::run::simulated::case::RunCase;
-use crate::run::topology::{Restart, Schedule};
-use crate::run::world::{PROBE, PROBE_BASE, World};
+use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
 use crate::workload::Step;
 use crate::workload::ops::Outcome;
 
@@ -55,17 +55,17 @@ pub struct Stage<'a> {
     pub program: &'a [std::ffi::OsString],
     /// The database file, in a folder of its own.
     pub database: &'a Path,
-    /// The board's file, in another folder.
-    pub board_path: &'a Path,
-    /// The board.
-    pub board: Arc<Board>,
+    /// The shared state's file, in another folder.
+    pub shared_state_path: &'a Path,
+    /// The shared state.
+    pub shared_state: Arc<SharedState>,
     /// What is left of the run, if it was cut down.
     pub case: Option<&'a RunCase>,
 }
 
 /// See the module's documentation.
-pub struct Conductor<'a> {
-    world: &'a World,
+pub struct Coordinator<'a> {
+    spec: &'a RunSpec,
     stage: &'a Stage<'a>,
     clock: Clock,
     /// What the shim does while no fault is armed.
@@ -87,28 +87,28 @@ pub struct Conductor<'a> {
     racing: BTreeSet<u16>,
     /// The process that was asked to end in good order.
     closing: Option<u16>,
-    notes: Notes,
+    notes: History,
 }
 
-impl<'a> Conductor<'a> {
-    /// A conductor for one run.
-    pub fn new(world: &'a World, stage: &'a Stage<'a>) -> Self {
-        let clock = Clock::new(Arc::clone(&stage.board));
-        clock.set_scale(if world.outline.schedule == Schedule::Racing { RACING_SCALE } else { 0 });
-        let mode = match world.outline.schedule {
+impl<'a> Coordinator<'a> {
+    /// A coordinator for one run.
+    pub fn new(spec: &'a RunSpec, stage: &'a Stage<'a>) -> Self {
+        let clock = Clock::new(Arc::clone(&stage.shared_state));
+        clock.set_scale(if spec.shape.schedule == Schedule::Racing { RACING_SCALE } else { 0 });
+        let mode = match spec.shape.schedule {
             Schedule::Racing => Mode::TRACE,
             Schedule::Sequential | Schedule::Simulated => Mode::TRACE.and(Mode::DIGEST),
         };
-        stage.board.set_mode(mode);
+        stage.shared_state.set_mode(mode);
         let (events, inbox) = mpsc::channel();
-        let mut restarts = world.outline.restarts.clone().into_iter();
+        let mut restarts = spec.shape.restarts.clone().into_iter();
         Self {
-            world,
+            spec,
             stage,
             clock,
             mode,
-            scripts: world.scripts.clone(),
-            next: world.outline.actors().map(|actor| (actor, 0)).collect(),
+            scripts: spec.scripts.clone(),
+            next: spec.shape.actors().map(|actor| (actor, 0)).collect(),
             workers: BTreeMap::new(),
             lives: BTreeMap::new(),
             events,
@@ -119,12 +119,12 @@ impl<'a> Conductor<'a> {
             turn: None,
             racing: BTreeSet::new(),
             closing: None,
-            notes: Notes::default(),
+            notes: History::default(),
         }
     }
 
     /// Plays the run to its end.
-    pub fn play(mut self) -> (Notes, Result<(), Trouble>) {
+    pub fn play(mut self) -> (History, Result<(), Trouble>) {
         let result = self.play_all();
         if result.is_err() {
             self.give_up();
@@ -145,21 +145,21 @@ impl<'a> Conductor<'a> {
     }
 
     fn play_all(&mut self) -> Result<(), Trouble> {
-        match self.world.outline.schedule {
+        match self.spec.shape.schedule {
             Schedule::Racing => self.play_racing()?,
             Schedule::Sequential | Schedule::Simulated => self.play_sequential()?,
         }
         self.heal();
-        for process in 1..=self.world.outline.processes {
+        for process in 1..=self.spec.shape.processes {
             self.ensure_alive(process)?;
         }
-        for actor in self.world.outline.actors().collect::<Vec<_>>() {
+        for actor in self.spec.shape.actors().collect::<Vec<_>>() {
             self.probe(actor)?;
         }
-        for process in 1..=self.world.outline.processes {
+        for process in 1..=self.spec.shape.processes {
             self.check(process)?;
         }
-        for process in 1..=self.world.outline.processes {
+        for process in 1..=self.spec.shape.processes {
             self.close(process)?;
         }
         Ok(())
@@ -168,8 +168,8 @@ impl<'a> Conductor<'a> {
     // -- Turns ----------------------------------------------------------------------------
 
     fn play_sequential(&mut self) -> Result<(), Trouble> {
-        let mut rng = self.world.token.seed.stream("schedule").rng();
-        let mut turns = self.world.turns.iter();
+        let mut rng = self.spec.token.seed.stream("schedule").rng();
+        let mut turns = self.spec.turns.iter();
         loop {
             let ready: Vec<Actor> = self.unfinished().collect();
             if ready.is_empty() {
@@ -177,8 +177,8 @@ impl<'a> Conductor<'a> {
             }
             let settled = turns.next().filter(|actor| ready.contains(actor));
             let actor = settled.copied().unwrap_or_else(|| ready[rng.random_range(0..ready.len())]);
-            self.change_the_weather()?;
-            if self.world.omitted.contains(&(actor, self.next[&actor])) {
+            self.apply_due_events()?;
+            if self.spec.omitted.contains(&(actor, self.next[&actor])) {
                 self.pass_over(actor);
                 continue;
             }
@@ -195,10 +195,10 @@ impl<'a> Conductor<'a> {
 
     fn play_racing(&mut self) -> Result<(), Trouble> {
         loop {
-            if self.world.outline.time.is_some_and(|time| self.elapsed_ms() >= time.as_millis() as u32) {
+            if self.spec.shape.time.is_some_and(|time| self.elapsed_ms() >= time.as_millis() as u32) {
                 return self.stop_racing();
             }
-            self.change_the_weather()?;
+            self.apply_due_events()?;
             let unfinished: BTreeSet<u16> = self.unfinished().map(|actor| actor.process).collect();
             if unfinished.is_empty() {
                 return Ok(());
@@ -218,7 +218,7 @@ impl<'a> Conductor<'a> {
 
     /// Ends the processes in good order in the midst of their scripts.
     fn stop_racing(&mut self) -> Result<(), Trouble> {
-        for process in 1..=self.world.outline.processes {
+        for process in 1..=self.spec.shape.processes {
             self.close(process)?;
         }
         Ok(())
@@ -231,36 +231,36 @@ impl<'a> Conductor<'a> {
     }
 
     fn unfinished(&self) -> impl Iterator<Item = Actor> + '_ {
-        self.next.iter().filter(|(_, next)| **next < self.world.outline.steps).map(|(actor, _)| *actor)
+        self.next.iter().filter(|(_, next)| **next < self.spec.shape.steps).map(|(actor, _)| *actor)
     }
 
     /// What is due before the next step: arming, healing, the ends of processes.
-    fn change_the_weather(&mut self) -> Result<(), Trouble> {
+    fn apply_due_events(&mut self) -> Result<(), Trouble> {
         while let Some(restart) = self.pending_restart.filter(|restart| restart.at <= self.progress()) {
             self.pending_restart = self.restarts.next();
             if restart.kill { self.kill(restart.process)? } else { self.close(restart.process)? }
         }
-        let outline = &self.world.outline;
-        if self.progress() >= outline.heal_at {
+        let shape = &self.spec.shape;
+        if self.progress() >= shape.heal_at {
             self.heal();
-        } else if self.progress() >= outline.arm_at {
-            self.stage.board.set_mode(self.mode.and(Mode::ARMED));
+        } else if self.progress() >= shape.arm_at {
+            self.stage.shared_state.set_mode(self.mode.and(Mode::ARMED));
         }
         Ok(())
     }
 
-    /// How far the run has come, in the unit in which its outline counts.
+    /// How far the run has come, in the unit in which its shape counts.
     fn progress(&self) -> u32 {
-        if self.world.outline.time.is_some() { self.elapsed_ms() } else { self.taken }
+        if self.spec.shape.time.is_some() { self.elapsed_ms() } else { self.taken }
     }
 
     fn elapsed_ms(&self) -> u32 {
-        u32::try_from(self.stage.board.elapsed_ns() / 1_000_000).unwrap_or(u32::MAX)
+        u32::try_from(self.stage.shared_state.elapsed_ns() / 1_000_000).unwrap_or(u32::MAX)
     }
 
     fn heal(&mut self) {
-        if self.stage.board.mode().has(Mode::ARMED) {
-            self.stage.board.set_mode(self.mode);
+        if self.stage.shared_state.mode().has(Mode::ARMED) {
+            self.stage.shared_state.set_mode(self.mode);
             self.mark("run", MarkKind::Heal, "the faults are switched off");
         }
     }
@@ -278,12 +278,12 @@ impl<'a> Conductor<'a> {
         let mut worker = Worker::spawn(&mut command, life, self.events.clone())?;
         let next = self.next.iter().filter(|(actor, _)| actor.process == process).map(|(_, next)| *next).collect();
         worker.order(&Assignment {
-            token: self.world.token.to_string(),
+            token: self.spec.token.to_string(),
             case: self.stage.case.cloned(),
             process,
             life: number,
             database: self.stage.database.to_owned(),
-            board: self.stage.board_path.to_owned(),
+            shared_state: self.stage.shared_state_path.to_owned(),
             next,
         })?;
         self.workers.insert(process, worker);
@@ -430,7 +430,7 @@ impl<'a> Conductor<'a> {
     }
 
     fn mark(&mut self, actor: &str, kind: MarkKind, label: &str) {
-        self.notes.mark(self.stage.board.elapsed_ns() / 1000, actor, kind, label);
+        self.notes.mark(self.stage.shared_state.elapsed_ns() / 1000, actor, kind, label);
     }
 }
 

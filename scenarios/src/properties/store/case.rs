@@ -8,7 +8,7 @@ use seawall_harness::seed::Seed;
 
 use crate::workload::CheckpointMode;
 
-/// The deeds of a case, of all actors together.
+/// The ops of a case, of all actors together.
 const DEEDS_MAX: u32 = 14;
 
 /// Faults that say so: a layer that is told of them can be held to its word.
@@ -34,19 +34,19 @@ const FAILURES: [&str; 17] = [
 
 /// A case.
 #[derive(Clone, Debug)]
-pub(super) struct Plot {
+pub(super) struct Case {
     pub(super) seed: Seed,
-    pub(super) knobs: Knobs,
+    pub(super) config: Config,
     pub(super) processes: u16,
     pub(super) threads: u16,
     /// In the text form of the grammar.
     pub(super) rules: Vec<String>,
-    pub(super) deeds: Vec<Deed>,
+    pub(super) ops: Vec<Op>,
 }
 
 /// How every process sets its store up.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Knobs {
+pub(super) struct Config {
     pub(super) readers: usize,
     pub(super) busy_timeout: Duration,
     pub(super) acquire_timeout: Duration,
@@ -58,18 +58,18 @@ pub(super) struct Knobs {
 
 /// What one actor does once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Deed {
+pub(super) struct Op {
     pub(super) actor: Actor,
-    /// No other deed has it: the row that the deed writes.
+    /// No other op has it: the row that the op writes.
     pub(super) number: u32,
     pub(super) act: Act,
 }
 
-/// See [`Deed`].
+/// See [`Op`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
     /// Writes a row.
-    Write(Door, Manner),
+    Write(EntryPoint, Ending),
     /// Reads everything twice, with so many milliseconds between.
     Read {
         pause_ms: u32,
@@ -82,17 +82,17 @@ pub(super) enum Act {
     },
     /// Changes a setting of the connection.
     Change {
-        door: Door,
+        door: EntryPoint,
         setting: usize,
     },
     /// Keeps a connection for so many milliseconds.
     Hold {
-        door: Door,
+        door: EntryPoint,
         ms: u32,
     },
     /// Calls the store from inside of a closure.
     Nest {
-        outer: Door,
+        outer: EntryPoint,
         inner: Inner,
     },
     Checkpoint(CheckpointMode),
@@ -111,7 +111,7 @@ pub(super) enum Act {
 
 /// How a connection is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Door {
+pub(super) enum EntryPoint {
     Write,
     Read,
     WithConnection,
@@ -119,7 +119,7 @@ pub(super) enum Door {
 
 /// How the closure of a write ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(super) enum Ending {
     Succeeds,
     Fails,
     Panics,
@@ -128,7 +128,7 @@ pub(super) enum Manner {
 /// What is called from inside of a closure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Inner {
-    Door(Door),
+    EntryPoint(EntryPoint),
     Checkpoint,
     Close,
     Health,
@@ -144,28 +144,28 @@ pub(super) const SETTINGS: [(&str, &str, i64); 6] = [
     ("PRAGMA locking_mode = EXCLUSIVE", "PRAGMA locking_mode", 0),
 ];
 
-impl Plot {
+impl Case {
     /// The case of this seed.
     pub(super) fn draw(seed: Seed) -> Self {
         let mut rng = seed.stream("store").rng();
         let processes: u16 = [1, 1, 2][rng.random_range(0..3)];
         let threads: u16 = if processes == 1 { rng.random_range(1..=3) } else { rng.random_range(1..=2) };
-        let knobs = Knobs::draw(&mut rng);
+        let config = Config::draw(&mut rng);
         let rules = draw_rules(&mut rng);
         let can_kill = rng.random_ratio(1, 8);
         let has_misuse = rng.random_ratio(2, 3);
         let count = rng.random_range(3..=DEEDS_MAX);
-        let deeds = (1..=count).map(|number| {
+        let ops = (1..=count).map(|number| {
             let actor = Actor { process: rng.random_range(1..=processes), thread: rng.random_range(1..=threads) };
             let act = match rng.random_range(0..100_u32) {
                 0..4 if can_kill => Act::Kill,
                 0..45 if has_misuse => draw_misuse(&mut rng),
                 _ => draw_use(&mut rng),
             };
-            Deed { actor, number, act }
+            Op { actor, number, act }
         });
-        let deeds = deeds.collect();
-        Self { seed, knobs, processes, threads, rules, deeds }
+        let ops = ops.collect();
+        Self { seed, config, processes, threads, rules, ops }
     }
 
     /// All actors.
@@ -181,13 +181,13 @@ impl Plot {
         };
         self.processes == 1
             && self.rules.is_empty()
-            && self.knobs.acquire_timeout >= Duration::from_secs(1)
-            && self.knobs.busy_timeout >= Duration::from_millis(100)
-            && !self.deeds.iter().any(|deed| is_in_the_way(deed.act))
+            && self.config.acquire_timeout >= Duration::from_secs(1)
+            && self.config.busy_timeout >= Duration::from_millis(100)
+            && !self.ops.iter().any(|op| is_in_the_way(op.act))
     }
 }
 
-impl Knobs {
+impl Config {
     fn draw(rng: &mut impl Rng) -> Self {
         let ms = Duration::from_millis;
         let lives = [None, None, None, Some(ms(0)), Some(ms(30)), Some(ms(500))];
@@ -227,8 +227,8 @@ fn draw_rules(rng: &mut impl Rng) -> Vec<String> {
 
 fn draw_use(rng: &mut impl Rng) -> Act {
     match rng.random_range(0..20) {
-        0..7 => Act::Write(Door::Write, Manner::Succeeds),
-        7..9 => Act::Write(Door::WithConnection, Manner::Succeeds),
+        0..7 => Act::Write(EntryPoint::Write, Ending::Succeeds),
+        7..9 => Act::Write(EntryPoint::WithConnection, Ending::Succeeds),
         9..14 => Act::Read { pause_ms: [0, 0, 1, 8][rng.random_range(0..4)] },
         14 => Act::Checkpoint(CHECKPOINTS[rng.random_range(0..4)]),
         15 => Act::Health,
@@ -236,7 +236,7 @@ fn draw_use(rng: &mut impl Rng) -> Act {
         17 => Act::Close { patience_ms: [0, 100, 5000][rng.random_range(0..3)] },
         18 => Act::Pause { ms: [1, 40, 600][rng.random_range(0..3)] },
         _ => {
-            let door = [Door::Write, Door::Read, Door::WithConnection][rng.random_range(0..3)];
+            let door = [EntryPoint::Write, EntryPoint::Read, EntryPoint::WithConnection][rng.random_range(0..3)];
             Act::Hold { door, ms: [5, 100, 60_000][rng.random_range(0..3)] }
         }
     }
@@ -246,20 +246,20 @@ const CHECKPOINTS: [CheckpointMode; 4] =
     [CheckpointMode::Passive, CheckpointMode::Full, CheckpointMode::Restart, CheckpointMode::Truncate];
 
 fn draw_misuse(rng: &mut impl Rng) -> Act {
-    let doors = [Door::Write, Door::Read, Door::WithConnection];
-    let own_transaction = [Door::Write, Door::WithConnection];
+    let doors = [EntryPoint::Write, EntryPoint::Read, EntryPoint::WithConnection];
+    let own_transaction = [EntryPoint::Write, EntryPoint::WithConnection];
     match rng.random_range(0..12) {
-        0..2 => Act::Write(own_transaction[rng.random_range(0..2)], Manner::Fails),
-        2..4 => Act::Write(own_transaction[rng.random_range(0..2)], Manner::Panics),
+        0..2 => Act::Write(own_transaction[rng.random_range(0..2)], Ending::Fails),
+        2..4 => Act::Write(own_transaction[rng.random_range(0..2)], Ending::Panics),
         4 => Act::WriteInRead,
         5..7 => Act::Dangle { writes: rng.random_ratio(2, 3) },
         7..9 => Act::Change {
-            door: [Door::Read, Door::WithConnection][rng.random_range(0..2)],
+            door: [EntryPoint::Read, EntryPoint::WithConnection][rng.random_range(0..2)],
             setting: rng.random_range(0..SETTINGS.len()),
         },
         _ => {
             let inner = match rng.random_range(0..6) {
-                nth @ 0..3 => Inner::Door(doors[nth]),
+                nth @ 0..3 => Inner::EntryPoint(doors[nth]),
                 3 => Inner::Checkpoint,
                 4 => Inner::Close,
                 _ => Inner::Health,

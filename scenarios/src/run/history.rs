@@ -1,4 +1,4 @@
-//! What the conductor writes down during a run: the ledger, the marks on the timeline, the errors that callers saw.
+//! What the coordinator writes down during a run: the ledger, the marks on the timeline, the errors that callers saw.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::workload::ops::Outcome;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub struct Notes {
+pub struct History {
     /// What the callers were told.
     pub ledger: Ledger,
     /// Transactions that a reader saw in part.
@@ -45,7 +45,7 @@ pub struct Notes {
     errors: BTreeMap<String, u64>,
 }
 
-impl Notes {
+impl History {
     /// A step or probe has ended.
     pub fn step(&mut self, actor: Actor, index: u32, step: Step, report: &StepReport) {
         let intent = step.intent(index).map(|(txn, state)| (Key { actor, txn }, state));

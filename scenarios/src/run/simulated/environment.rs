@@ -10,21 +10,21 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use seawall_harness::board::Board;
 use seawall_harness::clock::Clock;
 use seawall_harness::media::sim::Machine;
 use seawall_harness::record::StoryKind;
 use seawall_harness::sched::Processes;
-use seawall_harness::vfs::lab;
+use seawall_harness::shared_state::SharedState;
+use seawall_harness::vfs::injector;
 
 use crate::story::{Event, Log, Note};
 
 thread_local! {
-    static HERE: RefCell<Option<Rc<Place>>> = const { RefCell::new(None) };
+    static HERE: RefCell<Option<Rc<Environment>>> = const { RefCell::new(None) };
 }
 
 /// See the module's documentation.
-pub(super) struct Place {
+pub(super) struct Environment {
     pub(super) machine: Rc<RefCell<Machine>>,
     pub(super) clock: Clock,
     /// Who holds which lock file: the process, and a number that no other holding has.
@@ -32,7 +32,7 @@ pub(super) struct Place {
     next: RefCell<u64>,
     /// Where it is written down what is done to files, if the run is told.
     log: RefCell<Option<Log>>,
-    board: Arc<Board>,
+    shared_state: Arc<SharedState>,
 }
 
 /// A lock file that is held. Dropping it gives it back.
@@ -41,10 +41,10 @@ pub(super) struct HeldFile {
     number: u64,
 }
 
-impl Place {
-    pub(super) fn new(machine: Rc<RefCell<Machine>>, clock: Clock, board: Arc<Board>) -> Self {
+impl Environment {
+    pub(super) fn new(machine: Rc<RefCell<Machine>>, clock: Clock, shared_state: Arc<SharedState>) -> Self {
         let (locked, next, log) = Default::default();
-        Self { machine, clock, locked, next, log, board }
+        Self { machine, clock, locked, next, log, shared_state }
     }
 
     /// Makes it the place where the calling thread is.
@@ -58,7 +58,7 @@ impl Place {
     /// Writes down that the running actor has done something to a file.
     fn tell(&self, deed: &str, path: &Path) {
         if let Some(log) = &*self.log.borrow() {
-            let (at, actor) = (self.board.calls(), Some(lab::current_actor()));
+            let (at, actor) = (self.shared_state.calls(), Some(injector::current_actor()));
             let text = format!("{deed} {}", path.file_name().unwrap_or_default().to_string_lossy());
             let note = |kind| Event::Note(Note { at, actor, kind, text: text.clone() });
             log.borrow_mut().extend([note(StoryKind::Begin), note(StoryKind::End)]);
@@ -66,7 +66,7 @@ impl Place {
     }
 }
 
-impl Processes for Place {
+impl Processes for Environment {
     fn resume(&self, process: u16) {
         self.machine.resume(process);
     }
@@ -86,10 +86,10 @@ impl Processes for Place {
 }
 
 /// Does something at the place where the calling thread is, if the running actor's process is alive.
-fn here<T>(act: impl FnOnce(&Place) -> io::Result<T>) -> io::Result<T> {
+fn here<T>(act: impl FnOnce(&Environment) -> io::Result<T>) -> io::Result<T> {
     let place = HERE.with_borrow(Clone::clone);
     let place = place.ok_or_else(|| io::Error::other("no simulated machine on this thread"))?;
-    if place.machine.borrow().is_dead(lab::current_actor().process) {
+    if place.machine.borrow().is_dead(injector::current_actor().process) {
         return Err(io::Error::other("the process is dead"));
     }
     act(&place)
@@ -166,7 +166,7 @@ pub(super) fn try_lock_file(path: &Path) -> io::Result<Option<HeldFile>> {
         }
         let mut next = place.next.borrow_mut();
         *next += 1;
-        locked.insert(path.to_owned(), (lab::current_actor().process, *next));
+        locked.insert(path.to_owned(), (injector::current_actor().process, *next));
         Ok(Some(HeldFile { path: path.to_owned(), number: *next }))
     })
 }

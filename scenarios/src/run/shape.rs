@@ -8,7 +8,7 @@ use seawall_harness::record;
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-use crate::faults::{self, Faults, Lives};
+use crate::faults::{self, CrashPattern, Faults};
 
 /// Steps in the script of an actor under pressure: more than any machine gets through in the time.
 const PRESSURE_STEPS: u32 = 20_000;
@@ -25,9 +25,9 @@ pub enum Schedule {
     Simulated,
 }
 
-/// The outline of a run.
+/// The shape of a run.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outline {
+pub struct RunShape {
     /// How the actors get their turns.
     pub schedule: Schedule,
     /// Number of worker processes.
@@ -58,14 +58,14 @@ pub struct Restart {
     pub kill: bool,
 }
 
-impl Outline {
-    /// The outline of the run with this seed and these faults.
+impl RunShape {
+    /// The shape of the run with this seed and these faults.
     pub fn draw(seed: Seed, faults: &Faults) -> Self {
         let mut rng = seed.stream("outline").rng();
         match faults.lives {
-            Lives::Orderly | Lives::Crashing => Self::draw_mixed(&mut rng, faults),
-            Lives::OneCrash => Self::draw_one_crash(&mut rng),
-            Lives::UnderPressure => Self::draw_pressure(&mut rng, faults),
+            CrashPattern::Orderly | CrashPattern::Crashing => Self::draw_mixed(&mut rng, faults),
+            CrashPattern::OneCrash => Self::draw_one_crash(&mut rng),
+            CrashPattern::UnderPressure => Self::draw_pressure(&mut rng, faults),
         }
     }
 
@@ -73,39 +73,39 @@ impl Outline {
         let schedule = if rng.random_bool(0.6) { Schedule::Sequential } else { Schedule::Racing };
         let processes: u16 = [1, 2, 2, 3][rng.random_range(0..4)];
         let threads: u16 = [1, 1, 2, 4][rng.random_range(0..if processes == 3 { 3 } else { 4 })];
-        let mut outline = Self::plain(rng, schedule, processes, threads);
+        let mut shape = Self::plain(rng, schedule, processes, threads);
         // Half of the runs meet the fault cold, the others when rows have been committed.
-        outline.arm_at = if rng.random_bool(0.5) { 0 } else { rng.random_range(0..outline.steps_total() / 3) };
+        shape.arm_at = if rng.random_bool(0.5) { 0 } else { rng.random_range(0..shape.steps_total() / 3) };
         for _ in 0..rng.random_range(0..=4_u32) {
-            let kill = faults.lives == Lives::Crashing && rng.random_bool(0.4);
-            outline.add_restart(rng, kill);
+            let kill = faults.lives == CrashPattern::Crashing && rng.random_bool(0.4);
+            shape.add_restart(rng, kill);
         }
         for _ in 0..faults.kills {
-            outline.add_restart(rng, true);
+            shape.add_restart(rng, true);
         }
-        outline
+        shape
     }
 
     fn draw_one_crash(rng: &mut impl Rng) -> Self {
         let threads: u16 = [1, 1, 2, 4][rng.random_range(0..4)];
-        let mut outline = Self::plain(rng, Schedule::Sequential, 1, threads);
-        outline.arm_at = rng.random_range(2..outline.steps_total() / 2);
-        outline.restarts.push(Restart { at: outline.arm_at, process: 1, kill: true });
-        outline
+        let mut shape = Self::plain(rng, Schedule::Sequential, 1, threads);
+        shape.arm_at = rng.random_range(2..shape.steps_total() / 2);
+        shape.restarts.push(Restart { at: shape.arm_at, process: 1, kill: true });
+        shape
     }
 
     fn draw_pressure(rng: &mut impl Rng, faults: &Faults) -> Self {
-        let mut outline = Self::plain(rng, Schedule::Racing, 2, 4);
+        let mut shape = Self::plain(rng, Schedule::Racing, 2, 4);
         let time_ms = faults::PRESSURE.as_millis() as u32;
         for _ in 0..faults.kills {
-            let (at, process) = (rng.random_range(200..time_ms - 500), rng.random_range(1..=outline.processes));
-            outline.restarts.push(Restart { at, process, kill: true });
+            let (at, process) = (rng.random_range(200..time_ms - 500), rng.random_range(1..=shape.processes));
+            shape.restarts.push(Restart { at, process, kill: true });
         }
-        outline.restarts.sort_by_key(|restart| restart.at);
-        Self { steps: PRESSURE_STEPS, heal_at: u32::MAX, time: Some(faults::PRESSURE), ..outline }
+        shape.restarts.sort_by_key(|restart| restart.at);
+        Self { steps: PRESSURE_STEPS, heal_at: u32::MAX, time: Some(faults::PRESSURE), ..shape }
     }
 
-    /// An outline in which nothing happens to the processes, with a moment at which the faults heal.
+    /// An shape in which nothing happens to the processes, with a moment at which the faults heal.
     fn plain(rng: &mut impl Rng, schedule: Schedule, processes: u16, threads: u16) -> Self {
         let actors = u32::from(processes) * u32::from(threads);
         let steps = rng.random_range(24..=64_u32).div_ceil(actors).max(5);
@@ -147,14 +147,14 @@ mod tests {
 
     #[test]
     fn outlines_repeat_and_cover_threads_and_processes() {
-        let faults = Faults { rules: Vec::new(), kills: 2, lives: Lives::Crashing };
+        let faults = Faults { rules: Vec::new(), kills: 2, lives: CrashPattern::Crashing };
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..300 {
-            let outline = Outline::draw(Seed(seed), &faults);
-            assert_eq!(outline, Outline::draw(Seed(seed), &faults));
-            assert!(outline.arm_at < outline.heal_at && outline.heal_at < outline.steps_total());
-            assert!(outline.restarts.iter().filter(|restart| restart.kill).count() >= 2);
-            seen.insert((outline.processes, outline.threads, outline.schedule == Schedule::Racing));
+            let shape = RunShape::draw(Seed(seed), &faults);
+            assert_eq!(shape, RunShape::draw(Seed(seed), &faults));
+            assert!(shape.arm_at < shape.heal_at && shape.heal_at < shape.steps_total());
+            assert!(shape.restarts.iter().filter(|restart| restart.kill).count() >= 2);
+            seen.insert((shape.processes, shape.threads, shape.schedule == Schedule::Racing));
         }
         assert_eq!(seen.len(), 16, "{seen:?}");
     }

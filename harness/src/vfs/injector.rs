@@ -16,16 +16,16 @@ use rand_chacha::ChaCha8Rng;
 use rusqlite::ffi;
 
 use crate::actor::Actor;
-use crate::board::{Board, Counter, Mode};
+use crate::call::{Call, Method, Role};
 use crate::clock::Clock;
 use crate::codes::Errno;
-use crate::fault::plan::{Decision, Plan, natural_code};
+use crate::fault::plan::{Decision, FaultPlan, natural_code};
 use crate::fault::rule::Effect;
 use crate::sched;
 use crate::seed::Seed;
+use crate::shared_state::{Counter, Mode, SharedState};
 use crate::sys;
 use crate::trace::{self, Entry, RulingKind};
-use crate::vfs::call::{Call, Method, Role};
 
 thread_local! {
     /// The actor that this thread plays, until it is told otherwise: thread 0 of process 0.
@@ -62,12 +62,12 @@ pub(crate) enum Alteration {
 /// returns false the call fails, unseen by plan and trace: the execution is to come to its end.
 pub type Hook = Box<dyn Fn(Actor, &Call) -> bool + Send + Sync>;
 
-/// The lab behind one registered shim.
-pub struct Lab {
-    board: Arc<Board>,
-    plan: Plan,
-    /// The plan in the place of the other one, for a lab whose runs differ in it.
-    changing: Option<Mutex<Arc<Plan>>>,
+/// The injector behind one registered shim.
+pub struct Injector {
+    shared_state: Arc<SharedState>,
+    plan: FaultPlan,
+    /// The plan in the place of the other one, for a injector whose runs differ in it.
+    changing: Option<Mutex<Arc<FaultPlan>>>,
     clock: Option<Clock>,
     entropy: Option<Mutex<ChaCha8Rng>>,
     hook: Option<Hook>,
@@ -76,9 +76,9 @@ pub struct Lab {
     panic: Mutex<Option<String>>,
 }
 
-impl fmt::Debug for Lab {
+impl fmt::Debug for Injector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lab").field("plan", &self.plan).finish_non_exhaustive()
+        f.debug_struct("Injector").field("plan", &self.plan).finish_non_exhaustive()
     }
 }
 
@@ -108,11 +108,11 @@ impl OpenFile {
     }
 }
 
-impl Lab {
-    /// A lab that works on `board` with `plan`, on the platform's own time and randomness.
-    pub fn new(board: Arc<Board>, plan: Plan) -> Self {
+impl Injector {
+    /// An injector that works on `shared_state` with `plan`, on the platform's own time and randomness.
+    pub fn new(shared_state: Arc<SharedState>, plan: FaultPlan) -> Self {
         Self {
-            board,
+            shared_state,
             plan,
             changing: None,
             clock: None,
@@ -146,12 +146,12 @@ impl Lab {
     /// while it is armed. Other runs go by the plan that was given.
     #[must_use]
     pub fn with_changing_plan(self) -> Self {
-        Self { changing: Some(Mutex::new(Arc::new(Plan::empty()))), ..self }
+        Self { changing: Some(Mutex::new(Arc::new(FaultPlan::empty()))), ..self }
     }
 
-    /// The run's board.
-    pub fn board(&self) -> &Arc<Board> {
-        &self.board
+    /// The run's shared state.
+    pub fn shared_state(&self) -> &Arc<SharedState> {
+        &self.shared_state
     }
 
     /// The files that are open now.
@@ -159,20 +159,20 @@ impl Lab {
         self.files.lock().values().cloned().collect()
     }
 
-    /// Begins a new run: the board is [restarted](Board::restart), and files are numbered from 1 again. Nothing of the
+    /// Begins a new run: the shared state is [restarted](SharedState::restart), and files are numbered from 1 again. Nothing of the
     /// run before may be open any more.
     pub fn restart(&self) {
-        self.board.restart();
+        self.shared_state.restart();
         self.files_next.store(1, Ordering::Relaxed);
     }
 
     /// Begins a new run, with another plan.
     ///
     /// # Panics
-    /// If the plan of this lab cannot change ([`Self::with_changing_plan`]).
-    pub fn restart_with(&self, plan: Plan) {
+    /// If the plan of this injector cannot change ([`Self::with_changing_plan`]).
+    pub fn restart_with(&self, plan: FaultPlan) {
         let changing = self.changing.as_ref();
-        *changing.unwrap_or_else(|| panic!("the plan of this lab was to stay")).lock() = Arc::new(plan);
+        *changing.unwrap_or_else(|| panic!("the plan of this injector was to stay")).lock() = Arc::new(plan);
         self.restart();
     }
 
@@ -184,13 +184,13 @@ impl Lab {
     /// True if calls go straight through.
     #[inline]
     pub(crate) fn is_off(&self) -> bool {
-        self.board.mode() == Mode::OFF
+        self.shared_state.mode() == Mode::OFF
     }
 
     /// The switches that [`Self::is_off`] reads, for a file that checks them at every call. The word lives as long as
-    /// the lab.
+    /// the injector.
     pub(crate) fn mode_word(&self) -> &AtomicU64 {
-        self.board.mode_word()
+        self.shared_state.mode_word()
     }
 
     /// Takes one call from its number to its trace entry and returns what SQLite gets. `execute` carries the call out.
@@ -228,14 +228,16 @@ impl Lab {
     #[inline(always)]
     fn begin(&self, call: &Call) -> Begun {
         let actor = current_actor();
-        let board = &*self.board;
-        let mode = board.mode();
-        let turn = Turn { number: board.next_call(), actor };
+        let shared_state = &*self.shared_state;
+        let mode = shared_state.mode();
+        let turn = Turn { number: shared_state.next_call(), actor };
         let mut ruling = None;
         if mode.has(Mode::ARMED) {
             if mode.has(Mode::VIRTUAL) {
                 ruling = self.rule_by_the_present(call, turn);
-            } else if let Some(decision) = self.plan.decide(board, || board.armed_for(), actor, call, turn.number) {
+            } else if let Some(decision) =
+                self.plan.decide(shared_state, || shared_state.armed_for(), actor, call, turn.number)
+            {
                 ruling = self.apply(&decision, call, turn);
             }
         }
@@ -250,8 +252,8 @@ impl Lab {
             return None;
         }
         let changed = self.changing.as_ref().map(|plan| Arc::clone(&plan.lock()));
-        let (plan, board) = (changed.as_deref().unwrap_or(&self.plan), &*self.board);
-        let decision = plan.decide(board, || board.armed_for(), turn.actor, call, turn.number)?;
+        let (plan, shared_state) = (changed.as_deref().unwrap_or(&self.plan), &*self.shared_state);
+        let decision = plan.decide(shared_state, || shared_state.armed_for(), turn.actor, call, turn.number)?;
         self.apply(&decision, call, turn)
     }
 
@@ -270,9 +272,10 @@ impl Lab {
 
     #[inline(always)]
     fn write_down(&self, mode: Mode, call: &Call, Turn { number, actor }: Turn, ruling: Option<&Ruling>, outcome: i32) {
-        let at_ns = if mode.has(Mode::VIRTUAL) { self.board.run_time_ns() } else { self.board.elapsed_ns() };
+        let at_ns =
+            if mode.has(Mode::VIRTUAL) { self.shared_state.run_time_ns() } else { self.shared_state.elapsed_ns() };
         let (ruling, rule) = ruling.map_or((RulingKind::Proceed, None), |ruling| (ruling.kind, Some(ruling.rule)));
-        trace::write(&self.board, &Entry { number, at_ns, actor, call: *call, ruling, rule, outcome });
+        trace::write(&self.shared_state, &Entry { number, at_ns, actor, call: *call, ruling, rule, outcome });
     }
 
     // Out of line, and with an entry of its own: a call that is traced and nothing else must not pay for it.
@@ -280,13 +283,13 @@ impl Lab {
     #[inline(never)]
     fn add_to_digest(&self, call: &Call, Turn { number, actor }: Turn, ruling: Option<&Ruling>, outcome: i32) {
         let (ruling, rule) = ruling.map_or((RulingKind::Proceed, None), |ruling| (ruling.kind, Some(ruling.rule)));
-        trace::fold(&self.board, &Entry { number, at_ns: 0, actor, call: *call, ruling, rule, outcome });
+        trace::fold(&self.shared_state, &Entry { number, at_ns: 0, actor, call: *call, ruling, rule, outcome });
     }
 
     /// Keeps the message of a panic and yields what SQLite gets instead of an outcome.
     #[cold]
     fn caught(&self, call: &Call, panic: &(dyn Any + Send)) -> i32 {
-        self.board.count(Counter::Panics);
+        self.shared_state.count(Counter::Panics);
         let message = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
         let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
         self.panic.lock().get_or_insert(message.unwrap_or_else(|| "a panic without a message".to_owned()));
@@ -324,13 +327,13 @@ impl Lab {
                 if sched::kill(turn.actor.process) {
                     return Some(Box::new(Ruling { fail: Some(ffi::SQLITE_IOERR), ..killed }));
                 }
-                if self.board.mode().has(Mode::DIGEST) {
+                if self.shared_state.mode().has(Mode::DIGEST) {
                     self.add_to_digest(call, turn, Some(&killed), 0);
                 }
-                self.write_down(self.board.mode(), call, turn, Some(&killed), 0);
+                self.write_down(self.shared_state.mode(), call, turn, Some(&killed), 0);
                 sys::kill_self()
             }
-            // Refused where the medium is chosen (`Plan::check_real_medium`); a plan that comes here by another way
+            // Refused where the medium is chosen (`FaultPlan::check_real_medium`); a plan that comes here by another way
             // does no harm.
             Effect::PowerCut => return None,
         };
@@ -392,9 +395,9 @@ impl Lab {
     }
 
     pub(crate) fn file_opened(&self, number: u32, role: Role, name: String) -> Arc<OpenFile> {
-        self.board.count(Counter::FilesOpened);
+        self.shared_state.count(Counter::FilesOpened);
         if role == Role::Db {
-            self.board.count(Counter::DbOpens);
+            self.shared_state.count(Counter::DbOpens);
         }
         let file =
             Arc::new(OpenFile { number, role, name, lock_level: AtomicI32::new(0), shm_exclusive: AtomicU16::new(0) });
@@ -403,7 +406,7 @@ impl Lab {
     }
 
     pub(crate) fn file_closed(&self, file: &OpenFile) {
-        self.board.count(Counter::FilesClosed);
+        self.shared_state.count(Counter::FilesClosed);
         self.files.lock().remove(&file.number);
     }
 }
