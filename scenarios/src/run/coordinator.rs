@@ -22,8 +22,8 @@ use crate::run::protocol::{Assignment, Order, Report};
 use crate::run::shape::{Restart, Schedule};
 use crate::run::simulated::case::RunCase;
 use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
+use crate::run::step::Outcome;
 use crate::workload::Step;
-use crate::workload::ops::Outcome;
 
 /// How long a worker may be silent before it counts as stuck. Wall clock: longer than any wait that the run's scaled
 /// time allows for.

@@ -12,9 +12,9 @@ use seawall_harness::oracle::table::{Key, State, Table};
 use seawall_harness::record::{ErrorCount, MarkKind, TimelineEvent};
 
 use crate::run::protocol::StepReport;
+use crate::run::step::Outcome;
 use crate::strategies::Failure;
 use crate::workload::Step;
-use crate::workload::ops::Outcome;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]

@@ -13,6 +13,7 @@ pub mod protocol;
 pub mod shape;
 pub mod simulated;
 pub mod spec;
+pub mod step;
 pub mod worker;
 
 use std::ffi::OsString;

@@ -6,7 +6,7 @@ use seawall_harness::oracle::integrity::Check;
 use serde::{Deserialize, Serialize};
 
 use crate::run::simulated::case::RunCase;
-use crate::workload::ops::Outcome;
+use crate::run::step::Outcome;
 
 /// A worker's first line: all that it needs to know. The rest follows from the token.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -20,9 +20,9 @@ use seawall_harness::vfs::injector::{self, Injector, OpenFile};
 
 use crate::run::protocol::{Assignment, Order, Report, StepReport};
 use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
-use crate::strategies::{Env, Host, Strategy};
+use crate::run::step::{self, StepTask};
+use crate::strategies::{Context, RealHost, Strategy};
 use crate::workload::Step;
-use crate::workload::ops::{self, Task};
 
 /// Name of the lab's VFS in a worker.
 const VFS: &str = "seawall-fault";
@@ -103,15 +103,14 @@ impl Worker {
         injector::play(Actor { process: assignment.process, thread: 0 });
         // As the default VFS it also seeds SQLite's own generator, and with it the salts of the log.
         let shim = FaultVfs::new(SqliteApi::linked(), VFS, None, true, injector).map_err(|error| error.to_string())?;
-        let path = assignment.database.clone();
-        let env = Env {
-            host: Host::Real,
-            path,
+        let context = Context {
+            host: Arc::new(RealHost),
+            path: assignment.database.clone(),
             vfs: VFS.to_owned(),
             clock: clock.clone(),
             shared_state: Arc::clone(&shared_state),
         };
-        let strategy = (spec.strategy.build)(env);
+        let strategy = (spec.strategy.build)(context);
         let shared = Arc::new(Shared { strategy, shared_state, clock, stop: AtomicBool::new(false) });
         let threads = (1..).zip(&assignment.next).map(|(thread, next)| {
             let actor = Actor { process: assignment.process, thread };
@@ -146,7 +145,7 @@ impl Worker {
 
     fn check(&self) -> (Result<Check, String>, Vec<String>) {
         let locks = self.shim.injector().open_files().iter().filter_map(|file| lock_held(file)).collect();
-        (ops::check(&*self.shared.strategy), locks)
+        (step::check(&*self.shared.strategy), locks)
     }
 
     fn close(self) -> ExitCode {
@@ -218,16 +217,16 @@ fn step(shared: &Shared, actor: Actor, index: u32, script: &[Step]) -> StepRepor
     if let Step::Pause { ms } = step {
         shared.clock.sleep(Duration::from_millis(u64::from(ms)));
     }
-    perform(shared, Task { actor, index, step, script }, index)
+    perform(shared, StepTask { actor, index, step, script }, index)
 }
 
 fn probe(shared: &Shared, actor: Actor, attempt: u32) -> StepReport {
-    perform(shared, Task { actor, index: PROBE_BASE + attempt, step: PROBE, script: &[] }, attempt)
+    perform(shared, StepTask { actor, index: PROBE_BASE + attempt, step: PROBE, script: &[] }, attempt)
 }
 
-fn perform(shared: &Shared, task: Task<'_>, index: u32) -> StepReport {
+fn perform(shared: &Shared, task: StepTask<'_>, index: u32) -> StepReport {
     let now_us = || shared.shared_state.elapsed_ns() / 1000;
     let begun_us = now_us();
-    let outcome = ops::perform(&*shared.strategy, task);
+    let outcome = step::perform(&*shared.strategy, task);
     StepReport { thread: task.actor.thread, index, begun_us, ended_us: now_us(), outcome }
 }

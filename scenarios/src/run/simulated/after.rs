@@ -10,7 +10,7 @@ use seawall_harness::vfs::injector;
 use super::sim_run::SimRun;
 use crate::run::coordinator::Trouble;
 use crate::run::spec::{PROBE, PROBE_BASE};
-use crate::workload::ops::{self, Outcome, Task};
+use crate::run::step::{self, Outcome, StepTask};
 
 pub(super) fn conclude(run: &SimRun) -> Result<(), Trouble> {
     run.heal();
@@ -39,7 +39,7 @@ fn probe(run: &SimRun, actor: Actor) {
         let index = PROBE_BASE + progress.attempts;
         let strategy = run.enter(actor.process);
         let begun_us = run.now_us();
-        let outcome = ops::perform(&*strategy, Task { actor, index, step: PROBE, script: &[] });
+        let outcome = step::perform(&*strategy, StepTask { actor, index, step: PROBE, script: &[] });
         match &outcome {
             Outcome::Acked(_) => progress.committed = true,
             Outcome::Refused(failure) | Outcome::Indeterminate(failure) => {
@@ -57,7 +57,7 @@ fn probe(run: &SimRun, actor: Actor) {
 fn check(run: &SimRun, process: u16) {
     injector::play(Actor { process, thread: 0 });
     let strategy = run.enter(process);
-    let check = ops::check(&*strategy);
+    let check = step::check(&*strategy);
     drop(strategy);
     run.note(|notes| notes.checked(process, check, Vec::new()));
     run.leave(process);

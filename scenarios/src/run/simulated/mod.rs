@@ -11,7 +11,7 @@
 
 mod after;
 pub mod case;
-pub(crate) mod environment;
+mod environment;
 mod os;
 pub mod remote;
 pub(crate) mod sandbox;

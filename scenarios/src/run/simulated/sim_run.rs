@@ -12,16 +12,16 @@ use seawall_harness::record::{MarkKind, StoryKind};
 use seawall_harness::sched;
 use seawall_harness::shared_state::{Mode, SharedState};
 
-use super::environment::Environment;
+use super::environment::{Environment, SimHost};
 use super::{DATABASE, MODE};
 use crate::run::history::History;
 use crate::run::protocol::StepReport;
 use crate::run::shape::Restart;
 use crate::run::spec::RunSpec;
+use crate::run::step::{self, Outcome, StepTask};
 use crate::story::{Event, Log, Note};
-use crate::strategies::{Env, Host, Strategy};
+use crate::strategies::{Context, Strategy};
 use crate::workload::Step;
-use crate::workload::ops::{self, Outcome, Task};
 
 /// See the module's documentation.
 pub(super) struct SimRun {
@@ -122,7 +122,7 @@ impl SimRun {
         let begun_us = self.now_us();
         self.state.borrow_mut().busy.insert(actor, (index, step));
         self.tell(actor, StoryKind::Begin, || step.to_string());
-        let outcome = ops::perform(&*strategy, Task { actor, index, step, script });
+        let outcome = step::perform(&*strategy, StepTask { actor, index, step, script });
         drop(strategy);
         self.state.borrow_mut().busy.remove(&actor);
         self.tell_outcome(actor, step, &outcome);
@@ -219,7 +219,7 @@ impl SimRun {
             }
             here.starts += 1;
             let starts = here.starts;
-            let strategy: Rc<dyn Strategy> = Rc::from((self.spec.strategy.build)(self.env()));
+            let strategy: Rc<dyn Strategy> = Rc::from((self.spec.strategy.build)(self.context()));
             here.strategy = Some(Rc::clone(&strategy));
             state.notes.starts += 1;
             drop(state);
@@ -299,9 +299,9 @@ impl SimRun {
         std::ptr::from_ref(self).addr() + usize::from(process)
     }
 
-    fn env(&self) -> Env {
-        Env {
-            host: Host::Simulated,
+    fn context(&self) -> Context {
+        Context {
+            host: Arc::new(SimHost),
             path: PathBuf::from(DATABASE),
             vfs: self.vfs.clone(),
             clock: self.place.clock.clone(),

@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -22,7 +23,7 @@ use seawall_harness::oracle::integrity::{self, Check};
 use seawall_harness::oracle::progress::{ATTEMPTS_MAX, ActorProgress, PAUSE_MS};
 use seawall_harness::oracle::table::{self, Key, State, Table};
 use seawall_harness::oracle::{self, Evidence, hygiene};
-use seawall_scenarios::strategies::{self, Env, Host};
+use seawall_scenarios::strategies::{self, Context, RealHost};
 
 use super::world::World;
 use super::{config, regressions, rules};
@@ -186,7 +187,7 @@ struct UnlinkingStore(Box<dyn strategies::Strategy>);
 fn unlinking_store(world: &World, path: PathBuf) -> Box<dyn Store> {
     let entry = strategies::find("openhuman").expect("a strategy of the matrix");
     let (vfs, clock, shared_state) = (world.shim.name().to_owned(), world.clock.clone(), world.shared_state.clone());
-    Box::new(UnlinkingStore((entry.build)(Env { host: Host::Real, path, vfs, clock, shared_state })))
+    Box::new(UnlinkingStore((entry.build)(Context { host: Arc::new(RealHost), path, vfs, clock, shared_state })))
 }
 
 impl From<strategies::Failure> for Told {

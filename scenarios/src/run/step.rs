@@ -1,4 +1,4 @@
-//! Carrying out a step on a connection, and saying exactly how far it got.
+//! Performs a step of a script through a strategy, and says exactly how far it got.
 
 use rusqlite::{Connection, Transaction, params};
 use seawall_harness::actor::Actor;
@@ -35,7 +35,7 @@ pub enum Outcome {
 
 /// A step on its way: who takes it, which one, and what it refers back to.
 #[derive(Clone, Copy)]
-pub struct Task<'a> {
+pub struct StepTask<'a> {
     /// Who.
     pub actor: Actor,
     /// The step's number: the version that it writes, and the transaction that it inserts.
@@ -47,7 +47,7 @@ pub struct Task<'a> {
 }
 
 /// Carries out a step.
-pub fn perform(strategy: &dyn Strategy, task: Task<'_>) -> Outcome {
+pub fn perform(strategy: &dyn Strategy, task: StepTask<'_>) -> Outcome {
     match task.step {
         Step::Pause { .. } => Outcome::Done,
         Step::Read => read(strategy, task.actor),
@@ -87,7 +87,7 @@ fn read(strategy: &dyn Strategy, actor: Actor) -> Outcome {
     Outcome::Read { own, torn }
 }
 
-fn write(strategy: &dyn Strategy, task: Task<'_>) -> Outcome {
+fn write(strategy: &dyn Strategy, task: StepTask<'_>) -> Outcome {
     let mut state = None;
     let Written { result, phase } = strategy.write(&mut |transaction| {
         state = change(transaction, task)?;
@@ -103,8 +103,8 @@ fn write(strategy: &dyn Strategy, task: Task<'_>) -> Outcome {
 }
 
 /// Makes the step's changes and returns the state that they lead to; `None` if there was nothing to change.
-fn change(transaction: &Transaction<'_>, task: Task<'_>) -> rusqlite::Result<Option<State>> {
-    let Task { actor, index, step, script } = task;
+fn change(transaction: &Transaction<'_>, task: StepTask<'_>) -> rusqlite::Result<Option<State>> {
+    let StepTask { actor, index, step, script } = task;
     let name = actor.to_string();
     let (changed, txn, whole) = match step {
         Step::Insert { parts, payload_bytes } => {
