@@ -15,7 +15,7 @@ use seawall_harness::shared_state::{Counter, SharedState};
 use seawall_harness::trace::{self, Entry};
 use seawall_harness::verdict::Verdict;
 
-use crate::run::coordinator::Trouble;
+use crate::run::driver::Trouble;
 use crate::run::history::History;
 use crate::run::shape::Schedule;
 use crate::run::spec::RunSpec;

@@ -6,10 +6,11 @@
 //!       ─► evidence (ledger, table, checks, leftovers) ─► oracles ─► record
 //! ```
 
-mod coordinator;
-mod history;
-mod judge;
+pub mod driver;
+pub mod history;
+pub mod judge;
 pub mod protocol;
+mod real;
 pub mod shape;
 pub mod simulated;
 pub mod spec;
@@ -27,8 +28,8 @@ use seawall_harness::shared_state::SharedState;
 use seawall_harness::token::Token;
 use seawall_harness::trace::{self, Entry};
 
-use coordinator::{Coordinator, Stage};
 use judge::FreshLook;
+use real::Setup;
 use simulated::case::RunCase;
 use simulated::remote::Pool;
 use simulated::{Simulated, Simulator};
@@ -151,8 +152,8 @@ impl Runner {
         })?;
         let shared_state = Arc::new(shared_state);
         let (program, database, shared_state_path) = (&*self.worker, &*database, &*shared_state_path);
-        let stage = Stage { program, database, shared_state_path, shared_state: Arc::clone(&shared_state), case };
-        let played = Coordinator::new(spec, &stage).play();
+        let setup = Setup { program, database, shared_state_path, shared_state: Arc::clone(&shared_state), case };
+        let played = real::execute(spec, &setup);
         let calls = trace::read(&shared_state);
         let look = FreshLook::at(database, None, hygiene::stray_files(database).unwrap_or_default());
         let record = judge::judge(spec, &shared_state, played, &calls, look);

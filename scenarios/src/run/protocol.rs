@@ -65,8 +65,8 @@ pub enum Report {
     Probed(StepReport),
     /// What the checks said.
     Checked {
-        /// The pragmas; `None` if no connection could be had, with the reason.
-        check: Result<Check, String>,
+        /// The pragmas.
+        check: Check,
         /// Locks beyond SHARED that are held though nobody works.
         locks: Vec<String>,
     },

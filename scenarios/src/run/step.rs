@@ -33,6 +33,16 @@ pub enum Outcome {
     Done,
 }
 
+impl Outcome {
+    /// What the caller was told, if the step failed.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Indeterminate(failure) | Self::Refused(failure) => Some(failure),
+            Self::Acked(_) | Self::Missed | Self::Read { .. } | Self::Done => None,
+        }
+    }
+}
+
 /// A step on its way: who takes it, which one, and what it refers back to.
 #[derive(Clone, Copy)]
 pub struct StepTask<'a> {
@@ -57,20 +67,18 @@ pub fn perform(strategy: &dyn Strategy, task: StepTask<'_>) -> Outcome {
 }
 
 /// What the pragmas say on a connection of the strategy.
-///
-/// # Errors
-/// Why they could not be asked.
-pub fn check(strategy: &dyn Strategy) -> Result<Check, String> {
+pub fn check(strategy: &dyn Strategy) -> Check {
     let mut check = None;
     let checked = strategy.with_connection(&mut |connection| {
         check = Some(integrity::check(connection, "live"));
         Ok(())
     });
-    match (checked, check) {
-        (Ok(()), Some(check)) => Ok(check),
-        (Err(failure), _) => Err(failure.message),
-        (Ok(()), None) => Err("the strategy did not run the check".to_owned()),
-    }
+    let reason = match (checked, check) {
+        (Ok(()), Some(check)) => return check,
+        (Err(failure), _) => failure.message,
+        (Ok(()), None) => "the strategy did not run the check".to_owned(),
+    };
+    Check { connection: "live".to_owned(), complaints: Vec::new(), unfinished: Some(reason) }
 }
 
 fn read(strategy: &dyn Strategy, actor: Actor) -> Outcome {

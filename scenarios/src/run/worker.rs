@@ -143,7 +143,7 @@ impl Worker {
         }
     }
 
-    fn check(&self) -> (Result<Check, String>, Vec<String>) {
+    fn check(&self) -> (Check, Vec<String>) {
         let locks = self.shim.injector().open_files().iter().filter_map(|file| lock_held(file)).collect();
         (step::check(&*self.shared.strategy), locks)
     }
