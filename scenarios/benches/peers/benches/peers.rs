@@ -1,18 +1,16 @@
 //! Other ways to share a database against a bare `Mutex<Connection>` on the same work, as ratios of calls per second.
 //!
-//! The contestants take turns, and who begins changes from round to round, so that what else goes on in the machine
-//! hits all; a ratio is the median over the rounds. A second bare mutex takes part under the name of `control`: how far
-//! it is from 1.00 is how far chance goes.
+//! The peers run in turns, and the order rotates from round to round, so that other load on the machine affects all of
+//! them; a ratio is the median over the rounds. `control` is a second bare mutex: its distance from 1.00 is the noise.
 //!
 //! Fair: the same SQLite, pragmas, statements and database for all, each with a file of its own; pools have a
-//! connection for every reader and one for the writer; who blocks is called from threads, who is awaited from tasks on
-//! one multi-threaded tokio runtime; nobody else runs meanwhile; acknowledged commits are counted in the file at the
-//! end.
+//! connection for every reader and one for the writer; blocking peers are called from threads, async peers from tasks on
+//! one multi-threaded tokio runtime; one peer runs at a time; acknowledged commits are counted in the file at the end.
 //!
-//! Not fair, and not to be: r2d2_sqlite and deadpool-sqlite try a connection with a `SELECT` before they lend it, which
-//! is their default and part of what they sell. tokio-rusqlite has one connection, so it cannot read while it writes;
-//! neither can the mutex. The two async ones buy with their hops that no task blocks a runtime, which nothing here
-//! rewards. Syncs cost nothing in memory (tmpfs): on a disk, commits of all come closer together.
+//! Differences that stay: r2d2_sqlite and deadpool-sqlite test a connection with a `SELECT` at each borrow, which is
+//! their default. tokio-rusqlite and the mutex have one connection, so they cannot read while they write. The two async
+//! peers never block a task of the runtime, which this bench does not measure. Syncs cost nothing on tmpfs: on a disk,
+//! the commits of all peers are closer together.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,13 +19,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use rivals::work::{self, Work};
-use rivals::{Contestant, Failure, Kind, habits};
+use peers::work::{self, Work};
+use peers::{Failure, Kind, Peer, behavior};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// Who takes part, with names for the table. The first is what the others are compared with.
-const FIELD: [(&str, Kind); 6] = [
+/// The peers with their names in the table. The first is the baseline.
+const PEERS: [(&str, Kind); 6] = [
     ("mutex", Kind::Mutex),
     ("control", Kind::Mutex),
     ("seawall", Kind::Seawall),
@@ -39,7 +37,7 @@ const FIELD: [(&str, Kind); 6] = [
 /// Readers beside the writer.
 const READERS: [usize; 4] = [1, 2, 4, 8];
 
-/// A single caller needs no crowd to settle: it takes so many times as many turns, each as much shorter.
+/// For a single caller: the factor by which there are more, and shorter, turns.
 const SOLO_TURNS: u32 = 6;
 
 fn main() -> ExitCode {
@@ -50,13 +48,13 @@ fn main() -> ExitCode {
     match compare() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("rivals: {failure}");
+            eprintln!("peers: {failure}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// How often and how long.
+/// Number and length of the turns.
 #[derive(Clone, Copy)]
 struct Schedule {
     rounds: u32,
@@ -65,8 +63,8 @@ struct Schedule {
 
 impl Schedule {
     fn from_env() -> Result<Self, Failure> {
-        let turn_ms = number("RIVALS_TURN_MS", 300)?;
-        Ok(Self { rounds: number("RIVALS_ROUNDS", 5)?, turn: Duration::from_millis(turn_ms.into()) })
+        let turn_ms = number("PEERS_TURN_MS", 300)?;
+        Ok(Self { rounds: number("PEERS_ROUNDS", 5)?, turn: Duration::from_millis(turn_ms.into()) })
     }
 
     fn solo(self) -> Self {
@@ -92,30 +90,30 @@ struct Rates {
     commits: f64,
 }
 
-/// A contestant on a database of its own.
-struct Stage {
-    contestant: Contestant,
+/// A peer with its own database.
+struct Measured {
+    peer: Peer,
     path: PathBuf,
     acknowledged: u64,
     _folder: TempDir,
 }
 
-impl Stage {
+impl Measured {
     fn new(runtime: &Runtime, kind: Kind, connections: u32) -> Result<Self, Failure> {
         let folder = folder()?;
         let path = folder.path().join("shared.db");
         work::create(&path)?;
-        let contestant = runtime.block_on(Contestant::open(kind, &path, connections))?;
-        Ok(Self { contestant, path, acknowledged: 0, _folder: folder })
+        let peer = runtime.block_on(Peer::open(kind, &path, connections))?;
+        Ok(Self { peer, path, acknowledged: 0, _folder: folder })
     }
 
-    /// Lets a worker for each of the works loose for a turn.
+    /// Runs one worker for each work for a turn.
     fn turn(&mut self, runtime: &Runtime, works: &[Work], turn: Duration) -> Result<Rates, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
         let start = Instant::now();
         let workers = works.iter().zip(0..).map(|(&work, number)| {
-            let calls = calls_until(stop.clone(), self.contestant.clone(), work, number);
-            if self.contestant.kind().is_async() {
+            let calls = calls_until(stop.clone(), self.peer.clone(), work, number);
+            if self.peer.kind().is_async() {
                 return (work, runtime.spawn(calls));
             }
             let handle = runtime.handle().clone();
@@ -139,46 +137,46 @@ impl Stage {
         if logged == i64::try_from(self.acknowledged)? {
             return Ok(());
         }
-        let (name, acknowledged) = (self.contestant.kind().name(), self.acknowledged);
+        let (name, acknowledged) = (self.peer.kind().name(), self.acknowledged);
         Err(format!("{name} acknowledged {acknowledged} commits, and the database has {logged}").into())
     }
 }
 
-/// One call after the other; returns how many.
-async fn calls_until(stop: Arc<AtomicBool>, contestant: Contestant, work: Work, number: i64) -> Result<u64, Failure> {
+/// Calls until `stop` is set; returns the number of calls.
+async fn calls_until(stop: Arc<AtomicBool>, peer: Peer, work: Work, number: i64) -> Result<u64, Failure> {
     let mut calls = 0;
     for nth in number * 1000.. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        contestant.work(work, nth).await?;
+        peer.work(work, nth).await?;
         calls += 1;
     }
     Ok(calls)
 }
 
-/// In memory where that can be written to, as in the other benches.
+/// A folder in memory where that is writable, as in the other benches.
 fn folder() -> std::io::Result<TempDir> {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())
 }
 
-/// All rounds of the whole field with the same workers: the rates of each contestant, round by round.
+/// All rounds of all peers with the same workers: the rates of each peer by round.
 fn rounds(runtime: &Runtime, works: &[Work], schedule: Schedule) -> Result<Vec<Vec<Rates>>, Failure> {
     let connections = u32::try_from(works.len())?;
-    let stages = FIELD.iter().map(|&(_, kind)| Stage::new(runtime, kind, connections));
-    let mut stages = stages.collect::<Result<Vec<Stage>, Failure>>()?;
-    for stage in &mut stages {
-        // Opens what is opened late, and fills caches.
-        stage.turn(runtime, works, schedule.turn / 6)?;
+    let measured = PEERS.iter().map(|&(_, kind)| Measured::new(runtime, kind, connections));
+    let mut measured = measured.collect::<Result<Vec<Measured>, Failure>>()?;
+    for one in &mut measured {
+        // Opens lazily opened connections and fills caches.
+        one.turn(runtime, works, schedule.turn / 6)?;
     }
-    let mut rates = vec![Vec::new(); FIELD.len()];
+    let mut rates = vec![Vec::new(); PEERS.len()];
     for round in 0..schedule.rounds as usize {
-        for place in 0..FIELD.len() {
-            let who = (round + place) % FIELD.len();
-            rates[who].push(stages[who].turn(runtime, works, schedule.turn)?);
+        for position in 0..PEERS.len() {
+            let peer = (round + position) % PEERS.len();
+            rates[peer].push(measured[peer].turn(runtime, works, schedule.turn)?);
         }
     }
-    stages.iter().try_for_each(Stage::check)?;
+    measured.iter().try_for_each(Measured::check)?;
     Ok(rates)
 }
 
@@ -189,8 +187,8 @@ fn compare() -> Result<(), Failure> {
     let _within = runtime.enter();
     let cores = thread::available_parallelism()?;
     println!(
-        "rivals: SQLite {}, WAL, synchronous=FULL, files in {}; {} rounds, turns of {} ms (RIVALS_ROUNDS, \
-         RIVALS_TURN_MS)",
+        "peers: SQLite {}, WAL, synchronous=FULL, files in {}; {} rounds, turns of {} ms (PEERS_ROUNDS, \
+         PEERS_TURN_MS)",
         rusqlite::version(),
         folder()?.path().parent().unwrap_or("/".as_ref()).display(),
         schedule.rounds,
@@ -199,9 +197,11 @@ fn compare() -> Result<(), Failure> {
     println!(
         "calls per second of a bare mutex, and those of the others as ratios to it: median (quartiles); more is better"
     );
-    println!("{cores} cores, shared: with more threads than those, a ratio says who gets to wait, not what could run");
-    print!("{:<40} {:>9}/s", "", FIELD[0].0);
-    FIELD[1..].iter().for_each(|(name, _)| print!(" {name:>19}"));
+    println!(
+        "{cores} cores, shared: with more threads than those, a ratio shows who waits, not what could run in parallel"
+    );
+    print!("{:<40} {:>9}/s", "", PEERS[0].0);
+    PEERS[1..].iter().for_each(|(name, _)| print!(" {name:>19}"));
     println!();
     for work in [Work::PointRead, Work::Commit] {
         let rates = rounds(&runtime, &[work], schedule.solo())?;
@@ -220,15 +220,15 @@ fn compare() -> Result<(), Failure> {
             print_row("    the writer's commits meanwhile", &rates, |rates| rates.commits);
         }
     }
-    print_habits(&runtime)
+    print_behavior(&runtime)
 }
 
 fn print_row(label: &str, rates: &[Vec<Rates>], of: impl Fn(&Rates) -> f64) {
-    let (yardstick, others) = rates.split_first().expect("the field is not empty");
-    let [_, median, _] = quartiles(yardstick.iter().map(&of));
+    let (baseline, others) = rates.split_first().expect("there is a baseline");
+    let [_, median, _] = quartiles(baseline.iter().map(&of));
     print!("{label:<40} {median:>11.0}");
     for other in others {
-        let [low, median, high] = quartiles(other.iter().zip(yardstick).map(|(other, mutex)| of(other) / of(mutex)));
+        let [low, median, high] = quartiles(other.iter().zip(baseline).map(|(other, mutex)| of(other) / of(mutex)));
         print!(" {:>19}", format!("{median:.2} ({low:.2}-{high:.2})"));
     }
     println!();
@@ -241,13 +241,13 @@ fn quartiles(values: impl Iterator<Item = f64>) -> [f64; 3] {
     [1, 2, 3].map(|of_4| values[(values.len() - 1) * of_4 / 4])
 }
 
-fn print_habits(runtime: &Runtime) -> Result<(), Failure> {
-    println!("{:<40} {:>28} {:>28}", "", "hands open transactions on", "writes to replaced files");
+fn print_behavior(runtime: &Runtime) -> Result<(), Failure> {
+    println!("{:<40} {:>28} {:>28}", "", "leaks open transactions", "writes to replaced files");
     for kind in [Kind::Mutex, Kind::Seawall, Kind::R2d2, Kind::Deadpool, Kind::TokioRusqlite, Kind::PerCall] {
         let folder = folder()?;
-        let seen = runtime.block_on(habits::observe(kind, folder.path()))?;
-        let word = |habit: bool| if habit { "yes" } else { "no" };
-        let (open, replaced) = (word(seen.hands_on_open_transactions), word(seen.writes_to_replaced_files));
+        let seen = runtime.block_on(behavior::observe(kind, folder.path()))?;
+        let word = |has_defect: bool| if has_defect { "yes" } else { "no" };
+        let (open, replaced) = (word(seen.leaks_open_transactions), word(seen.writes_to_replaced_files));
         println!("{:<40} {open:>28} {replaced:>28}", kind.name());
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The contestants, each set up as its documentation says, all with the same pragmas.
+//! The peers. Each is set up as its documentation says, all with the same pragmas.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -13,19 +13,18 @@ use crate::work::{self, Work};
 /// A way to share a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// One connection behind a mutex of the standard library: the yardstick.
+    /// One connection behind a mutex of the standard library: the baseline.
     Mutex,
-    /// A pool for threads. It tries a connection with `SELECT 1` whenever it lends it, which is its default.
+    /// A pool for threads. It tests a connection with `SELECT 1` at each borrow, which is its default.
     R2d2,
-    /// A pool for tasks. Calls go to tokio's threads for blocking work, and so does a `SELECT` before a connection is
-    /// lent again.
+    /// A pool for tasks. Calls run on tokio's blocking threads, and so does a `SELECT` before each borrow.
     Deadpool,
-    /// One connection on a thread of its own, which takes calls from a channel. It is no pool: every caller has a
-    /// clone of the handle.
+    /// One connection on its own thread, which takes calls from a channel. Not a pool: every caller has a clone of
+    /// the handle.
     TokioRusqlite,
     /// The connection layer's store: a connection that writes, and readers beside it.
     Seawall,
-    /// A connection opened for every call. Too slow to be compared; it shows that the habits are not inevitable.
+    /// A connection opened for every call. Too slow to be compared; it shows that neither defect is inevitable.
     PerCall,
 }
 
@@ -42,7 +41,7 @@ impl Kind {
         }
     }
 
-    /// Whether its calls are awaited by tasks. The others block a thread.
+    /// True if tasks await its calls. The other kinds block a thread.
     pub const fn is_async(self) -> bool {
         matches!(self, Self::Deadpool | Self::TokioRusqlite)
     }
@@ -50,7 +49,7 @@ impl Kind {
 
 /// A shared database; clones share it too.
 #[derive(Clone)]
-pub struct Contestant {
+pub struct Peer {
     kind: Kind,
     shared: Shared,
 }
@@ -65,11 +64,11 @@ enum Shared {
     PerCall(PathBuf),
 }
 
-impl Contestant {
+impl Peer {
     /// Opens a database, within a tokio runtime, with so many connections if it is a pool.
     ///
     /// # Errors
-    /// Whatever opening fails with.
+    /// Any failure to open.
     pub async fn open(kind: Kind, path: &Path, connections: u32) -> Result<Self, Failure> {
         let shared = match kind {
             Kind::Mutex => Shared::Mutex(Arc::new(Mutex::new(work::open(path)?))),
@@ -107,10 +106,10 @@ impl Contestant {
         self.kind
     }
 
-    /// Does some work for the `nth` time, through the door that the contestant has for it.
+    /// Does some work for the `nth` time, through the peer's entry point for it.
     ///
     /// # Errors
-    /// Whatever the work fails with, or the borrowing.
+    /// A failure of the work or of the borrow.
     pub async fn work(&self, work: Work, nth: i64) -> Result<(), Failure> {
         match &self.shared {
             // A snapshot, in a transaction of its own: more than the others give.
@@ -123,7 +122,7 @@ impl Contestant {
     /// may block.
     ///
     /// # Errors
-    /// Whatever the call fails with, or the borrowing.
+    /// A failure of the call or of the borrow.
     pub async fn call<R, F>(&self, call: F) -> Result<R, Failure>
     where
         R: Send + 'static,

@@ -1,4 +1,4 @@
-//! The database and the work, the same for every contestant. Every statement is a cached one.
+//! The database and the work, the same for every peer. Every statement is a cached one.
 
 use std::path::Path;
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl Work {
     /// # Panics
     /// If the answer is not the one that it must be.
     pub fn run(self, connection: &Connection, nth: i64) -> rusqlite::Result<()> {
-        // A prime number apart, so that neighbours in time are none on the pages.
+        // A prime distance, so that consecutive reads hit different pages.
         let first = nth * 7919 % (NOTES - SCAN) + 1;
         match self {
             Self::PointRead => {
@@ -87,7 +87,7 @@ pub fn create(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Opens a connection as all contestants have them.
+/// Opens a connection with the settings that all peers use.
 ///
 /// # Errors
 /// SQLite's.
@@ -97,7 +97,7 @@ pub fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Sets a new connection up: WAL, every commit synced, and 5 seconds of patience with locks.
+/// Sets a new connection up: WAL, every commit synced, and a busy timeout of 5 seconds.
 ///
 /// # Errors
 /// SQLite's.
@@ -107,7 +107,7 @@ pub fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")
 }
 
-/// Rows of the table that is written, as somebody else sees them who opens the database now.
+/// Rows of the table that is written, seen by a new connection.
 ///
 /// # Errors
 /// SQLite's.
