@@ -33,7 +33,7 @@ use real::Setup;
 use simulated::case::RunCase;
 use simulated::remote::Pool;
 use simulated::{Simulated, Simulator};
-use spec::RunSpec;
+use spec::{RunSpec, SpecError};
 
 /// How many calls of a run are kept: enough for all of them in nearly every run.
 const TRACE_CAPACITY: usize = 1 << 15;
@@ -53,7 +53,10 @@ pub struct Runner {
 /// Why a token could not be executed at all.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The token names something that does not exist, or something that this medium cannot do.
+    /// The token or the case is no run.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The run cannot be used for this.
     #[error("{0}")]
     Usage(String),
     /// The process of a simulator is broken.
@@ -116,8 +119,8 @@ impl Runner {
     /// # Errors
     /// See [`RunError`]. Trouble within the run is no error but a verdict.
     pub fn execute(&self, token: &Token) -> Result<Executed, RunError> {
-        let spec = RunSpec::of(token).map_err(RunError::Usage)?;
-        spec.plan().map_err(RunError::Usage)?;
+        let spec = RunSpec::of(token)?;
+        spec.plan()?;
         if spec.is_simulated() {
             let mut simulator = Simulator::new().map_err(RunError::Simulator)?;
             let Simulated { record, calls, .. } = simulator.run(&spec, None, true)?;
@@ -131,8 +134,8 @@ impl Runner {
     /// # Errors
     /// See [`RunError`].
     pub fn execute_really(&self, case: &RunCase) -> Result<Executed, RunError> {
-        let spec = case.spec(true).map_err(RunError::Usage)?;
-        spec.plan().map_err(RunError::Usage)?;
+        let spec = case.spec(true)?;
+        spec.plan()?;
         self.conduct(&spec, Some(case))
     }
 

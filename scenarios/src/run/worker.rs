@@ -1,5 +1,6 @@
 //! The worker: one process of a run. It plays its actors through the strategy and reports each step as it ends.
 
+use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,11 +32,11 @@ const VFS: &str = "seawall-fault";
 pub fn main() -> ExitCode {
     let mut orders = io::stdin().lock().lines().map_while(Result::ok);
     let Some(line) = orders.next() else { return ExitCode::FAILURE };
-    let worker = serde_json::from_str(&line).map_err(|error| error.to_string()).and_then(|a| Worker::new(&a));
-    let mut worker = match worker {
+    let assignment = serde_json::from_str(&line).map_err(Box::from);
+    let mut worker = match assignment.and_then(|assignment| Worker::new(&assignment)) {
         Ok(worker) => worker,
-        Err(message) => {
-            report(&Report::Broken(message));
+        Err(error) => {
+            report(&Report::Broken(error.to_string()));
             return ExitCode::FAILURE;
         }
     };
@@ -88,13 +89,13 @@ enum ThreadTask {
 }
 
 impl Worker {
-    fn new(assignment: &Assignment) -> Result<Self, String> {
-        let token: Token = assignment.token.parse().map_err(|error| format!("{error}"))?;
+    fn new(assignment: &Assignment) -> Result<Self, Box<dyn Error>> {
+        let token: Token = assignment.token.parse()?;
         let spec = match &assignment.case {
             Some(case) => case.spec(true)?,
             None => RunSpec::of(&token)?,
         };
-        let shared_state = Arc::new(SharedState::open(&assignment.shared_state).map_err(|error| error.to_string())?);
+        let shared_state = Arc::new(SharedState::open(&assignment.shared_state)?);
         let clock = Clock::new(Arc::clone(&shared_state));
         let life = u64::from(assignment.process) << 32 | u64::from(assignment.life);
         let injector = Injector::new(Arc::clone(&shared_state), spec.plan()?)
@@ -102,7 +103,7 @@ impl Worker {
             .with_entropy(token.seed.stream("entropy").nth(life));
         injector::play(Actor { process: assignment.process, thread: 0 });
         // As the default VFS it also seeds SQLite's own generator, and with it the salts of the log.
-        let shim = FaultVfs::new(SqliteApi::linked(), VFS, None, true, injector).map_err(|error| error.to_string())?;
+        let shim = FaultVfs::new(SqliteApi::linked(), VFS, None, true, injector)?;
         let context = Context {
             host: Arc::new(RealHost),
             path: assignment.database.clone(),

@@ -185,13 +185,21 @@ pub const ALL: &[Entry] = &[
     canary::ALARM,
 ];
 
-/// The strategy with this name.
-pub fn find(name: &str) -> Option<&'static Entry> {
-    ALL.iter().find(|entry| entry.name == name)
+/// No strategy has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown strategy `{name}`\nhelp: {help}")]
+pub struct UnknownStrategy {
+    name: String,
+    help: String,
 }
 
-/// A message about a name that is no strategy's, with the nearest one.
-pub fn unknown(name: &str) -> String {
-    let names: Vec<&str> = ALL.iter().map(|entry| entry.name).collect();
-    format!("unknown strategy `{name}`\nhelp: {}", suggest::help(name, "the strategies are", names.iter().copied()))
+/// The strategy with this name.
+///
+/// # Errors
+/// [`UnknownStrategy`], with the nearest name.
+pub fn find(name: &str) -> Result<&'static Entry, UnknownStrategy> {
+    let known = || ALL.iter().map(|entry| entry.name);
+    let unknown =
+        || UnknownStrategy { name: name.to_owned(), help: suggest::help(name, "the strategies are", known()) };
+    ALL.iter().find(|entry| entry.name == name).ok_or_else(unknown)
 }

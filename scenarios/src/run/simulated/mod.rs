@@ -41,7 +41,7 @@ use seawall_harness::vfs::injector::{self, Injector};
 use super::RunError;
 use super::driver::Trouble;
 use super::judge::{self, FreshLook};
-use super::spec::RunSpec;
+use super::spec::{RunSpec, SpecError};
 use crate::story::{self, Log, Watched};
 
 use case::RunCase;
@@ -126,7 +126,7 @@ impl Simulator {
     /// # Errors
     /// As for [`Self::run`]; also if the case names what does not exist.
     pub fn tell(&mut self, case: &RunCase, token: &str) -> Result<(Simulated, Option<Story>), RunError> {
-        let spec = case.spec(false).map_err(RunError::Usage)?;
+        let spec = case.spec(false)?;
         let log = Log::default();
         let replay = Box::new(Replay::new(&case.schedule));
         let policy = Box::new(Watched::new(replay, Arc::clone(&self.shared_state), Rc::clone(&log)));
@@ -157,7 +157,7 @@ impl Simulator {
         (seed, calls): (Seed, bool),
         log: Option<&Log>,
     ) -> Result<Simulated, RunError> {
-        self.arm(spec, log).map_err(RunError::Usage)?;
+        self.arm(spec, log)?;
         self.scheduler.set_policy(policy);
         let shared_state = Arc::clone(&self.shared_state);
         let run =
@@ -196,7 +196,7 @@ impl Simulator {
     }
 
     /// Makes everything as new for this spec.
-    fn arm(&mut self, spec: &RunSpec, log: Option<&Log>) -> Result<(), String> {
+    fn arm(&mut self, spec: &RunSpec, log: Option<&Log>) -> Result<(), SpecError> {
         let seed = spec.token.seed;
         self.place.machine.borrow_mut().reset(seed.stream("machine"));
         self.place.enter(log.cloned());
