@@ -9,9 +9,8 @@
 //! One [`Simulator`] is one machine on one thread, and a process has room for one at a time: the linked SQLite has one
 //! random generator.
 
-mod after;
 pub mod case;
-pub(crate) mod environment;
+mod environment;
 mod os;
 pub mod remote;
 pub(crate) mod sandbox;
@@ -40,9 +39,9 @@ use seawall_harness::vfs::FaultVfs;
 use seawall_harness::vfs::injector::{self, Injector};
 
 use super::RunError;
-use super::coordinator::Trouble;
+use super::driver::Trouble;
 use super::judge::{self, FreshLook};
-use super::spec::RunSpec;
+use super::spec::{RunSpec, SpecError};
 use crate::story::{self, Log, Watched};
 
 use case::RunCase;
@@ -127,7 +126,7 @@ impl Simulator {
     /// # Errors
     /// As for [`Self::run`]; also if the case names what does not exist.
     pub fn tell(&mut self, case: &RunCase, token: &str) -> Result<(Simulated, Option<Story>), RunError> {
-        let spec = case.spec(false).map_err(RunError::Usage)?;
+        let spec = case.spec(false)?;
         let log = Log::default();
         let replay = Box::new(Replay::new(&case.schedule));
         let policy = Box::new(Watched::new(replay, Arc::clone(&self.shared_state), Rc::clone(&log)));
@@ -158,29 +157,23 @@ impl Simulator {
         (seed, calls): (Seed, bool),
         log: Option<&Log>,
     ) -> Result<Simulated, RunError> {
-        self.arm(spec, log).map_err(RunError::Usage)?;
+        self.arm(spec, log)?;
         self.scheduler.set_policy(policy);
         let shared_state = Arc::clone(&self.shared_state);
         let run =
             Rc::new(SimRun::new(spec.clone(), Rc::clone(&self.place), shared_state, self.shim.name(), log.cloned()));
         let actors = spec.shape.actors().map(|actor| {
             let run = Rc::clone(&run);
-            let task: Task = Box::new(move || sim_run::play(&run, actor));
+            let task: Task = Box::new(move || run.play(actor));
             (actor, task)
         });
         let execution = self.scheduler.run(seed, CALLS_MAX, actors.collect());
-        let turns = run.turns();
-        let result = match trouble(spec, &execution) {
-            Some(trouble) => {
-                run.kill_all();
-                Err(trouble)
-            }
-            None => after::conclude(&run),
-        };
+        let turns = run.driver.turns();
+        let result = self.finish(&run, &execution);
         let calls = if calls { trace::read(&self.shared_state) } else { Vec::new() };
-        // Whoever did not come to his end has left his side files behind, which is no news beside that.
+        // An execution without an end has left side files behind. The trouble is the finding, not they.
         let look = self.look(result.is_ok());
-        let played = (run.take_notes(), result);
+        let played = (run.driver.take_history(), result);
         let record = judge::judge(spec, &self.shared_state, played, &calls, look);
         drop(run);
         if !execution.deadlocked.is_empty() {
@@ -189,8 +182,21 @@ impl Simulator {
         Ok(Simulated { record, calls, execution, turns })
     }
 
+    /// What follows the scripts, if they have ended.
+    fn finish(&self, run: &SimRun, execution: &Execution) -> Result<(), Trouble> {
+        if let Some(trouble) = trouble(&run.driver.spec, execution) {
+            run.kill_all();
+            return Err(trouble);
+        }
+        run.finish();
+        match self.place.machine.borrow().panic_message() {
+            None => Ok(()),
+            Some(message) => Err(Trouble::Lab(format!("the simulated machine panicked: {message}"))),
+        }
+    }
+
     /// Makes everything as new for this spec.
-    fn arm(&mut self, spec: &RunSpec, log: Option<&Log>) -> Result<(), String> {
+    fn arm(&mut self, spec: &RunSpec, log: Option<&Log>) -> Result<(), SpecError> {
         let seed = spec.token.seed;
         self.place.machine.borrow_mut().reset(seed.stream("machine"));
         self.place.enter(log.cloned());
