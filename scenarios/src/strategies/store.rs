@@ -110,7 +110,7 @@ macro_rules! strategy {
 }
 
 strategy!(real, seawall, |env: &Env| {
-    let pid = u32::from(seawall_harness::vfs::injector::current_actor().process);
+    let pid = u32::from(seawall_harness::runtime::current_actor().process);
     crate::clocked_os::ClockedOs::new(env.clock.clone(), pid)
 });
 strategy!(simulated, seawall_simulated, |_: &Env| crate::run::simulated::SimulatedOs);

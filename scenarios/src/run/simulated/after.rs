@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use seawall_harness::actor::Actor;
 use seawall_harness::oracle::progress::{ATTEMPTS_MAX, ActorProgress, PAUSE_MS};
-use seawall_harness::vfs::injector;
+use seawall_harness::runtime;
 
 use super::sim_run::SimRun;
 use crate::run::coordinator::Trouble;
@@ -21,7 +21,7 @@ pub(super) fn conclude(run: &SimRun) -> Result<(), Trouble> {
         check(run, process);
     }
     for process in 1..=run.spec.shape.processes {
-        injector::play(Actor { process, thread: 0 });
+        runtime::set_current_actor(Actor { process, thread: 0 });
         run.close(process);
     }
     match run.place.machine.borrow().panic_message() {
@@ -31,7 +31,7 @@ pub(super) fn conclude(run: &SimRun) -> Result<(), Trouble> {
 }
 
 fn probe(run: &SimRun, actor: Actor) {
-    injector::play(actor);
+    runtime::set_current_actor(actor);
     let mut progress = ActorProgress { actor, committed: false, attempts: 0, error: None };
     while !progress.committed && progress.attempts < ATTEMPTS_MAX {
         progress.attempts += 1;
@@ -55,7 +55,7 @@ fn probe(run: &SimRun, actor: Actor) {
 }
 
 fn check(run: &SimRun, process: u16) {
-    injector::play(Actor { process, thread: 0 });
+    runtime::set_current_actor(Actor { process, thread: 0 });
     let strategy = run.enter(process);
     let check = ops::check(&*strategy);
     drop(strategy);

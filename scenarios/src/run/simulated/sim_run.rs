@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use seawall_harness::actor::Actor;
 use seawall_harness::record::{MarkKind, StoryKind};
-use seawall_harness::sched;
+use seawall_harness::runtime::{self, Processes};
 use seawall_harness::shared_state::{Mode, SharedState};
 
 use super::environment::Environment;
@@ -66,7 +66,7 @@ pub(super) fn play(run: &SimRun, actor: Actor) {
     let script = &run.spec.scripts[&actor];
     for (index, step) in (0..).zip(script) {
         if !run.spec.omitted.contains(&(actor, index)) {
-            sched::section(index + 1);
+            runtime::section(index + 1);
             run.take(actor, index, *step, script);
         }
         run.taken(actor);
@@ -174,7 +174,7 @@ impl SimRun {
             let Restart { process, kill, .. } = restart;
             let alive = self.state.borrow().processes.get(&process).is_some_and(|process| process.strategy.is_some());
             if alive && kill {
-                sched::Processes::kill(&*self.place, process);
+                self.place.kill(process);
             } else if alive && let Some(process) = self.state.borrow_mut().processes.get_mut(&process) {
                 process.closing = true;
             }
@@ -210,7 +210,7 @@ impl SimRun {
             if here.ending || self.is_doomed(here, process) {
                 drop(state);
                 // Those who are inside end this life when they leave.
-                sched::block(self.key(process));
+                runtime::block(self.key(process));
                 continue;
             }
             here.inside += 1;
@@ -249,7 +249,7 @@ impl SimRun {
     /// After an execution without an end: all processes die as they stand, and nobody hears of what they were doing.
     pub(super) fn kill_all(&self) {
         for process in 1..=self.spec.shape.processes {
-            sched::Processes::kill(&*self.place, process);
+            self.place.kill(process);
             self.note(|notes| notes.kills += 1);
         }
         let busy = std::mem::take(&mut self.state.borrow_mut().busy);
@@ -291,7 +291,7 @@ impl SimRun {
             here.ending = false;
             here.closing = false;
         }
-        sched::wake(self.key(process));
+        runtime::wake(self.key(process));
     }
 
     /// What those wait for who want to enter a process whose life is ending.
