@@ -47,7 +47,7 @@ impl Stand {
         let above = format!("seawall-explore-{number}");
         let shim = FaultVfs::new(engine.vfs_api(), &above, Some(&below), true, injector);
         let shim = shim.map_err(|error| error.to_string())?;
-        let policy = policy(super::POLICIES[0].0).ok_or("there is no policy")?;
+        let policy = policy(super::POLICIES[0].0).map_err(|error| error.to_string())?;
         let processes: Rc<dyn Processes> = Rc::<RefCell<Machine>>::clone(&machine);
         let scheduler = Scheduler::with_processes(clock, policy, processes);
         Ok(Self { machine, shared_state, scheduler, sim, shim })

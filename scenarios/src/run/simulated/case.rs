@@ -1,9 +1,8 @@
-//! A simulated run as it stands: its token, and what is left of what the token's seed drew.
+//! The case of a simulated run: its token, and the faults, restarts and steps that remain of those that its seed drew.
 //!
-//! Once a run has been cut down it does not follow from its seed any more, so it is kept as a file.
+//! A run that was shrunk does not follow from its seed any more, so it is kept as a file.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
 use seawall_harness::actor::Actor;
@@ -13,13 +12,16 @@ use seawall_harness::sched::Preemption;
 use seawall_harness::token::Token;
 use serde::{Deserialize, Serialize};
 
+use crate::case_file::{self, CaseFileError};
 use crate::run::shape::{Restart, Schedule};
 use crate::run::spec::{REAL, RunSpec};
-use crate::scratch;
 use crate::workload::Step;
 
 /// The present format of the file.
 pub const FORMAT: u32 = 1;
+
+/// The field with the format.
+pub const FORMAT_FIELD: &str = "run_format";
 
 /// See the module's documentation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,27 +41,27 @@ pub struct RunCase {
     pub restarts: Vec<Restart>,
     /// The steps that are taken.
     pub steps: Vec<CaseStep>,
-    /// Who went on where, instead of the one who was running.
+    /// The preemptions: which actor is paused where, and which one goes on.
     pub schedule: Vec<Preemption>,
     /// True if the policy decides instead, from the token's seed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_policy: bool,
-    /// Whose step was the next to end, for all steps, those that are left out included.
+    /// The actors in the order in which their steps ended, including the steps that are left out.
     pub turns: Vec<Actor>,
-    /// The calls, one a line: who, what, on which file, arguments, outcome.
+    /// The calls, one a line: actor, call, file, arguments, outcome.
     #[serde(default)]
     pub calls: Vec<String>,
 }
 
-/// A step that is taken.
+/// A step of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaseStep {
-    /// Who takes it.
+    /// The actor.
     pub actor: Actor,
     /// Its number.
     pub index: u32,
-    /// What is done.
+    /// The step.
     pub step: Step,
 }
 
@@ -88,13 +90,6 @@ impl RunCase {
     /// How many actors take a step.
     pub fn actors(&self) -> usize {
         self.steps.iter().map(|step| step.actor).collect::<BTreeSet<_>>().len()
-    }
-
-    /// True if the file looks like one.
-    pub fn is_one(path: &Path) -> bool {
-        let value =
-            fs::read_to_string(path).ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
-        value.is_some_and(|value| value.get("run_format").is_some())
     }
 
     /// The spec, on the medium `sim`; with `real` it is the same on real files, one step after the other in the order
@@ -143,24 +138,16 @@ impl RunCase {
     /// Reads a file.
     ///
     /// # Errors
-    /// A message with the path if it cannot be read, or is of another format.
-    pub fn read(path: &Path) -> Result<Self, String> {
-        let name = path.display();
-        let text = fs::read_to_string(path).map_err(|error| format!("cannot read {name}: {error}"))?;
-        let case: Self = serde_json::from_str(&text).map_err(|error| format!("{name} is no case of a run: {error}"))?;
-        if case.run_format != FORMAT {
-            let format = case.run_format;
-            return Err(format!("{name} has the format {format}, not {FORMAT} as this version of seawall"));
-        }
-        Ok(case)
+    /// If it cannot be read, or is of another format.
+    pub fn read(path: &Path) -> Result<Self, CaseFileError> {
+        case_file::read(path, FORMAT_FIELD, FORMAT)
     }
 
     /// Writes the file, and its folder if there is none.
     ///
     /// # Errors
-    /// A message with the path.
-    pub fn write(&self, path: &Path) -> Result<(), String> {
-        let text = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
-        scratch::write_whole(path, &(text + "\n"))
+    /// [`CaseFileError::Unwritable`], with the path.
+    pub fn write(&self, path: &Path) -> Result<(), CaseFileError> {
+        case_file::write(path, self)
     }
 }
