@@ -72,7 +72,7 @@ impl Complaint {
 impl From<RunError> for Complaint {
     fn from(error: RunError) -> Self {
         match error {
-            RunError::Usage(message) => Self::usage(message),
+            RunError::Spec(_) | RunError::Usage(_) => Self::usage(error),
             RunError::Io { .. } | RunError::Simulator(_) => Self::broken(error),
         }
     }
@@ -87,7 +87,7 @@ impl From<ResolveError> for Complaint {
 impl From<ExploreError> for Complaint {
     fn from(error: ExploreError) -> Self {
         match error {
-            ExploreError::Differs { .. } | ExploreError::Broken(_) => Self::broken(error),
+            ExploreError::Differs { .. } | ExploreError::Register(_) | ExploreError::Broken(_) => Self::broken(error),
             error => Self::usage(error),
         }
     }

@@ -9,7 +9,7 @@ use seawall_harness::actor::Actor;
 use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError};
 use seawall_harness::media::sim::Machine;
 use seawall_harness::record::StoryKind;
-use seawall_harness::sched;
+use seawall_harness::runtime;
 use seawall_harness::shared_state::SharedState;
 
 use super::case::{ActorPlan, Case};
@@ -22,7 +22,7 @@ use crate::story::{Event, Log, Note};
 const BUSY_TIMEOUT_MS: u32 = 20;
 
 /// What all actors of an execution share.
-pub(super) struct Context {
+pub(super) struct ExecutionContext {
     pub(super) engine: Engine,
     pub(super) vfs: String,
     pub(super) machine: Rc<RefCell<Machine>>,
@@ -72,11 +72,11 @@ pub(super) const STATEMENTS_MAX: u32 = SECTIONS - 4;
 
 /// Begins a section of a step: 0 is the opening of the connection for it, 1 its beginning, then come its statements.
 pub(super) fn section(step: u32, part: u32) {
-    sched::section(step * SECTIONS + part);
+    runtime::section(step * SECTIONS + part);
 }
 
 /// Executes the steps of the actor at this position.
-pub(super) fn play(context: &Context, position: usize) {
+pub(super) fn play(context: &ExecutionContext, position: usize) {
     let plan = &context.case.actors[position];
     let process = plan.actor.process;
     let mut steps = plan.steps.iter().copied().peekable();
@@ -100,7 +100,7 @@ pub(super) fn play(context: &Context, position: usize) {
                     }
                 }
                 if steps.peek().is_none() {
-                    sched::section(CLOSING);
+                    runtime::section(CLOSING);
                 }
             }
             // A connection that cannot be opened or configured costs the actor one step.
@@ -114,7 +114,7 @@ pub(super) fn play(context: &Context, position: usize) {
     }
 }
 
-fn connect(context: &Context, plan: &ActorPlan) -> Result<Rc<Db>, SqlError> {
+fn connect(context: &ExecutionContext, plan: &ActorPlan) -> Result<Rc<Db>, SqlError> {
     if !plan.shared {
         return open(context, OPEN_NO_MUTEX).map(Rc::new);
     }
@@ -123,7 +123,7 @@ fn connect(context: &Context, plan: &ActorPlan) -> Result<Rc<Db>, SqlError> {
     loop {
         let state = connection.replace(SharedConnection::Opening);
         match state {
-            SharedConnection::Opening => drop(sched::block(key)),
+            SharedConnection::Opening => drop(runtime::block(key)),
             SharedConnection::Open(db) => {
                 connection.replace(SharedConnection::Open(Rc::clone(&db)));
                 return Ok(db);
@@ -132,21 +132,21 @@ fn connect(context: &Context, plan: &ActorPlan) -> Result<Rc<Db>, SqlError> {
                 let opened = open(context, SQLITE_OPEN_FULLMUTEX).map(Rc::new);
                 let open = |db: &Rc<Db>| SharedConnection::Open(Rc::clone(db));
                 connection.replace(opened.as_ref().map_or(SharedConnection::Closed, open));
-                sched::wake(key);
+                runtime::wake(key);
                 return opened;
             }
         }
     }
 }
 
-fn open(context: &Context, flags: i32) -> Result<Db, SqlError> {
+fn open(context: &ExecutionContext, flags: i32) -> Result<Db, SqlError> {
     let db = context.engine.open(DATABASE, OPEN_READ_WRITE_CREATE | flags, Some(&context.vfs))?;
     db.busy_timeout(BUSY_TIMEOUT_MS)?;
     db.execute(&context.case.settings.sql())?;
     Ok(db)
 }
 
-impl Context {
+impl ExecutionContext {
     /// True if the actor's process was killed: results that its code gets from then on do not count.
     pub(super) fn is_dead(&self, actor: Actor) -> bool {
         self.machine.borrow().is_dead(actor.process)
@@ -169,7 +169,7 @@ impl Context {
     fn enter(&self, process: u16) {
         let inside = &self.processes[usize::from(process)].inside;
         while self.machine.borrow().is_dead(process) {
-            sched::block(std::ptr::from_ref(inside).addr());
+            runtime::block(std::ptr::from_ref(inside).addr());
         }
         inside.set(inside.get() + 1);
     }
@@ -187,7 +187,7 @@ impl Context {
         if inside.get() == 0 && self.is_dead(actor) {
             self.machine.borrow_mut().revive(actor.process);
             self.tell(actor, StoryKind::Start, || "the process starts anew".to_owned());
-            sched::wake(std::ptr::from_ref(inside).addr());
+            runtime::wake(std::ptr::from_ref(inside).addr());
         }
     }
 }

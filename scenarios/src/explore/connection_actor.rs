@@ -9,14 +9,14 @@ use seawall_harness::oracle::table::{Key, State, Table};
 use seawall_harness::oracle::walindex;
 use seawall_harness::record::StoryKind;
 
-use super::actor::{CLEANUP, Context, LAST, STATEMENTS_MAX, section};
+use super::actor::{CLEANUP, ExecutionContext, LAST, STATEMENTS_MAX, section};
 use super::case::{Begin, Checkpoint, Journal, Target};
 use super::history::Snapshot;
 use super::{DATABASE, Step, scenarios};
 
 /// See the module's documentation.
 pub(super) struct ConnectionActor<'a> {
-    pub(super) context: &'a Context,
+    pub(super) context: &'a ExecutionContext,
     pub(super) actor: Actor,
     pub(super) statements: Statements<'a>,
     /// Transactions that this actor has inserted through this connection.
@@ -99,7 +99,7 @@ struct Change {
 }
 
 impl<'a> ConnectionActor<'a> {
-    pub(super) fn new(context: &'a Context, actor: Actor, db: &'a Db) -> Self {
+    pub(super) fn new(context: &'a ExecutionContext, actor: Actor, db: &'a Db) -> Self {
         Self {
             context,
             actor,
@@ -348,7 +348,7 @@ impl<'a> ConnectionActor<'a> {
 
 /// Counts a statement, and logs it for a story.
 fn told<T>(
-    context: &Context,
+    context: &ExecutionContext,
     actor: Actor,
     text: impl Fn() -> String,
     work: impl FnOnce() -> Result<T, SqlError>,

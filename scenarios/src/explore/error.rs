@@ -5,6 +5,7 @@ use seawall_harness::fault::presets::UnknownPreset;
 use seawall_harness::fault::{GrammarError, PlanError};
 use seawall_harness::seed::Seed;
 use seawall_harness::suggest;
+use seawall_harness::vfs::RegisterError;
 
 use super::{POLICIES, SCENARIOS};
 
@@ -41,6 +42,9 @@ pub enum ExploreError {
         /// The first difference.
         what: String,
     },
+    /// The VFSes of the simulator cannot be registered.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
     /// The lab itself does not work.
     #[error("{0}")]
     Broken(String),

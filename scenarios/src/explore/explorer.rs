@@ -12,16 +12,16 @@ use std::sync::Arc;
 use rusqlite::ffi::{SQLITE_CORRUPT, SQLITE_IOERR_SHORT_READ, SQLITE_NOTADB};
 use seawall_harness::call::Method;
 use seawall_harness::engine::{Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError};
-use seawall_harness::fault::{Effect, Rule};
-use seawall_harness::sched::{Policy, Processes, Task};
+use seawall_harness::fault::{Effect, FaultPlan, Rule};
+use seawall_harness::rig::Rig;
+use seawall_harness::sched::{Policy, Task};
 use seawall_harness::seed::Seed;
-use seawall_harness::shared_state::{Mode, SharedState};
-use seawall_harness::trace::{self, Entry};
+use seawall_harness::shared_state::Mode;
+use seawall_harness::trace::Entry;
 
-use super::actor::{self, Context, Process};
+use super::actor::{self, ExecutionContext, Process};
 use super::case::{Case, CaseFile, FORMAT, Journal, Layout, Schedule};
 use super::history::History;
-use super::stand::Stand;
 use super::{DATABASE, ExploreError, Outcome, find, judge};
 use crate::story::{Log, difference, lines};
 
@@ -37,11 +37,9 @@ type ImageKey = (&'static str, Layout, bool);
 /// See the module's documentation.
 pub struct Explorer {
     engine: Engine,
-    pub(super) stand: Stand,
+    pub(super) rig: Rig,
     /// The policy of the scheduler, if it can be used again.
     pub(super) policy: Option<String>,
-    /// True after a deadlock: its actors are still there.
-    is_spent: bool,
     /// Databases with the tables of a scenario.
     images: BTreeMap<ImageKey, Rc<[u8]>>,
     is_traced: bool,
@@ -55,17 +53,9 @@ impl Explorer {
     /// # Errors
     /// If the VFSes cannot be registered.
     pub fn new(engine: Engine, is_traced: bool) -> Result<Self, ExploreError> {
-        let stand =
-            Stand::new(&engine, Arc::new(SharedState::private(TRACE_CAPACITY))).map_err(ExploreError::Broken)?;
-        Ok(Self {
-            engine,
-            stand,
-            policy: None,
-            is_spent: false,
-            images: BTreeMap::new(),
-            is_traced,
-            has_mutexes: false,
-        })
+        let rig = Rig::builder().engine(engine.clone()).label("seawall-explore").default_vfs();
+        let rig = rig.calls_max(CALLS_MAX).trace_capacity(TRACE_CAPACITY).build()?;
+        Ok(Self { engine, rig, policy: None, images: BTreeMap::new(), is_traced, has_mutexes: false })
     }
 
     /// Executes the case once.
@@ -78,9 +68,8 @@ impl Explorer {
             let (policy, seed) = case.schedule.policy()?;
             return self.execute_by(case, policy, seed);
         };
-        if self.policy.as_ref() != Some(name) || self.is_spent {
-            self.renew()?;
-            self.stand.scheduler.set_policy(case.schedule.policy()?.0);
+        if self.policy.as_ref() != Some(name) {
+            self.rig.set_policy(case.schedule.policy()?.0);
             self.policy = Some(name.clone());
         }
         self.perform(case, *seed, None)
@@ -91,9 +80,8 @@ impl Explorer {
     /// # Errors
     /// As [`Self::execute`].
     pub fn execute_by(&mut self, case: &Case, policy: Box<dyn Policy>, seed: Seed) -> Result<Outcome, ExploreError> {
-        self.renew()?;
         self.policy = None;
-        self.stand.scheduler.set_policy(policy);
+        self.rig.set_policy(policy);
         self.perform(case, seed, None)
     }
 
@@ -130,17 +118,7 @@ impl Explorer {
 
     /// The calls of the last execution, if they were traced.
     pub fn calls(&self) -> Vec<Entry> {
-        trace::read(&self.stand.shared_state)
-    }
-
-    /// Replaces the stand if the last execution has left it unusable.
-    pub(super) fn renew(&mut self) -> Result<(), ExploreError> {
-        if self.is_spent {
-            let stand = Stand::new(&self.engine, Arc::clone(&self.stand.shared_state)).map_err(ExploreError::Broken)?;
-            std::mem::replace(&mut self.stand, stand).abandon();
-            self.is_spent = false;
-        }
-        Ok(())
+        self.rig.calls()
     }
 
     /// Executes a case by the present policy.
@@ -150,20 +128,18 @@ impl Explorer {
             installed.map_err(|error| ExploreError::sql("SQLite does not take the scheduler's mutexes", &error))?;
         }
         let image = self.image(case)?;
-        let stand = &mut self.stand;
-        stand.machine.borrow_mut().reset(case.seed.stream("machine"));
-        stand.machine.borrow_mut().write_file(DATABASE, &image);
-        stand.begin(&case.faults, case.seed).map_err(ExploreError::Broken)?;
+        let simulation = self.rig.begin(case.seed, case.plan()?)?;
+        simulation.machine().borrow_mut().write_file(DATABASE, &image);
+        let shared_state = simulation.shared_state();
         let armed = if case.faults.is_empty() { Mode::NUMBER } else { Mode::ARMED.and(Mode::VIRTUAL) };
         let traced = self.is_traced || log.is_some();
-        stand.shared_state.set_mode(if traced { armed.and(Mode::TRACE).and(Mode::DIGEST) } else { armed });
-        self.engine.reset_randomness();
+        shared_state.set_mode(if traced { armed.and(Mode::TRACE).and(Mode::DIGEST) } else { armed });
         let processes = case.actors.iter().map(|plan| usize::from(plan.actor.process)).max().unwrap_or(0);
-        let context = Rc::new(Context {
+        let context = Rc::new(ExecutionContext {
             engine: self.engine.clone(),
-            vfs: stand.shim.name().to_owned(),
-            machine: Rc::clone(&stand.machine),
-            shared_state: Arc::clone(&stand.shared_state),
+            vfs: simulation.vfs().to_owned(),
+            machine: Rc::clone(simulation.machine()),
+            shared_state: Arc::clone(shared_state),
             history: RefCell::new(History::default()),
             case: case.clone(),
             processes: (0..=processes).map(|_| Process::default()).collect(),
@@ -174,19 +150,17 @@ impl Explorer {
             let task: Task = Box::new(move || actor::play(&context, position));
             (plan.actor, task)
         });
-        let execution = stand.scheduler.run(schedule, CALLS_MAX, actors.collect());
-        stand.shared_state.set_mode(Mode::OFF);
-        stand.machine.resume(judge::NOBODY.process);
-        let digest = traced.then(|| trace::digest(&stand.shared_state));
+        let execution = self.rig.run(schedule, actors.collect());
+        shared_state.set_mode(Mode::OFF);
+        let digest = traced.then(|| self.rig.digest());
         let mut history = context.history.take();
-        let fired = |rule: usize| stand.shared_state.rule(rule).fired();
+        let fired = |rule: usize| shared_state.rule(rule).fired();
         let faults_fired = (0..case.faults.len()).map(fired).sum();
         if case.faults.iter().enumerate().any(|(rule, fault)| fired(rule) > 0 && misleads(fault)) {
             history.alarms.clear();
         }
-        self.is_spent = !execution.deadlocked.is_empty();
         let (acked, statements) = (history.ledger.counts().0, history.statements);
-        let findings = judge::judge(&self.engine, stand.sim.name(), case, &execution, history);
+        let findings = judge::judge(&self.engine, simulation.machine_vfs(), case, &execution, history);
         Ok(Outcome { execution, findings, acked, statements, faults_fired, digest })
     }
 
@@ -200,16 +174,17 @@ impl Explorer {
             return Ok(Rc::clone(image));
         }
         let journal = if is_wal { "PRAGMA journal_mode = WAL" } else { "" };
-        self.stand.machine.borrow_mut().reset(Seed(0));
+        let simulation = self.rig.begin(Seed(0), FaultPlan::empty())?;
         let make = || -> Result<(), SqlError> {
-            let db = self.engine.open(DATABASE, OPEN_READ_WRITE_CREATE | OPEN_NO_MUTEX, Some(self.stand.sim.name()))?;
+            let flags = OPEN_READ_WRITE_CREATE | OPEN_NO_MUTEX;
+            let db = self.engine.open(DATABASE, flags, Some(simulation.machine_vfs()))?;
             db.execute(&case.layout.sql())?;
             db.execute(scenario.sql)?;
             db.execute(journal)?;
             db.close()
         };
         make().map_err(|error| ExploreError::sql("cannot make the database of the scenario", &error))?;
-        let image = self.stand.machine.borrow().file(DATABASE);
+        let image = simulation.machine().borrow().file(DATABASE);
         let unwritten = || ExploreError::Broken("the database of the scenario was not written".to_owned());
         let image: Rc<[u8]> = image.ok_or_else(unwritten)?.into();
         self.images.insert(key, Rc::clone(&image));

@@ -9,9 +9,8 @@ use seawall_harness::oracle::integrity::Check;
 use seawall_harness::oracle::isolation::{self, End, Op, Transaction};
 use seawall_harness::oracle::table::{State, Table};
 use seawall_harness::oracle::{self, Evidence};
+use seawall_harness::runtime;
 use seawall_harness::sched::Execution;
-use seawall_harness::verdict::Verdict;
-use seawall_harness::vfs::injector;
 
 use super::DATABASE;
 use super::case::Case;
@@ -21,8 +20,8 @@ use super::scenarios;
 
 pub use seawall_harness::record::Finding;
 
-/// The actor that checks the database at the end.
-pub(super) const NOBODY: Actor = Actor { process: 0, thread: 0 };
+/// The actor of the check at the end.
+const OBSERVER: Actor = Actor { process: 0, thread: 0 };
 
 /// What the oracles find, worst first.
 pub(super) fn judge(
@@ -32,38 +31,34 @@ pub(super) fn judge(
     execution: &Execution,
     mut history: History,
 ) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut add = |oracle: &str, verdict, notes: &[String]| {
-        if let Some(first) = notes.first() {
-            let detail = format!("{first} ({} such observations)", notes.len());
-            findings.push(Finding { oracle: oracle.to_owned(), verdict, detail });
-        }
+    let isolation = vec![transactions(&mut history)];
+    let mut evidence = Evidence {
+        walindex: history.walindex,
+        unrepeatable_reads: history.unrepeatable_reads,
+        isolation,
+        stuck: stuck(case, execution),
+        ..Evidence::default()
     };
-    add("walindex", Verdict::Corrupt, &history.walindex);
-    add("isolation", Verdict::Corrupt, &history.unrepeatable_reads);
-    add("isolation", Verdict::Corrupt, &anomalies(&mut history));
-    add("progress", Verdict::Wedged, &stuck(case, execution));
     // An execution that was cut short has made errors of its own, and proves nothing about the data.
     if !execution.halted && execution.deadlocked.is_empty() {
-        injector::play(NOBODY);
+        runtime::set_current_actor(OBSERVER);
         let (check, table, torn) = inspect(engine, vfs, case);
         history.torn_reads.extend(torn.into_iter().map(|complaint| format!("{complaint}, at the end")));
-        let alarms = history.alarms.into_iter().map(|message| Alarm { actor: NOBODY, message });
-        findings.extend(oracle::judge(&Evidence {
+        let alarms = history.alarms.into_iter().map(|message| Alarm { actor: OBSERVER, message });
+        evidence = Evidence {
             ledger: history.ledger,
             table,
             torn_reads: history.torn_reads,
             checks: vec![check],
             alarms: alarms.collect(),
-            ..Evidence::default()
-        }));
+            ..evidence
+        };
     }
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
-    findings
+    oracle::judge(&evidence)
 }
 
-/// What contradicts strict serialisability.
-fn anomalies(history: &mut History) -> Vec<String> {
+/// What the transactions did and saw, for the oracle `isolation`.
+fn transactions(history: &mut History) -> isolation::History {
     let deleted = &history.deleted;
     let mut transactions = std::mem::take(&mut history.transactions);
     let mut keys = BTreeSet::new();
@@ -88,7 +83,7 @@ fn anomalies(history: &mut History) -> Vec<String> {
         });
         transactions.push(Transaction { actor, began, ended, ops: ops.collect(), end: End::Committed });
     }
-    isolation::check(&isolation::History { transactions }).iter().map(ToString::to_string).collect()
+    isolation::History { transactions }
 }
 
 /// The actors that did not end.

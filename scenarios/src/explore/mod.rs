@@ -29,11 +29,10 @@ pub mod pool;
 mod scenarios;
 mod search;
 mod shrink;
-mod stand;
 mod story;
 mod token;
 
-use seawall_harness::fault::Rule;
+use seawall_harness::fault::{FaultPlan, Rule};
 use seawall_harness::sched::pct::Pct;
 use seawall_harness::sched::random::Random;
 use seawall_harness::sched::rare::Rare;
@@ -109,6 +108,13 @@ impl Case {
         let schedule = Schedule::Policy { name: policy.to_owned(), seed: seed.stream("schedule") };
         let (scenario, sqlite) = (scenario.to_owned(), sqlite.to_owned());
         Ok(Self { scenario, sqlite, seed, layout, settings, faults: faults.to_vec(), actors, schedule })
+    }
+
+    /// Its fault plan, whose randomness follows from its seed.
+    fn plan(&self) -> Result<FaultPlan, ExploreError> {
+        let plan = FaultPlan::new(self.faults.clone(), self.seed.stream("faults"))?;
+        plan.check_real_medium()?;
+        Ok(plan)
     }
 
     /// The same with this schedule.

@@ -43,16 +43,16 @@ enum Lab {
 impl Run {
     fn of_token(text: &str) -> Result<Self, ReproduceError> {
         let token: Token = text.parse()?;
-        let spec = RunSpec::of(&token).map_err(RunError::Usage)?;
-        spec.plan().map_err(RunError::Usage)?;
+        let spec = RunSpec::of(&token).map_err(RunError::from)?;
+        spec.plan().map_err(RunError::from)?;
         let case = RunCase::of(&spec, None);
         Ok(Self { name: token.to_string(), token: Some(token), spec, case, recorded: None })
     }
 
     fn of_file(path: &Path) -> Result<Self, ReproduceError> {
         let case = RunCase::read(path)?;
-        let spec = case.spec(false).map_err(RunError::Usage)?;
-        spec.plan().map_err(RunError::Usage)?;
+        let spec = case.spec(false).map_err(RunError::from)?;
+        spec.plan().map_err(RunError::from)?;
         let (digest, calls, findings) = (case.digest.clone(), case.calls.clone(), case.findings.clone());
         let recorded = Recorded { digest, calls, findings }.if_comparable();
         Ok(Self { name: path.display().to_string(), token: None, spec, case, recorded })

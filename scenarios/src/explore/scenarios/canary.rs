@@ -2,7 +2,7 @@
 
 use seawall_harness::actor::Actor;
 use seawall_harness::engine::SqlError;
-use seawall_harness::sched;
+use seawall_harness::runtime;
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 
@@ -108,7 +108,7 @@ impl OwnStep for Canary {
     fn take(&self, actor: &mut ConnectionActor<'_>, number: u32) -> Result<(), SqlError> {
         match self {
             Self::Wait => {
-                while sched::block(usize::MAX) {}
+                while runtime::block(usize::MAX) {}
                 Ok(())
             }
             Self::Spin => loop {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::case_file::{self, CaseFileError};
 use crate::run::shape::{Restart, Schedule};
-use crate::run::spec::{REAL, RunSpec};
+use crate::run::spec::{REAL, RunSpec, SpecError};
 use crate::workload::Step;
 
 /// The present format of the file.
@@ -92,19 +92,20 @@ impl RunCase {
         self.steps.iter().map(|step| step.actor).collect::<BTreeSet<_>>().len()
     }
 
-    /// The spec, on the medium `sim`; with `real` it is the same on real files, one step after the other in the order
+    /// The spec, on the medium `sim`; with `is_real` it is the same on real files, one step after the other in the order
     /// in which they ended.
     ///
     /// # Errors
-    /// A message if the token names what does not exist, or a step is none of the run's.
-    pub fn spec(&self, real: bool) -> Result<RunSpec, String> {
-        let token: Token = self.token.parse().map_err(|error| format!("{error}"))?;
+    /// If the token names what does not exist, or a step is not one of the run.
+    pub fn spec(&self, is_real: bool) -> Result<RunSpec, SpecError> {
+        let token: Token = self.token.parse()?;
         let mut spec = RunSpec::of(&token)?;
         let mut taken = BTreeSet::new();
         for CaseStep { actor, index, step } in &self.steps {
-            let script = spec.scripts.get_mut(actor).ok_or_else(|| format!("there is no actor {actor} in the run"))?;
-            let place = script.get_mut(*index as usize);
-            *place.ok_or_else(|| format!("{actor} has no step {index}"))? = *step;
+            let no_actor = || SpecError::Step(format!("there is no actor {actor} in the run"));
+            let no_step = || SpecError::Step(format!("{actor} has no step {index}"));
+            let script = spec.scripts.get_mut(actor).ok_or_else(no_actor)?;
+            *script.get_mut(*index as usize).ok_or_else(no_step)? = *step;
             taken.insert((*actor, *index));
         }
         self.check_references(&spec)?;
@@ -116,7 +117,7 @@ impl RunCase {
         spec.faults.rules.clone_from(&self.rules);
         spec.shape.restarts.clone_from(&self.restarts);
         spec.turns.clone_from(&self.turns);
-        if real {
+        if is_real {
             spec.shape.schedule = Schedule::Sequential;
             spec.token.medium = REAL.to_owned();
         }
@@ -124,12 +125,14 @@ impl RunCase {
     }
 
     /// What a step changes must be what an earlier one inserted, whether that one is taken or not.
-    fn check_references(&self, spec: &RunSpec) -> Result<(), String> {
+    fn check_references(&self, spec: &RunSpec) -> Result<(), SpecError> {
         for CaseStep { actor, index, step } in &self.steps {
             let (Step::Update { txn } | Step::Delete { txn }) = step else { continue };
             let earlier = spec.scripts[actor].get(*txn as usize).filter(|_| txn < index);
             if !matches!(earlier, Some(Step::Insert { .. })) {
-                return Err(format!("step {index} of {actor} changes transaction {txn}, which none before it inserts"));
+                let message =
+                    format!("step {index} of {actor} changes transaction {txn}, which none before it inserts");
+                return Err(SpecError::Step(message));
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Carrying out a step on a connection, and saying exactly how far it got.
+//! Performs a step of a script through a strategy, and says exactly how far it got.
 
 use rusqlite::{Connection, Transaction, params};
 use seawall_harness::actor::Actor;
@@ -33,9 +33,19 @@ pub enum Outcome {
     Done,
 }
 
+impl Outcome {
+    /// What the caller was told, if the step failed.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Indeterminate(failure) | Self::Refused(failure) => Some(failure),
+            Self::Acked(_) | Self::Missed | Self::Read { .. } | Self::Done => None,
+        }
+    }
+}
+
 /// A step on its way: who takes it, which one, and what it refers back to.
 #[derive(Clone, Copy)]
-pub struct Task<'a> {
+pub struct StepTask<'a> {
     /// Who.
     pub actor: Actor,
     /// The step's number: the version that it writes, and the transaction that it inserts.
@@ -47,7 +57,7 @@ pub struct Task<'a> {
 }
 
 /// Carries out a step.
-pub fn perform(strategy: &dyn Strategy, task: Task<'_>) -> Outcome {
+pub fn perform(strategy: &dyn Strategy, task: StepTask<'_>) -> Outcome {
     match task.step {
         Step::Pause { .. } => Outcome::Done,
         Step::Read => read(strategy, task.actor),
@@ -57,20 +67,18 @@ pub fn perform(strategy: &dyn Strategy, task: Task<'_>) -> Outcome {
 }
 
 /// What the pragmas say on a connection of the strategy.
-///
-/// # Errors
-/// Why they could not be asked.
-pub fn check(strategy: &dyn Strategy) -> Result<Check, String> {
+pub fn check(strategy: &dyn Strategy) -> Check {
     let mut check = None;
     let checked = strategy.with_connection(&mut |connection| {
         check = Some(integrity::check(connection, "live"));
         Ok(())
     });
-    match (checked, check) {
-        (Ok(()), Some(check)) => Ok(check),
-        (Err(failure), _) => Err(failure.message),
-        (Ok(()), None) => Err("the strategy did not run the check".to_owned()),
-    }
+    let reason = match (checked, check) {
+        (Ok(()), Some(check)) => return check,
+        (Err(failure), _) => failure.message,
+        (Ok(()), None) => "the strategy did not run the check".to_owned(),
+    };
+    Check { connection: "live".to_owned(), complaints: Vec::new(), unfinished: Some(reason) }
 }
 
 fn read(strategy: &dyn Strategy, actor: Actor) -> Outcome {
@@ -87,7 +95,7 @@ fn read(strategy: &dyn Strategy, actor: Actor) -> Outcome {
     Outcome::Read { own, torn }
 }
 
-fn write(strategy: &dyn Strategy, task: Task<'_>) -> Outcome {
+fn write(strategy: &dyn Strategy, task: StepTask<'_>) -> Outcome {
     let mut state = None;
     let Written { result, phase } = strategy.write(&mut |transaction| {
         state = change(transaction, task)?;
@@ -103,8 +111,8 @@ fn write(strategy: &dyn Strategy, task: Task<'_>) -> Outcome {
 }
 
 /// Makes the step's changes and returns the state that they lead to; `None` if there was nothing to change.
-fn change(transaction: &Transaction<'_>, task: Task<'_>) -> rusqlite::Result<Option<State>> {
-    let Task { actor, index, step, script } = task;
+fn change(transaction: &Transaction<'_>, task: StepTask<'_>) -> rusqlite::Result<Option<State>> {
+    let StepTask { actor, index, step, script } = task;
     let name = actor.to_string();
     let (changed, txn, whole) = match step {
         Step::Insert { parts, payload_bytes } => {
