@@ -72,7 +72,7 @@ fn sections() -> Vec<Section> {
         Section { kind: "oracles", items: ORACLES.iter().map(|o| item(o.name, o.property)).collect() },
         Section {
             kind: "scenarios",
-            items: explore::SCENARIOS.iter().filter(|s| !s.canary).map(|s| item(s.name, s.summary)).collect(),
+            items: explore::SCENARIOS.iter().filter(|s| s.is_listed).map(|s| item(s.name, s.summary)).collect(),
         },
         Section { kind: "policies", items: explore::POLICIES.iter().map(|p| item(p.0, p.1)).collect() },
         Section { kind: "verdicts", items: Verdict::ALL.iter().map(|v| item(v.word(), v.meaning())).collect() },

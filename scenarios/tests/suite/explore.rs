@@ -6,7 +6,8 @@ use std::process::Output;
 
 use assert_cmd::Command;
 use seawall_scenarios::engines::{self, Cache};
-use seawall_scenarios::explore::{CaseFile, Schedule, difference};
+use seawall_scenarios::explore::{CaseFile, Schedule};
+use seawall_scenarios::story::difference;
 use serde_json::Value;
 
 use crate::support::program;
