@@ -1,25 +1,25 @@
-//! Where a moment lies on a timeline.
+//! The time axis of a timeline.
 //!
-//! A run may do its work in a few milliseconds and wait thirty seconds for a breaker in between. Drawn to scale, its
-//! work would be two vertical lines. So a gap that takes far more than its share is cut out and marked as a break;
-//! between the breaks the scale is one and the same. If no time passes at all (a clock that nothing advanced), the
-//! order of events is drawn.
+//! A run may work for a few milliseconds and wait thirty seconds for a breaker in between. Drawn to scale, its work
+//! would be two vertical lines. So a gap that is far longer than the others is cut out and marked as a break. Between
+//! the breaks the scale is the same. If no time passes at all (nothing advanced the clock), there is no axis, and the
+//! caller draws the order of events.
 
-use crate::words::micros;
+use crate::format::micros;
 
-/// A gap is worth a break only if it takes at least this share of the whole span.
+/// A gap becomes a break only if it takes at least this share of the whole span.
 const GAP_SHARE_MIN: f64 = 0.08;
-/// Breaks are made only if together they take at least this share.
+/// Breaks are used only if together they take at least this share.
 const BREAKS_SHARE_MIN: f64 = 0.5;
 const BREAKS_MAX: usize = 8;
-/// Width of a break in the picture.
+/// Width of a break.
 const BREAK_PX: f64 = 44.0;
-/// Least distance between two labelled ticks.
+/// Minimum distance between two ticks.
 const TICK_PX: f64 = 88.0;
 const TICKS_MAX: usize = 200;
 
 /// A mapping from microseconds to pixels.
-pub(crate) struct Axis {
+pub(super) struct Axis {
     segments: Vec<Segment>,
     px_per_us: f64,
 }
@@ -30,23 +30,22 @@ struct Segment {
     x: f64,
 }
 
-/// A gap that is not drawn to scale.
-pub(crate) struct Break {
-    pub(crate) x: f64,
-    pub(crate) width: f64,
-    pub(crate) label: String,
+/// A gap that is not to scale.
+pub(super) struct Break {
+    pub(super) x: f64,
+    pub(super) width: f64,
+    pub(super) label: String,
 }
 
 /// A labelled moment.
-pub(crate) struct Tick {
-    pub(crate) x: f64,
-    pub(crate) label: String,
+pub(super) struct Tick {
+    pub(super) x: f64,
+    pub(super) label: String,
 }
 
 impl Axis {
-    /// An axis from `left` to `right` on which all of the times have a place, or nothing if no time passes between
-    /// them.
-    pub(crate) fn new(mut times_us: Vec<u64>, left: f64, right: f64) -> Option<Self> {
+    /// An axis from `left` to `right` that covers all times, or `None` if no time passes between them.
+    pub(super) fn fit(mut times_us: Vec<u64>, left: f64, right: f64) -> Option<Self> {
         times_us.sort_unstable();
         times_us.dedup();
         let (first, last) = (*times_us.first()?, *times_us.last()?);
@@ -67,8 +66,8 @@ impl Axis {
         Some(Self { segments, px_per_us })
     }
 
-    /// Where the moment lies. A moment within a break lies within the break.
-    pub(crate) fn x(&self, us: u64) -> f64 {
+    /// The position of a moment. A moment within a break is drawn within the break.
+    pub(super) fn x(&self, us: u64) -> f64 {
         let after = self.segments.partition_point(|s| s.from_us <= us);
         let segment = &self.segments[after.saturating_sub(1)];
         let drawn_us = us.min(segment.to_us).saturating_sub(segment.from_us);
@@ -82,7 +81,7 @@ impl Axis {
     }
 
     /// The breaks, from left to right.
-    pub(crate) fn breaks(&self) -> Vec<Break> {
+    pub(super) fn breaks(&self) -> Vec<Break> {
         let pairs = self.segments.windows(2);
         pairs
             .map(|pair| Break {
@@ -93,8 +92,8 @@ impl Axis {
             .collect()
     }
 
-    /// Labelled moments at round figures, relative to the run's beginning.
-    pub(crate) fn ticks(&self) -> Vec<Tick> {
+    /// Ticks at round times since the start of the run.
+    pub(super) fn ticks(&self) -> Vec<Tick> {
         let step_us = round_step(TICK_PX / self.px_per_us);
         let end_us = self.segments.last().map_or(0, |s| s.to_us);
         let mut ticks: Vec<Tick> = Vec::new();
@@ -112,18 +111,18 @@ impl Axis {
     }
 }
 
-/// The gaps between neighbouring times that take far more than their share, in order.
+/// The gaps between neighbouring times that are far longer than the others, in order.
 fn gaps_to_break(times_us: &[u64]) -> Vec<(u64, u64)> {
     let span = (times_us[times_us.len() - 1] - times_us[0]) as f64;
     let pairs = times_us.windows(2).map(|pair| (pair[0], pair[1]));
     let wide: Vec<_> = pairs.filter(|(from, to)| (to - from) as f64 >= span * GAP_SHARE_MIN).collect();
     let taken: u64 = wide.iter().map(|(from, to)| to - from).sum();
-    // Where most gaps are wide, the times are simply few and far apart, and the scale is right as it is.
-    let outliers = wide.len() * 3 < times_us.len();
-    if outliers && wide.len() <= BREAKS_MAX && taken as f64 >= span * BREAKS_SHARE_MIN { wide } else { Vec::new() }
+    // If most gaps are wide, the times are few and far apart, and the scale is right as it is.
+    let are_outliers = wide.len() * 3 < times_us.len();
+    if are_outliers && wide.len() <= BREAKS_MAX && taken as f64 >= span * BREAKS_SHARE_MIN { wide } else { Vec::new() }
 }
 
-/// The least of 1, 2 and 5 times a power of ten that is not below `least_us`.
+/// The smallest of 1, 2 and 5 times a power of ten that is at least `least_us`.
 fn round_step(least_us: f64) -> u64 {
     let mut power = 1_u64;
     loop {
@@ -137,7 +136,7 @@ fn round_step(least_us: f64) -> u64 {
     }
 }
 
-/// The moment in a unit that suits it, with the digits that the step needs. After a long break the unit may change.
+/// The moment in a suitable unit, with the digits that the step needs. After a long break the unit may change.
 fn tick_label(us: u64, step_us: u64, end_us: u64) -> String {
     let (unit_us, unit) = match end_us {
         0..2_000 => (1_u64, "µs"),
@@ -161,7 +160,7 @@ mod tests {
     const RIGHT: f64 = 900.0;
 
     fn axis(times: &[u64]) -> Axis {
-        Axis::new(times.to_vec(), LEFT, RIGHT).expect("time passes")
+        Axis::fit(times.to_vec(), LEFT, RIGHT).expect("time passes")
     }
 
     #[test]
@@ -188,8 +187,8 @@ mod tests {
 
     #[test]
     fn without_time_there_is_no_axis() {
-        assert!(Axis::new(vec![], LEFT, RIGHT).is_none());
-        assert!(Axis::new(vec![7, 7, 7], LEFT, RIGHT).is_none());
+        assert!(Axis::fit(vec![], LEFT, RIGHT).is_none());
+        assert!(Axis::fit(vec![7, 7, 7], LEFT, RIGHT).is_none());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-// Comforts only: the page says everything without this script.
+// Convenience only: the page is complete without this script.
 (function () {
   "use strict";
   function reveal() {
@@ -40,9 +40,9 @@
   document.querySelectorAll(".tools").forEach(function (tools) {
     tools.hidden = false;
     tools.addEventListener("click", function (event) {
-      var wish = event.target.getAttribute("data-all");
-      if (!wish) return;
-      document.querySelectorAll("details.cell").forEach(function (cell) { cell.open = wish === "open"; });
+      var action = event.target.getAttribute("data-all");
+      if (!action) return;
+      document.querySelectorAll("details.cell").forEach(function (cell) { cell.open = action === "open"; });
     });
   });
 })();

@@ -1,69 +1,68 @@
-//! A story as its renderers tell it: events that belong together are one beat, and a long middle is left out.
+//! A story as numbered steps. Events that belong together are one step, and the middle of a long story is omitted.
 //!
-//! A statement that nobody interrupted is one beat, not a beginning and an end; so is a statement up to its first
-//! pause. The beats are numbered alike in the diagram, on the page and in the terminal, whatever is left out.
-
-use std::ops::Range;
+//! A statement that was not interrupted is one step, not a begin and an end; so is a statement up to its first pause.
+//! The numbers are the same in the diagram, on the page and in the terminal, and they count omitted steps.
 
 use seawall_harness::record::{Story, StoryEvent, StoryKind};
+use std::ops::Range;
 
-pub(crate) use self::sentence::{Part, Sentence, Tone, detail, finding, headline, joined, name};
-use crate::words::count;
+pub(crate) use self::sentence::{Part, Sentence, Tone, actor_name, detail, finding, headline, joined};
+use crate::format::count;
 
 mod sentence;
 
-/// Of more events than this, the middle is left out.
+/// If there are more events than this, the middle is omitted.
 const EVENTS_MAX: usize = 200;
 
-/// A story, ready to be told.
-pub(crate) struct Telling<'a> {
-    /// Who takes part, from left to right: those whom the story names, then whoever turns up besides.
+/// A story, ready to be rendered.
+pub(crate) struct Narrative<'a> {
+    /// The actors, from left to right: those that the story lists, then others that occur in its events.
     pub(crate) lanes: Vec<&'a str>,
-    /// All beats in their order.
-    pub(crate) beats: Vec<Beat<'a>>,
-    /// Positions of the beats that are not told.
-    pub(crate) skipped: Range<usize>,
+    /// All steps in their order.
+    pub(crate) steps: Vec<Step<'a>>,
+    /// Positions of the omitted steps.
+    pub(crate) omitted: Range<usize>,
 }
 
-/// One event, or two that say one thing together.
-pub(crate) struct Beat<'a> {
-    /// Position of the actor's lane; `None` for what concerns them all.
+/// One event, or two that belong together.
+pub(crate) struct Step<'a> {
+    /// Position of the actor's lane; `None` for an event of no actor.
     pub(crate) lane: Option<usize>,
-    /// What happened.
+    /// The event.
     pub(crate) first: &'a StoryEvent,
-    /// What followed at once and by the same actor: how a statement ended, or that it paused.
+    /// The next event, if the same actor's statement ended or paused in it.
     pub(crate) then: Option<&'a StoryEvent>,
-    /// The statement that the actor is in.
+    /// The statement that the actor executes.
     pub(crate) statement: Option<&'a str>,
 }
 
-impl<'a> Telling<'a> {
-    pub(crate) fn new(story: &'a Story) -> Self {
+impl<'a> Narrative<'a> {
+    pub(crate) fn from_story(story: &'a Story) -> Self {
         let lanes = lanes(story);
-        let beats = beats(&story.events, &lanes);
-        let skipped = skipped(&beats, story.events.len());
-        Self { lanes, beats, skipped }
+        let steps = steps(&story.events, &lanes);
+        let omitted = omitted(&steps, story.events.len());
+        Self { lanes, steps, omitted }
     }
 
-    /// The beats that are told, with their positions.
-    pub(crate) fn told(&self) -> impl Iterator<Item = (usize, &Beat<'a>)> {
-        self.beats.iter().enumerate().filter(|(i, _)| !self.skipped.contains(i))
+    /// The steps that are not omitted, with their positions.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = (usize, &Step<'a>)> {
+        self.steps.iter().enumerate().filter(|(i, _)| !self.omitted.contains(i))
     }
 
-    /// What stands in for the beats that are not told; nothing if all are.
+    /// The line that stands for the omitted steps, if there are any.
     pub(crate) fn ellipsis(&self) -> Option<String> {
-        let events: usize = self.beats[self.skipped.clone()].iter().map(Beat::events).sum();
+        let events: usize = self.steps[self.omitted.clone()].iter().map(Step::events).sum();
         (events > 0).then(|| format!("… {}", count(events as u64, "more event")))
     }
 
-    /// The lanes of one process: a kill ends all of them.
+    /// The lanes of the process that this lane belongs to. A kill ends all of them.
     pub(crate) fn siblings(&self, lane: usize) -> Vec<usize> {
         siblings(&self.lanes, lane)
     }
 }
 
-impl Beat<'_> {
-    /// Number of events in it.
+impl Step<'_> {
+    /// The number of its events.
     pub(crate) fn events(&self) -> usize {
         1 + usize::from(self.then.is_some())
     }
@@ -73,14 +72,14 @@ impl Beat<'_> {
         self.then.unwrap_or(self.first)
     }
 
-    /// Whether one of its events is of the kind.
+    /// True if one of its events is of the kind.
     pub(crate) fn has(&self, kind: StoryKind) -> bool {
         self.first.kind == kind || self.last().kind == kind
     }
 }
 
-/// True for the kinds that end a statement.
-pub(crate) const fn ends(kind: StoryKind) -> bool {
+/// True for the kinds of events that end a statement.
+pub(crate) const fn is_end(kind: StoryKind) -> bool {
     matches!(kind, StoryKind::End | StoryKind::Refused | StoryKind::Commit)
 }
 
@@ -99,7 +98,7 @@ fn lanes(story: &Story) -> Vec<&str> {
     lanes
 }
 
-/// The actor's lane. A whole process, as in a kill, has that of its first thread.
+/// The lane of an actor. A process, as in a kill, has the lane of its first thread.
 fn lane_of(lanes: &[&str], actor: &str) -> Option<usize> {
     let exact = lanes.iter().position(|lane| *lane == actor);
     exact.or_else(|| lanes.iter().position(|lane| lane.split_once('.').is_some_and(|(process, _)| process == actor)))
@@ -110,52 +109,52 @@ fn siblings(lanes: &[&str], lane: usize) -> Vec<usize> {
     (0..lanes.len()).filter(|other| process(*other) == process(lane)).collect()
 }
 
-fn beats<'a>(events: &'a [StoryEvent], lanes: &[&'a str]) -> Vec<Beat<'a>> {
-    // The statements that each lane is in, outermost first.
+fn steps<'a>(events: &'a [StoryEvent], lanes: &[&'a str]) -> Vec<Step<'a>> {
+    // The open statements of each lane, the outermost first.
     let mut open: Vec<Vec<&str>> = vec![Vec::new(); lanes.len()];
-    let mut beats = Vec::with_capacity(events.len());
+    let mut steps = Vec::with_capacity(events.len());
     let mut rest = events.iter().peekable();
     while let Some(first) = rest.next() {
-        let then = rest.next_if(|next| belongs(first, next));
+        let then = rest.next_if(|next| belongs_to(first, next));
         let lane = first.actor.as_deref().and_then(|actor| lane_of(lanes, actor));
-        let mut beat = Beat { lane, first, then, statement: None };
+        let mut step = Step { lane, first, then, statement: None };
         if let Some(lane) = lane {
             if first.kind == StoryKind::Begin {
                 open[lane].push(&first.text);
             }
-            beat.statement = open[lane].last().copied();
-            if ends(beat.last().kind) {
+            step.statement = open[lane].last().copied();
+            if is_end(step.last().kind) {
                 open[lane].pop();
             }
             if first.kind == StoryKind::Kill {
                 siblings(lanes, lane).into_iter().for_each(|sibling| open[sibling].clear());
             }
         }
-        beats.push(beat);
+        steps.push(step);
     }
-    beats
+    steps
 }
 
-/// Whether the second event completes what the first one says.
-fn belongs(first: &StoryEvent, next: &StoryEvent) -> bool {
+/// True if the second event belongs to the same step as the first one.
+fn belongs_to(first: &StoryEvent, next: &StoryEvent) -> bool {
     first.actor.is_some()
         && first.actor == next.actor
         && matches!(first.kind, StoryKind::Begin | StoryKind::Resumed)
-        && (ends(next.kind) || next.kind == StoryKind::Paused)
+        && (is_end(next.kind) || next.kind == StoryKind::Paused)
 }
 
-/// The middle, so that as many events are told before it as after it.
-fn skipped(beats: &[Beat<'_>], events: usize) -> Range<usize> {
+/// The positions of the middle steps. As many events are kept before them as after them.
+fn omitted(steps: &[Step<'_>], events: usize) -> Range<usize> {
     if events <= EVENTS_MAX {
         return 0..0;
     }
-    let within = |events: &mut usize, beat: &Beat<'_>| {
-        *events += beat.events();
+    let within = |events: &mut usize, step: &Step<'_>| {
+        *events += step.events();
         (*events <= EVENTS_MAX / 2).then_some(())
     };
-    let head = beats.iter().scan(0, within).count();
-    let tail = beats.iter().rev().scan(0, within).count();
-    head..beats.len() - tail
+    let head = steps.iter().scan(0, within).count();
+    let tail = steps.iter().rev().scan(0, within).count();
+    head..steps.len() - tail
 }
 
 #[cfg(test)]
@@ -175,13 +174,13 @@ mod tests {
     #[track_caller]
     fn check(lines: &[(&str, StoryKind, &str)], expected: &[&str]) {
         let events = events(lines);
-        let beats = beats(&events, &["p1.t1", "p1.t2", "p2.t1"]);
-        let told: Vec<String> = beats.iter().map(|beat| Sentence::new(beat, 200).text()).collect();
-        assert_eq!(told, expected);
+        let steps = steps(&events, &["p1.t1", "p1.t2", "p2.t1"]);
+        let sentences: Vec<String> = steps.iter().map(|step| Sentence::from_step(step, 200).text()).collect();
+        assert_eq!(sentences, expected);
     }
 
     #[test]
-    fn what_nobody_interrupted_is_one_sentence() {
+    fn a_statement_without_interruption_is_one_sentence() {
         use StoryKind::{Begin, Commit, End, Paused, Refused, Resumed};
         check(&[("p1.t1", Begin, "SELECT 1"), ("p1.t1", End, "")], &["p1.t1 ran `SELECT 1`"]);
         check(
@@ -256,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_middle_is_left_out_and_every_event_is_counted() {
+    fn only_the_middle_is_omitted_and_every_event_is_counted() {
         use StoryKind::{Begin, End, Observed};
         for n in [0_usize, 1, 199, 200, 201, 340, 1_001] {
             let mut lines: Vec<(&str, StoryKind, &str)> = vec![("", Observed, "first")];
@@ -265,13 +264,13 @@ mod tests {
             }
             lines.truncate(n);
             let events = events(&lines);
-            let beats = beats(&events, &["p1.t1"]);
-            let range = skipped(&beats, events.len());
-            let out: usize = beats[range.clone()].iter().map(Beat::events).sum();
-            let told: usize = beats.iter().map(Beat::events).sum::<usize>() - out;
-            assert_eq!(told + out, n);
-            assert_eq!(out > 0, n > EVENTS_MAX, "{n} events, {out} left out");
-            assert!(told <= EVENTS_MAX && (out == 0 || told >= EVENTS_MAX - 2), "{n} events, {told} told");
+            let steps = steps(&events, &["p1.t1"]);
+            let range = omitted(&steps, events.len());
+            let out: usize = steps[range.clone()].iter().map(Step::events).sum();
+            let shown: usize = steps.iter().map(Step::events).sum::<usize>() - out;
+            assert_eq!(shown + out, n);
+            assert_eq!(out > 0, n > EVENTS_MAX, "{n} events, {out} omitted");
+            assert!(shown <= EVENTS_MAX && (out == 0 || shown >= EVENTS_MAX - 2), "{n} events, {shown} shown");
         }
     }
 }

@@ -1,57 +1,58 @@
-//! A beat of a story in words: who did what, to which statement, and how it ended.
+//! A step of a story in words: the actor, the verb, the statement, and how it ended.
 
+use super::Step;
+use crate::format::{cut, plain};
 use seawall_harness::record::{Story, StoryKind};
 use seawall_harness::verdict::Verdict;
 
-use super::Beat;
-use crate::words::{cut, plain};
-
-/// Characters of an event's text at most, however long it is.
+/// Maximum length of the text of an event, in characters.
 const TEXT_CHARS_MAX: usize = 2_000;
 
-/// A sentence about one beat, harmless to a terminal but not yet escaped for markup.
+/// A sentence about one step. It is safe for a terminal, but not yet escaped for markup.
 pub(crate) struct Sentence {
-    /// Who, if it does not concern all.
-    pub(crate) who: Option<String>,
-    /// What happened.
+    /// The subject, unless the event is of no actor.
+    pub(crate) actor: Option<String>,
+    /// The rest of the sentence.
     pub(crate) parts: Vec<Part>,
-    /// How it is said.
+    /// How the sentence is highlighted.
     pub(crate) tone: Tone,
 }
 
-/// What kind of news a sentence is.
+/// How a sentence is highlighted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// No more than was to be expected.
+    /// Not at all.
     Plain,
-    /// The turn passes to another actor, or comes back.
-    Turn,
-    /// Good or bad news, as a verdict is.
-    News(Verdict),
+    /// As a switch to or from another actor.
+    Switch,
+    /// In the colour of a verdict.
+    Verdict(Verdict),
 }
 
 /// A part of a sentence.
 pub(crate) enum Part {
+    /// Text.
     Words(String),
+    /// A statement.
     Code(String),
 }
 
 impl Sentence {
-    /// The sentence, with statements cut to `code_chars_max` characters.
-    pub(crate) fn new(beat: &Beat<'_>, code_chars_max: usize) -> Self {
-        let who = beat.first.actor.as_deref().map(name);
-        let (verb, link, after) = phrase(beat);
-        let mut text = detail(beat.statement, &beat.last().text).to_owned();
-        let mut object = beat.statement.filter(|_| has_object(beat)).map(str::to_owned);
-        if object.is_none() && matches!(beat.first.kind, StoryKind::End | StoryKind::Commit) && !text.is_empty() {
-            // Nothing says where the statement began, so what ended is what the event names.
+    /// The sentence, with the statement cut to `code_chars_max` characters.
+    pub(crate) fn from_step(step: &Step<'_>, code_chars_max: usize) -> Self {
+        let actor = step.first.actor.as_deref().map(actor_name);
+        let (verb, link, after) = phrase(step);
+        let mut text = detail(step.statement, &step.last().text).to_owned();
+        let mut object = step.statement.filter(|_| has_object(step)).map(str::to_owned);
+        if object.is_none() && matches!(step.first.kind, StoryKind::End | StoryKind::Commit) && !text.is_empty() {
+            // The begin of the statement is unknown, so the event's own text names what ended.
             object = Some(std::mem::take(&mut text));
         }
-        let verb = match (&object, beat.first.kind) {
-            (Some(_), StoryKind::End | StoryKind::Commit) if beat.statement.is_none() => "ran",
+        let verb = match (&object, step.first.kind) {
+            (Some(_), StoryKind::End | StoryKind::Commit) if step.statement.is_none() => "ran",
             _ => verb,
         };
-        let after = match beat.first.kind {
+        let after = match step.first.kind {
             StoryKind::Commit if verb == "ran" => " to its commit",
             _ => after,
         };
@@ -65,11 +66,11 @@ impl Sentence {
             None => parts.push(Part::Words(joined(verb, &text))),
         }
         parts.retain(|part| !matches!(part, Part::Words(words) if words.is_empty()));
-        Self { who, parts, tone: tone(beat) }
+        Self { actor, parts, tone: tone(step) }
     }
 
-    /// What happened, with statements between backticks.
-    pub(crate) fn what(&self) -> String {
+    /// The sentence without its subject, with the statement in backticks.
+    pub(crate) fn predicate(&self) -> String {
         let part = |part: &Part| match part {
             Part::Words(words) => words.clone(),
             Part::Code(code) => format!("`{code}`"),
@@ -77,23 +78,23 @@ impl Sentence {
         self.parts.iter().map(part).collect()
     }
 
-    /// Who and what.
+    /// The whole sentence.
     pub(crate) fn text(&self) -> String {
-        match &self.who {
-            Some(who) => format!("{who} {}", self.what()),
-            None => self.what(),
+        match &self.actor {
+            Some(actor) => format!("{actor} {}", self.predicate()),
+            None => self.predicate(),
         }
     }
 }
 
-/// An actor's name as a reader sees it.
-pub(crate) fn name(actor: &str) -> String {
+/// The name of an actor for display.
+pub(crate) fn actor_name(actor: &str) -> String {
     if actor.trim().is_empty() { "(unnamed)".to_owned() } else { cut(&plain(actor), 60) }
 }
 
 /// The finding in one sentence.
 pub(crate) fn headline(story: &Story) -> String {
-    let said = match story.finding.verdict {
+    let predicate = match story.finding.verdict {
         Verdict::NotMeasured => "measured nothing",
         Verdict::Survived => "survived",
         Verdict::Degraded => "refused service",
@@ -105,8 +106,8 @@ pub(crate) fn headline(story: &Story) -> String {
     };
     let subject = if story.subject.trim().is_empty() { "An execution" } else { story.subject.trim() };
     let text = match story.finding.detail.trim() {
-        "" => format!("{subject} {said}"),
-        detail => format!("{subject} {said}: {detail}"),
+        "" => format!("{subject} {predicate}"),
+        detail => format!("{subject} {predicate}: {detail}"),
     };
     cut(&plain(&text), TEXT_CHARS_MAX)
 }
@@ -119,41 +120,43 @@ pub(crate) fn finding(story: &Story) -> String {
     cut(&plain(text.trim_end_matches([':', ' '])), TEXT_CHARS_MAX)
 }
 
-/// The verb and what is said beyond it: `paused at its 4th unfetch@db`, `was killed: SIGKILL`, `started again`.
+/// The verb and the event's text: `paused at its 4th unfetch@db`, `was killed: SIGKILL`, `started again`. A verb that
+/// the text repeats is not repeated.
 pub(crate) fn joined(verb: &str, text: &str) -> String {
     let text = text.trim();
     let rest = text.strip_prefix(verb).filter(|rest| !rest.starts_with(char::is_alphanumeric)).unwrap_or(text);
     if verb.is_empty() { cut(&plain(rest), TEXT_CHARS_MAX) } else { format!("{verb}{}", tail(rest)) }
 }
 
-/// What an event says beyond its statement, which some events repeat.
+/// The text of an event without its statement, which some events repeat.
 pub(crate) fn detail<'a>(statement: Option<&str>, text: &'a str) -> &'a str {
     let text = text.trim();
     let Some(rest) = statement.map(str::trim).filter(|s| !s.is_empty()).and_then(|s| text.strip_prefix(s)) else {
         return text;
     };
-    // `INSERT` begins `INSERT INTO …`, which is another statement.
+    // `INSERT` is a prefix of `INSERT INTO …`, which is another statement.
     if rest.is_empty() || rest.starts_with(':') { rest.trim_start_matches([':', ' ']) } else { text }
 }
 
-/// A text as the end of a sentence: glued on if it goes on in words, after a colon otherwise.
+/// A text as the end of a sentence: after a space if it continues the sentence, after a colon otherwise.
 fn tail(text: &str) -> String {
     let text = cut(plain(text).trim(), TEXT_CHARS_MAX);
-    let glued = ["at ", "in ", "on ", "before ", "after ", "by ", "with ", "again"].iter().any(|w| text.starts_with(w));
+    let continues =
+        ["at ", "in ", "on ", "before ", "after ", "by ", "with ", "again"].iter().any(|w| text.starts_with(w));
     match text.as_str() {
         "" => String::new(),
-        _ if glued => format!(" {text}"),
+        _ if continues => format!(" {text}"),
         _ if text.starts_with([':', ',']) => text,
         _ => format!(": {text}"),
     }
 }
 
-/// Verb, what links it to the statement, and what follows the statement.
-fn phrase(beat: &Beat<'_>) -> (&'static str, &'static str, &'static str) {
+/// The verb, the preposition before the statement, and the words after the statement.
+fn phrase(step: &Step<'_>) -> (&'static str, &'static str, &'static str) {
     use StoryKind::{Begin, Commit, End, Fault, Kill, Observed, Paused, Refused, Resumed, Start};
-    match (beat.first.kind, beat.then.map(|then| then.kind)) {
+    match (step.first.kind, step.then.map(|then| then.kind)) {
         (Begin, Some(End)) => ("ran", "", ""),
-        (Begin, Some(Commit)) if is_commit(beat.statement) => ("ran", "", ", and it was acknowledged"),
+        (Begin, Some(Commit)) if is_commit(step.statement) => ("ran", "", ", and it was acknowledged"),
         (Begin, Some(Commit)) => ("ran", "", " to its commit"),
         (Begin, Some(Paused)) | (Paused, _) => ("paused", " in", ""),
         (Begin, Some(Refused)) | (Refused, _) => ("was refused", "", ""),
@@ -168,7 +171,7 @@ fn phrase(beat: &Beat<'_>) -> (&'static str, &'static str, &'static str) {
         (Fault, _) => ("met a fault", " in", ""),
         (Kill, _) => ("was killed", " in", ""),
         (Start, _) => ("started", "", ""),
-        (Observed, _) if beat.first.actor.is_some() => ("saw", "", ""),
+        (Observed, _) if step.first.actor.is_some() => ("saw", "", ""),
         (Observed, _) => ("", "", ""),
     }
 }
@@ -178,21 +181,21 @@ fn is_commit(statement: Option<&str>) -> bool {
     word.is_some_and(|word| word.eq_ignore_ascii_case("commit") || word.eq_ignore_ascii_case("end"))
 }
 
-/// Whether the sentence names the statement. Who resumes has been introduced with it.
-fn has_object(beat: &Beat<'_>) -> bool {
-    match beat.first.kind {
-        StoryKind::Resumed => beat.then.is_some_and(|then| super::ends(then.kind)),
+/// True if the sentence names the statement. An actor that resumes was mentioned with its statement before.
+fn has_object(step: &Step<'_>) -> bool {
+    match step.first.kind {
+        StoryKind::Resumed => step.then.is_some_and(|then| super::is_end(then.kind)),
         StoryKind::Start | StoryKind::Observed => false,
         _ => true,
     }
 }
 
-fn tone(beat: &Beat<'_>) -> Tone {
-    match beat.last().kind {
-        StoryKind::Fault | StoryKind::Kill => Tone::News(Verdict::Lost),
-        StoryKind::Refused => Tone::News(Verdict::Degraded),
-        StoryKind::Commit => Tone::News(Verdict::Survived),
-        StoryKind::Paused | StoryKind::Resumed => Tone::Turn,
+fn tone(step: &Step<'_>) -> Tone {
+    match step.last().kind {
+        StoryKind::Fault | StoryKind::Kill => Tone::Verdict(Verdict::Lost),
+        StoryKind::Refused => Tone::Verdict(Verdict::Degraded),
+        StoryKind::Commit => Tone::Verdict(Verdict::Survived),
+        StoryKind::Paused | StoryKind::Resumed => Tone::Switch,
         _ => Tone::Plain,
     }
 }

@@ -1,4 +1,4 @@
-//! How figures, durations and lists are put into words, and how foreign text is made harmless.
+//! Formats numbers, durations and lists, and makes untrusted text safe.
 
 use std::fmt::Write as _;
 
@@ -26,7 +26,7 @@ pub(crate) fn count(value: u64, noun: &str) -> String {
     }
 }
 
-/// A positive figure with as many digits as help: `412`, `9.7`, `0.02`.
+/// A positive figure with two or three significant digits: `412`, `9.7`, `0.02`.
 pub(crate) fn figure(value: f64) -> String {
     if value >= 100.0 {
         number(value.round() as u64)
@@ -55,7 +55,7 @@ pub(crate) fn seconds(value: f64) -> String {
     }
 }
 
-/// A point on a run's clock or a span of it, from microseconds.
+/// A time or duration on the clock of a run, from microseconds: `850 µs`, `1.50 ms`.
 pub(crate) fn micros(us: u64) -> String {
     let (value, unit) = match us {
         0..1_000 => return format!("{us} µs"),
@@ -81,17 +81,17 @@ pub(crate) fn list(names: &[&str]) -> String {
     }
 }
 
-/// The line that runs a recorded execution again.
+/// The command that replays a recorded execution.
 pub(crate) fn replay_line(token: &str) -> String {
     format!("seawall replay {}", plain(token))
 }
 
-/// The text without control characters, and without what XML cannot hold.
+/// The text without control characters and without characters that XML does not allow.
 pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\n' | '\t' => ' ',
-            // The format characters among these reorder or hide the text around them.
+            // These format characters reorder or hide the text around them.
             '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
             '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
             c if c.is_control() => '\u{fffd}',
@@ -116,7 +116,7 @@ pub(crate) fn xml(text: &str) -> String {
     out
 }
 
-/// The text cut to `chars_max` characters, the last one an ellipsis if any were cut.
+/// The text cut to `chars_max` characters, with an ellipsis as the last one if it was longer.
 pub(crate) fn cut(text: &str, chars_max: usize) -> String {
     if text.chars().count() <= chars_max {
         return text.to_owned();
@@ -126,7 +126,7 @@ pub(crate) fn cut(text: &str, chars_max: usize) -> String {
     out
 }
 
-/// The text in lines of at most `chars_max` characters, broken between words; a longer word is cut.
+/// The text in lines of at most `chars_max` characters. Lines break between words; a longer word is cut.
 pub(crate) fn wrap(text: &str, chars_max: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in plain(text).split_whitespace() {
@@ -141,8 +141,8 @@ pub(crate) fn wrap(text: &str, chars_max: usize) -> Vec<String> {
     lines
 }
 
-/// The text in at most `lines_max` lines of at most `chars_max` characters: broken between words, within a longer word
-/// after a sign if it has one, and with an ellipsis at the end if something is left out.
+/// The text in at most `lines_max` lines of at most `chars_max` characters. Lines break between words; a longer word
+/// breaks after a punctuation mark if it has one. An ellipsis at the end says that text is missing.
 pub(crate) fn fit(text: &str, chars_max: usize, lines_max: usize) -> Vec<String> {
     let (chars_max, lines_max) = (chars_max.max(2), lines_max.max(1));
     let mut lines: Vec<String> = Vec::new();
@@ -173,16 +173,16 @@ pub(crate) fn fit(text: &str, chars_max: usize, lines_max: usize) -> Vec<String>
     lines
 }
 
-/// How much of a word goes on a line: all that fits, or up to the last sign after which a reader expects a break.
+/// The number of characters of a word that go on a line: all that fit, or up to the last punctuation mark.
 fn break_at(word: &[char], chars_max: usize) -> usize {
     if word.len() <= chars_max {
         return word.len();
     }
-    let sign = word[..chars_max].iter().rposition(|c| "(,_.@=;:/-".contains(*c));
-    sign.map(|at| at + 1).filter(|kept| *kept * 3 >= chars_max).unwrap_or(chars_max)
+    let mark = word[..chars_max].iter().rposition(|c| "(,_.@=;:/-".contains(*c));
+    mark.map(|at| at + 1).filter(|kept| *kept * 3 >= chars_max).unwrap_or(chars_max)
 }
 
-/// A coordinate in a picture, to a tenth of a pixel and without idle digits.
+/// A coordinate in a picture, to a tenth of a pixel and without trailing zeros.
 pub(crate) fn coordinate(value: f64) -> String {
     let mut out = String::with_capacity(6);
     write!(out, "{value:.1}").expect("a String takes every write");
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_have_fitting_units() {
+    fn durations_have_suitable_units() {
         for (us, text) in
             [(0, "0 µs"), (999, "999 µs"), (1_500, "1.50 ms"), (45_250, "45.2 ms"), (30_000_000, "30.0 s")]
         {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_text_can_neither_mark_up_nor_control() {
+    fn untrusted_text_becomes_neither_markup_nor_control_sequence() {
         assert_eq!(xml("<a b='\"&'>"), "&lt;a b=&#39;&quot;&amp;&#39;&gt;");
         assert_eq!(plain("\u{1b}[31mred\u{7}\u{202e}"), "\u{fffd}[31mred\u{fffd}\u{fffd}");
         assert_eq!(xml("\0\u{ffff}"), "\u{fffd}\u{fffd}");
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_fit_their_box_and_say_what_is_missing() {
+    fn long_texts_fit_their_box_and_end_with_an_ellipsis() {
         for (text, chars, lines, expected) in [
             ("", 8, 2, &[] as &[&str]),
             ("a bc  def", 8, 2, &["a bc def"]),

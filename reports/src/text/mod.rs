@@ -1,13 +1,11 @@
-//! For a terminal: the verdict matrix with what to look at first, and the story of a finding.
-
-use std::fmt::Write as _;
-
-use seawall_harness::record::{Cell, SoakRecord};
-use seawall_harness::verdict::Verdict;
+//! Text for a terminal: the verdict matrix with a summary, and the story of a finding.
 
 use crate::facts::{facts, headline, totals};
-use crate::grid::{Grid, grids, medium_words};
-use crate::words::{count, cut, number, plain, replay_line, seconds, wrap};
+use crate::format::{count, cut, number, plain, replay_line, seconds, wrap};
+use crate::grid::{Grid, grids, medium_heading};
+use seawall_harness::record::{Cell, SoakRecord};
+use seawall_harness::verdict::Verdict;
+use std::fmt::Write as _;
 
 pub use self::story::story;
 
@@ -15,23 +13,21 @@ mod story;
 
 /// Spaces between two columns.
 const GAP: usize = 2;
-/// A fault given as rules can be long; its column never takes more than this.
+/// Maximum width of the column of faults. A fault given as rules can be long.
 const FAULT_CHARS_MAX: usize = 32;
-/// Below this the table is not legible, whatever the terminal says.
+/// Minimum width of the output. A narrower table is not legible.
 const WIDTH_MIN: usize = 40;
 
-/// The matrix, a summary, and the replay lines of what is unexpected; at most `width` columns wide where words allow
-/// it.
-///
-/// With `color` the verdicts carry ANSI colours. Whether they should is the caller's to decide.
+/// The matrix, a summary, and the replay lines of unexpected cells; at most `width` columns wide unless a word is
+/// longer. With `color` the verdicts have ANSI colours.
 pub fn matrix(record: &SoakRecord, color: bool, width: usize) -> String {
     let mut out = String::new();
-    let pen = Pen { color };
+    let pen = Pen { has_color: color };
     let width = width.max(WIDTH_MIN);
     let grids = grids(record);
     for grid in &grids {
         if grids.len() > 1 {
-            let _ = writeln!(out, "{}\n", pen.bold(&plain(&medium_words(grid.medium))));
+            let _ = writeln!(out, "{}\n", pen.bold(&plain(&medium_heading(grid.medium))));
         }
         table(&mut out, grid, pen, width);
     }
@@ -40,15 +36,15 @@ pub fn matrix(record: &SoakRecord, color: bool, width: usize) -> String {
     out
 }
 
-/// Puts colour around a text, or does not.
+/// Adds ANSI colours to a text, or does not.
 #[derive(Clone, Copy)]
 struct Pen {
-    color: bool,
+    has_color: bool,
 }
 
 impl Pen {
     fn ansi(self, code: &str, text: &str) -> String {
-        if self.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        if self.has_color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
     fn bold(self, text: &str) -> String {
@@ -100,7 +96,7 @@ fn table(out: &mut String, grid: &Grid<'_>, pen: Pen, width: usize) {
     }
 }
 
-/// The columns in blocks that fit beside the faults; a column that fits nowhere has a block to itself.
+/// The columns in blocks that fit beside the faults. A column that is too wide has a block to itself.
 fn blocks(widths: &[usize], room: usize) -> Vec<Vec<usize>> {
     let mut blocks: Vec<Vec<usize>> = Vec::new();
     let mut used = 0;
@@ -139,7 +135,7 @@ fn summary(out: &mut String, record: &SoakRecord, pen: Pen, width: usize) {
         let mut lines = wrap(&format!("{} {}", fact.figure, fact.text), width - 4).into_iter();
         let first = lines.next().unwrap_or_default();
         let rest = first.strip_prefix(&fact.figure).unwrap_or_default();
-        let _ = writeln!(out, "  {}{rest}", pen.verdict(fact.tone, &fact.figure));
+        let _ = writeln!(out, "  {}{rest}", pen.verdict(fact.verdict, &fact.figure));
         for line in lines {
             let _ = writeln!(out, "    {line}");
         }
@@ -160,17 +156,17 @@ fn summary(out: &mut String, record: &SoakRecord, pen: Pen, width: usize) {
 }
 
 fn replays(out: &mut String, record: &SoakRecord, pen: Pen) {
-    let news: Vec<&Cell> = record.matrix.iter().filter(|c| !c.as_expected).collect();
-    if !news.is_empty() {
+    let unexpected: Vec<&Cell> = record.matrix.iter().filter(|c| !c.as_expected).collect();
+    if !unexpected.is_empty() {
         let _ = writeln!(out, "\n{}", pen.bold("! Not as expected"));
     }
-    for cell in news {
+    for cell in unexpected {
         finding(out, cell, pen);
     }
-    // Losing most while every check says ok is what a reader would least believe without seeing it run.
-    let striking = record.matrix.iter().filter(|c| c.as_expected && c.lost > 0);
-    if let Some(cell) = striking.max_by_key(|c| (c.lost_silently > 0, c.lost)) {
-        let _ = writeln!(out, "\n{}", pen.bold("See a loss happen"));
+    // The largest loss during which all checks said ok: a reader may want to see it happen.
+    let losses = record.matrix.iter().filter(|c| c.as_expected && c.lost > 0);
+    if let Some(cell) = losses.max_by_key(|c| (c.lost_silently > 0, c.lost)) {
+        let _ = writeln!(out, "\n{}", pen.bold("Replay a loss"));
         finding(out, cell, pen);
     }
 }

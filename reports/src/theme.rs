@@ -1,11 +1,11 @@
-//! What a verdict looks like: a word, a colour and a shape, so that no one of them carries the meaning alone.
+//! Colours and shapes. Each verdict has a word, a colour and a shape, so that none of them carries the meaning alone.
 //!
-//! The colours stand here once, for the page and for the pictures that stand by themselves. The test below holds every
-//! pair of text and ground to the contrast that small text needs (WCAG AA, 4.5 to 1) in both schemes.
+//! Pages and stand-alone pictures share these colours. A test checks that every pair of text and background has the
+//! contrast that small text needs (WCAG AA, 4.5 to 1) in both schemes.
 
 use seawall_harness::verdict::Verdict;
 
-/// Colours of one scheme, by the name of their custom property.
+/// The colours of one scheme, by the names of their custom properties.
 type Scheme = &'static [(&'static str, &'static str)];
 
 const LIGHT: Scheme = &[
@@ -60,7 +60,7 @@ const DARK: Scheme = &[
     ("harness-broken-ground", "#39424d"),
 ];
 
-/// Custom properties of both schemes, on the element that `selector` names.
+/// The custom properties of both schemes, on the element that `selector` names.
 pub(crate) fn properties(selector: &str) -> String {
     let block =
         |scheme: Scheme| -> String { scheme.iter().map(|(name, value)| format!("--{name}:{value};")).collect() };
@@ -71,7 +71,7 @@ pub(crate) fn properties(selector: &str) -> String {
     )
 }
 
-/// One rule for each verdict that makes its colours those of the element and its children.
+/// One rule for each verdict. It sets the verdict's colours for the element and its children.
 pub(crate) fn verdict_classes() -> String {
     Verdict::ALL
         .iter()
@@ -79,7 +79,7 @@ pub(crate) fn verdict_classes() -> String {
         .collect()
 }
 
-/// The verdict's shape in a 16 by 16 box, drawn in `currentColor`.
+/// The shape of the verdict in a box of 16 by 16, drawn in `currentColor`.
 pub(crate) const fn shape(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::NotMeasured => {
@@ -142,7 +142,7 @@ mod tests {
             for verdict in Verdict::ALL {
                 pairs.push((format!("{verdict}-ink"), format!("{verdict}-ground")));
             }
-            // Marks of a timeline stand on a card and are told apart by shape too; 3 to 1 would do, they reach more.
+            // Marks of a timeline are on a card and differ in shape too. 3 to 1 would suffice; they reach more.
             for word in ["survived", "degraded", "lost", "wedged", "false-alarm"] {
                 pairs.push((format!("{word}-ink"), "card".to_owned()));
             }
