@@ -74,7 +74,7 @@ fn replay_case(args: &ReplayArgs, path: &Path) -> Result<Exit, Complaint> {
     if args.medium == CaseMedium::Real {
         let runner = soak::runner(args.scratch.as_deref())?;
         for _ in 0..args.times {
-            replayed.add(runner.execute_really(&case)?);
+            replayed.add(runner.execute_on_real_files(&case)?);
         }
     } else {
         let world = case.spec(false).map_err(Complaint::usage)?;

@@ -134,7 +134,7 @@ fn a_loss_shrinks_to_a_handful_of_steps_and_happens_on_real_files_as_well() {
         let folder = tempfile::tempdir().unwrap();
         small.write(&folder.path().join("case.json")).unwrap();
         assert_eq!(RunCase::read(&folder.path().join("case.json")).unwrap(), small);
-        confirmed += u32::from(lab.execute_really(&small).unwrap().record.verdict >= Verdict::Lost);
+        confirmed += u32::from(lab.execute_on_real_files(&small).unwrap().record.verdict >= Verdict::Lost);
         eprintln!(
             "{fault}: {} preemptions, {} steps, {executions} executions; {confirmed}",
             small.schedule.len(),
@@ -174,7 +174,7 @@ static CROSSING: Entry = Entry {
     name: "percall",
     summary: "a canary",
     promise: None,
-    canary: true,
+    is_canary: true,
     build: |context| Box::new(Crossing { locks: Default::default(), calls: Default::default(), context }),
 };
 

@@ -48,7 +48,7 @@ pub(super) fn shrink(args: &ShrinkArgs, watch: Watch<'_>) -> Result<Report, Comp
     write_story(&path, &story)?;
     // Real processes must not meet the simulator's VFS.
     drop(simulator);
-    let really = soak::runner(None)?.execute_really(&best)?.record;
+    let really = soak::runner(None)?.execute_on_real_files(&best)?.record;
     Ok(Report {
         preemptions: (first.schedule.len(), best.schedule.len()),
         statements: (first.steps.len() as u64, best.steps.len() as u64),
