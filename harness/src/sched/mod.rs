@@ -26,10 +26,7 @@ mod scheduler;
 pub mod sync;
 
 pub use policy::{Dice, Point, Policy};
-pub use scheduler::{
-    ENDED, Execution, Preemption, Processes, Scheduler, Task, block, is_simulated, point, section, wake,
-};
-pub(crate) use scheduler::{drop_locks, is_dead, kill, sleep};
+pub use scheduler::{ENDED, Execution, Preemption, Scheduler, Task};
 
 #[cfg(test)]
 mod tests;

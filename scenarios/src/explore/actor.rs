@@ -14,7 +14,7 @@ use seawall_harness::oracle::isolation::Transaction;
 use seawall_harness::oracle::ledger::Ledger;
 use seawall_harness::oracle::table::Table;
 use seawall_harness::record::StoryKind;
-use seawall_harness::sched;
+use seawall_harness::runtime;
 use seawall_harness::shared_state::SharedState;
 
 use super::DATABASE;
@@ -103,7 +103,7 @@ pub(super) const STATEMENTS_MAX: u32 = SECTIONS - 4;
 
 /// Begins a section of a step: 0 is the opening of the connection for it, 1 its beginning, then come its statements.
 pub(super) fn section(step: u32, part: u32) {
-    sched::section(step * SECTIONS + part);
+    runtime::section(step * SECTIONS + part);
 }
 
 /// Plays the actor at this position to its end.
@@ -131,7 +131,7 @@ pub(super) fn play(stage: &Stage, position: usize) {
                     }
                 }
                 if steps.peek().is_none() {
-                    sched::section(CLOSING);
+                    runtime::section(CLOSING);
                 }
             }
             // A connection that cannot be opened or configured costs the actor one step.
@@ -154,7 +154,7 @@ fn connect(stage: &Stage, plan: &ActorPlan) -> Result<Rc<Db>, SqlError> {
     loop {
         let state = connection.replace(Shared::Opening);
         match state {
-            Shared::Opening => drop(sched::block(key)),
+            Shared::Opening => drop(runtime::block(key)),
             Shared::Open(db) => {
                 connection.replace(Shared::Open(Rc::clone(&db)));
                 return Ok(db);
@@ -162,7 +162,7 @@ fn connect(stage: &Stage, plan: &ActorPlan) -> Result<Rc<Db>, SqlError> {
             Shared::Closed => {
                 let opened = open(stage, SQLITE_OPEN_FULLMUTEX).map(Rc::new);
                 connection.replace(opened.as_ref().map_or(Shared::Closed, |db| Shared::Open(Rc::clone(db))));
-                sched::wake(key);
+                runtime::wake(key);
                 return opened;
             }
         }
@@ -199,7 +199,7 @@ impl Stage {
     fn enter(&self, process: u16) {
         let inside = &self.processes[usize::from(process)].inside;
         while self.machine.borrow().is_dead(process) {
-            sched::block(std::ptr::from_ref(inside).addr());
+            runtime::block(std::ptr::from_ref(inside).addr());
         }
         inside.set(inside.get() + 1);
     }
@@ -217,7 +217,7 @@ impl Stage {
         if inside.get() == 0 && self.is_dead(actor) {
             self.machine.borrow_mut().revive(actor.process);
             self.tell(actor, StoryKind::Start, || "the process starts anew".to_owned());
-            sched::wake(std::ptr::from_ref(inside).addr());
+            runtime::wake(std::ptr::from_ref(inside).addr());
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use seawall_harness::actor::Actor;
 use seawall_harness::engine::SqlError;
-use seawall_harness::sched;
+use seawall_harness::runtime;
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +83,7 @@ impl ConnectionActor<'_> {
     pub(super) fn canary(&mut self, number: u32, canary: Canary) -> Result<(), SqlError> {
         match canary {
             Canary::Wait => {
-                while sched::block(usize::MAX) {}
+                while runtime::block(usize::MAX) {}
                 Ok(())
             }
             Canary::Spin => loop {

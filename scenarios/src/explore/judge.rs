@@ -9,8 +9,8 @@ use seawall_harness::oracle::integrity::Check;
 use seawall_harness::oracle::isolation::{End, History, Op, Transaction};
 use seawall_harness::oracle::table::{State, Table};
 use seawall_harness::oracle::{self, Evidence};
+use seawall_harness::runtime;
 use seawall_harness::sched::Execution;
-use seawall_harness::vfs::injector;
 
 use super::DATABASE;
 use super::actor::{Notebook, Snapshot};
@@ -41,7 +41,7 @@ pub(super) fn judge(
     };
     // An execution that was cut short has made errors of its own, and proves nothing about the data.
     if !execution.halted && execution.deadlocked.is_empty() {
-        injector::play(NOBODY);
+        runtime::set_current_actor(NOBODY);
         let (check, table, torn) = look(engine, vfs, case);
         notebook.torn_reads.extend(torn.into_iter().map(|complaint| format!("{complaint}, at the end")));
         let alarms = notebook.alarms.into_iter().map(|message| Alarm { actor: NOBODY, message });

@@ -32,7 +32,6 @@ mod scenario;
 mod schema;
 mod shared;
 mod shrink;
-mod stand;
 mod story;
 mod token;
 
@@ -44,15 +43,16 @@ use std::sync::Arc;
 use rusqlite::ffi::{SQLITE_CORRUPT, SQLITE_IOERR_SHORT_READ, SQLITE_NOTADB};
 use seawall_harness::call::Method;
 use seawall_harness::engine::{Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE};
-use seawall_harness::fault::{Effect, Rule};
+use seawall_harness::fault::{Effect, FaultPlan, Rule};
+use seawall_harness::rig::Rig;
 use seawall_harness::sched::pct::Pct;
 use seawall_harness::sched::random::Random;
 use seawall_harness::sched::rare::Rare;
 use seawall_harness::sched::replay::Replay;
 use seawall_harness::sched::round_robin::RoundRobin;
-use seawall_harness::sched::{Execution, Policy, Preemption, Processes, Task};
+use seawall_harness::sched::{Execution, Policy, Preemption, Task};
 use seawall_harness::seed::Seed;
-use seawall_harness::shared_state::{Mode, SharedState};
+use seawall_harness::shared_state::Mode;
 use seawall_harness::trace;
 
 pub use bank::BankStep;
@@ -71,7 +71,6 @@ pub use story::{Note, Told, line, story};
 pub use token::{ExploreToken, ExploreTokenError, NO_FAULT};
 
 use actor::{Notebook, Process, Stage};
-use stand::Stand;
 use story::Log;
 
 /// The policies with what each does, the default one first.
@@ -132,6 +131,14 @@ impl Case {
         Ok(Self { scenario, sqlite, seed, layout, settings, faults: faults.to_vec(), actors, schedule })
     }
 
+    /// Its faults, whose dice come from its seed.
+    fn plan(&self) -> Result<FaultPlan, String> {
+        let plan =
+            FaultPlan::new(self.faults.clone(), self.seed.stream("faults")).map_err(|error| error.to_string())?;
+        plan.check_real_medium().map_err(|error| error.to_string())?;
+        Ok(plan)
+    }
+
     /// The same with this schedule.
     #[must_use]
     pub fn with_preemptions(&self, preemptions: &[Preemption]) -> Self {
@@ -155,11 +162,9 @@ type ImageKey = (&'static str, Layout, bool);
 /// See the module's documentation.
 pub struct Explorer {
     engine: Engine,
-    stand: Stand,
+    rig: Rig,
     /// The policy that the scheduler goes by, if it may go by it again.
     policy: Option<String>,
-    /// True after an execution whose actors are still there.
-    is_spent: bool,
     /// Databases with the schema in them.
     images: BTreeMap<ImageKey, Rc<[u8]>>,
     traced: bool,
@@ -173,8 +178,10 @@ impl Explorer {
     /// # Errors
     /// A message if the VFSes cannot be registered.
     pub fn new(engine: Engine, traced: bool) -> Result<Self, String> {
-        let stand = Stand::new(&engine, Arc::new(SharedState::private(TRACE_CAPACITY)))?;
-        Ok(Self { engine, stand, policy: None, is_spent: false, images: BTreeMap::new(), traced, has_mutexes: false })
+        let rig = Rig::builder().engine(engine.clone()).label("seawall-explore").default_vfs();
+        let rig = rig.calls_max(CALLS_MAX).trace_capacity(TRACE_CAPACITY).build();
+        let rig = rig.map_err(|error| error.to_string())?;
+        Ok(Self { engine, rig, policy: None, images: BTreeMap::new(), traced, has_mutexes: false })
     }
 
     /// Executes the case once.
@@ -187,9 +194,8 @@ impl Explorer {
             let (policy, seed) = case.schedule.policy()?;
             return self.execute_by(case, policy, seed);
         };
-        if self.policy.as_ref() != Some(name) || self.is_spent {
-            self.renew()?;
-            self.stand.scheduler.set_policy(case.schedule.policy()?.0);
+        if self.policy.as_ref() != Some(name) {
+            self.rig.set_policy(case.schedule.policy()?.0);
             self.policy = Some(name.clone());
         }
         self.perform(case, *seed, None)
@@ -200,9 +206,8 @@ impl Explorer {
     /// # Errors
     /// As [`Self::execute`].
     pub fn execute_by(&mut self, case: &Case, policy: Box<dyn Policy>, seed: Seed) -> Result<Outcome, String> {
-        self.renew()?;
         self.policy = None;
-        self.stand.scheduler.set_policy(policy);
+        self.rig.set_policy(policy);
         self.perform(case, seed, None)
     }
 
@@ -248,17 +253,7 @@ impl Explorer {
 
     /// The calls of the last execution, if they were traced.
     pub fn calls(&self) -> Vec<trace::Entry> {
-        trace::read(&self.stand.shared_state)
-    }
-
-    /// Replaces what the execution before has left unusable.
-    fn renew(&mut self) -> Result<(), String> {
-        if self.is_spent {
-            let stand = Stand::new(&self.engine, Arc::clone(&self.stand.shared_state))?;
-            std::mem::replace(&mut self.stand, stand).abandon();
-            self.is_spent = false;
-        }
-        Ok(())
+        self.rig.calls()
     }
 
     /// Executes a case under the policy that is in place.
@@ -268,20 +263,18 @@ impl Explorer {
             installed.map_err(|error| format!("SQLite does not take the scheduler's mutexes: {error}"))?;
         }
         let image = self.image(case)?;
-        let stand = &mut self.stand;
-        stand.machine.borrow_mut().reset(case.seed.stream("machine"));
-        stand.machine.borrow_mut().write_file(DATABASE, &image);
-        stand.begin(&case.faults, case.seed)?;
+        let simulation = self.rig.begin(case.seed, case.plan()?).map_err(|error| error.to_string())?;
+        simulation.machine().borrow_mut().write_file(DATABASE, &image);
+        let shared_state = simulation.shared_state();
         let armed = if case.faults.is_empty() { Mode::NUMBER } else { Mode::ARMED.and(Mode::VIRTUAL) };
         let traced = self.traced || log.is_some();
-        stand.shared_state.set_mode(if traced { armed.and(Mode::TRACE).and(Mode::DIGEST) } else { armed });
-        self.engine.reset_randomness();
+        shared_state.set_mode(if traced { armed.and(Mode::TRACE).and(Mode::DIGEST) } else { armed });
         let processes = case.actors.iter().map(|plan| usize::from(plan.actor.process)).max().unwrap_or(0);
         let stage = Rc::new(Stage {
             engine: self.engine.clone(),
-            vfs: stand.shim.name().to_owned(),
-            machine: Rc::clone(&stand.machine),
-            shared_state: Arc::clone(&stand.shared_state),
+            vfs: simulation.vfs().to_owned(),
+            machine: Rc::clone(simulation.machine()),
+            shared_state: Arc::clone(shared_state),
             notebook: RefCell::new(Notebook::default()),
             case: case.clone(),
             processes: (0..=processes).map(|_| Process::default()).collect(),
@@ -292,19 +285,17 @@ impl Explorer {
             let task: Task = Box::new(move || actor::play(&stage, position));
             (plan.actor, task)
         });
-        let execution = stand.scheduler.run(schedule, CALLS_MAX, actors.collect());
-        stand.shared_state.set_mode(Mode::OFF);
-        stand.machine.resume(judge::NOBODY.process);
-        let digest = traced.then(|| trace::digest(&stand.shared_state));
+        let execution = self.rig.run(schedule, actors.collect());
+        shared_state.set_mode(Mode::OFF);
+        let digest = traced.then(|| self.rig.digest());
         let mut notebook = stage.notebook.take();
-        let fired = |rule: usize| stand.shared_state.rule(rule).fired();
+        let fired = |rule: usize| shared_state.rule(rule).fired();
         let faults_fired = (0..case.faults.len()).map(fired).sum();
         if case.faults.iter().enumerate().any(|(rule, fault)| fired(rule) > 0 && misleads(fault)) {
             notebook.alarms.clear();
         }
-        self.is_spent = !execution.deadlocked.is_empty();
         let (acked, statements) = (notebook.ledger.counts().0, notebook.statements);
-        let findings = judge::judge(&self.engine, stand.sim.name(), case, &execution, notebook);
+        let findings = judge::judge(&self.engine, simulation.machine_vfs(), case, &execution, notebook);
         Ok(Outcome { execution, findings, acked, statements, faults_fired, digest })
     }
 
@@ -317,16 +308,17 @@ impl Explorer {
             return Ok(Rc::clone(image));
         }
         let journal = if is_wal { "PRAGMA journal_mode = WAL" } else { "" };
-        self.stand.machine.borrow_mut().reset(Seed(0));
+        let simulation = self.rig.begin(Seed(0), FaultPlan::empty()).map_err(|error| error.to_string())?;
         let make = || -> Result<(), seawall_harness::engine::SqlError> {
-            let db = self.engine.open(DATABASE, OPEN_READ_WRITE_CREATE | OPEN_NO_MUTEX, Some(self.stand.sim.name()))?;
+            let flags = OPEN_READ_WRITE_CREATE | OPEN_NO_MUTEX;
+            let db = self.engine.open(DATABASE, flags, Some(simulation.machine_vfs()))?;
             db.execute(&case.layout.sql())?;
             db.execute(scenario.sql)?;
             db.execute(journal)?;
             db.close()
         };
         make().map_err(|error| format!("cannot make the database of the scenario: {error}"))?;
-        let image = self.stand.machine.borrow().file(DATABASE);
+        let image = simulation.machine().borrow().file(DATABASE);
         let image: Rc<[u8]> = image.ok_or("the database of the scenario was not written")?.into();
         self.images.insert(key, Rc::clone(&image));
         Ok(image)

@@ -74,7 +74,7 @@ impl<'a> Plain<'a> {
 impl Explorer {
     /// The database file as the last execution left it.
     pub fn database(&self) -> Option<Vec<u8>> {
-        self.stand.machine.borrow().file(DATABASE)
+        self.rig.simulation().machine().borrow().file(DATABASE)
     }
 }
 

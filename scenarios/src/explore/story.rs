@@ -30,11 +30,10 @@ impl Explorer {
     /// As [`Self::execute`].
     pub fn tell(&mut self, case: &Case) -> Result<Told, String> {
         let (inner, seed) = case.schedule.policy()?;
-        self.renew()?;
         self.policy = None;
         let log = Log::default();
-        let shared_state = Arc::clone(&self.stand.shared_state);
-        self.stand.scheduler.set_policy(Box::new(Watched::new(inner, shared_state, Rc::clone(&log))));
+        let shared_state = Arc::clone(self.rig.shared_state());
+        self.rig.set_policy(Box::new(Watched::new(inner, shared_state, Rc::clone(&log))));
         let outcome = self.perform(case, seed, Some(&log))?;
         let calls = self.calls();
         let notes = crate::story::notes(&actors(case), &log.take(), &calls, outcome.findings.first());

@@ -13,11 +13,12 @@ use parking_lot::Mutex;
 use seawall_harness::actor::Actor;
 use seawall_harness::clock::Clock;
 use seawall_harness::oracle::integrity::Check;
+use seawall_harness::runtime;
 use seawall_harness::shared_state::SharedState;
 use seawall_harness::token::Token;
 use seawall_harness::vfs::FaultVfs;
 use seawall_harness::vfs::api::SqliteApi;
-use seawall_harness::vfs::injector::{self, Injector, OpenFile};
+use seawall_harness::vfs::injector::{Injector, OpenFile};
 
 use crate::run::protocol::{Assignment, Order, Report, StepReport};
 use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
@@ -101,7 +102,7 @@ impl Worker {
         let injector = Injector::new(Arc::clone(&shared_state), spec.plan()?)
             .with_clock(clock.clone())
             .with_entropy(token.seed.stream("entropy").nth(start));
-        injector::play(Actor { process: assignment.process, thread: 0 });
+        runtime::set_current_actor(Actor { process: assignment.process, thread: 0 });
         // As the default VFS it also seeds SQLite's own generator, and with it the salts of the log.
         let shim = FaultVfs::new(SqliteApi::linked(), VFS, None, true, injector)?;
         let context = Context {
@@ -183,7 +184,7 @@ fn start_thread(shared: Arc<Shared>, actor: Actor, next: u32, script: Vec<Step>)
     let (tasks, inbox) = mpsc::channel();
     let handle = std::thread::spawn(move || {
         let _broken = ReportPanic;
-        injector::play(actor);
+        runtime::set_current_actor(actor);
         for task in inbox {
             match task {
                 ThreadTask::Turn(index) => report(&Report::Step(step(&shared, actor, index, &script))),

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use seawall_harness::clock::Clock;
-use seawall_harness::vfs::injector;
+use seawall_harness::runtime;
 
 use crate::clocked_os::ClockedOs;
 
@@ -72,7 +72,7 @@ impl Host for RealHost {
     }
 
     fn layer_os(&self, clock: &Clock) -> LayerOs {
-        let pid = u32::from(injector::current_actor().process);
+        let pid = u32::from(runtime::current_actor().process);
         LayerOs::Real(Arc::new(ClockedOs::new(clock.clone(), pid)))
     }
 }

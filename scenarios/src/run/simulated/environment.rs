@@ -13,9 +13,9 @@ use std::sync::Arc;
 use seawall_harness::clock::Clock;
 use seawall_harness::media::sim::Machine;
 use seawall_harness::record::StoryKind;
-use seawall_harness::sched::Processes;
+use seawall_harness::rig::Simulation;
+use seawall_harness::runtime::{self, Processes};
 use seawall_harness::shared_state::SharedState;
-use seawall_harness::vfs::injector;
 
 use super::SimulatedOs;
 use crate::story::{Event, Log, Note};
@@ -26,7 +26,7 @@ thread_local! {
 }
 
 /// See the module's documentation.
-pub(super) struct Environment {
+pub(crate) struct Environment {
     pub(super) machine: Rc<RefCell<Machine>>,
     pub(super) clock: Clock,
     /// Who holds which lock file: the process, and a number that no other holding has.
@@ -44,13 +44,14 @@ pub(super) struct HeldFile {
 }
 
 impl Environment {
-    pub(super) fn new(machine: Rc<RefCell<Machine>>, clock: Clock, shared_state: Arc<SharedState>) -> Self {
+    pub(crate) fn new(simulation: &Simulation) -> Self {
         let (locked, next, log) = Default::default();
-        Self { machine, clock, locked, next, log, shared_state }
+        let (machine, clock) = (Rc::clone(simulation.machine()), simulation.clock().clone());
+        Self { machine, clock, locked, next, log, shared_state: Arc::clone(simulation.shared_state()) }
     }
 
     /// Makes it the place where the calling thread is.
-    pub(super) fn enter(self: &Rc<Self>, log: Option<Log>) {
+    pub(crate) fn enter(self: &Rc<Self>, log: Option<Log>) {
         self.locked.borrow_mut().clear();
         *self.next.borrow_mut() = 0;
         *self.log.borrow_mut() = log;
@@ -60,7 +61,7 @@ impl Environment {
     /// Writes down that the running actor has done something to a file.
     fn tell(&self, deed: &str, path: &Path) {
         if let Some(log) = &*self.log.borrow() {
-            let (at, actor) = (self.shared_state.calls(), Some(injector::current_actor()));
+            let (at, actor) = (self.shared_state.calls(), Some(runtime::current_actor()));
             let text = format!("{deed} {}", path.file_name().unwrap_or_default().to_string_lossy());
             let note = |kind| Event::Note(Note { at, actor, kind, text: text.clone() });
             log.borrow_mut().extend([note(StoryKind::Begin), note(StoryKind::End)]);
@@ -91,7 +92,7 @@ impl Processes for Environment {
 fn here<T>(act: impl FnOnce(&Environment) -> io::Result<T>) -> io::Result<T> {
     let place = HERE.with_borrow(Clone::clone);
     let place = place.ok_or_else(|| io::Error::other("no simulated machine on this thread"))?;
-    if place.machine.borrow().is_dead(injector::current_actor().process) {
+    if place.machine.borrow().is_dead(runtime::current_actor().process) {
         return Err(io::Error::other("the process is dead"));
     }
     act(&place)
@@ -183,7 +184,7 @@ pub(super) fn try_lock_file(path: &Path) -> io::Result<Option<HeldFile>> {
         }
         let mut next = place.next.borrow_mut();
         *next += 1;
-        locked.insert(path.to_owned(), (injector::current_actor().process, *next));
+        locked.insert(path.to_owned(), (runtime::current_actor().process, *next));
         Ok(Some(HeldFile { path: path.to_owned(), number: *next }))
     })
 }

@@ -11,9 +11,8 @@ use std::time::Duration;
 use seawall_harness::actor::Actor;
 use seawall_harness::oracle::integrity::Check;
 use seawall_harness::record::StoryKind;
-use seawall_harness::sched::{self, Processes};
+use seawall_harness::runtime::{self, Processes};
 use seawall_harness::shared_state::SharedState;
-use seawall_harness::vfs::injector;
 
 use super::environment::{Environment, SimHost};
 use super::{DATABASE, MODE};
@@ -93,7 +92,7 @@ impl SimRun {
         let script = &spec.scripts[&actor];
         for (index, step) in (0..).zip(script) {
             if !spec.omitted.contains(&(actor, index)) {
-                sched::section(index + 1);
+                runtime::section(index + 1);
                 self.take(StepTask { actor, index, step: *step, script });
             }
             self.driver.taken(actor);
@@ -156,7 +155,7 @@ impl SimRun {
             if here.is_ending || self.is_doomed(here, process) {
                 drop(processes);
                 // The last actor inside ends the process.
-                sched::block(self.key(process));
+                runtime::block(self.key(process));
                 continue;
             }
             here.inside += 1;
@@ -221,7 +220,7 @@ impl SimRun {
         if let Some(here) = self.processes.borrow_mut().get_mut(&process) {
             (here.is_ending, here.is_closing) = (false, false);
         }
-        sched::wake(self.key(process));
+        runtime::wake(self.key(process));
     }
 
     /// What the actors wait for that want to enter a process which is about to end.
@@ -265,13 +264,13 @@ impl Medium for &SimRun {
     }
 
     fn join(&mut self, process: u16) -> Result<(), Infallible> {
-        injector::play(Actor { process, thread: 0 });
+        runtime::set_current_actor(Actor { process, thread: 0 });
         self.end_if_due(process);
         Ok(())
     }
 
     fn probe(&mut self, actor: Actor, attempt: u32) -> Result<StepReport, Infallible> {
-        injector::play(actor);
+        runtime::set_current_actor(actor);
         let task = StepTask { actor, index: PROBE_BASE + attempt, step: PROBE, script: &[] };
         let strategy = self.enter(actor.process);
         let report = self.perform(&*strategy, task);
@@ -281,7 +280,7 @@ impl Medium for &SimRun {
     }
 
     fn check(&mut self, process: u16) -> Result<(Check, Vec<String>), Infallible> {
-        injector::play(Actor { process, thread: 0 });
+        runtime::set_current_actor(Actor { process, thread: 0 });
         let check = step::check(&*self.enter(process));
         self.leave(process);
         Ok((check, Vec::new()))
