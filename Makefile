@@ -6,10 +6,11 @@ SOAK_ARGS ?=
 PROPERTY_CASES ?= 100000
 EXPLORE_SECONDS ?= 10
 OUT ?= reports/out
-RIVALS = scenarios/benches/rivals/Cargo.toml
+FEATURES = http prometheus tokio tracing
+PEERS = scenarios/benches/peers/Cargo.toml
 SEAWALL = $(CARGO) run --quiet --release --package seawall-scenarios --bin seawall --
 
-.PHONY: help setup check test soak properties explore replay bench bench-instructions bench-rivals report clean
+.PHONY: help setup check features test soak properties explore replay bench bench-instructions bench-peers report clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -38,11 +39,17 @@ test: replay ## all tests, after the runs that once failed
 replay: ## the committed regressions: runs that once failed must come out as expected
 	$(CARGO) run --quiet --locked --package seawall-scenarios --bin seawall -- replay @scenarios/tests/regressions/tokens.txt @scenarios/tests/regressions/losses.txt
 
-check: ## format, lints, documentation
+check: features ## format, lints, documentation, every feature alone and all together
 	$(CARGO) fmt --all --check
-	$(CARGO) fmt --manifest-path $(RIVALS) --check
+	$(CARGO) fmt --manifest-path $(PEERS) --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
+
+features: ## the connection layer without features, with each one alone, and with all
+	$(CARGO) check --locked --package seawall --all-targets --no-default-features
+	for feature in $(FEATURES); do \
+	  $(CARGO) check --locked --package seawall --all-targets --no-default-features --features $$feature || exit; done
+	$(CARGO) check --locked --package seawall --all-targets --all-features
 
 bench: ## benches of the connection layer, the shim and the simulator
 	$(CARGO) bench --locked --package seawall-scenarios --bench connections
@@ -53,14 +60,14 @@ bench: ## benches of the connection layer, the shim and the simulator
 bench-instructions: ## the shim's cost in instructions, against its budget (needs valgrind)
 	$(CARGO) bench --locked --package seawall-scenarios --bench instructions
 
-bench-rivals: ## other pools against a bare mutex, and what they do about dirty transactions and replaced files
-	$(CARGO) test --locked --release --manifest-path $(RIVALS)
-	$(CARGO) bench --locked --manifest-path $(RIVALS)
+bench-peers: ## other pools against a bare mutex, and what they do about dirty transactions and replaced files
+	$(CARGO) test --locked --release --manifest-path $(PEERS)
+	$(CARGO) bench --locked --manifest-path $(PEERS)
 
 report: ## render the last soak's record again
 	$(SEAWALL) report $(OUT)/record.json --out $(OUT)
 
 clean: ## remove what was built and rendered
 	$(CARGO) clean
-	$(CARGO) clean --manifest-path $(RIVALS)
+	$(CARGO) clean --manifest-path $(PEERS)
 	rm -rf reports/out

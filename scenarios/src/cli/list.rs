@@ -5,7 +5,7 @@ use std::fmt::Write;
 use seawall_harness::call::{Method, Role};
 use seawall_harness::codes::ResultCode;
 use seawall_harness::fault::presets::PRESETS;
-use seawall_harness::oracle;
+use seawall_harness::oracle::ORACLES;
 use seawall_harness::verdict::Verdict;
 use serde::Serialize;
 
@@ -69,7 +69,7 @@ fn sections() -> Vec<Section> {
             items: faults::matrix().iter().chain(&faults::long()).map(|f| item(&f.title, &f.summary)).collect(),
         },
         Section { kind: "presets", items: PRESETS.iter().map(|p| item(p.name, p.summary)).collect() },
-        Section { kind: "oracles", items: oracle::ALL.iter().map(|o| item(o.name(), o.property())).collect() },
+        Section { kind: "oracles", items: ORACLES.iter().map(|o| item(o.name, o.property)).collect() },
         Section {
             kind: "scenarios",
             items: explore::SCENARIOS.iter().filter(|s| !s.canary).map(|s| item(s.name, s.summary)).collect(),

@@ -68,7 +68,7 @@ impl Complaint {
 impl From<RunError> for Complaint {
     fn from(error: RunError) -> Self {
         match error {
-            RunError::Usage(message) => Self::usage(message),
+            RunError::Spec(_) | RunError::Usage(_) => Self::usage(error),
             RunError::Io { .. } | RunError::Simulator(_) => Self::broken(error),
         }
     }

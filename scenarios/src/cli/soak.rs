@@ -107,7 +107,7 @@ fn chosen_strategies(names: &[String]) -> Result<Vec<&'static strategies::Entry>
     }
     let mut chosen: Vec<&'static strategies::Entry> = Vec::new();
     for name in names {
-        let entry = strategies::find(name).ok_or_else(|| Complaint::usage(strategies::unknown(name)))?;
+        let entry = strategies::find(name).map_err(Complaint::usage)?;
         if !chosen.iter().any(|known| known.name == entry.name) {
             chosen.push(entry);
         }

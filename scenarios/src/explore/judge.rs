@@ -6,12 +6,11 @@ use seawall_harness::actor::Actor;
 use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError, Value};
 use seawall_harness::oracle::alarm::Alarm;
 use seawall_harness::oracle::integrity::Check;
-use seawall_harness::oracle::isolation::{self, End, History, Op, Transaction};
+use seawall_harness::oracle::isolation::{End, History, Op, Transaction};
 use seawall_harness::oracle::table::{State, Table};
 use seawall_harness::oracle::{self, Evidence};
 use seawall_harness::runtime;
 use seawall_harness::sched::Execution;
-use seawall_harness::verdict::Verdict;
 
 use super::DATABASE;
 use super::actor::{Notebook, Snapshot};
@@ -32,38 +31,34 @@ pub(super) fn judge(
     execution: &Execution,
     mut notebook: Notebook,
 ) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut add = |oracle: &str, verdict, notes: &[String]| {
-        if let Some(first) = notes.first() {
-            let detail = format!("{first} ({} such observations)", notes.len());
-            findings.push(Finding { oracle: oracle.to_owned(), verdict, detail });
-        }
+    let isolation = vec![history(&mut notebook)];
+    let mut evidence = Evidence {
+        walindex: notebook.walindex,
+        unrepeatable_reads: notebook.unrepeatable_reads,
+        isolation,
+        stuck: stuck(case, execution),
+        ..Evidence::default()
     };
-    add("walindex", Verdict::Corrupt, &notebook.walindex);
-    add("isolation", Verdict::Corrupt, &notebook.unrepeatable_reads);
-    add("isolation", Verdict::Corrupt, &anomalies(&mut notebook));
-    add("progress", Verdict::Wedged, &stuck(case, execution));
     // An execution that was cut short has made errors of its own, and proves nothing about the data.
     if !execution.halted && execution.deadlocked.is_empty() {
         runtime::set_current_actor(NOBODY);
         let (check, table, torn) = look(engine, vfs, case);
         notebook.torn_reads.extend(torn.into_iter().map(|complaint| format!("{complaint}, at the end")));
         let alarms = notebook.alarms.into_iter().map(|message| Alarm { actor: NOBODY, message });
-        findings.extend(oracle::judge(&Evidence {
+        evidence = Evidence {
             ledger: notebook.ledger,
             table,
             torn_reads: notebook.torn_reads,
             checks: vec![check],
             alarms: alarms.collect(),
-            ..Evidence::default()
-        }));
+            ..evidence
+        };
     }
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
-    findings
+    oracle::judge(&evidence)
 }
 
-/// What contradicts strict serialisability.
-fn anomalies(notebook: &mut Notebook) -> Vec<String> {
+/// What the transactions did and saw, for the oracle `isolation`.
+fn history(notebook: &mut Notebook) -> History {
     let deleted = &notebook.deleted;
     let mut transactions = std::mem::take(&mut notebook.history);
     let mut keys = BTreeSet::new();
@@ -88,7 +83,7 @@ fn anomalies(notebook: &mut Notebook) -> Vec<String> {
         });
         transactions.push(Transaction { actor, began, ended, ops: ops.collect(), end: End::Committed });
     }
-    isolation::check(&History { transactions }).iter().map(ToString::to_string).collect()
+    History { transactions }
 }
 
 /// Who did not come to an end.

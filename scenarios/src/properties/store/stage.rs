@@ -20,7 +20,6 @@ use seawall_simulated::{Error, Operation, Registry, Store};
 use super::case::{Act, Case, Config, Ending, EntryPoint, Inner, Op, SETTINGS};
 use crate::properties::panic_text;
 use crate::run::simulated::{self, SimulatedOs};
-use crate::workload::CheckpointMode;
 
 /// What the waits that are not settings come to at most: pauses between attempts, stalls of the faults.
 const MARGIN: Duration = Duration::from_secs(2);
@@ -281,7 +280,7 @@ impl Stage {
                 Ok(())
             }),
             Act::Nest { outer, inner } => self.nest(op, outer, inner),
-            Act::Checkpoint(mode) => self.store(process)?.checkpoint(checkpoint_mode(mode)).map(drop),
+            Act::Checkpoint(mode) => self.store(process)?.checkpoint(mode.into()).map(drop),
             Act::Health => {
                 let store = self.processes[&process].store.borrow().clone();
                 drop(store.map(|store| store.health()));
@@ -512,14 +511,5 @@ fn end(manner: Ending) -> rusqlite::Result<()> {
         Ending::Fails => Err(rusqlite::Error::QueryReturnedNoRows),
         // Past the hook that would print it.
         Ending::Panics => resume_unwind(Box::new("the closure panics")),
-    }
-}
-
-fn checkpoint_mode(mode: CheckpointMode) -> Mode {
-    match mode {
-        CheckpointMode::Passive => Mode::Passive,
-        CheckpointMode::Full => Mode::Full,
-        CheckpointMode::Restart => Mode::Restart,
-        CheckpointMode::Truncate => Mode::Truncate,
     }
 }

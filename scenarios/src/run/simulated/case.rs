@@ -14,7 +14,7 @@ use seawall_harness::token::Token;
 use serde::{Deserialize, Serialize};
 
 use crate::run::shape::{Restart, Schedule};
-use crate::run::spec::{REAL, RunSpec};
+use crate::run::spec::{REAL, RunSpec, SpecError};
 use crate::scratch;
 use crate::workload::Step;
 
@@ -102,14 +102,17 @@ impl RunCase {
     ///
     /// # Errors
     /// A message if the token names what does not exist, or a step is none of the run's.
-    pub fn spec(&self, real: bool) -> Result<RunSpec, String> {
-        let token: Token = self.token.parse().map_err(|error| format!("{error}"))?;
+    pub fn spec(&self, real: bool) -> Result<RunSpec, SpecError> {
+        let token: Token = self.token.parse()?;
         let mut spec = RunSpec::of(&token)?;
         let mut taken = BTreeSet::new();
         for CaseStep { actor, index, step } in &self.steps {
-            let script = spec.scripts.get_mut(actor).ok_or_else(|| format!("there is no actor {actor} in the run"))?;
+            let script = spec
+                .scripts
+                .get_mut(actor)
+                .ok_or_else(|| SpecError::Step(format!("there is no actor {actor} in the run")))?;
             let place = script.get_mut(*index as usize);
-            *place.ok_or_else(|| format!("{actor} has no step {index}"))? = *step;
+            *place.ok_or_else(|| SpecError::Step(format!("{actor} has no step {index}")))? = *step;
             taken.insert((*actor, *index));
         }
         self.check_references(&spec)?;
@@ -129,12 +132,14 @@ impl RunCase {
     }
 
     /// What a step changes must be what an earlier one inserted, whether that one is taken or not.
-    fn check_references(&self, spec: &RunSpec) -> Result<(), String> {
+    fn check_references(&self, spec: &RunSpec) -> Result<(), SpecError> {
         for CaseStep { actor, index, step } in &self.steps {
             let (Step::Update { txn } | Step::Delete { txn }) = step else { continue };
             let earlier = spec.scripts[actor].get(*txn as usize).filter(|_| txn < index);
             if !matches!(earlier, Some(Step::Insert { .. })) {
-                return Err(format!("step {index} of {actor} changes transaction {txn}, which none before it inserts"));
+                return Err(SpecError::Step(format!(
+                    "step {index} of {actor} changes transaction {txn}, which none before it inserts"
+                )));
             }
         }
         Ok(())

@@ -17,7 +17,9 @@ use seawall_harness::rig::Simulation;
 use seawall_harness::runtime::{self, Processes};
 use seawall_harness::shared_state::SharedState;
 
+use super::SimulatedOs;
 use crate::story::{Event, Log, Note};
+use crate::strategies::{Host, LayerOs};
 
 thread_local! {
     static HERE: RefCell<Option<Rc<Environment>>> = const { RefCell::new(None) };
@@ -115,35 +117,50 @@ pub(super) fn is_dead() -> bool {
     here(|_| Ok(())).is_err()
 }
 
-pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
-    here(|place| {
-        place.machine.borrow_mut().unlink(&name(path)).then_some(()).ok_or_else(there_is_none)?;
-        place.tell("unlink", path);
-        Ok(())
-    })
-}
+/// A process of the simulated machine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SimHost;
 
-pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    here(|place| {
-        let mut machine = place.machine.borrow_mut();
-        let bytes = machine.file(&name(from)).ok_or_else(there_is_none)?;
-        machine.write_file(&name(to), &bytes);
-        place.tell("copy the database to", to);
-        Ok(())
-    })
-}
+impl Host for SimHost {
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        here(|place| {
+            place.machine.borrow_mut().unlink(&name(path)).then_some(()).ok_or_else(there_is_none)?;
+            place.tell("unlink", path);
+            Ok(())
+        })
+    }
 
-pub(crate) fn overwrite(path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
-    here(|place| {
-        let mut machine = place.machine.borrow_mut();
-        let mut whole = machine.file(&name(path)).ok_or_else(there_is_none)?;
-        let at = usize::try_from(at).unwrap_or(usize::MAX);
-        let part = whole.get_mut(at..).and_then(|tail| tail.get_mut(..bytes.len())).ok_or_else(there_is_none)?;
-        part.copy_from_slice(bytes);
-        machine.write_file(&name(path), &whole);
-        place.tell("overwrite a part of", path);
+    /// The folder of the database is always there.
+    fn create_dir_all(&self, _path: &Path) -> io::Result<()> {
         Ok(())
-    })
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        here(|place| {
+            let mut machine = place.machine.borrow_mut();
+            let bytes = machine.file(&name(from)).ok_or_else(there_is_none)?;
+            machine.write_file(&name(to), &bytes);
+            place.tell("copy the database to", to);
+            Ok(())
+        })
+    }
+
+    fn overwrite(&self, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
+        here(|place| {
+            let mut machine = place.machine.borrow_mut();
+            let mut whole = machine.file(&name(path)).ok_or_else(there_is_none)?;
+            let at = usize::try_from(at).unwrap_or(usize::MAX);
+            let part = whole.get_mut(at..).and_then(|tail| tail.get_mut(..bytes.len())).ok_or_else(there_is_none)?;
+            part.copy_from_slice(bytes);
+            machine.write_file(&name(path), &whole);
+            place.tell("overwrite a part of", path);
+            Ok(())
+        })
+    }
+
+    fn layer_os(&self, _clock: &Clock) -> LayerOs {
+        LayerOs::Simulated(Arc::new(SimulatedOs))
+    }
 }
 
 /// Number and size of the file that has this name.

@@ -9,7 +9,6 @@
 //! One [`Simulator`] is one machine on one thread, and a process has room for one at a time: the linked SQLite has one
 //! random generator.
 
-mod after;
 pub mod case;
 pub(crate) mod environment;
 mod os;
@@ -35,7 +34,7 @@ use seawall_harness::shared_state::Mode;
 use seawall_harness::trace::Entry;
 
 use super::RunError;
-use super::coordinator::Trouble;
+use super::driver::Trouble;
 use super::judge::{self, FreshLook};
 use super::spec::RunSpec;
 use crate::story::{self, Log, Watched};
@@ -111,7 +110,7 @@ impl Simulator {
     /// # Errors
     /// As for [`Self::run`]; also if the case names what does not exist.
     pub fn tell(&mut self, case: &RunCase, token: &str) -> Result<(Simulated, Option<Story>), RunError> {
-        let spec = case.spec(false).map_err(RunError::Usage)?;
+        let spec = case.spec(false)?;
         let log = Log::default();
         let replay = Box::new(Replay::new(&case.schedule));
         let policy = Box::new(Watched::new(replay, Arc::clone(self.rig.shared_state()), Rc::clone(&log)));
@@ -142,7 +141,7 @@ impl Simulator {
         (seed, calls): (Seed, bool),
         log: Option<&Log>,
     ) -> Result<Simulated, RunError> {
-        let plan = spec.plan().map_err(RunError::Usage)?;
+        let plan = spec.plan()?;
         self.rig.set_policy(policy);
         let simulation = self.rig.begin(spec.token.seed, plan).map_err(|error| RunError::Usage(error.to_string()))?;
         let place = Rc::clone(self.rig.processes());
@@ -151,25 +150,32 @@ impl Simulator {
         let run = Rc::new(SimRun::new(spec.clone(), place, shared_state, simulation.vfs(), log.cloned()));
         let actors = spec.shape.actors().map(|actor| {
             let run = Rc::clone(&run);
-            let task: Task = Box::new(move || sim_run::play(&run, actor));
+            let task: Task = Box::new(move || run.play(actor));
             (actor, task)
         });
         let execution = self.rig.run(seed, actors.collect());
-        let turns = run.turns();
-        let result = match trouble(spec, &execution) {
-            Some(trouble) => {
-                run.kill_all();
-                Err(trouble)
-            }
-            None => after::conclude(&run),
-        };
+        let turns = run.driver.turns();
+        let result = self.finish(&run, &execution);
         let calls = if calls { self.rig.calls() } else { Vec::new() };
-        // Whoever did not come to his end has left his side files behind, which is no news beside that.
+        // An execution without an end has left side files behind. The trouble is the finding, not they.
         let look = self.look(result.is_ok());
-        let played = (run.take_notes(), result);
+        let played = (run.driver.take_history(), result);
         let record = judge::judge(spec, self.rig.shared_state(), played, &calls, look);
         drop(run);
         Ok(Simulated { record, calls, execution, turns })
+    }
+
+    /// What follows the scripts, if they have ended.
+    fn finish(&self, run: &SimRun, execution: &Execution) -> Result<(), Trouble> {
+        if let Some(trouble) = trouble(&run.driver.spec, execution) {
+            run.kill_all();
+            return Err(trouble);
+        }
+        run.finish();
+        match self.rig.simulation().machine().borrow().panic_message() {
+            None => Ok(()),
+            Some(message) => Err(Trouble::Lab(format!("the simulated machine panicked: {message}"))),
+        }
     }
 
     fn look(&self, tidy: bool) -> FreshLook {

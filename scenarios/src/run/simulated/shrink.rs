@@ -110,7 +110,7 @@ impl<'a> RunBench<'a> {
     /// # Errors
     /// A message if the run finds nothing, or cannot be executed.
     pub fn new(simulator: &'a mut Simulator, case: RunCase) -> Result<(Self, RunCase), RunError> {
-        let spec = case.spec(false).map_err(RunError::Usage)?;
+        let spec = case.spec(false)?;
         let schedule = (!case.by_policy).then_some(&*case.schedule);
         let simulated = simulator.run(&spec, schedule, false)?;
         let finding =
@@ -138,7 +138,7 @@ impl<'a> RunBench<'a> {
     /// Executes a case by its own schedule, or by the policy from this seed.
     fn attempt(&mut self, case: &RunCase, nth: Option<u64>) -> Result<Option<RunCase>, RunError> {
         self.executions += 1;
-        let spec = case.spec(false).map_err(RunError::Usage)?;
+        let spec = case.spec(false)?;
         let simulated = match nth {
             None => self.simulator.run(&spec, Some(&case.schedule), false)?,
             Some(nth) => self.simulator.run_by(&spec, spec.token.seed.stream("shrink").nth(nth))?,
