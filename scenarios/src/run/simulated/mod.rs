@@ -143,7 +143,8 @@ impl Simulator {
     ) -> Result<Simulated, RunError> {
         let plan = spec.plan()?;
         self.rig.set_policy(policy);
-        let simulation = self.rig.begin(spec.token.seed, plan).map_err(|error| RunError::Usage(error.to_string()))?;
+        let simulation =
+            self.rig.begin(spec.token.seed, plan).map_err(|error| RunError::Simulator(error.to_string()))?;
         let place = Rc::clone(self.rig.processes());
         place.enter(log.cloned());
         let shared_state = Arc::clone(simulation.shared_state());
