@@ -36,6 +36,7 @@ use rusqlite::ffi::{
 };
 
 use crate::call::{Call, Method, Role};
+use crate::fault::PlanError;
 use crate::vfs::api::SqliteApi;
 use crate::vfs::injector::{Alteration, Injector, OpenFile};
 
@@ -57,6 +58,9 @@ pub enum RegisterError {
     /// There is nothing to forward to.
     #[error("no VFS named `{0}` is registered; without a name the default one is taken")]
     NoBase(String),
+    /// The faults make no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// SQLite refused.
     #[error("sqlite3_vfs_register returned {0}")]
     Refused(c_int),
@@ -94,7 +98,7 @@ impl FaultVfs {
     ///
     /// # Errors
     /// See [`RegisterError`].
-    pub fn new(
+    pub(crate) fn new(
         api: SqliteApi,
         name: &str,
         base: Option<&str>,
