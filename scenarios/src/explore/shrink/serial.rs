@@ -240,10 +240,6 @@ impl Serial {
 }
 
 impl Policy for Serial {
-    fn name(&self) -> &'static str {
-        "serial"
-    }
-
     fn begin(&mut self, _seed: Seed, _actors: usize) {}
 
     fn choose(&mut self, point: &Point<'_>) -> usize {
@@ -279,10 +275,6 @@ struct Watched {
 }
 
 impl Policy for Watched {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
     fn begin(&mut self, seed: Seed, actors: usize) {
         self.inner.begin(seed, actors);
     }
