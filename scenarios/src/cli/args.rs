@@ -285,6 +285,8 @@ pub(super) enum Listing {
     Scenarios,
     /// Who runs when in explorations
     Policies,
+    /// EFFECT words of the fault grammar
+    Effects,
     /// METHOD words of the fault grammar
     Methods,
     /// ROLE words of the fault grammar

@@ -41,10 +41,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rusqlite::ffi::{SQLITE_CORRUPT, SQLITE_IOERR_SHORT_READ, SQLITE_NOTADB};
-use seawall_harness::call::Method;
 use seawall_harness::engine::{Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE};
-use seawall_harness::fault::{Effect, Rule};
+use seawall_harness::fault::Rule;
 use seawall_harness::sched::pct::Pct;
 use seawall_harness::sched::random::Random;
 use seawall_harness::sched::rare::Rare;
@@ -299,7 +297,8 @@ impl Explorer {
         let mut notebook = stage.notebook.take();
         let fired = |rule: usize| stand.shared_state.rule(rule).fired();
         let faults_fired = (0..case.faults.len()).map(fired).sum();
-        if case.faults.iter().enumerate().any(|(rule, fault)| fired(rule) > 0 && misleads(fault)) {
+        let misled = |(rule, fault): (usize, &Rule)| fired(rule) > 0 && fault.effect.misleads(fault.select.method);
+        if case.faults.iter().enumerate().any(misled) {
             notebook.alarms.clear();
         }
         self.is_spent = !execution.deadlocked.is_empty();
@@ -353,20 +352,4 @@ pub fn difference(one: &[String], other: &[String]) -> Option<String> {
     let at = (0..length).find(|at| one.get(*at) != other.get(*at))?;
     let (one, other) = (one.get(at).unwrap_or(&none), other.get(at).unwrap_or(&none));
     Some(format!("the first differing call is `{one}` in one and `{other}` in the other"))
-}
-
-/// True if the rule makes SQLite see what nobody has written, or lets what it wrote disappear: then it is right to call
-/// the file damaged. So it is if the rule itself says that.
-fn misleads(rule: &Rule) -> bool {
-    match &rule.effect {
-        Effect::Short(_) | Effect::Torn { .. } | Effect::Bitflip | Effect::Drop | Effect::Lie | Effect::DropLocks => {
-            true
-        }
-        Effect::Error { code, .. } => {
-            let is_read = rule.select.method.is_none_or(|method| method == Method::Read);
-            let says_so = matches!(code.primary().0, SQLITE_CORRUPT | SQLITE_NOTADB);
-            says_so || is_read && code.0 == SQLITE_IOERR_SHORT_READ
-        }
-        Effect::Errno(_) | Effect::Stall(_) | Effect::Kill | Effect::PowerCut => false,
-    }
 }
