@@ -1,51 +1,48 @@
-//! `alarm`: nobody calls a healthy database corrupt.
+//! `alarm`: no report calls a healthy database corrupt.
 
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
+use crate::oracle::table::Table;
 use crate::oracle::{Evidence, Oracle};
 use crate::verdict::Verdict;
 
-/// Somebody called the database corrupt: an operation ended in SQLITE_CORRUPT or SQLITE_NOTADB, or the strategy said so
-/// itself.
+/// A report that the database is corrupt: an operation ended in SQLITE_CORRUPT or SQLITE_NOTADB, or the strategy said
+/// so itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alarm {
-    /// Who was told.
+    /// The actor that was told.
     pub actor: Actor,
     /// What was said.
     pub message: String,
 }
 
 /// See the module's documentation.
-pub struct AlarmOracle;
+pub const ORACLE: Oracle =
+    Oracle { name: "alarm", property: "no caller is told that a healthy database is corrupt", judge, canary };
 
-impl Oracle for AlarmOracle {
-    fn name(&self) -> &'static str {
-        "alarm"
-    }
-
-    fn property(&self) -> &'static str {
-        "nobody calls a healthy database corrupt"
-    }
-
-    fn judge(&self, evidence: &Evidence) -> Vec<(Verdict, String)> {
-        let broken = evidence.table.is_none() || evidence.checks.iter().any(|check| !check.complaints.is_empty());
-        match evidence.alarms.first() {
-            Some(first) if !broken => {
-                let count = evidence.alarms.len();
-                let detail =
-                    format!("{count} alarms over a healthy database; first, by {}: {}", first.actor, first.message);
-                vec![(Verdict::FalseAlarm, detail)]
-            }
-            _ => Vec::new(),
+fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
+    let broken = evidence.table.is_none() || evidence.checks.iter().any(|check| !check.complaints.is_empty());
+    match evidence.alarms.first() {
+        Some(first) if !broken => {
+            let count = evidence.alarms.len();
+            let detail =
+                format!("{count} alarms over a healthy database; first, by {}: {}", first.actor, first.message);
+            vec![(Verdict::FalseAlarm, detail)]
         }
+        _ => Vec::new(),
     }
+}
+
+fn canary() -> Evidence {
+    let alarm = Alarm { actor: Actor { process: 1, thread: 1 }, message: "malformed".to_owned() };
+    Evidence { alarms: vec![alarm], table: Some(Table::new()), ..Evidence::default() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oracle::{integrity::Check, table::Table};
+    use crate::oracle::integrity::Check;
 
     fn found(alarms: usize, complaints: &[&str]) -> usize {
         let alarm = Alarm { actor: Actor { process: 1, thread: 1 }, message: "malformed".to_owned() };
@@ -57,7 +54,7 @@ mod tests {
             table: Some(Table::new()),
             ..Evidence::default()
         };
-        AlarmOracle.judge(&evidence).len()
+        judge(&evidence).len()
     }
 
     #[test]

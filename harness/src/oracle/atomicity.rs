@@ -5,30 +5,30 @@ use crate::oracle::{Evidence, Oracle};
 use crate::verdict::Verdict;
 
 /// See the module's documentation.
-pub struct Atomicity;
+pub const ORACLE: Oracle = Oracle {
+    name: "atomicity",
+    property: "a transaction is there whole or not at all, for every reader at every time",
+    judge,
+    canary,
+};
 
-impl Oracle for Atomicity {
-    fn name(&self) -> &'static str {
-        "atomicity"
+fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
+    let mut findings = Vec::new();
+    let table = evidence.table.iter().flatten();
+    let torn: Vec<_> = table.filter(|(_, state)| **state == State::Torn).map(|(key, _)| key).collect();
+    if let Some(first) = torn.first() {
+        findings.push((Verdict::Corrupt, format!("{} transactions are there in part; first: {first}", torn.len())));
     }
+    if let Some(first) = evidence.torn_reads.first() {
+        let count = evidence.torn_reads.len();
+        findings.push((Verdict::Corrupt, format!("{count} reads saw a transaction in part; first: {first}")));
+    }
+    findings
+}
 
-    fn property(&self) -> &'static str {
-        "a transaction is there whole or not at all, for every reader at every time"
-    }
-
-    fn judge(&self, evidence: &Evidence) -> Vec<(Verdict, String)> {
-        let mut findings = Vec::new();
-        let table = evidence.table.iter().flatten();
-        let torn: Vec<_> = table.filter(|(_, state)| **state == State::Torn).map(|(key, _)| key).collect();
-        if let Some(first) = torn.first() {
-            findings.push((Verdict::Corrupt, format!("{} transactions are there in part; first: {first}", torn.len())));
-        }
-        if let Some(first) = evidence.torn_reads.first() {
-            let count = evidence.torn_reads.len();
-            findings.push((Verdict::Corrupt, format!("{count} reads saw a transaction in part; first: {first}")));
-        }
-        findings
-    }
+fn canary() -> Evidence {
+    let torn_reads = vec!["p1.t1 transaction 4, read by p2.t1".to_owned()];
+    Evidence { torn_reads, ..Evidence::default() }
 }
 
 #[cfg(test)]
@@ -39,7 +39,7 @@ mod tests {
     fn found(states: &[State], torn_reads: &[&str]) -> usize {
         let table = states.iter().zip(1..).map(|(state, txn)| (key(txn), *state)).collect::<Table>();
         let torn_reads = torn_reads.iter().map(|s| (*s).to_owned()).collect();
-        Atomicity.judge(&Evidence { table: Some(table), torn_reads, ..Evidence::default() }).len()
+        judge(&Evidence { table: Some(table), torn_reads, ..Evidence::default() }).len()
     }
 
     #[test]

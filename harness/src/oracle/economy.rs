@@ -30,30 +30,31 @@ pub struct Spending {
 }
 
 /// See the module's documentation.
-pub struct Economy;
+pub const ORACLE: Oracle = Oracle {
+    name: "economy",
+    property: "where nothing fails, a strategy opens and initialises no more often than it promises",
+    judge,
+    canary,
+};
 
-impl Oracle for Economy {
-    fn name(&self) -> &'static str {
-        "economy"
-    }
+fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
+    let Spending { promise, starts, opens, schema_inits, undisturbed } = evidence.economy;
+    let Some(promise) = promise.filter(|_| undisturbed) else { return Vec::new() };
+    let spent =
+        [("opens", opens, promise.opens_max), ("schema initialisations", schema_inits, promise.schema_inits_max)];
+    spent
+        .into_iter()
+        .filter(|(_, spent, max)| *spent > max * starts)
+        .map(|(what, spent, max)| {
+            (Verdict::Degraded, format!("{spent} {what} in {starts} processes, promised at most {max} in each"))
+        })
+        .collect()
+}
 
-    fn property(&self) -> &'static str {
-        "where nothing fails, a strategy opens and initialises no more often than it promises"
-    }
-
-    fn judge(&self, evidence: &Evidence) -> Vec<(Verdict, String)> {
-        let Spending { promise, starts, opens, schema_inits, undisturbed } = evidence.economy;
-        let Some(promise) = promise.filter(|_| undisturbed) else { return Vec::new() };
-        let spent =
-            [("opens", opens, promise.opens_max), ("schema initialisations", schema_inits, promise.schema_inits_max)];
-        spent
-            .into_iter()
-            .filter(|(_, spent, max)| *spent > max * starts)
-            .map(|(what, spent, max)| {
-                (Verdict::Degraded, format!("{spent} {what} in {starts} processes, promised at most {max} in each"))
-            })
-            .collect()
-    }
+fn canary() -> Evidence {
+    let promise = Some(Promise { opens_max: 1, schema_inits_max: 1 });
+    let economy = Spending { promise, starts: 1, opens: 2, schema_inits: 1, undisturbed: true };
+    Evidence { economy, ..Evidence::default() }
 }
 
 #[cfg(test)]
@@ -63,7 +64,7 @@ mod tests {
     fn found(opens: u64, schema_inits: u64, undisturbed: bool) -> usize {
         let promise = Some(Promise { opens_max: 2, schema_inits_max: 1 });
         let economy = Spending { promise, starts: 3, opens, schema_inits, undisturbed };
-        Economy.judge(&Evidence { economy, ..Evidence::default() }).len()
+        judge(&Evidence { economy, ..Evidence::default() }).len()
     }
 
     #[test]

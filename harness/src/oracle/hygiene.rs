@@ -47,29 +47,26 @@ pub fn strays(database: &str, files: impl IntoIterator<Item = (String, u64)>) ->
 }
 
 /// See the module's documentation.
-pub struct Hygiene;
+pub const ORACLE: Oracle = Oracle {
+    name: "hygiene",
+    property: "no lock, open file, side file or copy of a healthy database is left over",
+    judge,
+    canary,
+};
 
-impl Oracle for Hygiene {
-    fn name(&self) -> &'static str {
-        "hygiene"
-    }
+fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
+    let Leftovers { locks, open_files, files } = &evidence.hygiene;
+    let left =
+        [("locks held while nobody worked", locks), ("files open after closing", open_files), ("stray files", files)];
+    left.into_iter()
+        .filter(|(_, list)| !list.is_empty())
+        .map(|(what, list)| (Verdict::Degraded, format!("{} {what}: {}", list.len(), list.join(", "))))
+        .collect()
+}
 
-    fn property(&self) -> &'static str {
-        "no lock, open file, side file or copy of a healthy database is left over"
-    }
-
-    fn judge(&self, evidence: &Evidence) -> Vec<(Verdict, String)> {
-        let Leftovers { locks, open_files, files } = &evidence.hygiene;
-        let left = [
-            ("locks held while nobody worked", locks),
-            ("files open after closing", open_files),
-            ("stray files", files),
-        ];
-        left.into_iter()
-            .filter(|(_, list)| !list.is_empty())
-            .map(|(what, list)| (Verdict::Degraded, format!("{} {what}: {}", list.len(), list.join(", "))))
-            .collect()
-    }
+fn canary() -> Evidence {
+    let hygiene = Leftovers { files: vec!["app.db-wal (0 bytes)".to_owned()], ..Leftovers::default() };
+    Evidence { hygiene, ..Evidence::default() }
 }
 
 #[cfg(test)]
@@ -78,7 +75,7 @@ mod tests {
 
     #[test]
     fn canary_each_kind_of_leftover_is_caught() {
-        let judge = |hygiene| Hygiene.judge(&Evidence { hygiene, ..Evidence::default() }).len();
+        let judge = |hygiene| judge(&Evidence { hygiene, ..Evidence::default() }).len();
         let one = || vec!["x".to_owned()];
         assert_eq!(judge(Leftovers::default()), 0);
         assert_eq!(judge(Leftovers { locks: one(), ..Leftovers::default() }), 1);

@@ -59,29 +59,30 @@ pub fn says_corrupt(error: &rusqlite::Error) -> bool {
 }
 
 /// See the module's documentation.
-pub struct Integrity;
+pub const ORACLE: Oracle = Oracle {
+    name: "integrity",
+    property: "integrity_check, quick_check and foreign_key_check find nothing, on live and fresh connections",
+    judge,
+    canary,
+};
 
-impl Oracle for Integrity {
-    fn name(&self) -> &'static str {
-        "integrity"
-    }
+fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
+    let broken = evidence.checks.iter().filter(|check| !check.complaints.is_empty());
+    broken
+        .map(|check| {
+            let more = match check.complaints.len() {
+                1 => String::new(),
+                n => format!(" (and {} more)", n - 1),
+            };
+            (Verdict::Corrupt, format!("{} connection: {}{more}", check.connection, check.complaints[0]))
+        })
+        .collect()
+}
 
-    fn property(&self) -> &'static str {
-        "integrity_check, quick_check and foreign_key_check find nothing, on live and fresh connections"
-    }
-
-    fn judge(&self, evidence: &Evidence) -> Vec<(Verdict, String)> {
-        let broken = evidence.checks.iter().filter(|check| !check.complaints.is_empty());
-        broken
-            .map(|check| {
-                let more = match check.complaints.len() {
-                    1 => String::new(),
-                    n => format!(" (and {} more)", n - 1),
-                };
-                (Verdict::Corrupt, format!("{} connection: {}{more}", check.connection, check.complaints[0]))
-            })
-            .collect()
-    }
+fn canary() -> Evidence {
+    let complaints = vec!["integrity_check: row 1 missing from index ledger_by_version".to_owned()];
+    let check = Check { connection: "fresh".to_owned(), complaints, unfinished: None };
+    Evidence { checks: vec![check], ..Evidence::default() }
 }
 
 #[cfg(test)]
@@ -93,7 +94,7 @@ mod tests {
 
     fn found(connection: &Connection) -> Vec<String> {
         let evidence = Evidence { checks: vec![check(connection, "fresh")], ..Evidence::default() };
-        Integrity.judge(&evidence).into_iter().map(|(_, detail)| detail).collect()
+        judge(&evidence).into_iter().map(|(_, detail)| detail).collect()
     }
 
     #[test]

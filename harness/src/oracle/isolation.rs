@@ -28,7 +28,9 @@
 
 use std::fmt;
 
+use super::{Evidence, Oracle, observed};
 use crate::actor::Actor;
+use crate::verdict::Verdict;
 
 /// What the transactions of a run, or of the part of it up to a power cut, did and saw. In any order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -655,22 +657,24 @@ impl Edge {
 }
 
 /// See the module's documentation.
-pub struct Isolation;
+pub const ORACLE: Oracle = Oracle {
+    name: "isolation",
+    property: "transactions see what some serial order of them would show, and real time agrees with that order",
+    judge,
+    canary,
+};
 
-impl crate::oracle::Oracle for Isolation {
-    fn name(&self) -> &'static str {
-        "isolation"
-    }
+fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
+    let anomalies: Vec<String> = evidence.isolation.iter().flat_map(check).map(|found| found.to_string()).collect();
+    let observations = [&evidence.unrepeatable_reads, &anomalies];
+    observations.into_iter().filter_map(|notes| observed(Verdict::Corrupt, notes)).collect()
+}
 
-    fn property(&self) -> &'static str {
-        "transactions see what some serial order of them would show, and real time agrees with that order"
-    }
-
-    fn judge(&self, evidence: &crate::oracle::Evidence) -> Vec<(crate::verdict::Verdict, String)> {
-        let anomalies: Vec<Anomaly> = evidence.isolation.iter().flat_map(check).collect();
-        let detail = anomalies.first().map(|first| format!("{first} ({} anomalies)", anomalies.len()));
-        detail.map(|detail| (crate::verdict::Verdict::Corrupt, detail)).into_iter().collect()
-    }
+fn canary() -> Evidence {
+    let ops = vec![Op::Read { key: 1, version: Some(7) }];
+    let actor = Actor { process: 1, thread: 1 };
+    let reader = Transaction { actor, began: 1, ended: 2, ops, end: End::Committed };
+    Evidence { isolation: vec![History { transactions: vec![reader] }], ..Evidence::default() }
 }
 
 #[cfg(test)]
@@ -683,8 +687,6 @@ mod tests {
     use proptest::sample::Index;
 
     use super::*;
-    use crate::oracle::{Evidence, Oracle as _};
-    use crate::verdict::Verdict;
 
     const C: End = End::Committed;
     const A: End = End::Aborted;
@@ -842,10 +844,10 @@ mod tests {
     fn canary_the_oracle_reports_what_the_check_finds() {
         let stale = history(&[(1, 2, &[w(1, 1)], C), (3, 4, &[r(1, 0), r(2, 5)], C)]);
         let isolation = vec![history(&[(1, 2, &[w(1, 1)], C)]), stale];
-        let found = Isolation.judge(&Evidence { isolation, ..Evidence::default() });
-        let detail = "out of thin air: p2.t1's T1 read key 2 = 5, which nobody wrote (2 anomalies)";
+        let found = judge(&Evidence { isolation, ..Evidence::default() });
+        let detail = "out of thin air: p2.t1's T1 read key 2 = 5, which nobody wrote (2 such observations)";
         assert_eq!(found, [(Verdict::Corrupt, detail.to_owned())]);
-        assert_eq!(Isolation.judge(&Evidence::default()), []);
+        assert_eq!(judge(&Evidence::default()), []);
     }
 
     /// What a transaction is to do: for each step a key and whether to write it, how it ends, and how long before and

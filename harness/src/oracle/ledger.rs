@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::actor::Actor;
 use crate::oracle::table::{Key, State, Table};
-use crate::oracle::{Evidence, Oracle};
+use crate::oracle::{Evidence, Oracle, observed};
 use crate::verdict::Verdict;
 
 /// What the callers were told.
@@ -125,44 +125,42 @@ fn describe(possible: &BTreeSet<State>) -> String {
 }
 
 /// See the module's documentation.
-pub struct LedgerOracle;
+pub const ORACLE: Oracle = Oracle {
+    name: "ledger",
+    property: "every acknowledged commit is there, unchanged, and nothing is there that was refused",
+    judge,
+    canary,
+};
 
-impl Oracle for LedgerOracle {
-    fn name(&self) -> &'static str {
-        "ledger"
-    }
-
-    fn property(&self) -> &'static str {
-        "every acknowledged commit is there, unchanged, and nothing is there that was refused"
-    }
-
-    fn judge(&self, evidence: &Evidence) -> Vec<(Verdict, String)> {
-        let ledger = &evidence.ledger;
-        let mut findings = Vec::new();
-        if let Some(seen) = ledger.losses_seen.first() {
-            findings.push((Verdict::Lost, format!("{seen} ({} such observations)", ledger.losses_seen.len())));
-        }
-        let Some(table) = &evidence.table else {
-            if ledger.acked > 0 {
-                let detail = format!("the table cannot be read at the end; {} commits were acknowledged", ledger.acked);
-                findings.push((Verdict::Lost, detail));
-            }
-            return findings;
-        };
-        let (lost, phantom): (Vec<_>, Vec<_>) =
-            ledger.mismatches(table).into_iter().partition(|(_, state, entry)| is_loss(*state, entry));
-        if let Some((key, state, entry)) = lost.first() {
-            let first = format!("{key} is {state}, was acknowledged as {}", describe(&entry.possible));
-            let detail = format!("{} of {} acknowledged transactions lost; first: {first}", lost.len(), ledger.acked);
+fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
+    let ledger = &evidence.ledger;
+    let mut findings: Vec<_> = observed(Verdict::Lost, &ledger.losses_seen).into_iter().collect();
+    let Some(table) = &evidence.table else {
+        if ledger.acked > 0 {
+            let detail = format!("the table cannot be read at the end; {} commits were acknowledged", ledger.acked);
             findings.push((Verdict::Lost, detail));
         }
-        if let Some((key, state, _)) = phantom.first() {
-            let detail =
-                format!("{} transactions are there that were never acknowledged; first: {key}, {state}", phantom.len());
-            findings.push((Verdict::Corrupt, detail));
-        }
-        findings
+        return findings;
+    };
+    let (lost, phantom): (Vec<_>, Vec<_>) =
+        ledger.mismatches(table).into_iter().partition(|(_, state, entry)| is_loss(*state, entry));
+    if let Some((key, state, entry)) = lost.first() {
+        let first = format!("{key} is {state}, was acknowledged as {}", describe(&entry.possible));
+        let detail = format!("{} of {} acknowledged transactions lost; first: {first}", lost.len(), ledger.acked);
+        findings.push((Verdict::Lost, detail));
     }
+    if let Some((key, state, _)) = phantom.first() {
+        let detail =
+            format!("{} transactions are there that were never acknowledged; first: {key}, {state}", phantom.len());
+        findings.push((Verdict::Corrupt, detail));
+    }
+    findings
+}
+
+fn canary() -> Evidence {
+    let mut ledger = Ledger::default();
+    ledger.acked(Key { actor: Actor { process: 1, thread: 1 }, txn: 1 }, State::Whole(0));
+    Evidence { ledger, table: Some(Table::new()), ..Evidence::default() }
 }
 
 #[cfg(test)]
@@ -173,7 +171,7 @@ mod tests {
     fn verdicts(ledger: &Ledger, rows: &[(u32, State)]) -> Vec<Verdict> {
         let table = rows.iter().map(|(txn, state)| (key(*txn), *state)).collect();
         let evidence = Evidence { ledger: ledger.clone(), table: Some(table), ..Evidence::default() };
-        LedgerOracle.judge(&evidence).into_iter().map(|(verdict, _)| verdict).collect()
+        judge(&evidence).into_iter().map(|(verdict, _)| verdict).collect()
     }
 
     #[test]
@@ -236,6 +234,6 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.acked(key(1), State::Whole(0));
         let evidence = Evidence { ledger, ..Evidence::default() };
-        assert_eq!(LedgerOracle.judge(&evidence).len(), 1);
+        assert_eq!(judge(&evidence).len(), 1);
     }
 }

@@ -1,7 +1,8 @@
-//! The oracles: what must hold after a run, one property a file.
+//! The oracles: what must hold after a run, one property in one file.
 //!
-//! An oracle looks at the [`Evidence`] of a run and says what it found; it changes nothing and decides nothing else.
-//! Each file ends with its canary: a planted defect that it must catch, beside a healthy case that it must let pass.
+//! An oracle reads the [`Evidence`] of a run and reports where the evidence breaks its property. It changes nothing.
+//! [`ORACLES`] is the list of all of them. Each has a canary: evidence of a planted defect that it must catch.
+//! `docs/contributing/oracle.md` explains how to add one.
 
 use crate::record::Finding;
 use crate::verdict::Verdict;
@@ -17,7 +18,10 @@ pub mod progress;
 pub mod table;
 pub mod walindex;
 
-/// Everything that the oracles judge a run by.
+#[cfg(test)]
+mod tests;
+
+/// Everything that the oracles judge a run by. The default is the evidence of a run in which nothing happened.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     /// What the callers were told, held outside the database.
@@ -30,51 +34,67 @@ pub struct Evidence {
     pub checks: Vec<integrity::Check>,
     /// How each actor fared after the faults had healed.
     pub progress: Vec<progress::ActorProgress>,
+    /// Actors that did not come to an end in the simulator.
+    pub stuck: Vec<String>,
     /// What was left over.
     pub hygiene: hygiene::Leftovers,
     /// What the strategy spent.
     pub economy: economy::Spending,
-    /// Who called the database corrupt.
+    /// Reports that the database is corrupt.
     pub alarms: Vec<alarm::Alarm>,
     /// What the transactions did and saw, of one history after the other.
     pub isolation: Vec<isolation::History>,
-    /// What [`walindex::check`] found, with who looked, during the run.
+    /// Reads that a transaction repeated with another result.
+    pub unrepeatable_reads: Vec<String>,
+    /// What [`walindex::check`] found during the run, with the actor that read the wal-index.
     pub walindex: Vec<String>,
 }
 
 /// One property of a run.
-pub trait Oracle: Sync {
+#[derive(Clone, Copy, Debug)]
+pub struct Oracle {
     /// Its name in reports.
-    fn name(&self) -> &'static str;
-
+    pub name: &'static str,
     /// The property in one sentence.
-    fn property(&self) -> &'static str;
-
+    pub property: &'static str,
     /// Where the evidence breaks the property: verdicts and details.
-    fn judge(&self, evidence: &Evidence) -> Vec<(Verdict, String)>;
+    pub judge: fn(&Evidence) -> Vec<(Verdict, String)>,
+    /// The evidence of a planted defect. This oracle must find it, and no other oracle may.
+    pub canary: fn() -> Evidence,
 }
 
-/// All oracles.
-pub const ALL: &[&dyn Oracle] = &[
-    &integrity::Integrity,
-    &ledger::LedgerOracle,
-    &atomicity::Atomicity,
-    &isolation::Isolation,
-    &walindex::WalIndexOracle,
-    &progress::Progress,
-    &hygiene::Hygiene,
-    &economy::Economy,
-    &alarm::AlarmOracle,
+/// All oracles. Findings of the same verdict are reported in this order.
+pub const ORACLES: &[Oracle] = &[
+    walindex::ORACLE,
+    isolation::ORACLE,
+    integrity::ORACLE,
+    ledger::ORACLE,
+    atomicity::ORACLE,
+    progress::ORACLE,
+    hygiene::ORACLE,
+    economy::ORACLE,
+    alarm::ORACLE,
 ];
 
 /// What all oracles find, worst first.
 pub fn judge(evidence: &Evidence) -> Vec<Finding> {
+    judge_by(ORACLES, evidence)
+}
+
+/// What these oracles find, worst first.
+pub fn judge_by(oracles: &[Oracle], evidence: &Evidence) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for oracle in ALL {
-        for (verdict, detail) in oracle.judge(evidence) {
-            findings.push(Finding { oracle: oracle.name().to_owned(), verdict, detail });
+    for oracle in oracles {
+        for (verdict, detail) in (oracle.judge)(evidence) {
+            findings.push(Finding { oracle: oracle.name.to_owned(), verdict, detail });
         }
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
     findings
+}
+
+/// One finding for all observations of one kind: the first of them and their number.
+fn observed(verdict: Verdict, observations: &[String]) -> Option<(Verdict, String)> {
+    let first = observations.first()?;
+    Some((verdict, format!("{first} ({} such observations)", observations.len())))
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
-use crate::oracle::{Evidence, Oracle};
+use crate::oracle::{Evidence, Oracle, observed};
 use crate::verdict::Verdict;
 
 /// How often an actor may try. Each attempt is preceded by a pause of [`PAUSE_MS`] of the run's time.
@@ -27,30 +27,33 @@ pub struct ActorProgress {
 }
 
 /// See the module's documentation.
-pub struct Progress;
+pub const ORACLE: Oracle = Oracle {
+    name: "progress",
+    property: "after the faults have healed, every actor commits within five attempts",
+    judge,
+    canary,
+};
 
-impl Oracle for Progress {
-    fn name(&self) -> &'static str {
-        "progress"
-    }
+fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
+    let mut findings: Vec<_> = observed(Verdict::Wedged, &evidence.stuck).into_iter().collect();
+    let stuck: Vec<_> = evidence.progress.iter().filter(|p| !p.committed || p.attempts > ATTEMPTS_MAX).collect();
+    let Some(first) = stuck.first() else { return findings };
+    let error = first.error.as_deref().unwrap_or("no answer");
+    let detail = format!(
+        "{} of {} actors did not commit after the faults had healed; {} tried {} times: {error}",
+        stuck.len(),
+        evidence.progress.len(),
+        first.actor,
+        first.attempts,
+    );
+    findings.push((Verdict::Wedged, detail));
+    findings
+}
 
-    fn property(&self) -> &'static str {
-        "after the faults have healed, every actor commits within five attempts"
-    }
-
-    fn judge(&self, evidence: &Evidence) -> Vec<(Verdict, String)> {
-        let stuck: Vec<_> = evidence.progress.iter().filter(|p| !p.committed || p.attempts > ATTEMPTS_MAX).collect();
-        let Some(first) = stuck.first() else { return Vec::new() };
-        let error = first.error.as_deref().unwrap_or("no answer");
-        let detail = format!(
-            "{} of {} actors did not commit after the faults had healed; {} tried {} times: {error}",
-            stuck.len(),
-            evidence.progress.len(),
-            first.actor,
-            first.attempts,
-        );
-        vec![(Verdict::Wedged, detail)]
-    }
+fn canary() -> Evidence {
+    let actor = Actor { process: 1, thread: 1 };
+    let stuck = ActorProgress { actor, committed: false, attempts: ATTEMPTS_MAX, error: None };
+    Evidence { progress: vec![stuck], ..Evidence::default() }
 }
 
 #[cfg(test)]
@@ -60,7 +63,7 @@ mod tests {
     fn found(committed: bool, attempts: u32) -> usize {
         let actor = Actor { process: 1, thread: 1 };
         let progress = vec![ActorProgress { actor, committed, attempts, error: None }];
-        Progress.judge(&Evidence { progress, ..Evidence::default() }).len()
+        judge(&Evidence { progress, ..Evidence::default() }).len()
     }
 
     #[test]

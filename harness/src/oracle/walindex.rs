@@ -1,4 +1,4 @@
-//! `walindex`: the wal-index is in order whenever nobody is writing it.
+//! `walindex`: the wal-index is in order whenever no connection is writing it.
 //!
 //! The wal-index is the shared memory by which connections in WAL mode agree on what is committed and what has been
 //! moved into the database. Damage there shows long before it costs a row: the WAL-reset defect leaves
@@ -18,6 +18,9 @@
 //! recovery).
 
 use std::iter;
+
+use super::{Evidence, Oracle, observed};
+use crate::verdict::Verdict;
 
 /// The two copies of `WalIndexHdr` and the `WalCkptInfo` behind them: all that [`check`] reads (`WALINDEX_HDR_SIZE`).
 pub const HEADER_BYTES: usize = 136;
@@ -415,22 +418,20 @@ fn check_wal(index: &WalIndex, shm: &[u8], wal: &[u8]) -> Result<(), Violation> 
 }
 
 /// See the module's documentation.
-pub struct WalIndexOracle;
+pub const ORACLE: Oracle = Oracle {
+    name: "walindex",
+    property: "the wal-index is in order whenever no connection is writing it, for example nBackfill <= mxFrame",
+    judge,
+    canary,
+};
 
-impl crate::oracle::Oracle for WalIndexOracle {
-    fn name(&self) -> &'static str {
-        "walindex"
-    }
+fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
+    observed(Verdict::Corrupt, &evidence.walindex).into_iter().collect()
+}
 
-    fn property(&self) -> &'static str {
-        "the wal-index is in order whenever nobody is writing it: nBackfill <= mxFrame, and its friends"
-    }
-
-    fn judge(&self, evidence: &crate::oracle::Evidence) -> Vec<(crate::verdict::Verdict, String)> {
-        let notes = &evidence.walindex;
-        let detail = notes.first().map(|first| format!("{first} ({} such observations)", notes.len()));
-        detail.map(|detail| (crate::verdict::Verdict::Corrupt, detail)).into_iter().collect()
-    }
+fn canary() -> Evidence {
+    let seen = Violation::Backfilled { backfilled: 95, max_frame: 30 };
+    Evidence { walindex: vec![seen.to_string()], ..Evidence::default() }
 }
 
 #[cfg(test)]
@@ -441,8 +442,6 @@ mod tests {
     use rusqlite::{Connection, ErrorCode};
 
     use super::*;
-    use crate::oracle::{Evidence, Oracle as _};
-    use crate::verdict::Verdict;
 
     /// A database in WAL mode, in a folder of its own. The files are read beside SQLite, which cancels the process's
     /// locks: harmless here, where there is one process.
@@ -697,7 +696,7 @@ mod tests {
 
     #[test]
     fn canary_what_was_seen_is_reported() {
-        let judge = |walindex| WalIndexOracle.judge(&Evidence { walindex, ..Evidence::default() });
+        let judge = |walindex| judge(&Evidence { walindex, ..Evidence::default() });
         assert_eq!(judge(Vec::new()), []);
         let note = Violation::Backfilled { backfilled: 95, max_frame: 30 }.to_string();
         let detail = "nBackfill 95 > mxFrame 30 (2 such observations)".to_owned();

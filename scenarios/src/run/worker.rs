@@ -1,5 +1,6 @@
-//! The worker: one process of a run. It plays its actors through the strategy and reports each step as it ends.
+//! The worker: one process of a run. It performs the scripts of its actors and reports the outcome of each step.
 
+use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,17 +13,17 @@ use parking_lot::Mutex;
 use seawall_harness::actor::Actor;
 use seawall_harness::clock::Clock;
 use seawall_harness::oracle::integrity::Check;
+use seawall_harness::runtime;
 use seawall_harness::shared_state::SharedState;
 use seawall_harness::token::Token;
 use seawall_harness::vfs::FaultVfs;
-use seawall_harness::vfs::api::SqliteApi;
-use seawall_harness::vfs::injector::{self, Injector, OpenFile};
+use seawall_harness::vfs::injector::OpenFile;
 
 use crate::run::protocol::{Assignment, Order, Report, StepReport};
 use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
-use crate::strategies::{Env, Host, Strategy};
+use crate::run::step::{self, StepTask};
+use crate::strategies::{Context, RealHost, Strategy};
 use crate::workload::Step;
-use crate::workload::ops::{self, Task};
 
 /// Name of the lab's VFS in a worker.
 const VFS: &str = "seawall-fault";
@@ -31,11 +32,11 @@ const VFS: &str = "seawall-fault";
 pub fn main() -> ExitCode {
     let mut orders = io::stdin().lock().lines().map_while(Result::ok);
     let Some(line) = orders.next() else { return ExitCode::FAILURE };
-    let worker = serde_json::from_str(&line).map_err(|error| error.to_string()).and_then(|a| Worker::new(&a));
-    let mut worker = match worker {
+    let assignment = serde_json::from_str(&line).map_err(Box::from);
+    let mut worker = match assignment.and_then(|assignment| Worker::new(&assignment)) {
         Ok(worker) => worker,
-        Err(message) => {
-            report(&Report::Broken(message));
+        Err(error) => {
+            report(&Report::Broken(error.to_string()));
             return ExitCode::FAILURE;
         }
     };
@@ -47,18 +48,18 @@ pub fn main() -> ExitCode {
             Err(error) => report(&Report::Broken(format!("{error}: {line}"))),
         }
     }
-    // The coordinator is gone. What the other threads are doing does not matter to anybody.
+    // The lab is gone, so the steps in progress do not matter.
     std::process::exit(1)
 }
 
-/// Writes one line to standard output. It is in the pipe when this returns, so the coordinator gets it whatever happens
-/// next.
+/// Writes one line to standard output. It is in the pipe when this returns, so the lab gets it even if the worker is killed
+/// then.
 fn report(report: &Report) {
     static OUT: Mutex<()> = Mutex::new(());
     let Ok(mut line) = serde_json::to_vec(report) else { return };
     line.push(b'\n');
     let _one_line_at_a_time = OUT.lock();
-    // A coordinator that is gone needs no report.
+    // If the lab is gone, no report is needed.
     let _ = io::stdout().write_all(&line).and_then(|()| io::stdout().flush());
 }
 
@@ -88,30 +89,28 @@ enum ThreadTask {
 }
 
 impl Worker {
-    fn new(assignment: &Assignment) -> Result<Self, String> {
-        let token: Token = assignment.token.parse().map_err(|error| format!("{error}"))?;
+    fn new(assignment: &Assignment) -> Result<Self, Box<dyn Error>> {
+        let token: Token = assignment.token.parse()?;
         let spec = match &assignment.case {
             Some(case) => case.spec(true)?,
             None => RunSpec::of(&token)?,
         };
-        let shared_state = Arc::new(SharedState::open(&assignment.shared_state).map_err(|error| error.to_string())?);
+        let shared_state = Arc::new(SharedState::open(&assignment.shared_state)?);
         let clock = Clock::new(Arc::clone(&shared_state));
-        let life = u64::from(assignment.process) << 32 | u64::from(assignment.life);
-        let injector = Injector::new(Arc::clone(&shared_state), spec.plan()?)
-            .with_clock(clock.clone())
-            .with_entropy(token.seed.stream("entropy").nth(life));
-        injector::play(Actor { process: assignment.process, thread: 0 });
+        let start = u64::from(assignment.process) << 32 | u64::from(assignment.starts);
+        runtime::set_current_actor(Actor { process: assignment.process, thread: 0 });
         // As the default VFS it also seeds SQLite's own generator, and with it the salts of the log.
-        let shim = FaultVfs::new(SqliteApi::linked(), VFS, None, true, injector).map_err(|error| error.to_string())?;
-        let path = assignment.database.clone();
-        let env = Env {
-            host: Host::Real,
-            path,
+        let builder = FaultVfs::builder().name(VFS).default_vfs().plan(spec.plan()?).run_clock();
+        let entropy = token.seed.stream("entropy").nth(start);
+        let shim = builder.shared_state(Arc::clone(&shared_state)).entropy(entropy).register()?;
+        let context = Context {
+            host: Arc::new(RealHost),
+            path: assignment.database.clone(),
             vfs: VFS.to_owned(),
             clock: clock.clone(),
             shared_state: Arc::clone(&shared_state),
         };
-        let strategy = (spec.strategy.build)(env);
+        let strategy = (spec.strategy.build)(context);
         let shared = Arc::new(Shared { strategy, shared_state, clock, stop: AtomicBool::new(false) });
         let threads = (1..).zip(&assignment.next).map(|(thread, next)| {
             let actor = Actor { process: assignment.process, thread };
@@ -144,9 +143,9 @@ impl Worker {
         }
     }
 
-    fn check(&self) -> (Result<Check, String>, Vec<String>) {
+    fn check(&self) -> (Check, Vec<String>) {
         let locks = self.shim.injector().open_files().iter().filter_map(|file| lock_held(file)).collect();
-        (ops::check(&*self.shared.strategy), locks)
+        (step::check(&*self.shared.strategy), locks)
     }
 
     fn close(self) -> ExitCode {
@@ -157,7 +156,7 @@ impl Worker {
                 report(&Report::Broken("a thread of the worker panicked".to_owned()));
             }
         }
-        // What the shutdown code would log; the files tell the rest.
+        // An application would log the error.
         let _ = self.shared.strategy.close();
         if let Some(message) = self.shim.injector().panic_message() {
             report(&Report::Broken(format!("a VFS callback panicked: {message}")));
@@ -183,7 +182,7 @@ fn start_thread(shared: Arc<Shared>, actor: Actor, next: u32, script: Vec<Step>)
     let (tasks, inbox) = mpsc::channel();
     let handle = std::thread::spawn(move || {
         let _broken = ReportPanic;
-        injector::play(actor);
+        runtime::set_current_actor(actor);
         for task in inbox {
             match task {
                 ThreadTask::Turn(index) => report(&Report::Step(step(&shared, actor, index, &script))),
@@ -202,7 +201,7 @@ fn start_thread(shared: Arc<Shared>, actor: Actor, next: u32, script: Vec<Step>)
     Thread { tasks, handle }
 }
 
-/// Tells the coordinator at once if its thread panics, so that a defect of the lab is not taken for a silent strategy.
+/// Reports a panic of its thread at once, so that a defect of the lab is not taken for a strategy that hangs.
 struct ReportPanic;
 
 impl Drop for ReportPanic {
@@ -218,16 +217,16 @@ fn step(shared: &Shared, actor: Actor, index: u32, script: &[Step]) -> StepRepor
     if let Step::Pause { ms } = step {
         shared.clock.sleep(Duration::from_millis(u64::from(ms)));
     }
-    perform(shared, Task { actor, index, step, script }, index)
+    perform(shared, StepTask { actor, index, step, script }, index)
 }
 
 fn probe(shared: &Shared, actor: Actor, attempt: u32) -> StepReport {
-    perform(shared, Task { actor, index: PROBE_BASE + attempt, step: PROBE, script: &[] }, attempt)
+    perform(shared, StepTask { actor, index: PROBE_BASE + attempt, step: PROBE, script: &[] }, attempt)
 }
 
-fn perform(shared: &Shared, task: Task<'_>, index: u32) -> StepReport {
+fn perform(shared: &Shared, task: StepTask<'_>, index: u32) -> StepReport {
     let now_us = || shared.shared_state.elapsed_ns() / 1000;
     let begun_us = now_us();
-    let outcome = ops::perform(&*shared.strategy, task);
+    let outcome = step::perform(&*shared.strategy, task);
     StepReport { thread: task.actor.thread, index, begun_us, ended_us: now_us(), outcome }
 }

@@ -1,5 +1,4 @@
-//! The canaries: strategies with one planted defect each, one for each oracle. A lab that lets one of them survive is
-//! broken.
+//! The canaries: strategies with one planted defect each, one for each oracle. If one of them survives, the lab is broken.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,7 +6,7 @@ use rusqlite::Connection;
 use seawall_harness::oracle::economy::Promise;
 
 use super::cached::Cached;
-use super::{Entry, Env, Failure, Strategy, Work, opening};
+use super::{Context, Entry, Failure, Strategy, Work, opening};
 
 /// What is wrong with a canary.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,9 +26,9 @@ macro_rules! canary {
             name: $name,
             summary: $summary,
             promise: Some(Promise { opens_max: 2, schema_inits_max: 2 }),
-            canary: true,
-            build: |env| {
-                Box::new(Canary { cached: Cached::new(env), defect: Defect::$defect, calls: AtomicU32::new(0) })
+            is_canary: true,
+            build: |context| {
+                Box::new(Canary { cached: Cached::new(context), defect: Defect::$defect, calls: AtomicU32::new(0) })
             },
         };
     };
@@ -58,32 +57,32 @@ impl Strategy for Canary {
                 return Err(Failure {
                     message: "database disk image is malformed".to_owned(),
                     code: None,
-                    alarm: true,
+                    is_alarm: true,
                 });
             }
             Defect::Economy => {
-                let mut connection = opening::open_and_init(self.cached.env())?;
+                let mut connection = opening::open_and_init(self.cached.context())?;
                 return Ok(work(&mut connection)?);
             }
             _ => {}
         }
         self.cached.with(|connection| work(connection))?;
-        self.cached.with(|connection| sabotage(self.defect, call, connection, self.cached.env()))
+        self.cached.with(|connection| sabotage(self.defect, call, connection, self.cached.context()))
     }
 
     fn close(&self) -> Result<(), Failure> {
         if self.defect == Defect::Hygiene {
-            let env = self.cached.env();
-            let _ = env.host.copy(&env.path, &env.path.with_extension("corrupt.1.bak"));
-            std::mem::forget(opening::open(env)?);
+            let context = self.cached.context();
+            let _ = context.host.copy(&context.path, &context.path.with_extension("corrupt.1.bak"));
+            std::mem::forget(opening::open(context)?);
         }
         self.cached.close();
         Ok(())
     }
 }
 
-/// Does the damage. The caller's work has succeeded before.
-fn sabotage(defect: Defect, call: u32, connection: &Connection, env: &Env) -> rusqlite::Result<()> {
+/// Does the damage, after the caller's work has succeeded.
+fn sabotage(defect: Defect, call: u32, connection: &Connection, context: &Context) -> rusqlite::Result<()> {
     match defect {
         Defect::Ledger if call.is_multiple_of(5) => {
             connection.execute_batch("DELETE FROM ledger WHERE (actor, txn) = (SELECT actor, min(txn) FROM ledger)")
@@ -96,8 +95,8 @@ fn sabotage(defect: Defect, call: u32, connection: &Connection, env: &Env) -> ru
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
             let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'documents_by_title'";
             let page: i64 = connection.query_row(sql, [], |row| row.get(0))?;
-            // Opening and closing the file here drops this process's POSIX locks; that, too, is a defect.
-            let _ = env.host.overwrite(&env.path, (page as u64 - 1) * 4096 + 3, &[0xff; 64]);
+            // Opening and closing the file also drops this process's POSIX locks, which is a defect too.
+            let _ = context.host.overwrite(&context.path, (page as u64 - 1) * 4096 + 3, &[0xff; 64]);
             Ok(())
         }
         _ => Ok(()),

@@ -2,9 +2,9 @@
 //!
 //! From the field report:
 //! - two maps by path, one of connections behind a mutex, one of breakers; a cached connection is never evicted;
-//! - the breaker is asked before the cache; three failures trip it for 30 s; then *everyone* passes until one fails,
+//! - the breaker is asked before the cache; three failures trip it for 30 s; then *every* caller passes until one fails,
 //!   and each failure re-arms it;
-//! - where opening fails with 14, 1546 or 4874, `-shm` and then `-wal` are unlinked, without asking who is live, and
+//! - where opening fails with 14, 1546 or 4874, `-shm` and then `-wal` are unlinked, without checking for live connections, and
 //!   the open is retried once; only then a failure is counted.
 
 use std::collections::BTreeMap;
@@ -17,22 +17,22 @@ use seawall_harness::oracle::economy::Promise;
 use seawall_harness::sched::sync::Mutex;
 
 use super::opening::{self, codes};
-use super::{Entry, Env, Failure, Strategy, Work};
+use super::{Context, Entry, Failure, Strategy, Work};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "openhuman",
     summary: "caches a connection behind a breaker; unlinks -shm and -wal when an open fails with 14, 1546 or 4874",
     // Threads that start together may all open before one of them has filled the cache.
     promise: Some(Promise { opens_max: 4, schema_inits_max: 4 }),
-    canary: false,
-    build: |env| Box::new(OpenHuman { env, connections: Mutex::default(), breakers: Mutex::default() }),
+    is_canary: false,
+    build: |context| Box::new(OpenHuman { context, connections: Mutex::default(), breakers: Mutex::default() }),
 };
 
 const FAILURES_MAX: u32 = 3;
 const COOLDOWN: Duration = Duration::from_secs(30);
 
 struct OpenHuman {
-    env: Env,
+    context: Context,
     connections: Mutex<BTreeMap<PathBuf, Arc<Mutex<Connection>>>>,
     breakers: Mutex<BTreeMap<PathBuf, Breaker>>,
 }
@@ -58,8 +58,8 @@ impl Breaker {
 
 impl OpenHuman {
     fn connection(&self) -> Result<Arc<Mutex<Connection>>, Failure> {
-        let path = &self.env.path;
-        if self.breakers.lock().entry(path.clone()).or_default().is_open(self.env.clock.now()) {
+        let path = &self.context.path;
+        if self.breakers.lock().entry(path.clone()).or_default().is_open(self.context.clock.now()) {
             return Err(Failure::other("circuit breaker open"));
         }
         if let Some(connection) = self.connections.lock().get(path) {
@@ -73,14 +73,14 @@ impl OpenHuman {
                 Ok(Arc::clone(cached))
             }
             Err(error) => {
-                self.breakers.lock().entry(path.clone()).or_default().failed(self.env.clock.now());
+                self.breakers.lock().entry(path.clone()).or_default().failed(self.context.clock.now());
                 Err(error.into())
             }
         }
     }
 
     fn open_with_cleanup(&self) -> rusqlite::Result<Connection> {
-        let error = match opening::open_and_init(&self.env) {
+        let error = match opening::open_and_init(&self.context) {
             Ok(connection) => return Ok(connection),
             Err(error) => error,
         };
@@ -89,11 +89,11 @@ impl OpenHuman {
             return Err(error);
         }
         for suffix in ["-shm", "-wal"] {
-            let mut side_file = self.env.path.clone().into_os_string();
+            let mut side_file = self.context.path.clone().into_os_string();
             side_file.push(suffix);
-            let _ = self.env.host.remove_file(side_file.as_ref());
+            let _ = self.context.host.remove_file(side_file.as_ref());
         }
-        opening::open_and_init(&self.env)
+        opening::open_and_init(&self.context)
     }
 }
 
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_the_cooldown_everyone_passes_until_one_fails() {
+    fn after_the_cooldown_every_caller_passes_until_one_fails() {
         let mut breaker = Breaker::default();
         let at = Duration::from_secs;
         breaker.failed(at(1));
@@ -123,7 +123,7 @@ mod tests {
         assert!(!breaker.is_open(at(2)));
         breaker.failed(at(3));
         assert!(breaker.is_open(at(32)));
-        assert!(!breaker.is_open(at(33)), "and not for a single caller alone");
+        assert!(!breaker.is_open(at(33)), "and not for one caller alone");
         breaker.failed(at(33));
         assert!(breaker.is_open(at(62)), "each failure re-arms it");
     }
