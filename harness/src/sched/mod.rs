@@ -26,7 +26,8 @@ mod scheduler;
 pub mod sync;
 
 pub use policy::{Dice, Point, Policy};
-pub use scheduler::{ENDED, Execution, Preemption, Scheduler, Task};
+pub(crate) use scheduler::Scheduler;
+pub use scheduler::{ENDED, Execution, Preemption, Task};
 
 #[cfg(test)]
 mod tests;
