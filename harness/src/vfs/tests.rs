@@ -9,6 +9,8 @@ use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::actor::Actor;
 use crate::call::{Method, Role};
+use crate::fault::Rule;
+use crate::fault::effect::tests::toy_rule;
 use crate::runtime;
 use crate::seed::Seed;
 use crate::shared_state::{Counter, Mode};
@@ -26,7 +28,10 @@ impl World {
     }
 
     fn with(rules: &[&str], options: impl FnOnce(FaultVfsBuilder) -> FaultVfsBuilder) -> Self {
-        let rules = rules.iter().map(|rule| rule.parse().unwrap());
+        Self::with_rules(rules.iter().map(|rule| rule.parse().unwrap()).collect(), options)
+    }
+
+    fn with_rules(rules: Vec<Rule>, options: impl FnOnce(FaultVfsBuilder) -> FaultVfsBuilder) -> Self {
         let shim = options(FaultVfs::builder().rules(rules).seed(1)).register().unwrap();
         Self { shim, dir: tempfile::tempdir().unwrap() }
     }
@@ -261,6 +266,20 @@ fn a_flipped_bit_a_short_read_and_a_torn_write_are_what_they_say() {
     assert_eq!((&short[..100], &short[100..]), (&before[4096..4196], &[0_u8; 3996][..]));
     let after = std::fs::read(world.path()).unwrap();
     assert_eq!((&after[..512], &after[512..]), (&[0xff_u8; 512][..], &before[512..]));
+}
+
+#[test]
+fn the_toy_effect_of_the_page_on_effects_brings_zeroes() {
+    let world = World::with_rules(vec![toy_rule("read@db:zero:when=1")], |injector| injector);
+    world.open().unwrap().execute_batch("CREATE TABLE t(x)").unwrap();
+    let before = std::fs::read(world.path()).unwrap();
+    world.shim.arm();
+    let (mut zeroed, mut again) = ([7_u8; 4096], [7_u8; 4096]);
+    super::ffi::tests::with_file(&world.path(), world.shim.name(), |file| {
+        assert_eq!(file.read(&mut zeroed, 0), ffi::SQLITE_OK);
+        assert_eq!(file.read(&mut again, 0), ffi::SQLITE_OK);
+    });
+    assert_eq!((&zeroed, &again[..]), (&[0; 4096], &before[..4096]));
 }
 
 #[test]
