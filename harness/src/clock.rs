@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::sched;
+use crate::runtime;
 use crate::shared_state::SharedState;
 
 /// Handle to the clock on a shared state.
@@ -38,7 +38,7 @@ impl Clock {
 
     /// Lets `duration` of the run's time pass. For an actor of a simulated execution, others run meanwhile.
     pub fn sleep(&self, duration: Duration) {
-        if sched::sleep(duration) {
+        if runtime::sleep(duration) {
             return;
         }
         match u32::try_from(self.scale()) {

@@ -43,6 +43,8 @@ pub mod media;
 pub mod oracle;
 pub mod process;
 pub mod record;
+pub mod rig;
+pub mod runtime;
 pub mod sched;
 pub mod seed;
 pub mod shared_state;

@@ -6,20 +6,16 @@ use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use seawall_harness::actor::Actor;
-use seawall_harness::clock::Clock;
 use seawall_harness::engine::{Db, Engine, OPEN_READ_WRITE_CREATE, SqlError, Step};
 use seawall_harness::fault::FaultPlan;
-use seawall_harness::media::sim::{Machine, SimVfs};
+use seawall_harness::rig::Rig;
+use seawall_harness::runtime::current_actor;
 use seawall_harness::sched::random::Random;
-use seawall_harness::sched::{ENDED, Execution, Point, Policy, Scheduler, Task};
+use seawall_harness::sched::{ENDED, Execution, Point, Policy, Task};
 use seawall_harness::seed::Seed;
-use seawall_harness::shared_state::{Mode, SharedState};
-use seawall_harness::trace;
-use seawall_harness::vfs::FaultVfs;
-use seawall_harness::vfs::injector::{self, Injector, current_actor};
 
 const DATABASE: &str = "/sim/shared.db";
 
@@ -68,13 +64,8 @@ impl Policy for Watching {
 
 /// A simulated machine with one connection for all actors.
 struct Bench {
-    engine: Engine,
-    machine: Rc<RefCell<Machine>>,
-    shared_state: Arc<SharedState>,
-    scheduler: Scheduler,
+    rig: Rig,
     waits: Rc<Cell<u64>>,
-    shim: FaultVfs,
-    _sim: SimVfs,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -88,28 +79,11 @@ struct Outcome {
 }
 
 impl Bench {
-    fn new(engine: Engine, name: &str) -> Self {
-        let shared_state = Arc::new(SharedState::private(2));
-        let clock = Clock::new(Arc::clone(&shared_state));
-        clock.set_scale(0);
-        let machine = Rc::new(RefCell::new(Machine::new(clock.clone(), Seed(0))));
-        let (vfs, below) = (engine.vfs_api(), format!("sim-{name}"));
-        let sim = SimVfs::register(vfs, &below, Rc::clone(&machine)).unwrap();
-        let hook = Scheduler::hook();
-        let lab = Injector::new(Arc::clone(&shared_state), FaultPlan::empty()).with_clock(clock.clone());
-        let lab = lab.with_hook(Box::new(move |actor, call| {
-            let goes_on = hook(actor, call);
-            watch(actor);
-            goes_on
-        }));
-        let shim = FaultVfs::new(vfs, &format!("shim-{name}"), Some(&below), true, lab).unwrap();
+    fn new(engine: Engine) -> Self {
         let waits: Rc<Cell<u64>> = Rc::default();
-        let scheduler = Scheduler::new(clock, Box::new(Watching(Random::default(), Rc::clone(&waits))));
-        Self { engine, machine, shared_state, scheduler, waits, shim, _sim: sim }
-    }
-
-    fn open(&self) -> Db {
-        self.engine.open(DATABASE, OPEN_READ_WRITE_CREATE, Some(self.shim.name())).unwrap()
+        let policy = Box::new(Watching(Random::default(), Rc::clone(&waits)));
+        let rig = Rig::builder().engine(engine).default_vfs().trace_capacity(2).policy(policy);
+        Self { rig: rig.observer(|actor, _| watch(actor)).build().unwrap(), waits }
     }
 
     /// Three actors run statements on one connection, each of which changes all rows of a transaction or none.
@@ -119,13 +93,8 @@ impl Bench {
 
     fn execute_at_most(&mut self, seed: u64, calls_max: u64) -> Outcome {
         let seed = Seed(seed);
-        // The thread still plays the last actor of the execution before.
-        injector::play(Actor { process: 0, thread: 0 });
-        self.machine.borrow_mut().reset(seed.stream("machine"));
-        self.shim.injector().restart();
-        self.shared_state.set_mode(Mode::TRACE.and(Mode::DIGEST));
-        self.engine.reset_randomness();
-        let db = Rc::new(self.open());
+        let simulation = self.rig.begin(seed, FaultPlan::empty()).unwrap();
+        let db = Rc::new(simulation.open(DATABASE).unwrap());
         let journal = ["WAL", "DELETE"][seed.0 as usize % 2];
         let setup = format!(
             "PRAGMA page_size = 512; PRAGMA cache_size = 3; PRAGMA journal_mode = {journal};
@@ -146,13 +115,14 @@ impl Bench {
             });
             (Actor { process: 1, thread }, task)
         });
-        let execution = self.scheduler.run(seed.stream("schedule"), calls_max, actors.collect());
+        self.rig.set_calls_max(calls_max);
+        let execution = self.rig.run(seed.stream("schedule"), actors.collect());
         let complaints = complaints.take();
         let check = db.query("PRAGMA integrity_check").unwrap();
         assert_eq!(check.len(), 1);
         assert_eq!(check[0][0].as_text(), Some("ok"), "seed {seed:?}");
         let rows = db.query_int("SELECT count(*) FROM t").unwrap();
-        let digest = trace::digest(&self.shared_state);
+        let digest = self.rig.digest();
         Outcome { execution, digest, intrusions: INTRUSIONS.get(), waits: self.waits.get(), complaints, rows }
     }
 }
@@ -211,9 +181,9 @@ fn is_child(test: &str) -> bool {
 #[test]
 fn actors_on_one_connection_wait_for_each_others_statements() {
     let (_guard, engines) = engines();
-    for (number, engine) in engines.into_iter().enumerate() {
+    for engine in engines {
         let version = engine.to_string();
-        let mut bench = Bench::new(engine, &format!("actors-{number}"));
+        let mut bench = Bench::new(engine);
         let (mut waits, mut waiting) = (0, 0);
         for seed in 0..400 {
             let outcome = bench.execute(seed);
@@ -235,7 +205,7 @@ fn actors_on_one_connection_wait_for_each_others_statements() {
 #[test]
 fn an_execution_that_is_halted_leaves_nobody_locked_out() {
     let (_guard, engines) = engines();
-    let mut bench = Bench::new(engines[0].clone(), "halted");
+    let mut bench = Bench::new(engines[0].clone());
     for seed in 0..100 {
         // What follows the execution is done on the same connection.
         let outcome = bench.execute_at_most(seed, 20 + seed * 7);
@@ -251,9 +221,9 @@ fn without_them_actors_meet_in_the_midst_of_a_statement() {
         return;
     }
     // What SQLite does once two are let in is undefined, so this ends before the second one gets any further.
-    let mut bench = Bench::new(Engine::linked(), "canary");
+    let mut bench = Bench::new(Engine::linked());
     let hook: Box<dyn FnMut() -> bool> = Box::new(|| INTRUSIONS.get() > 0);
-    bench.scheduler.set_policy(Box::new(Ending(Random::default(), hook)));
+    bench.rig.set_policy(Box::new(Ending(Random::default(), hook)));
     for seed in 0..50 {
         bench.execute(seed);
     }
@@ -288,13 +258,14 @@ fn they_are_installed_in_an_idle_library_only() {
     db.execute("CREATE TABLE t(x)").unwrap();
     db.close().unwrap();
     // A default VFS stays the default one.
-    let bench = Bench::new(engine.clone(), "default");
+    let bench = Bench::new(engine.clone());
+    let simulation = bench.rig.simulation();
     let default = || default_vfs(&engine);
-    assert_eq!(default(), "shim-default");
+    assert_eq!(default(), simulation.vfs());
     engine.install_scheduled_mutexes().unwrap();
-    assert_eq!(default(), "shim-default");
-    assert!(engine.has_vfs("unix") && engine.has_vfs("sim-default"));
-    let db = bench.open();
+    assert_eq!(default(), simulation.vfs());
+    assert!(engine.has_vfs("unix") && engine.has_vfs(simulation.machine_vfs()));
+    let db = simulation.open(DATABASE).unwrap();
     db.execute("CREATE TABLE t(x)").unwrap();
     engine.install_scheduled_mutexes().unwrap();
     Engine::linked().install_scheduled_mutexes().unwrap();

@@ -1,8 +1,8 @@
-//! A record's cells as tables: one for each medium, faults down, strategies across, in the record's own order.
-
-use std::collections::HashMap;
+//! The cells of a record as tables: one for each medium, a row for each fault, a column for each strategy, in the order
+//! of the record.
 
 use seawall_harness::record::{Cell, SoakRecord};
+use std::collections::HashMap;
 
 /// The cells of one medium.
 pub(crate) struct Grid<'a> {
@@ -14,15 +14,15 @@ pub(crate) struct Grid<'a> {
     pub(crate) rows: Vec<Row<'a>>,
 }
 
-/// One fault and what it did to each strategy.
+/// One fault and its cell for each strategy.
 pub(crate) struct Row<'a> {
     /// The fault's name.
     pub(crate) fault: &'a str,
-    /// One cell for each strategy of the grid, where the record has one, with its position in the record.
+    /// A cell for each strategy of the grid, if the record has one, with its position in the record.
     pub(crate) cells: Vec<Option<(usize, &'a Cell)>>,
 }
 
-/// The record's cells, medium by medium.
+/// The cells of the record, by medium.
 pub(crate) fn grids(record: &SoakRecord) -> Vec<Grid<'_>> {
     let media = distinct(record.matrix.iter().map(|c| c.medium.as_str()));
     media.into_iter().map(|medium| grid(record, medium)).collect()
@@ -40,8 +40,8 @@ fn grid<'a>(record: &'a SoakRecord, medium: &'a str) -> Grid<'a> {
     Grid { medium, strategies, rows }
 }
 
-/// What a medium is called in a heading.
-pub(crate) fn medium_words(medium: &str) -> String {
+/// The heading of a medium.
+pub(crate) fn medium_heading(medium: &str) -> String {
     match medium {
         "real" => "On real files".to_owned(),
         "sim" => "In the simulator".to_owned(),
@@ -49,7 +49,7 @@ pub(crate) fn medium_words(medium: &str) -> String {
     }
 }
 
-/// The values, each once, in the order of their first appearance.
+/// The values without repetitions, in the order of their first appearance.
 pub(crate) fn distinct<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut out: Vec<&str> = Vec::new();
     for value in values {

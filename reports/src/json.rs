@@ -1,12 +1,11 @@
-//! Records as JSON: one line for programs that read standard output, and the whole record for keeping.
-
-use std::collections::BTreeMap;
+//! Records as JSON: one line for programs that read standard output, and the whole record for a file.
 
 use seawall_harness::record::{Cell, ErrorCount, SCHEMA, SoakRecord};
 use seawall_harness::verdict::Verdict;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// The single object that `seawall soak --format json` prints: every field but the samples, on one line.
+/// The object that `seawall soak --format json` prints, on one line: every field except the samples.
 pub fn soak(record: &SoakRecord) -> String {
     let SoakRecord { schema, seed, sqlite, scratch, platform, seconds, interrupted, matrix } = record;
     line(&SoakLine {
@@ -17,11 +16,11 @@ pub fn soak(record: &SoakRecord) -> String {
         platform,
         seconds: *seconds,
         interrupted: *interrupted,
-        matrix: matrix.iter().map(CellLine::new).collect(),
+        matrix: matrix.iter().map(CellLine::from_cell).collect(),
     })
 }
 
-/// The whole record with its samples, from which [`parse_full`] makes the record again.
+/// The whole record with its samples. [`parse_full`] reads it.
 pub fn full(record: &SoakRecord) -> String {
     line(record)
 }
@@ -29,13 +28,13 @@ pub fn full(record: &SoakRecord) -> String {
 /// The record that [`full`] wrote.
 ///
 /// # Errors
-/// If the text is no JSON, or a record of another schema version, or lacks a field.
+/// If the text is not JSON, is a record of another schema version, or lacks a field.
 pub fn parse_full(text: &str) -> Result<SoakRecord, ParseError> {
     #[derive(Deserialize)]
     struct Version {
         schema: u32,
     }
-    // The version is read first: a record of another layout must be refused for being one, not for some field it lacks.
+    // The version is read first, so a record of another layout is refused for its version and not for a missing field.
     let version: Version = serde_json::from_str(text).map_err(ParseError::NotARecord)?;
     if version.schema != SCHEMA {
         return Err(ParseError::OtherSchema { found: version.schema });
@@ -43,10 +42,10 @@ pub fn parse_full(text: &str) -> Result<SoakRecord, ParseError> {
     serde_json::from_str(text).map_err(ParseError::NotARecord)
 }
 
-/// Why a text is no record.
+/// Why a text cannot be read as a record.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
-    /// It is a record, of a layout that this version does not read.
+    /// The record has a layout that this version does not read.
     #[error(
         "this is a record of schema {found}; this version reads schema {SCHEMA}: render it with the version that wrote it"
     )]
@@ -54,8 +53,8 @@ pub enum ParseError {
         /// The schema version that the record names.
         found: u32,
     },
-    /// It is not JSON, or not a record.
-    #[error("this is no record of a soak: {0}")]
+    /// The text is not JSON, or not a record.
+    #[error("this is not the record of a soak: {0}")]
     NotARecord(#[source] serde_json::Error),
 }
 
@@ -77,6 +76,7 @@ struct SoakLine<'a> {
     matrix: Vec<CellLine<'a>>,
 }
 
+/// All fields of a [`Cell`] except the sample.
 #[derive(Serialize)]
 struct CellLine<'a> {
     strategy: &'a str,
@@ -103,54 +103,29 @@ struct CellLine<'a> {
 }
 
 impl<'a> CellLine<'a> {
-    /// Takes the cell apart by name, so that a field added to it cannot be forgotten here.
-    fn new(cell: &'a Cell) -> Self {
-        let Cell {
-            strategy,
-            fault,
-            fault_summary,
-            medium,
-            verdict,
-            expected,
-            as_expected,
-            runs,
-            acked,
-            refused,
-            indeterminate,
-            lost,
-            corrupt,
-            lost_silently,
-            opens,
-            schema_inits,
-            calls,
-            faults_fired,
-            verdicts,
-            errors,
-            token,
-            sample: _,
-        } = cell;
+    fn from_cell(cell: &'a Cell) -> Self {
         Self {
-            strategy,
-            fault,
-            fault_summary,
-            medium,
-            verdict: *verdict,
-            expected,
-            as_expected: *as_expected,
-            runs: *runs,
-            acked: *acked,
-            refused: *refused,
-            indeterminate: *indeterminate,
-            lost: *lost,
-            corrupt: *corrupt,
-            lost_silently: *lost_silently,
-            opens: *opens,
-            schema_inits: *schema_inits,
-            calls: *calls,
-            faults_fired: *faults_fired,
-            verdicts,
-            errors,
-            token,
+            strategy: &cell.strategy,
+            fault: &cell.fault,
+            fault_summary: &cell.fault_summary,
+            medium: &cell.medium,
+            verdict: cell.verdict,
+            expected: &cell.expected,
+            as_expected: cell.as_expected,
+            runs: cell.runs,
+            acked: cell.acked,
+            refused: cell.refused,
+            indeterminate: cell.indeterminate,
+            lost: cell.lost,
+            corrupt: cell.corrupt,
+            lost_silently: cell.lost_silently,
+            opens: cell.opens,
+            schema_inits: cell.schema_inits,
+            calls: cell.calls,
+            faults_fired: cell.faults_fired,
+            verdicts: &cell.verdicts,
+            errors: &cell.errors,
+            token: &cell.token,
         }
     }
 }

@@ -1,17 +1,14 @@
 //! A soak as a JUnit report: a suite for each strategy, a test case for each fault on each medium.
 //!
-//! A cell fails if its verdict is not the expected one, whatever the verdict is: a loss that the table expects passes,
-//! a survival that it does not expect fails. A cell that measured nothing is skipped, unless something else was
-//! expected.
+//! A test case fails if the verdict is not an expected one: an expected loss passes, an unexpected survival fails. A
+//! cell that measured nothing is skipped, unless another verdict was expected.
 
-use std::time::Duration;
-
+use crate::format::{count, plain, replay_line};
+use crate::grid::distinct;
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 use seawall_harness::record::{Cell, SoakRecord};
 use seawall_harness::verdict::Verdict;
-
-use crate::grid::distinct;
-use crate::words::{count, plain, replay_line};
+use std::time::Duration;
 
 /// The report as XML.
 pub fn soak(record: &SoakRecord) -> String {
@@ -46,10 +43,14 @@ fn case(cell: &Cell) -> TestCase {
 fn status(cell: &Cell) -> TestCaseStatus {
     let verdict = cell.verdict.word();
     if cell.verdict == Verdict::HarnessBroken {
-        return failing(NonSuccessKind::Error, cell, "the lab itself failed, so this cell says nothing".to_owned());
+        return non_success(
+            NonSuccessKind::Error,
+            cell,
+            "the lab itself failed, so this cell has no result".to_owned(),
+        );
     }
     if !cell.as_expected {
-        return failing(NonSuccessKind::Failure, cell, format!("{verdict}, but expected {}", cell.expected));
+        return non_success(NonSuccessKind::Failure, cell, format!("{verdict}, but expected {}", cell.expected));
     }
     if cell.verdict == Verdict::NotMeasured {
         let mut status = TestCaseStatus::skipped();
@@ -59,7 +60,7 @@ fn status(cell: &Cell) -> TestCaseStatus {
     TestCaseStatus::success()
 }
 
-fn failing(kind: NonSuccessKind, cell: &Cell, message: String) -> TestCaseStatus {
+fn non_success(kind: NonSuccessKind, cell: &Cell, message: String) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(kind);
     let replay = replay_line(&cell.token);
     status.set_message(plain(&format!("{message}; {replay}")));

@@ -1,13 +1,12 @@
-//! From a record of the lab to something a person or a program can read: a page, pictures, JSON, JUnit, a terminal
-//! table.
+//! Renders a record of the lab as an HTML page, an SVG picture, JSON, JUnit XML or text for a terminal.
 //!
 //! Every renderer is a pure function of a [`SoakRecord`](seawall_harness::record::SoakRecord), or of the
-//! [`Story`](seawall_harness::record::Story) of one finding: no clock, no environment, no randomness. The same record
-//! renders to the same bytes, so a saved `record.json` gives its page back at any time. Only [`mod@write`] touches the
-//! disk.
+//! [`Story`](seawall_harness::record::Story) of one finding. It reads no clock, no environment and no random source, so
+//! the same record renders to the same bytes, and a saved `record.json` can be rendered again at any time. Only
+//! [`mod@write`] accesses the disk.
 //!
-//! All text in a record (rules, messages, labels) is treated as hostile: it is escaped for the format it goes into, and
-//! control characters are replaced, so that it can neither break a page nor drive a terminal.
+//! All text in a record (rules, messages, labels) is untrusted. It is escaped for its output format, and control
+//! characters are replaced, so it can neither break a page nor control a terminal.
 
 pub mod html;
 pub mod json;
@@ -17,7 +16,7 @@ pub mod text;
 pub mod write;
 
 mod facts;
+mod format;
 mod grid;
-mod look;
-mod story;
-mod words;
+mod narrative;
+mod theme;

@@ -1,73 +1,71 @@
-//! A report on disk: four files, whole or not at all.
+//! Writes a report as four files, each of them whole or not at all.
 //!
-//! Everything is rendered first, then written to temporary files beside the targets and synced, and only then renamed
-//! into place. A full disk, a kill or a power cut leaves the earlier report or the new one, never half a file.
+//! Everything is rendered first, then written to temporary files beside the targets and synced, and then renamed. After
+//! a full disk, a kill or a power cut each file is the earlier one or the new one, never a part of one.
 
+use crate::{html, json, junit, svg};
+use seawall_harness::record::SoakRecord;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use seawall_harness::record::SoakRecord;
-
-use crate::{html, json, junit, svg};
-
-/// Where the parts of a report lie.
+/// The files of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Paths {
+pub struct ReportPaths {
     /// The page.
     pub html: PathBuf,
-    /// The whole record, from which the other files can be rendered again.
+    /// The whole record. The other files can be rendered from it again.
     pub json: PathBuf,
     /// The JUnit report.
     pub junit: PathBuf,
-    /// The verdict matrix as a picture.
+    /// The picture of the verdict matrix.
     pub svg: PathBuf,
 }
 
-/// Why a report could not be written. Nothing of it is left behind.
+/// Why a report could not be written. Temporary files and new folders have been removed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {source}; {}", path.display(), advice(source))]
-pub struct Error {
+pub struct WriteError {
     action: &'static str,
     path: PathBuf,
     source: io::Error,
 }
 
-impl Error {
-    /// The file or folder that the operation failed on.
+impl WriteError {
+    /// The file or folder for which the operation failed.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// True if the disk or a quota is full.
+    /// True if the disk or the quota is full.
     pub fn is_full(&self) -> bool {
         is_full(&self.source)
     }
 }
 
-/// Writes `index.html`, `record.json`, `junit.xml` and `matrix.svg` into `dir`, which is created if need be.
+/// Writes `index.html`, `record.json`, `junit.xml` and `matrix.svg` into `dir`, which is created if it does not exist.
 ///
 /// # Errors
-/// If the folder cannot be created, or one of the files not be written, synced or renamed into place.
-pub fn all(dir: &Path, record: &SoakRecord) -> Result<Paths, Error> {
-    // The page comes last, so that whoever sees a new page finds the files it belongs to.
+/// If the folder cannot be created, or a file cannot be written, synced or renamed.
+pub fn all(dir: &Path, record: &SoakRecord) -> Result<ReportPaths, WriteError> {
+    // The page is renamed last, so a reader of the new page finds the new files.
     let parts = [
         ("record.json", json::full(record)),
         ("junit.xml", junit::soak(record)),
         ("matrix.svg", svg::matrix(record)),
         ("index.html", html::soak(record)),
     ];
-    let made = Folder::create(dir)?;
+    let folder = NewFolders::create(dir)?;
     let mut staged = Vec::with_capacity(parts.len());
     for (name, text) in &parts {
-        staged.push(Staged::write(dir.join(name), text.as_bytes())?);
+        staged.push(StagedFile::write(dir.join(name), text.as_bytes())?);
     }
     for file in staged {
         file.publish()?;
     }
-    made.keep();
+    folder.keep();
     sync_folder(dir)?;
-    Ok(Paths {
+    Ok(ReportPaths {
         html: dir.join("index.html"),
         json: dir.join("record.json"),
         junit: dir.join("junit.xml"),
@@ -75,48 +73,47 @@ pub fn all(dir: &Path, record: &SoakRecord) -> Result<Paths, Error> {
     })
 }
 
-/// Folders that did not exist before; removed again unless kept.
-struct Folder {
-    made: Vec<PathBuf>,
+/// The folders that were created for the report, the innermost first. They are removed again unless kept.
+struct NewFolders {
+    paths: Vec<PathBuf>,
 }
 
-impl Folder {
-    fn create(dir: &Path) -> Result<Self, Error> {
+impl NewFolders {
+    fn create(dir: &Path) -> Result<Self, WriteError> {
         let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
-        let made = dir.ancestors().take_while(missing).map(Path::to_path_buf).collect();
-        let folder = Self { made };
-        fs::create_dir_all(dir).map_err(|source| Error {
+        let folders = Self { paths: dir.ancestors().take_while(missing).map(Path::to_path_buf).collect() };
+        fs::create_dir_all(dir).map_err(|source| WriteError {
             action: "create the folder",
             path: dir.to_owned(),
             source,
         })?;
-        Ok(folder)
+        Ok(folders)
     }
 
     fn keep(mut self) {
-        self.made.clear();
+        self.paths.clear();
     }
 }
 
-impl Drop for Folder {
+impl Drop for NewFolders {
     fn drop(&mut self) {
-        // Innermost first. A folder that somebody else has put something into stays.
-        for path in &self.made {
+        // A folder into which another process has put something stays.
+        for path in &self.paths {
             let _ = fs::remove_dir(path);
         }
     }
 }
 
-/// A complete file under a temporary name; removed again unless published.
-struct Staged {
+/// A complete file under a temporary name. It is removed again unless published.
+struct StagedFile {
     temporary: PathBuf,
     target: PathBuf,
 }
 
-impl Staged {
-    fn write(target: PathBuf, bytes: &[u8]) -> Result<Self, Error> {
-        let fail = |source| Error { action: "write", path: target.clone(), source };
-        // Caught here, because the rename that would fail comes after other files are in place.
+impl StagedFile {
+    fn write(target: PathBuf, bytes: &[u8]) -> Result<Self, WriteError> {
+        let fail = |source| WriteError { action: "write", path: target.clone(), source };
+        // Checked here, because the rename would fail only after other files were renamed.
         if target.is_dir() {
             return Err(fail(io::Error::from(io::ErrorKind::IsADirectory)));
         }
@@ -131,8 +128,8 @@ impl Staged {
         Ok(staged)
     }
 
-    fn publish(self) -> Result<(), Error> {
-        fs::rename(&self.temporary, &self.target).map_err(|source| Error {
+    fn publish(self) -> Result<(), WriteError> {
+        fs::rename(&self.temporary, &self.target).map_err(|source| WriteError {
             action: "move the report into place at",
             path: self.target.clone(),
             source,
@@ -140,24 +137,24 @@ impl Staged {
     }
 }
 
-impl Drop for Staged {
+impl Drop for StagedFile {
     fn drop(&mut self) {
-        // After `publish` nothing has this name any more, and there is nothing to remove.
+        // After `publish` the file has another name, and this fails.
         let _ = fs::remove_file(&self.temporary);
     }
 }
 
-/// Makes the renames durable, where the platform lets a folder be synced.
-fn sync_folder(dir: &Path) -> Result<(), Error> {
+/// Makes the renames durable, if the platform can sync a folder.
+fn sync_folder(dir: &Path) -> Result<(), WriteError> {
     if cfg!(not(unix)) {
         return Ok(());
     }
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     let synced = File::open(dir).and_then(|folder| folder.sync_all());
     match synced {
-        // Some file systems have no such thing as a synced folder.
+        // Some file systems cannot sync a folder.
         Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
-        Err(source) => Err(Error { action: "sync the folder", path: dir.to_owned(), source }),
+        Err(source) => Err(WriteError { action: "sync the folder", path: dir.to_owned(), source }),
         Ok(()) => Ok(()),
     }
 }
@@ -173,9 +170,9 @@ fn advice(error: &io::Error) -> &'static str {
             "name a folder that you may write to with --out"
         }
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-            "a file stands where a folder is needed: move it, or name another folder with --out"
+            "a file is where a folder is needed: move it, or name another folder with --out"
         }
-        io::ErrorKind::IsADirectory => "a folder stands where a file is needed: move it, or name another with --out",
+        io::ErrorKind::IsADirectory => "a folder is where a file is needed: move it, or name another with --out",
         _ => "name another folder with --out",
     }
 }

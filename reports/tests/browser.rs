@@ -1,19 +1,18 @@
-//! The page in a real browser: it fits a phone and a desk, every link leads somewhere, every control can be focused,
-//! and nothing goes wrong in the console. Skipped, and says so, where no Chromium is installed.
+//! The pages in a real browser: they fit the screens of a phone and a desktop, every link has a target, every control
+//! can be focused, and the console has no errors. Skipped with a message if no Chromium is installed.
 
 #[path = "sample/mod.rs"]
 mod sample;
 
+use seawall_reports::{html, svg};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use seawall_reports::{html, svg};
-
 const CHECKER: &str = include_str!("checker.js");
 
 #[test]
-fn the_page_works_in_a_browser_on_a_phone_and_on_a_desk() {
+fn the_page_works_in_a_browser_on_a_phone_and_on_a_desktop() {
     let Some(chromium) = chromium() else { return };
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("page");
     fs::create_dir_all(&dir).unwrap();
@@ -30,18 +29,18 @@ fn the_page_works_in_a_browser_on_a_phone_and_on_a_desk() {
         assert_eq!(result["width"], width, "the page was not laid out at that width");
         assert_eq!(result["wrong"], serde_json::json!([]), "{name} at a width of {width}");
         assert_eq!(result["chips"], 66);
-        assert_eq!(result["images"], 65, "all cells but the one that was not measured have a timeline");
+        assert_eq!(result["images"], 65, "all cells except the one that was not measured have a timeline");
         assert!(result["controls"].as_u64().unwrap() > 66 * 4);
     }
 }
 
 #[test]
-fn pictures_for_a_look_are_taken_in_both_schemes() {
+fn screenshots_are_taken_in_both_schemes() {
     let Some(chromium) = chromium() else { return };
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("shots");
     fs::create_dir_all(&dir).unwrap();
     let record = sample::soak();
-    // One cell lies open, so that the picture shows what a reader finds in it.
+    // One cell is open, so that the screenshot shows its details.
     let page =
         html::soak(&record).replacen(r#"<details class="cell v-lost">"#, r#"<details open class="cell v-lost">"#, 1);
     fs::write(dir.join("page.html"), page).unwrap();
@@ -85,7 +84,7 @@ fn a_story_works_in_a_browser_and_is_drawn_in_both_schemes() {
             for width in [360, 800, 1280] {
                 let result = checked(&chromium, &dir, &file, width);
                 assert_eq!(result["wrong"], serde_json::json!([]), "{file} at a width of {width}");
-                assert_eq!(result["told"], items, "{file}");
+                assert_eq!(result["steps"], items, "{file}");
             }
         }
         fs::write(dir.join(format!("{name}.html")), &page).unwrap();
@@ -116,14 +115,14 @@ fn shoot(chromium: &Path, file: &Path, shot: &Path, size: &str, setting: &str) {
     assert!(fs::metadata(shot).is_ok_and(|m| m.len() > 5_000), "no picture at {}", shot.display());
 }
 
-/// What the checker found with the page in a frame of the given width. A window cannot be as narrow as a phone.
+/// The result of the checker with the page in a frame of the given width. A window cannot be as narrow as a phone.
 fn checked(chromium: &Path, dir: &Path, name: &str, width: u32) -> serde_json::Value {
     let host = dir.join(format!("host-{width}-{name}"));
     fs::write(&host, frame(name, width, 900)).unwrap();
     let dom = browse(chromium, &["--virtual-time-budget=20000", "--window-size=1400,1000", "--dump-dom", &url(&host)]);
     let found = dom.split("data-found=\"").nth(1).and_then(|rest| rest.split('"').next());
     let Some(found) = found else {
-        panic!("the checker told nothing: {}", dom.chars().take(2_000).collect::<String>())
+        panic!("the checker returned nothing: {}", dom.chars().take(2_000).collect::<String>())
     };
     let found = found.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
     serde_json::from_str(&found).unwrap()
@@ -139,7 +138,7 @@ fn url(path: &Path) -> String {
     format!("file://{}", path.display())
 }
 
-/// What the browser prints, or a panic with what it complained about.
+/// The output of the browser. Panics with its error output if it fails.
 fn browse(chromium: &Path, args: &[&str]) -> String {
     let profile = tempfile::tempdir().unwrap();
     let output = Command::new(chromium)

@@ -130,7 +130,7 @@ fn turn(engine: &Engine, explorer: &mut Explorer, tally: &mut Tally, cases: &[Ca
 fn compare(cases: u64) -> Result<(), Failure> {
     let engine = Engine::linked();
     let mut explorer = Explorer::new(engine.clone(), false)?;
-    let policy = POLICIES[0].0;
+    let policy = POLICIES[0].name;
     let (mut simulated, mut plain) = (Simulated::default(), Tally::default());
     for number in 0..WARM_UP + cases.div_ceil(TURN) {
         if number == WARM_UP {
@@ -157,7 +157,7 @@ fn report(engine: &Engine, simulated: &Simulated, plain: &Tally) {
     let Simulated { tally, calls, preemptions, acked } = simulated;
     let cases = tally.turns.len() as u64 * TURN;
     let folder = scratch::describe(Path::new(&scratch::default_folder()));
-    println!("{cases} cases of `mixed`, policy {}, {engine}, in turns of {TURN}; files in {folder}", POLICIES[0].0);
+    println!("{cases} cases of `mixed`, policy {}, {engine}, in turns of {TURN}; files in {folder}", POLICIES[0].name);
     println!(
         "{:<24} {:>12} {:>10} {:>10} {:>10} {:>12} {:>14}",
         "", "executions/s", "ms each", "user ms", "system ms", "statements", "statements/s"

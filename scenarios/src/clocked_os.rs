@@ -7,7 +7,7 @@ use std::time::Duration;
 use seawall::os::{FileId, FileLock, FileStatus, FileSystem, Holders};
 use seawall::{Os, SystemOs};
 use seawall_harness::clock::Clock;
-use seawall_harness::vfs::injector;
+use seawall_harness::runtime;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ impl Os for ClockedOs {
 
     fn thread(&self) -> u64 {
         // Which reader a thread gets follows from this, and a run must not depend on where the machine puts its stack.
-        match injector::current_actor().thread {
+        match runtime::current_actor().thread {
             0 => self.system.thread(),
             thread => u64::from(thread),
         }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use seawall_harness::verdict::Verdict;
+use seawall_harness::verdict::{UnknownVerdict, Verdict};
 use serde::Deserialize;
 
 /// The verdicts that are expected of a cell.
@@ -14,9 +14,8 @@ use serde::Deserialize;
 pub struct Expected(Vec<Verdict>);
 
 impl Expected {
-    fn parse(text: &str) -> Result<Self, String> {
-        let verdicts: Result<Vec<Verdict>, _> = text.split('|').map(|word| word.trim().parse::<Verdict>()).collect();
-        Ok(Self(verdicts.map_err(|error| error.to_string())?))
+    fn parse(text: &str) -> Result<Self, UnknownVerdict> {
+        text.split('|').map(|word| word.trim().parse()).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -25,6 +24,24 @@ impl fmt::Display for Expected {
         let words: Vec<&str> = self.0.iter().map(|verdict| verdict.word()).collect();
         f.write_str(&words.join("|"))
     }
+}
+
+/// Why a text is no table of expectations.
+#[derive(Debug, thiserror::Error)]
+pub enum ExpectationsError {
+    /// It is not TOML, or not of the table's form.
+    #[error(transparent)]
+    Form(#[from] toml::de::Error),
+    /// A cell does not hold verdicts.
+    #[error("{strategy} under {fault}: {error}")]
+    Verdict {
+        /// The strategy of the cell.
+        strategy: String,
+        /// The fault of the cell.
+        fault: String,
+        /// What it holds instead.
+        error: UnknownVerdict,
+    },
 }
 
 /// The table.
@@ -55,16 +72,17 @@ impl Expectations {
     /// Reads a table.
     ///
     /// # Errors
-    /// A message with the place of the mistake.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+    /// See [`ExpectationsError`].
+    pub fn parse(text: &str) -> Result<Self, ExpectationsError> {
+        let file: File = toml::from_str(text)?;
         let mut cells = BTreeMap::new();
         for (strategy, faults) in file.strategy {
             let mut row = BTreeMap::new();
             for (fault, verdicts) in faults {
-                let expected =
-                    Expected::parse(&verdicts).map_err(|error| format!("{strategy} under {fault}: {error}"))?;
-                row.insert(fault, expected);
+                match Expected::parse(&verdicts) {
+                    Ok(expected) => row.insert(fault, expected),
+                    Err(error) => return Err(ExpectationsError::Verdict { strategy, fault, error }),
+                };
             }
             cells.insert(strategy, row);
         }
@@ -101,7 +119,7 @@ mod tests {
         let table = Expectations::reviewed();
         let faults: Vec<String> = faults::matrix().into_iter().map(|fault| fault.title).collect();
         for (strategy, row) in &table.cells {
-            assert!(strategies::find(strategy).is_some(), "{strategy}");
+            assert!(strategies::find(strategy).is_ok(), "{strategy}");
             for fault in row.keys() {
                 let name = fault.split_once('@').map_or(&**fault, |(name, medium)| {
                     assert!(["real", "sim"].contains(&medium), "{strategy} under {fault}");
@@ -136,8 +154,7 @@ mod tests {
         check(&table, "y", Verdict::NotMeasured, 50, false);
         check(&table, "z", Verdict::Degraded, 10, true);
         check(&table, "z", Verdict::FalseAlarm, 10, false);
-        assert!(
-            Expectations::parse("runs_for_certainty = 1\n[strategy.a]\nx = 'fine'\n").unwrap_err().contains("fine")
-        );
+        let error = Expectations::parse("runs_for_certainty = 1\n[strategy.a]\nx = 'fine'\n").unwrap_err().to_string();
+        assert!(error.contains("a under x") && error.contains("fine"), "{error}");
     }
 }

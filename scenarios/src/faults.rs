@@ -187,32 +187,44 @@ fn named(name: &str, summary: String, kind: Kind) -> Fault {
     Fault { name: FaultName::Named(name.to_owned()), title: name.to_owned(), summary, kind }
 }
 
+/// Why a name is no fault's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FaultError {
+    /// No fault and no preset has the name.
+    #[error("unknown fault `{name}`\nhelp: {help}")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The nearest name, or all names.
+        help: String,
+    },
+    /// It is a rule that the grammar does not allow.
+    #[error(transparent)]
+    Rule(#[from] fault::GrammarError),
+}
+
 /// The fault that a token or the command line names: one of the matrix, or a preset of the grammar.
 ///
 /// # Errors
-/// A message with the nearest name.
-pub fn find(name: &FaultName) -> Result<Fault, String> {
+/// See [`FaultError`].
+pub fn find(name: &FaultName) -> Result<Fault, FaultError> {
     match name {
-        FaultName::Rules(rules) => {
-            let rules: Result<Vec<Rule>, _> = rules.iter().map(|rule| rule.parse::<Rule>()).collect();
-            Ok(of_rules(rules.map_err(|error| error.to_string())?))
-        }
+        FaultName::Rules(rules) => Ok(of_rules(rules.iter().map(|rule| rule.parse()).collect::<Result<_, _>>()?)),
         FaultName::Named(name) => find_named(name),
     }
 }
 
-fn find_named(name: &str) -> Result<Fault, String> {
+fn find_named(name: &str) -> Result<Fault, FaultError> {
     let known: Vec<Fault> = matrix().into_iter().chain(long()).collect();
     if let Some(fault) = known.iter().find(|fault| fault.title == name) {
         return Ok(fault.clone());
     }
     if let Some(preset) = fault::preset(name) {
-        let rules = preset.parse().map_err(|error| error.to_string())?;
-        return Ok(named(name, preset.summary.to_owned(), Kind::Rules(rules)));
+        return Ok(named(name, preset.summary.to_owned(), Kind::Rules(preset.parse()?)));
     }
     let presets = fault::presets::PRESETS.iter().map(|preset| preset.name);
-    let names: Vec<&str> = known.iter().map(|fault| fault.title.as_str()).chain(presets).collect();
-    Err(format!("unknown fault `{name}`\nhelp: {}", suggest::help(name, "the faults are", names.iter().copied())))
+    let names = known.iter().map(|fault| fault.title.as_str()).chain(presets);
+    Err(FaultError::Unknown { name: name.to_owned(), help: suggest::help(name, "the faults are", names) })
 }
 
 /// A fault of rules from the command line.
@@ -305,7 +317,7 @@ mod tests {
     #[test]
     fn presets_are_found_and_a_mistyped_name_gets_a_suggestion() {
         assert!(find_named("disk-full").is_ok());
-        assert!(find_named("cantopen-ones").unwrap_err().contains("did you mean `cantopen-once`?"));
+        assert!(find_named("cantopen-ones").unwrap_err().to_string().contains("did you mean `cantopen-once`?"));
     }
 
     #[test]

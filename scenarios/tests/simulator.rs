@@ -16,8 +16,8 @@ use seawall_scenarios::run::simulated::Simulator;
 use seawall_scenarios::run::simulated::case::RunCase;
 use seawall_scenarios::run::simulated::shrink::RunBench;
 use seawall_scenarios::run::spec::{RunSpec, SIM};
-use seawall_scenarios::shrink::shrink;
-use seawall_scenarios::strategies::{Entry, Env, Failure, Strategy, Work};
+use seawall_scenarios::shrink::{Bench as _, Limits, shrink};
+use seawall_scenarios::strategies::{Context, Entry, Failure, Strategy, Work};
 use seawall_scenarios::{faults, scratch};
 
 static TURN: Mutex<()> = Mutex::new(());
@@ -122,9 +122,9 @@ fn a_loss_shrinks_to_a_handful_of_steps_and_happens_on_real_files_as_well() {
         });
         let world = losing.next().unwrap();
         drop(losing);
-        let (mut bench, first) = RunBench::new(&mut simulator, RunCase::of(&world, None)).unwrap();
+        let (mut bench, first) = RunBench::new(&mut simulator, RunCase::of(&world, None), Limits::default()).unwrap();
         let small = shrink(&mut bench, first.clone()).unwrap();
-        let executions = bench.executions;
+        let executions = bench.executions();
         drop(bench);
         assert!(small.schedule.len() <= 3 && small.steps.len() <= 6, "{fault}, {executions} executions: {small:?}");
         let again = simulator.run(&small.spec(false).unwrap(), Some(&small.schedule), false).unwrap().record;
@@ -146,16 +146,19 @@ fn a_loss_shrinks_to_a_handful_of_steps_and_happens_on_real_files_as_well() {
 struct Crossing {
     locks: [sync::Mutex<()>; 2],
     calls: std::sync::atomic::AtomicUsize,
-    env: Env,
+    context: Context,
 }
 
 impl Strategy for Crossing {
     fn with_connection(&self, work: &mut Work<'_>) -> Result<(), Failure> {
         let first = self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2;
         let _first = self.locks[first].lock();
-        let mut connection =
-            Connection::open_with_flags_and_vfs(&self.env.path, rusqlite::OpenFlags::default(), self.env.vfs.as_str())?;
-        self.env.init_schema(&connection)?;
+        let mut connection = Connection::open_with_flags_and_vfs(
+            &self.context.path,
+            rusqlite::OpenFlags::default(),
+            self.context.vfs.as_str(),
+        )?;
+        self.context.init_schema(&connection)?;
         let _second = self.locks[1 - first].lock();
         Ok(work(&mut connection)?)
     }
@@ -170,7 +173,7 @@ static CROSSING: Entry = Entry {
     summary: "a canary",
     promise: None,
     canary: true,
-    build: |env| Box::new(Crossing { locks: Default::default(), calls: Default::default(), env }),
+    build: |context| Box::new(Crossing { locks: Default::default(), calls: Default::default(), context }),
 };
 
 #[test]

@@ -48,8 +48,7 @@ use rusqlite::ffi::{self, sqlite3_mutex, sqlite3_mutex_methods};
 
 use crate::engine::error::SqlError;
 use crate::engine::ffi::Functions;
-use crate::sched;
-use crate::vfs::injector::current_actor;
+use crate::runtime::{self, current_actor};
 
 // ------------------------------------------------------------------------------------------------
 // Who holds a mutex
@@ -66,7 +65,7 @@ impl Caller {
     #[inline]
     fn current() -> Self {
         let thread = u64::from(thread_number()) << 33;
-        if !sched::is_simulated() {
+        if !runtime::is_simulated() {
             return Self(thread);
         }
         let actor = current_actor();
@@ -166,7 +165,7 @@ impl Mutex {
             return;
         }
         if caller.is_actor() && self.kind == Kind::Recursive && self.is_shared(caller) {
-            sched::point();
+            runtime::point();
         }
         while !self.lock.try_lock() {
             if self.wait(caller) {
@@ -221,7 +220,7 @@ impl Mutex {
              for itself"
         );
         self.is_awaited.store(true, Ordering::Relaxed);
-        sched::block(self.key());
+        runtime::block(self.key());
         false
     }
 
@@ -245,7 +244,7 @@ impl Mutex {
         unsafe { self.lock.unlock() };
         // From here on another thread may free the mutex.
         if is_awaited {
-            sched::wake(key);
+            runtime::wake(key);
         }
     }
 

@@ -26,10 +26,7 @@ mod scheduler;
 pub mod sync;
 
 pub use policy::{Dice, Point, Policy, PolicyEntry};
-pub use scheduler::{
-    ENDED, Execution, Preemption, Processes, Scheduler, Task, block, is_simulated, point, section, wake,
-};
-pub(crate) use scheduler::{drop_locks, is_dead, kill, sleep};
+pub use scheduler::{ENDED, Execution, Preemption, Scheduler, Task};
 
 /// The policies that can be chosen by name, the default one first.
 pub const POLICIES: &[PolicyEntry] = &[rare::ENTRY, pct::ENTRY, random::ENTRY, round_robin::ENTRY];

@@ -11,8 +11,8 @@ use super::policy::{Point, Policy};
 use crate::actor::Actor;
 use crate::call::{Call, Method};
 use crate::clock::Clock;
+use crate::runtime::{self, Processes, Runtime};
 use crate::seed::Seed;
-use crate::vfs::injector;
 
 /// What one actor does in an execution. It may make VFS calls through any connection.
 pub type Task = Box<dyn FnOnce()>;
@@ -22,7 +22,7 @@ pub type Task = Box<dyn FnOnce()>;
 pub struct Preemption {
     /// Who was running, by position.
     pub actor: usize,
-    /// In which of its sections (see [`section`]).
+    /// In which of its sections (see [`runtime::section`]).
     pub section: u32,
     /// At which scheduling point of the section, from 1: calls, sleeps, locks.
     pub nth: u64,
@@ -44,111 +44,6 @@ pub struct Execution {
     pub deadlocked: Vec<usize>,
 }
 
-/// The simulated processes, as far as a scheduler has to do with them.
-pub trait Processes {
-    /// Code of this process runs from now on.
-    fn resume(&self, process: u16);
-
-    /// The process dies at the call that is being made.
-    fn kill(&self, process: u16);
-
-    /// True if the process has been killed, and what runs is what is left of its code.
-    fn is_dead(&self, process: u16) -> bool;
-
-    /// The process loses its locks on a file, as POSIX has it when the process closes any descriptor of that file.
-    fn drop_locks(&self, process: u16, path: &str);
-}
-
-thread_local! {
-    /// The scheduler whose actors run on this thread now.
-    static RUNNING: RefCell<Option<Rc<Shared>>> = const { RefCell::new(None) };
-}
-
-fn running() -> Option<Rc<Shared>> {
-    RUNNING.with_borrow(Clone::clone)
-}
-
-/// True if the caller is an actor of an execution.
-pub fn is_simulated() -> bool {
-    RUNNING.with_borrow(Option::is_some)
-}
-
-/// The running actor begins a section of its own work, a statement or a step, with a number of its own. Scheduling
-/// points are counted within it, so that a recorded [`Preemption`] stays where it was if what comes before the section
-/// is left out. Without effect outside of executions.
-pub fn section(number: u32) {
-    if let Some(shared) = running() {
-        let mut state = shared.state.borrow_mut();
-        let current = state.current;
-        state.section[current] = number;
-        state.nth[current] = 0;
-    }
-}
-
-/// A scheduling point that is no call: before a lock is taken, for example. Without effect outside of executions.
-pub fn point() {
-    if let Some(shared) = running() {
-        shared.pass();
-    }
-}
-
-/// Blocks the running actor until somebody [wakes](wake) `key`; false if no execution runs on this thread.
-///
-/// If then nobody is left who could ever go on, the execution is deadlocked, and this never returns.
-pub fn block(key: usize) -> bool {
-    let Some(shared) = running() else { return false };
-    shared.block(key);
-    true
-}
-
-/// Blocks the running actor until somebody [wakes](wake) `key` or the time is over; false if it was the time.
-pub(super) fn block_for(key: usize, timeout: Duration) -> bool {
-    let Some(shared) = running() else { return false };
-    shared.block_for(key, u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX))
-}
-
-/// The time of the running execution; zero outside of executions.
-pub(super) fn now() -> Duration {
-    running().map(|shared| Duration::from_micros(shared.state.borrow().now_us)).unwrap_or_default()
-}
-
-/// Makes those ready who wait for `key`.
-pub fn wake(key: usize) {
-    if let Some(shared) = running() {
-        shared.wake(key);
-    }
-}
-
-/// Kills the process of the running actor; false if no execution runs on this thread.
-pub(crate) fn kill(process: u16) -> bool {
-    let Some(shared) = running() else { return false };
-    if let Some(processes) = &shared.processes {
-        processes.kill(process);
-    }
-    true
-}
-
-/// True if the running actor's process has been killed.
-pub(crate) fn is_dead(process: u16) -> bool {
-    running().and_then(|shared| shared.processes.clone()).is_some_and(|processes| processes.is_dead(process))
-}
-
-/// See [`Processes::drop_locks`]; false if no execution runs on this thread.
-pub(crate) fn drop_locks(process: u16, path: &str) -> bool {
-    let Some(shared) = running() else { return false };
-    if let Some(processes) = &shared.processes {
-        processes.drop_locks(process, path);
-    }
-    true
-}
-
-/// Lets `duration` pass for the running actor, while others run; false if no execution runs on this thread.
-pub(crate) fn sleep(duration: Duration) -> bool {
-    let Some(shared) = running() else { return false };
-    shared.sleep(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
-    true
-}
-
 /// Runs executions, one after the other, on the thread that made it.
 pub struct Scheduler {
     stacks: Stacks,
@@ -165,16 +60,8 @@ struct Shared {
 
 impl Scheduler {
     /// A scheduler that drives this clock.
-    pub fn new(clock: Clock, policy: Box<dyn Policy>) -> Self {
-        Self::of(clock, policy, None)
-    }
-
-    /// A scheduler whose actors live in simulated processes.
-    pub fn with_processes(clock: Clock, policy: Box<dyn Policy>, processes: Rc<dyn Processes>) -> Self {
-        Self::of(clock, policy, Some(processes))
-    }
-
-    fn of(clock: Clock, policy: Box<dyn Policy>, processes: Option<Rc<dyn Processes>>) -> Self {
+    /// Its actors live in simulated processes, if any are given.
+    pub fn new(clock: Clock, policy: Box<dyn Policy>, processes: Option<Rc<dyn Processes>>) -> Self {
         let shared = Shared { clock, processes, policy: RefCell::new(policy), state: RefCell::default() };
         Self { stacks: Stacks::default(), shared: Rc::new(shared) }
     }
@@ -182,12 +69,6 @@ impl Scheduler {
     /// Goes by another policy from the next execution on; gives the present one back.
     pub fn set_policy(&mut self, policy: Box<dyn Policy>) -> Box<dyn Policy> {
         self.shared.policy.replace(policy)
-    }
-
-    /// The hook for [`injector::Injector::with_hook`]: makes every call of that lab a scheduling point. False tells the lab to
-    /// fail the call.
-    pub fn hook() -> injector::Hook {
-        Box::new(|_, call| running().is_none_or(|shared| shared.call(call)))
     }
 
     /// Runs the actors to their ends. After `calls_max` calls every further call fails.
@@ -201,21 +82,26 @@ impl Scheduler {
         let suspenders = coroutines.iter().map(Coroutine::suspender).collect();
         self.shared.policy.borrow_mut().begin(seed, names.len());
         self.shared.state.borrow_mut().begin(suspenders, calls_max);
-        RUNNING.set(Some(Rc::clone(&self.shared)));
+        let shared: Rc<dyn Runtime> = Rc::<Shared>::clone(&self.shared);
+        let entered = runtime::enter(shared);
         let mut next = Some(0);
         while let Some(current) = next {
-            injector::play(names[current]);
+            runtime::set_current_actor(names[current]);
             if let Some(processes) = &self.shared.processes {
                 processes.resume(names[current].process);
             }
             next = if coroutines[current].resume() { self.shared.end() } else { self.shared.current() };
         }
-        RUNNING.set(None);
+        drop(entered);
         for coroutine in coroutines {
             coroutine.recycle(&mut self.stacks);
         }
         self.shared.state.borrow_mut().finish()
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// What an actor is doing.
@@ -257,9 +143,8 @@ struct State {
     preemptions: Vec<Preemption>,
 }
 
-impl Shared {
-    /// The running actor is about to make a call. False if the call is to fail.
-    fn call(&self, call: &Call) -> bool {
+impl Runtime for Shared {
+    fn before_call(&self, call: &Call) -> bool {
         let mut state = self.state.borrow_mut();
         if !state.count() {
             return false;
@@ -273,7 +158,19 @@ impl Shared {
         true
     }
 
-    fn sleep(&self, duration_us: u64) {
+    fn section(&self, number: u32) {
+        let mut state = self.state.borrow_mut();
+        let current = state.current;
+        state.section[current] = number;
+        state.nth[current] = 0;
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_micros(self.state.borrow().now_us)
+    }
+
+    fn sleep(&self, duration: Duration) {
+        let duration_us = micros(duration);
         let mut state = self.state.borrow_mut();
         if !state.count_point() {
             return self.abandon(state);
@@ -297,7 +194,7 @@ impl Shared {
         }
     }
 
-    fn pass(&self) {
+    fn point(&self) {
         let mut state = self.state.borrow_mut();
         if !state.count_point() {
             return self.abandon(state);
@@ -325,14 +222,14 @@ impl Shared {
         self.leave_for_ever(state);
     }
 
-    fn block_for(&self, key: usize, timeout_us: u64) -> bool {
+    fn block_for(&self, key: usize, timeout: Duration) -> bool {
         let mut state = self.state.borrow_mut();
         if !state.count_point() {
             self.abandon(state);
             return false;
         }
         let current = state.current;
-        let until = state.now_us.saturating_add(timeout_us);
+        let until = state.now_us.saturating_add(micros(timeout));
         if state.halted {
             // As in `sleep`: the time is over at once, and the others get their turns.
             state.now_us = until;
@@ -355,18 +252,6 @@ impl Shared {
         self.state.borrow().woken[current]
     }
 
-    /// Ends an execution whose actors do not come to their ends though every call of theirs fails.
-    fn abandon(&self, mut state: RefMut<'_, State>) {
-        state.deadlocked = state.unfinished();
-        self.leave_for_ever(state);
-    }
-
-    fn leave_for_ever(&self, state: RefMut<'_, State>) {
-        let suspender = state.suspenders[state.current].clone();
-        drop(state);
-        suspender.suspend();
-    }
-
     fn wake(&self, key: usize) {
         let mut state = self.state.borrow_mut();
         let mut found = false;
@@ -381,6 +266,24 @@ impl Shared {
         if found {
             state.sort_out();
         }
+    }
+
+    fn processes(&self) -> Option<&dyn Processes> {
+        self.processes.as_deref()
+    }
+}
+
+impl Shared {
+    /// Ends an execution whose actors do not come to their ends though every call of theirs fails.
+    fn abandon(&self, mut state: RefMut<'_, State>) {
+        state.deadlocked = state.unfinished();
+        self.leave_for_ever(state);
+    }
+
+    fn leave_for_ever(&self, state: RefMut<'_, State>) {
+        let suspender = state.suspenders[state.current].clone();
+        drop(state);
+        suspender.suspend();
     }
 
     /// Asks the policy, and changes to whom it names. `state` is released before.

@@ -12,8 +12,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::scheduler::{block_for, now};
-use super::{block, is_simulated, point, wake};
+use crate::runtime::{block, block_for, is_simulated, now, point, wake};
 
 /// A lock that one holds at a time.
 #[derive(Default)]

@@ -20,28 +20,15 @@ use crate::call::{Call, Method, Role};
 use crate::clock::Clock;
 use crate::fault::effect::{Action, Alteration};
 use crate::fault::plan::{Decision, FaultPlan};
-use crate::sched;
+use crate::runtime::{self, current_actor};
 use crate::seed::Seed;
 use crate::shared_state::{Counter, Mode, SharedState};
 use crate::sys;
 use crate::trace::{self, Entry, RulingKind};
 
 thread_local! {
-    /// The actor that this thread plays, until it is told otherwise: thread 0 of process 0.
-    static ACTOR: Cell<Actor> = const { Cell::new(Actor { process: 0, thread: 0 }) };
     /// The errno of this thread's last injected failure, until a genuine failure replaces it.
     static INJECTED_ERRNO: Cell<Option<i32>> = const { Cell::new(None) };
-}
-
-/// Makes the calling thread play `actor` from now on.
-pub fn play(actor: Actor) {
-    ACTOR.set(actor);
-}
-
-/// The actor that the calling thread plays.
-#[inline]
-pub fn current_actor() -> Actor {
-    ACTOR.get()
 }
 
 /// A hook that sees each call before it is ruled upon, and may run other actors first: a scheduling point. Where it
@@ -120,6 +107,12 @@ impl Injector {
     #[must_use]
     pub fn with_entropy(self, seed: Seed) -> Self {
         Self { entropy: Some(Mutex::new(seed.rng())), ..self }
+    }
+
+    /// Makes every call a scheduling point of the execution that runs on the calling thread, if one does.
+    #[must_use]
+    pub fn with_scheduling(self) -> Self {
+        self.with_hook(Box::new(|_, call| runtime::before_call(call)))
     }
 
     /// Calls `hook` before each call.
@@ -234,7 +227,7 @@ impl Injector {
     #[cold]
     fn rule_by_the_present(&self, call: &Call, turn: Turn) -> Option<Box<Ruling>> {
         // A rule is for what happens, and what is left of a dead process's code does not.
-        if sched::is_dead(turn.actor.process) {
+        if runtime::is_dead(turn.actor.process) {
             return None;
         }
         let changed = self.changing.as_ref().map(|plan| Arc::clone(&plan.lock()));
@@ -297,7 +290,7 @@ impl Injector {
             Action::Alter(alteration) => ruling.alteration = Some(alteration),
             Action::Stall(duration) => self.pause(duration),
             Action::DropLocks => self.drop_locks(call, turn.actor),
-            Action::Kill if sched::kill(turn.actor.process) => ruling.fail = Some(ffi::SQLITE_IOERR),
+            Action::Kill if runtime::kill(turn.actor.process) => ruling.fail = Some(ffi::SQLITE_IOERR),
             Action::Kill => {
                 if self.shared_state.mode().has(Mode::DIGEST) {
                     self.add_to_digest(call, turn, Some(&ruling), 0);
@@ -414,7 +407,7 @@ impl OpenFile {
 /// Does what takes all locks on a file from a process, in reality as in a simulation: opens it and closes it. A file
 /// that is not there has none.
 fn drop_locks_on(actor: Actor, path: &str) {
-    if !sched::drop_locks(actor.process, path) {
+    if !runtime::drop_locks(actor.process, path) {
         drop(File::open(path));
     }
 }

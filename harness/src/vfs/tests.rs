@@ -14,11 +14,12 @@ use crate::call::{Method, Role};
 use crate::clock::Clock;
 use crate::fault::effect::tests::toy_rule;
 use crate::fault::{FaultPlan, Rule};
+use crate::runtime;
 use crate::seed::Seed;
 use crate::shared_state::{Counter, Mode, SharedState};
 use crate::trace;
 use crate::vfs::api::SqliteApi;
-use crate::vfs::injector::{self, Injector};
+use crate::vfs::injector::Injector;
 use crate::vfs::{FaultVfs, RegisterError};
 
 /// A shim with a plan, over a folder.
@@ -419,16 +420,16 @@ fn actors_are_told_apart_and_locks_are_known() {
     let world = World::new(&["write@wal:error=FULL:actor=p7.t2"]);
     let connection = wal(&world);
     world.arm();
-    injector::play(Actor { process: 7, thread: 1 });
+    runtime::set_current_actor(Actor { process: 7, thread: 1 });
     connection.execute_batch("BEGIN IMMEDIATE; INSERT INTO t VALUES(2)").unwrap();
     let held: Vec<_> =
         world.shim.injector().open_files().iter().filter(|f| f.shm_exclusive() != 0).map(|f| f.role).collect();
     assert_eq!(held, [Role::Db], "the write lock is known");
     connection.execute_batch("COMMIT").unwrap();
     assert!(world.shim.injector().open_files().iter().all(|f| f.shm_exclusive() == 0 && f.lock_level() <= 1));
-    injector::play(Actor { process: 7, thread: 2 });
+    runtime::set_current_actor(Actor { process: 7, thread: 2 });
     assert_eq!(extended(&connection.execute_batch("INSERT INTO t VALUES(3)").unwrap_err()), ffi::SQLITE_FULL);
-    injector::play(Actor { process: 0, thread: 0 });
+    runtime::set_current_actor(Actor { process: 0, thread: 0 });
 }
 
 #[test]

@@ -15,10 +15,10 @@ use seawall_harness::actor::Actor;
 use seawall_harness::clock::Clock;
 use seawall_harness::media::sim::{Machine, SimVfs};
 use seawall_harness::process::{Event, Life, Worker};
+use seawall_harness::runtime;
 use seawall_harness::seed::Seed;
 use seawall_harness::shared_state::SharedState;
 use seawall_harness::vfs::api::SqliteApi;
-use seawall_harness::vfs::injector;
 
 use crate::ops::{Hands, NAMES, Op, Reply};
 
@@ -200,7 +200,7 @@ pub fn machine(name: &str) -> (Rc<RefCell<Machine>>, SimVfs) {
 
 /// Plays process `process`.
 pub fn play(process: u8) {
-    injector::play(Actor { process: u16::from(process) + 1, thread: 1 });
+    runtime::set_current_actor(Actor { process: u16::from(process) + 1, thread: 1 });
 }
 
 impl Simulated {

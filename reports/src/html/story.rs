@@ -1,94 +1,79 @@
-//! What the template of a story's page shows.
+//! The fields of the page of a story.
 
+use super::head::Head;
+use crate::format::{count, plain, replay_line};
+use crate::narrative::{Narrative, Part, Sentence, Tone, finding, headline};
+use crate::svg;
 use askama::Template;
 use seawall_harness::record::Story;
 
-use crate::story::{Part, Sentence, Telling, Tone, finding, headline};
-use crate::words::{count, plain, replay_line};
-use crate::{look, svg};
-
-/// Characters of a statement at most; what is longer is hardly read to its end.
+/// Maximum length of a statement, in characters.
 const CODE_CHARS_MAX: usize = 2_000;
 
 /// The whole page.
 #[derive(Template)]
 #[template(path = "story.html")]
 pub(super) struct Page {
-    title: String,
-    headline: String,
-    lead: String,
-    word: &'static str,
+    head: Head,
+    verdict: &'static str,
     finding: String,
     diagram: String,
-    lines: Vec<Line>,
+    items: Vec<Item>,
     replay: String,
-    css: String,
-    symbols: String,
 }
 
-/// An item of the list: a sentence, or what stands in for those left out.
-struct Line {
+/// A sentence of the numbered list, or the line that stands for the omitted ones.
+struct Item {
     number: Option<usize>,
-    who: Option<String>,
+    actor: Option<String>,
     parts: Vec<Part>,
     class: Option<String>,
     calls: String,
 }
 
 impl Page {
-    pub(super) fn new(story: &Story) -> Self {
-        let telling = Telling::new(story);
-        let css = [
-            look::properties(":root"),
-            look::verdict_classes(),
-            svg::TIMELINE_STYLE.to_owned(),
-            svg::SEQUENCE_STYLE.to_owned(),
-            include_str!("../../templates/soak.css").to_owned(),
-            include_str!("../../templates/story.css").to_owned(),
-        ]
-        .concat();
+    pub(super) fn from_story(story: &Story) -> Self {
+        let narrative = Narrative::from_story(story);
+        let title = format!("seawall story: {}", plain(&story.subject));
+        let styles = [svg::TIMELINE_STYLE, svg::SEQUENCE_STYLE, include_str!("../../templates/story.css")];
         Self {
-            title: format!("seawall story: {}", plain(&story.subject)),
-            headline: headline(story),
-            lead: lead(story, &telling),
-            word: story.finding.verdict.word(),
+            head: Head::new(title, headline(story), lead(story, &narrative), &styles),
+            verdict: story.finding.verdict.word(),
             finding: finding(story),
             diagram: svg::sequence_inline(story),
-            lines: lines(&telling),
+            items: items(&narrative),
             replay: replay_line(&story.token),
-            css,
-            symbols: look::symbols(),
         }
     }
 }
 
-fn lead(story: &Story, telling: &Telling<'_>) -> String {
+fn lead(story: &Story, narrative: &Narrative<'_>) -> String {
     format!(
-        "{} of {}: what shrinking left of the execution.",
+        "The execution after shrinking: {} of {}.",
         count(story.events.len() as u64, "event"),
-        count(telling.lanes.len() as u64, "actor"),
+        count(narrative.lanes.len() as u64, "actor"),
     )
 }
 
-fn lines(telling: &Telling<'_>) -> Vec<Line> {
-    let mut lines = Vec::with_capacity(telling.beats.len());
-    for (i, beat) in telling.beats.iter().enumerate() {
-        if !telling.skipped.contains(&i) {
-            let Sentence { who, parts, tone } = Sentence::new(beat, CODE_CHARS_MAX);
-            let calls = format!("after {}", count(beat.first.at, "call"));
-            lines.push(Line { number: Some(i + 1), who, parts, class: class(tone), calls });
-        } else if i == telling.skipped.start {
-            let parts = telling.ellipsis().map(Part::Words).into_iter().collect();
-            lines.push(Line { number: None, who: None, parts, class: None, calls: String::new() });
+fn items(narrative: &Narrative<'_>) -> Vec<Item> {
+    let mut items = Vec::with_capacity(narrative.steps.len());
+    for (i, step) in narrative.steps.iter().enumerate() {
+        if !narrative.omitted.contains(&i) {
+            let Sentence { actor, parts, tone } = Sentence::from_step(step, CODE_CHARS_MAX);
+            let calls = format!("after {}", count(step.first.at, "call"));
+            items.push(Item { number: Some(i + 1), actor, parts, class: class(tone), calls });
+        } else if i == narrative.omitted.start {
+            let parts = narrative.ellipsis().map(Part::Words).into_iter().collect();
+            items.push(Item { number: None, actor: None, parts, class: None, calls: String::new() });
         }
     }
-    lines
+    items
 }
 
 fn class(tone: Tone) -> Option<String> {
     match tone {
         Tone::Plain => None,
-        Tone::Turn => Some("turn".to_owned()),
-        Tone::News(verdict) => Some(format!("v-{verdict}")),
+        Tone::Switch => Some("switch".to_owned()),
+        Tone::Verdict(verdict) => Some(format!("v-{verdict}")),
     }
 }

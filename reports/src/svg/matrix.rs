@@ -1,28 +1,26 @@
-//! The verdict matrix as one picture, for a README or a slide.
-
-use std::fmt::Write as _;
-
-use seawall_harness::record::{Cell, SoakRecord};
+//! The verdict matrix as one picture.
 
 use super::FONT;
 use crate::facts::{headline, totals};
-use crate::grid::{Grid, grids, medium_words};
-use crate::look;
-use crate::words::{count, cut, number, plain, wrap, xml};
+use crate::format::{count, cut, number, plain, wrap, xml};
+use crate::grid::{Grid, grids, medium_heading};
+use crate::theme;
+use seawall_harness::record::{Cell, SoakRecord};
+use std::fmt::Write as _;
 
 const MARGIN: f64 = 24.0;
 const ROW: f64 = 30.0;
-/// Above the headline, and from its last line to the first grid.
+/// Baseline of the first line of the headline, distance of its lines, and from the last one to the first grid.
 const HEAD: f64 = 38.0;
 const HEAD_LINE: f64 = 27.0;
 const HEAD_FOOT: f64 = 46.0;
-/// Pixels of a character of the headline.
+/// Width of a character of the headline in pixels.
 const HEAD_CHAR: f64 = 12.4;
 const GRID_HEAD: f64 = 34.0;
 const MEDIUM: f64 = 34.0;
 const FOOT: f64 = 40.0;
 const FAULT_CHARS_MAX: usize = 30;
-/// Pixels of a character of the 13 pixel text, generously: nobody knows the reader's system font.
+/// Width of a character of the 13 pixel text in pixels, at the upper end because the reader's font is unknown.
 const CHAR: f64 = 7.6;
 const COLUMN_MIN: f64 = 128.0;
 
@@ -36,12 +34,13 @@ const STYLE: &str = "\
 /// The matrix as a picture that follows the reader's colour scheme.
 pub fn matrix(record: &SoakRecord) -> String {
     let grids = grids(record);
-    let layout = Layout::new(&grids);
+    let layout = Layout::from_grids(&grids);
     let mut body = String::new();
     let mut y = heading(&mut body, record, layout.width);
     for grid in &grids {
         if grids.len() > 1 {
-            let _ = write!(body, r#"<text class="s" x="{MARGIN}" y="{}">{}</text>"#, y + 20.0, medium(grid));
+            let medium = xml(&medium_heading(grid.medium));
+            let _ = write!(body, r#"<text class="s" x="{MARGIN}" y="{}">{medium}</text>"#, y + 20.0);
             y += MEDIUM;
         }
         y = layout.grid(&mut body, grid, y);
@@ -54,9 +53,9 @@ pub fn matrix(record: &SoakRecord) -> String {
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-labelledby="title desc" font-family="{FONT}"><title id="title">{}</title><desc id="desc">{}</desc><style>{}{}{STYLE}</style><defs>{}</defs><rect class="paper" width="100%" height="100%" rx="10"/><rect class="edge" x=".5" y=".5" width="{}" height="{}" rx="10"/>"#,
         xml(&headline(record)),
         xml(&description(&grids)),
-        look::properties("svg"),
-        look::verdict_classes(),
-        look::symbols(),
+        theme::properties("svg"),
+        theme::verdict_classes(),
+        theme::symbols(),
         width - 1.0,
         height - 1.0,
     );
@@ -75,11 +74,7 @@ pub fn matrix(record: &SoakRecord) -> String {
     out
 }
 
-fn medium(grid: &Grid<'_>) -> String {
-    xml(&medium_words(grid.medium))
-}
-
-/// The headline in as many lines as it needs, and what the cells say. Returns where the first grid begins.
+/// Draws the headline in as many lines as it needs, and the caption. Returns the top of the first grid.
 fn heading(out: &mut String, record: &SoakRecord, width: f64) -> f64 {
     let mut y = HEAD;
     let lines = wrap(&headline(record), ((width - 2.0 * MARGIN) / HEAD_CHAR) as usize);
@@ -95,7 +90,7 @@ fn heading(out: &mut String, record: &SoakRecord, width: f64) -> f64 {
     y - HEAD_LINE + HEAD_FOOT
 }
 
-/// Every cell in words, for readers who do not see the picture.
+/// The picture in words.
 fn description(grids: &[Grid<'_>]) -> String {
     let mut out = String::new();
     for grid in grids {
@@ -108,46 +103,36 @@ fn description(grids: &[Grid<'_>]) -> String {
 }
 
 fn words(cell: &Cell) -> String {
-    let news = if cell.as_expected { "" } else { " (not as expected)" };
-    if cell.lost > 0 {
-        format!("{} {}{news}", cell.verdict, number(cell.lost))
-    } else {
-        format!("{}{news}", cell.verdict)
-    }
+    let lost = if cell.lost > 0 { format!(" {}", number(cell.lost)) } else { String::new() };
+    format!("{}{lost}{}", cell.verdict, if cell.as_expected { "" } else { " (not as expected)" })
 }
 
 struct Layout {
+    /// Width of the column of faults.
     first: f64,
-    columns: Vec<f64>,
+    /// Width of each of the other columns.
+    column: f64,
     width: f64,
 }
 
 impl Layout {
-    fn new(grids: &[Grid<'_>]) -> Self {
+    fn from_grids(grids: &[Grid<'_>]) -> Self {
         let faults = grids.iter().flat_map(|g| &g.rows).map(|r| r.fault.chars().count().min(FAULT_CHARS_MAX));
         let first = faults.max().unwrap_or(0) as f64 * CHAR + 20.0;
         let columns_max = grids.iter().map(|g| g.strategies.len()).max().unwrap_or(0);
-        let columns: Vec<f64> = (0..columns_max)
-            .map(|column| {
-                let names = grids.iter().filter_map(|g| g.strategies.get(column)).map(|s| s.chars().count());
-                let cells = grids.iter().flat_map(|g| &g.rows).filter_map(|r| r.cells.get(column).copied().flatten());
-                let chars = cells.map(|(_, c)| c.verdict.word().len() + number(c.lost).len() + 5).chain(names).max();
-                chars.unwrap_or(0) as f64 * CHAR + 20.0
-            })
-            .collect();
-        // Equal widths read calmer than tight ones.
-        let widest = columns.iter().copied().fold(COLUMN_MIN, f64::max);
-        let width = (2.0 * MARGIN + first + widest * columns_max as f64).max(640.0).ceil();
-        let columns = vec![widest; columns_max];
-        Self { first, columns, width }
+        let names = grids.iter().flat_map(|g| &g.strategies).map(|s| s.chars().count());
+        let cells = grids.iter().flat_map(|g| &g.rows).flat_map(|r| r.cells.iter().flatten());
+        let chars = cells.map(|(_, c)| c.verdict.word().len() + number(c.lost).len() + 5).chain(names).max();
+        let column = chars.map_or(0.0, |chars| chars as f64 * CHAR + 20.0).max(COLUMN_MIN);
+        let width = (2.0 * MARGIN + first + column * columns_max as f64).max(640.0).ceil();
+        Self { first, column, width }
     }
 
-    /// Draws one grid from `y` on and says where it ends.
+    /// Draws one grid from `y` on and returns its bottom.
     fn grid(&self, out: &mut String, grid: &Grid<'_>, mut y: f64) -> f64 {
-        let mut x = MARGIN + self.first;
-        for (name, width) in grid.strategies.iter().zip(&self.columns) {
-            let _ = write!(out, r#"<text class="s" x="{}" y="{}">{}</text>"#, x + 8.0, y + 20.0, xml(name));
-            x += width;
+        let x = |column: usize| MARGIN + self.first + self.column * column as f64;
+        for (i, name) in grid.strategies.iter().enumerate() {
+            let _ = write!(out, r#"<text class="s" x="{}" y="{}">{}</text>"#, x(i) + 8.0, y + 20.0, xml(name));
         }
         y += GRID_HEAD;
         for row in &grid.rows {
@@ -158,12 +143,10 @@ impl Layout {
                 y + 20.0,
                 xml(&cut(&plain(row.fault), FAULT_CHARS_MAX))
             );
-            let mut x = MARGIN + self.first;
-            for (cell, width) in row.cells.iter().zip(&self.columns) {
+            for (i, cell) in row.cells.iter().enumerate() {
                 if let Some((_, cell)) = cell {
-                    chip(out, cell, x, y + 2.0, width - 8.0);
+                    chip(out, cell, x(i), y + 2.0, self.column - 8.0);
                 }
-                x += width;
             }
             y += ROW;
         }

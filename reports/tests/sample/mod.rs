@@ -1,22 +1,21 @@
-//! A made-up soak of plausible figures: every verdict, thousands of events, and text that tries to break out.
-
-use std::collections::BTreeMap;
+//! A made-up soak with plausible figures, every verdict, thousands of events and hostile text.
 
 use seawall_harness::record::{
     Cell, Counts, ErrorCount, Finding, MarkKind, RuleRecord, RunRecord, SCHEMA, SoakRecord, TimelineEvent, Topology,
 };
 use seawall_harness::verdict::Verdict;
+use std::collections::BTreeMap;
 
 pub(crate) mod story;
 
-/// Text that would end an element, an attribute, a script or a line, or drive a terminal, if it were let through.
+/// Text that would end an element, an attribute, a script or a line, or control a terminal, if it were not escaped.
 pub(crate) const NASTY: &str =
     "<script>alert('x')</script> \"quoted\" & 'single' ]]> --> \u{1b}[31mred \u{0} {{ 7*7 }}";
 
 pub(crate) const STRATEGIES: [&str; 3] = ["percall", "openhuman", "seawall"];
 
 const FAULTS: [(&str, &str, &str); 22] = [
-    ("none", "", "No fault: what the strategy does when all is well."),
+    ("none", "", "No fault."),
     ("shmmap-once", "shmmap@shm:error=IOERR_SHMMAP:when=3", "The third mapping of the wal-index fails."),
     ("shmmap-burst", "shmmap@shm:error=IOERR_SHMMAP:when=2..9", "Eight mappings in a row fail."),
     ("shmmap-healed", "shmmap@shm:error=IOERR_SHMMAP:until=2s", "Every mapping fails, until the fault heals."),
@@ -187,7 +186,7 @@ fn run(strategy: &str, fault: &str, rule: &str, medium: &str, verdict: Verdict, 
     }
 }
 
-/// Two bursts of work around a wait of 30 seconds, with a kill, a heal line and all kinds of marks.
+/// Two bursts of work around a wait of 30 seconds, with all kinds of marks.
 fn timeline(n: u64, topology: &Topology) -> Vec<TimelineEvent> {
     let mut state = n.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1;
     let mut random = move |below: u64| {

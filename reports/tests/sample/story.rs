@@ -1,15 +1,15 @@
-//! Made-up stories: the WAL-reset race in the form in which the lab tells it, and one with everything else.
+//! Made-up stories: the WAL-reset race, and one with all other kinds of events.
 
 use seawall_harness::record::{Finding, Story, StoryEvent, StoryKind};
 use seawall_harness::verdict::Verdict;
 
-/// An event; an empty actor concerns all.
+/// An event. An empty name stands for no actor.
 pub(crate) fn event(at: u64, actor: &str, kind: StoryKind, text: &str) -> StoryEvent {
     let actor = (!actor.is_empty()).then(|| actor.to_owned());
     StoryEvent { at, actor, kind, text: text.to_owned() }
 }
 
-/// A checkpoint is preempted, another one restarts the log, and the first one writes its stale progress down.
+/// A checkpoint is preempted, another one restarts the log, and the first one stores its stale progress.
 pub(crate) fn story() -> Story {
     use StoryKind::{Begin, Commit, End, Observed, Paused, Resumed};
     let insert = "INSERT INTO ledger(actor, op, row, balance, checksum) VALUES ('p2.t1', 7, 0, 93, 'a41f'), \
@@ -40,7 +40,7 @@ pub(crate) fn story() -> Story {
     }
 }
 
-/// Six actors, faults, a kill of a process in the midst of its statements, nesting, and a statement without an end.
+/// Six actors, faults, a kill of a process during its statements, nesting, and a statement without an end.
 pub(crate) fn eventful() -> Story {
     use StoryKind::{Begin, Commit, End, Fault, Kill, Observed, Paused, Refused, Resumed, Start};
     let long = "UPDATE accounts_with_a_long_name SET balance=balance-1,checksum=hex(randomblob(16)) WHERE id=7";
@@ -84,7 +84,7 @@ fn finding(oracle: &str, verdict: Verdict, detail: &str) -> Finding {
     Finding { oracle: oracle.to_owned(), verdict, detail: detail.to_owned() }
 }
 
-/// As many statements in turn as it takes for so many events.
+/// A story of the given number of events: statements of three actors in turn.
 #[allow(dead_code, reason = "each test binary uses its own part of this module")]
 pub(crate) fn of_length(events: usize) -> Story {
     let actors = ["p1.t1", "p1.t2", "p2.t1"];

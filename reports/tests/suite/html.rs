@@ -1,14 +1,13 @@
-//! The page, as text. What only a browser can tell is asked in the browser test.
+//! The page as text. The browser test checks what only a browser can tell.
 
-use std::collections::HashSet;
-
+use crate::markup::attributes;
+use crate::sample;
 use seawall_harness::record::{MarkKind, SoakRecord};
 use seawall_reports::{html, json};
-
-use crate::{attributes, sample};
+use std::collections::HashSet;
 
 #[test]
-fn the_page_asks_the_network_for_nothing() {
+fn the_page_makes_no_network_request() {
     let page = html::soak(&sample::soak());
     assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("//cdn"));
     for outside in ["<link rel=\"stylesheet", "src=", "@import", "url(", "@font-face", "fetch(", "XMLHttpRequest"] {
@@ -21,7 +20,7 @@ fn the_page_asks_the_network_for_nothing() {
 }
 
 #[test]
-fn hostile_text_is_shown_and_never_run() {
+fn hostile_text_is_shown_and_not_executed() {
     let mut record = sample::soak();
     let hostile = |text: &mut String| *text = format!("{}{text}", sample::NASTY);
     hostile(&mut record.sqlite);
@@ -66,7 +65,7 @@ fn every_cell_has_its_section_and_every_link_a_target() {
     }
 }
 
-/// Faults whose names differ in nothing that a link can hold.
+/// Faults whose names differ only in characters that a link cannot hold.
 fn same_names() -> SoakRecord {
     let mut record = sample::soak();
     record.matrix.truncate(6);
@@ -101,23 +100,20 @@ fn the_headline_follows_from_the_figures() {
 }
 
 #[test]
-fn the_facts_are_computed_and_lead_to_their_cells() {
+fn the_facts_are_computed_and_link_to_their_cells() {
     let page = html::soak(&sample::soak());
     let facts = page.split("<ul class=\"facts\">").nth(1).unwrap().split("</ul>").next().unwrap();
     for fact in [
-        "<b>3,412</b> <span>acknowledged transactions lost by openhuman, under 8 of 22 faults; in 162 runs every integrity check said ok. <a href=\"#openhuman-sigkill-real\"",
+        "<b>3,412</b> <span>acknowledged transactions lost by openhuman, under 8 of 22 faults; in 162 runs all integrity checks said ok. <a href=\"#openhuman-sigkill-real\"",
         "<b>0</b> <span>lost and 0 corrupt for seawall in 4,715 runs",
-        "<b>32×</b> <span>as many opens of the database file for each transaction in percall as in openhuman, where nothing fails",
+        "<b>32×</b> <span>as many opens of the database file per transaction in percall as in openhuman, without faults",
         "<b>5</b> <span>of 66 cells differ from the expectation table",
     ] {
         assert!(facts.contains(fact), "{fact}\nis not in\n{facts}");
     }
     let both = html::soak(&sample::both_media());
-    assert!(both.contains("verdicts, every one as the expectation table has it"));
-    assert!(
-        both.contains("lost by openhuman, under 4 of 6 faults"),
-        "a fault counts once, on however many media it ran"
-    );
+    assert!(both.contains("verdicts, all as the expectation table says"));
+    assert!(both.contains("lost by openhuman, under 4 of 6 faults"), "a fault on two media counts once");
 }
 
 #[test]

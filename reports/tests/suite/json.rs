@@ -1,12 +1,11 @@
-//! JSON: the printed line and the kept record.
+//! JSON: the printed line and the saved record.
 
+use crate::sample;
 use seawall_harness::record::SCHEMA;
 use seawall_reports::json;
 
-use crate::sample;
-
 #[test]
-fn a_kept_record_comes_back_as_it_was() {
+fn a_saved_record_is_read_back_unchanged() {
     let record = sample::soak();
     let text = json::full(&record);
     assert_eq!(json::parse_full(&text).unwrap(), record);
@@ -35,17 +34,17 @@ fn the_printed_object_is_one_line_with_every_field_but_the_samples() {
 #[test]
 fn another_schema_is_refused_by_its_number() {
     let record = seawall_harness::record::SoakRecord { schema: 7, ..sample::soak() };
-    let told = json::parse_full(&json::full(&record)).unwrap_err().to_string();
-    assert!(told.contains("schema 7") && told.contains(&format!("schema {SCHEMA}")), "{told}");
-    // A layout of the future may lack everything that this one has.
-    let told = json::parse_full(r#"{"schema":8,"cells":[]}"#).unwrap_err().to_string();
-    assert!(told.contains("schema 8"), "{told}");
+    let error = json::parse_full(&json::full(&record)).unwrap_err().to_string();
+    assert!(error.contains("schema 7") && error.contains(&format!("schema {SCHEMA}")), "{error}");
+    // A future layout may have none of the present fields.
+    let error = json::parse_full(r#"{"schema":8,"cells":[]}"#).unwrap_err().to_string();
+    assert!(error.contains("schema 8"), "{error}");
 }
 
 #[test]
-fn what_is_no_record_is_refused() {
+fn a_text_that_is_not_a_record_is_refused() {
     for text in ["", "{", "[]", "{\"schema\":1}", "{\"seed\":1}", "null"] {
-        let told = json::parse_full(text).unwrap_err().to_string();
-        assert!(told.starts_with("this is no record of a soak"), "{text}: {told}");
+        let error = json::parse_full(text).unwrap_err().to_string();
+        assert!(error.starts_with("this is not the record of a soak"), "{text}: {error}");
     }
 }

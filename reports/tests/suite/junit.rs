@@ -1,11 +1,10 @@
-//! JUnit: what a build server makes of a soak.
+//! JUnit: the report as a build server reads it.
 
+use crate::sample;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus};
 use seawall_harness::record::SoakRecord;
 use seawall_harness::verdict::Verdict;
 use seawall_reports::junit;
-
-use crate::sample;
 
 fn parsed(record: &SoakRecord) -> Report {
     Report::deserialize_from_str(&junit::soak(record)).unwrap()
@@ -30,7 +29,7 @@ fn suites_are_strategies_and_cases_are_faults_on_media() {
 }
 
 #[test]
-fn a_failure_names_both_verdicts_and_how_to_see_it_again() {
+fn a_failure_names_both_verdicts_and_the_replay_line() {
     let record = sample::soak();
     let report = parsed(&record);
     let cell = record.matrix.iter().find(|c| c.verdict == Verdict::Wedged).unwrap();
@@ -56,7 +55,7 @@ fn an_expected_loss_passes_and_a_broken_lab_is_an_error() {
 }
 
 #[test]
-fn a_cell_that_should_have_been_measured_and_was_not_fails() {
+fn a_cell_that_was_unexpectedly_not_measured_fails() {
     let mut record = sample::soak();
     let cell = record.matrix.iter_mut().find(|c| c.verdict == Verdict::NotMeasured).unwrap();
     cell.as_expected = false;

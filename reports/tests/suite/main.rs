@@ -1,4 +1,4 @@
-//! What every renderer promises, held against a made-up soak.
+//! Tests of all renderers on a made-up soak.
 
 #[path = "../sample/mod.rs"]
 mod sample;
@@ -6,40 +6,8 @@ mod sample;
 mod html;
 mod json;
 mod junit;
+mod markup;
 mod story;
 mod svg;
 mod text;
 mod write;
-
-/// The attribute's values in a piece of markup.
-fn attributes<'a>(markup: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
-    markup.split(name).skip(1).filter_map(|rest| rest.split('"').next())
-}
-
-/// Panics unless the text is well-formed XML.
-#[track_caller]
-fn check_xml(text: &str) {
-    // The parser behind the JUnit reader is not ours to use, so the nesting is checked by hand: enough for our own
-    // output.
-    let mut open = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('<') {
-        assert!(!rest[..at].contains('>'), "a bare > before {}", &rest[at..]);
-        let end = rest.find('>').expect("every < has its >");
-        let tag = &rest[at + 1..end];
-        assert!(!tag.contains('<'), "a bare < in {tag}");
-        assert!(tag.matches('"').count().is_multiple_of(2), "quotes in {tag}");
-        if let Some(name) = tag.strip_prefix('/') {
-            assert_eq!(open.pop(), Some(name), "at {}", &rest[at..end]);
-        } else if !tag.ends_with('/') && !tag.starts_with(['!', '?']) {
-            open.push(tag.split([' ', '\n']).next().unwrap());
-        }
-        rest = &rest[end + 1..];
-    }
-    assert!(open.is_empty(), "left open: {open:?}");
-    for entity in text.split('&').skip(1) {
-        let name = entity.split(';').next().unwrap();
-        assert!(["amp", "lt", "gt", "quot", "#39"].contains(&name), "a bare & before {name}");
-    }
-    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "a control character");
-}

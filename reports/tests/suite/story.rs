@@ -1,12 +1,11 @@
-//! Stories: one telling in a picture, on a page and in a terminal, whatever the events are.
+//! Stories: the same sentences in a picture, on a page and in a terminal, for all events.
 
+use crate::markup::{attributes, check_xml, without_colour};
+use crate::sample::NASTY;
+use crate::sample::story::{event, eventful, of_length, story};
 use seawall_harness::record::{Story, StoryEvent, StoryKind};
 use seawall_harness::verdict::Verdict;
 use seawall_reports::{html, svg, text};
-
-use crate::sample::NASTY;
-use crate::sample::story::{event, eventful, of_length, story};
-use crate::{attributes, check_xml};
 
 const KINDS: [StoryKind; 10] = [
     StoryKind::Begin,
@@ -25,14 +24,14 @@ fn with_events(events: Vec<StoryEvent>) -> Story {
     Story { events, ..story() }
 }
 
-/// The figure of an attribute in an element's opening tag.
+/// The number in an attribute of an opening tag.
 fn figure(tag: &str, name: &str) -> f64 {
     let opening = format!(" {name}=\"");
     let value = attributes(tag, &opening).next().unwrap_or_else(|| panic!("no {name} in {tag}"));
     value.parse().unwrap()
 }
 
-/// Left, top, right and bottom of every rectangle of a class.
+/// The left, top, right and bottom of every rectangle of a class.
 fn boxes(picture: &str, class: &str) -> Vec<[f64; 4]> {
     let opening = format!("<rect class=\"{class}\"");
     let tags = picture.split(&opening).skip(1).map(|rest| rest.split('>').next().unwrap());
@@ -50,13 +49,13 @@ fn texts<'a>(picture: &'a str, class: &str) -> Vec<&'a str> {
     picture.split(&opening).skip(1).map(shown).collect()
 }
 
-/// Everything that the renderers make of a story, each checked for what holds for every story.
+/// Renders a story in all forms, and checks what must hold for every story.
 #[track_caller]
 fn check_all(story: &Story) -> [String; 4] {
     let render =
         || [svg::sequence(story), html::story(story), text::story(story, false, 100), text::story(story, false, 50)];
     let all = render();
-    assert_eq!(all, render(), "the same story, other bytes");
+    assert_eq!(all, render(), "the same story renders to other bytes");
     let [picture, page, columns, list] = &all;
     check_xml(picture);
     assert!(picture.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""));
@@ -68,7 +67,7 @@ fn check_all(story: &Story) -> [String; 4] {
     assert_eq!(page.matches("<script").count(), 1);
     for output in &all {
         assert!(output.chars().all(|c| c == '\n' || !c.is_control()), "a control character");
-        assert!(!output.contains("NaN") && !output.contains("inf"), "a figure that is none");
+        assert!(!output.contains("NaN") && !output.contains("inf"), "a number that is not one");
     }
     for terminal in [columns, list] {
         assert!(terminal.lines().last().unwrap().starts_with("seawall replay "));
@@ -77,9 +76,9 @@ fn check_all(story: &Story) -> [String; 4] {
 }
 
 #[test]
-fn the_race_is_told_in_words_the_same_everywhere() {
+fn the_race_has_the_same_sentences_in_all_forms() {
     let [picture, page, _, list] = check_all(&story());
-    let told = [
+    let sentences = [
         "p1.t1 paused in `PRAGMA wal_checkpoint(PASSIVE)` at its 4th unfetch@db",
         "p2.t1 ran `BEGIN IMMEDIATE`",
         "p2.t1 ran `COMMIT`, and it was acknowledged",
@@ -87,7 +86,7 @@ fn the_race_is_told_in_words_the_same_everywhere() {
         "p1.t1 resumed and finished `PRAGMA wal_checkpoint(PASSIVE)`: 0 | 95 | 95",
         "nBackfill 95 &gt; mxFrame 30",
     ];
-    for sentence in told {
+    for sentence in sentences {
         assert!(picture.split("</desc>").next().unwrap().contains(sentence), "{sentence}");
     }
     assert!(page.contains("<h1>mixed on SQLite 3.51.1 came out corrupt: nBackfill 95 &#62; mxFrame 30</h1>"));
@@ -101,7 +100,7 @@ fn the_race_is_told_in_words_the_same_everywhere() {
 }
 
 #[test]
-fn the_diagram_shows_the_pause_and_who_ran_meanwhile() {
+fn the_diagram_shows_the_pause_and_the_actors_that_ran_meanwhile() {
     let picture = svg::sequence(&story());
     assert_eq!(texts(&picture, "q-name"), ["p1.t1", "p1.t2", "p2.t1"]);
     assert_eq!(texts(&picture, "q-no"), ["1", "2", "3", "4", "5", "6", "7", "8"]);
@@ -117,12 +116,12 @@ fn the_diagram_shows_the_pause_and_who_ran_meanwhile() {
     assert_eq!(meanwhile, 5, "all others run while it is paused");
     assert!(statements.iter().filter(|s| *s != paused).all(|s| s[0] > paused[2]), "on other lanes");
     let arrows: Vec<_> = picture.split("<g><title>").skip(1).map(|a| a.split('<').next().unwrap()).collect();
-    assert_eq!(arrows, ["p1.t1 is paused, p2.t1 runs", "p1.t1 goes on"]);
+    assert_eq!(arrows, ["p1.t1 is paused, p2.t1 runs", "p1.t1 resumes"]);
     assert_eq!(picture.matches("class=\"q-go q-back\"").count(), 1);
-    // The finding lies across all lanes and below everything else.
+    // The finding spans all lanes and is below everything else.
     let band = boxes(&picture, "q-end")[0];
     assert!(statements.iter().all(|s| s[0] >= band[0] - 1.0 && s[2] <= band[2] + 1.0 && s[3] < band[1]));
-    // The whole statement is in the tooltip, however little of it fits the box.
+    // The tooltip has the whole statement.
     assert!(picture.contains("&#39;77be&#39;)</title></rect>"));
 }
 
@@ -132,7 +131,7 @@ fn faults_kills_starts_and_refusals_have_marks_of_their_own() {
     assert_eq!(texts(&picture, "q-fault").first(), Some(&"fault:"));
     assert_eq!(picture.matches("<g class=\"m-fault\"").count(), 1);
     assert_eq!(picture.matches("<g class=\"m-kill\"").count(), 2, "the kill takes both threads of the process");
-    assert_eq!(picture.matches("<path class=\"q-gone\"").count(), 2, "neither lives until the start");
+    assert_eq!(picture.matches("<path class=\"q-gone\"").count(), 2, "neither runs until the start");
     assert_eq!(picture.matches("<g class=\"m-refused\"").count(), 3);
     assert_eq!(picture.matches("stroke-dasharray=\"4 3\"").count(), 3, "two killed statements and one without end");
     assert!(!texts(&picture, "q-name").contains(&"p2"), "a process has no lane beside its threads");
@@ -162,14 +161,14 @@ fn boxes_side_by_side_never_touch() {
 }
 
 #[test]
-fn a_long_middle_is_left_out_and_counted() {
+fn a_long_middle_is_omitted_and_counted() {
     let [picture, page, columns, list] = check_all(&of_length(540));
     for output in [&picture, &page, &columns, &list] {
         assert!(output.contains("… 340 more events"), "{}", output.len());
     }
     assert!(picture.len() < 150_000, "{} bytes", picture.len());
     assert_eq!(texts(&picture, "q-no").first(), Some(&"1"));
-    assert_eq!(texts(&picture, "q-no").last(), Some(&"270"), "numbers count what is left out");
+    assert_eq!(texts(&picture, "q-no").last(), Some(&"270"), "numbers count omitted steps");
     let [picture, ..] = check_all(&of_length(200));
     assert!(!picture.contains("more events"));
     assert_eq!(texts(&picture, "q-no").len(), 100);
@@ -199,7 +198,7 @@ fn hostile_text_is_shown_and_never_run() {
 }
 
 #[test]
-fn any_order_of_events_makes_a_picture() {
+fn any_order_of_events_renders() {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut random = move |below: usize| {
         state ^= state << 13;
@@ -223,7 +222,7 @@ fn any_order_of_events_makes_a_picture() {
         let height = figure(picture.split('>').next().unwrap(), "height");
         for class in ["q-box", "q-hatch", "q-note", "q-point", "q-end"] {
             let all = boxes(&picture, class);
-            assert!(all.iter().all(|b| b[3] >= b[1] && b[3] <= height), "{class} beyond the picture");
+            assert!(all.iter().all(|b| b[3] >= b[1] && b[3] <= height), "{class} is outside of the picture");
         }
     }
 }
@@ -260,24 +259,20 @@ fn a_terminal_gets_columns_if_it_is_wide_enough() {
             let text = text::story(&story, false, width);
             let widest = text.lines().filter(|l| !l.starts_with("seawall replay")).map(|l| l.chars().count()).max();
             assert!(widest.unwrap() <= width.max(40), "{} at {width}\n{text}", widest.unwrap());
-            assert!(text.lines().all(|l| !l.ends_with(' ')), "blanks at a line's end");
+            assert!(text.lines().all(|l| !l.ends_with(' ')), "blanks at the end of a line");
         }
     }
-    assert!(!text::story(&story(), false, 60).lines().any(|l| l.trim() == "p1.t1"), "no head over a list");
+    assert!(!text::story(&story(), false, 60).lines().any(|l| l.trim() == "p1.t1"), "a list has no header");
 }
 
 #[test]
-fn colour_changes_no_word() {
+fn colours_change_no_word() {
     for width in [60, 100] {
         let plain = text::story(&eventful(), false, width);
         assert!(!plain.contains('\u{1b}'));
         let coloured = text::story(&eventful(), true, width);
         assert!(coloured.contains("\u{1b}[31mwas killed") || coloured.contains("\u{1b}[31mp2 was killed"));
         assert!(coloured.contains("\u{1b}[36mpaused in"));
-        let mut bare = String::new();
-        for (i, part) in coloured.split('\u{1b}').enumerate() {
-            bare.push_str(if i == 0 { part } else { part.split_once('m').unwrap().1 });
-        }
-        assert_eq!(bare, plain);
+        assert_eq!(without_colour(&coloured), plain);
     }
 }

@@ -1,19 +1,19 @@
-//! The pictures: well-formed, complete, and legible where time does odd things.
+//! The pictures: well-formed, complete, and legible for unusual clocks.
 
-use seawall_harness::record::{MarkKind, RunRecord};
+use crate::markup::{attributes, check_xml};
+use crate::sample;
+use seawall_harness::record::{MarkKind, RunRecord, TimelineEvent};
 use seawall_reports::svg;
-
-use crate::{attributes, check_xml, sample};
 
 fn run() -> RunRecord {
     sample::soak().matrix.into_iter().find(|c| c.lost > 0).and_then(|c| c.sample).unwrap()
 }
 
-fn with_events(events: Vec<seawall_harness::record::TimelineEvent>) -> RunRecord {
+fn with_events(events: Vec<TimelineEvent>) -> RunRecord {
     RunRecord { timeline: events, ..run() }
 }
 
-/// How many events the marks of a class stand for.
+/// The number of events that the marks of a class stand for.
 fn marks(picture: &str, class: &str) -> u64 {
     let opening = format!("<g class=\"{class}\" transform=\"translate(");
     let groups = picture.split(&opening).skip(1);
@@ -63,7 +63,7 @@ fn faults_commits_and_kills_are_never_dropped() {
 }
 
 #[test]
-fn a_clock_that_stands_still_shows_the_order() {
+fn without_a_running_clock_the_order_is_shown() {
     let still = (0..5).map(|i| sample::event(0, "p1.t1", MarkKind::Commit, &format!("commit {i}"))).collect();
     let picture = svg::timeline(&with_events(still));
     check_xml(&picture);
@@ -73,7 +73,7 @@ fn a_clock_that_stands_still_shows_the_order() {
 }
 
 #[test]
-fn few_events_and_none_make_a_picture_too() {
+fn few_events_or_none_make_a_picture() {
     for events in [
         vec![],
         vec![sample::event(u64::MAX, "", MarkKind::Heal, "")],
@@ -87,10 +87,10 @@ fn few_events_and_none_make_a_picture_too() {
 }
 
 #[test]
-fn a_long_wait_is_cut_out_and_says_how_long_it_was() {
+fn a_long_wait_is_cut_out_and_labelled_with_its_duration() {
     let picture = svg::timeline(&run());
     assert_eq!(picture.matches("class=\"t-break\"").count(), 1);
-    assert!(picture.contains("30.0 s in which nothing happened, not drawn to scale"));
+    assert!(picture.contains("30.0 s without events, not drawn to scale"));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn lanes_are_in_natural_order() {
 }
 
 #[test]
-fn the_matrix_says_each_verdict_in_word_colour_and_shape() {
+fn the_matrix_shows_each_verdict_by_word_colour_and_shape() {
     let record = sample::soak();
     let picture = svg::matrix(&record);
     assert_eq!(picture.matches("<rect class=\"c\"").count(), 66);

@@ -1,15 +1,15 @@
 //! The matrix in a terminal.
 
-use seawall_reports::text;
-
+use crate::markup::without_colour;
 use crate::sample;
+use seawall_reports::text;
 
 fn lines_of_table(text: &str) -> Vec<&str> {
     text.lines().take_while(|l| !l.is_empty()).collect()
 }
 
 #[test]
-fn the_matrix_is_a_table_of_verdicts_losses_and_news() {
+fn the_matrix_is_a_table_of_verdicts_losses_and_unexpected_cells() {
     let record = sample::soak();
     let text = text::matrix(&record, false, 100);
     let table = lines_of_table(&text);
@@ -23,39 +23,32 @@ fn the_matrix_is_a_table_of_verdicts_losses_and_news() {
     assert_eq!(row("shmmap-once"), "degraded lost 316 degraded");
     assert_eq!(row("shmopen-burst"), "degraded ! lost 420 ! degraded !");
     assert_eq!(row("truncate-once"), "survived not-measured survived");
-    // Columns stand under their names.
+    // Columns are below their names.
     let at = table[0].find("openhuman").unwrap();
     assert!(table[1..].iter().all(|l| l.as_bytes()[at - 1] == b' ' && l.as_bytes()[at] != b' '), "{text}");
 }
 
 #[test]
-fn every_unexpected_cell_and_the_most_striking_loss_can_be_replayed() {
+fn every_unexpected_cell_and_the_largest_silent_loss_have_a_replay_line() {
     let record = sample::soak();
     let text = text::matrix(&record, false, 100);
     for cell in record.matrix.iter().filter(|c| !c.as_expected) {
         assert!(text.contains(&format!("    seawall replay {}\n", cell.token)));
     }
-    let striking = text.split("See a loss happen").nth(1).unwrap();
-    assert!(
-        striking.starts_with("\n  openhuman under cantopen-storm (real): lost\n    ledger: 17 of 61"),
-        "{striking}"
-    );
+    let loss = text.split("Replay a loss").nth(1).unwrap();
+    assert!(loss.starts_with("\n  openhuman under cantopen-storm (real): lost\n    ledger: 17 of 61"), "{loss}");
     assert_eq!(text.matches("seawall replay ").count(), 6);
     assert!(text.contains("\nopenhuman lost 3,412 acknowledged transactions. percall and seawall lost none.\n"));
 }
 
 #[test]
-fn colour_is_there_only_when_asked_for_and_changes_no_word() {
+fn colours_are_optional_and_change_no_word() {
     let record = sample::soak();
     let plain = text::matrix(&record, false, 100);
     assert!(!plain.contains('\u{1b}'));
     let coloured = text::matrix(&record, true, 100);
     assert!(coloured.contains("\u{1b}[31mlost 316"));
-    let mut bare = String::new();
-    for (i, part) in coloured.split('\u{1b}').enumerate() {
-        bare.push_str(if i == 0 { part } else { part.split_once('m').unwrap().1 });
-    }
-    assert_eq!(bare, plain);
+    assert_eq!(without_colour(&coloured), plain);
 }
 
 #[test]
@@ -72,7 +65,7 @@ fn hostile_text_does_not_reach_the_terminal() {
 }
 
 #[test]
-fn a_narrow_terminal_gets_the_columns_in_blocks() {
+fn a_narrow_terminal_shows_the_columns_in_blocks() {
     let record = sample::soak();
     for width in [0, 40, 60, 80, 120] {
         let text = text::matrix(&record, false, width);
@@ -88,7 +81,7 @@ fn a_narrow_terminal_gets_the_columns_in_blocks() {
 }
 
 #[test]
-fn a_long_rule_does_not_push_the_verdicts_away() {
+fn a_long_rule_leaves_room_for_the_verdicts() {
     let mut record = sample::both_media();
     for cell in &mut record.matrix {
         cell.fault = format!("write@wal:error=IOERR_WRITE,{}:{}", "x".repeat(300), cell.fault);

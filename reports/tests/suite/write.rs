@@ -1,14 +1,12 @@
-//! Writing: everything or nothing, and a clear word when it is nothing.
+//! Writing: all files or none, and a clear error.
 
+use crate::sample;
+use seawall_harness::record::SoakRecord;
+use seawall_reports::write::{self, WriteError};
+use seawall_reports::{html, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use seawall_harness::record::SoakRecord;
-use seawall_reports::write::{self, Error};
-use seawall_reports::{html, json};
-
-use crate::sample;
 
 const NAMES: [&str; 4] = ["index.html", "junit.xml", "matrix.svg", "record.json"];
 
@@ -20,18 +18,18 @@ fn listing(dir: &Path) -> Vec<String> {
 }
 
 #[track_caller]
-fn refused(dir: &Path, words: &[&str]) -> Error {
+fn refused(dir: &Path, words: &[&str]) -> WriteError {
     let error = write::all(dir, &sample::soak()).unwrap_err();
-    let told = error.to_string();
-    assert!(!told.contains('\n'), "{told}");
+    let text = error.to_string();
+    assert!(!text.contains('\n'), "{text}");
     for word in words.iter().chain(&["--out"]) {
-        assert!(told.contains(word), "`{word}` is not in: {told}");
+        assert!(text.contains(word), "`{word}` is not in: {text}");
     }
     error
 }
 
 #[test]
-fn a_report_is_four_files_in_a_folder_made_for_them() {
+fn a_report_is_four_files_in_a_new_folder() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("a/b");
     let record = sample::soak();
@@ -40,7 +38,7 @@ fn a_report_is_four_files_in_a_folder_made_for_them() {
     assert_eq!(fs::read_to_string(&paths.html).unwrap(), html::soak(&record));
     assert_eq!(json::parse_full(&fs::read_to_string(&paths.json).unwrap()).unwrap(), record);
     assert!(paths.junit.is_file() && paths.svg.is_file());
-    // A later report takes the place of an earlier one.
+    // A later report replaces an earlier one.
     let later = SoakRecord { seed: 43, ..record };
     write::all(&dir, &later).unwrap();
     assert_eq!(fs::read_to_string(&paths.html).unwrap(), html::soak(&later));
@@ -48,23 +46,23 @@ fn a_report_is_four_files_in_a_folder_made_for_them() {
 }
 
 #[test]
-fn a_file_in_place_of_the_folder_is_named_and_left_alone() {
+fn a_file_in_place_of_the_folder_is_reported_and_not_changed() {
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("out");
     fs::write(&file, "mine").unwrap();
-    let error = refused(&file, &["create the folder", "a file stands where a folder is needed"]);
+    let error = refused(&file, &["create the folder", "a file is where a folder is needed"]);
     assert_eq!(error.path(), file);
-    refused(&file.join("deeper/still"), &["create the folder", "a file stands where a folder is needed"]);
+    refused(&file.join("deeper/still"), &["create the folder", "a file is where a folder is needed"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
     assert_eq!(listing(root.path()), ["out"]);
 }
 
 #[test]
-fn a_folder_in_place_of_a_file_is_noticed_before_anything_is_replaced() {
+fn a_folder_in_place_of_a_file_is_detected_before_anything_is_replaced() {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir(root.path().join("index.html")).unwrap();
     fs::write(root.path().join("record.json"), "earlier").unwrap();
-    let error = refused(root.path(), &["cannot write", "a folder stands where a file is needed"]);
+    let error = refused(root.path(), &["cannot write", "a folder is where a file is needed"]);
     assert_eq!(error.path(), root.path().join("index.html"));
     assert_eq!(listing(root.path()), ["index.html", "record.json"]);
     assert_eq!(fs::read_to_string(root.path().join("record.json")).unwrap(), "earlier");
@@ -72,7 +70,7 @@ fn a_folder_in_place_of_a_file_is_noticed_before_anything_is_replaced() {
 
 #[cfg(unix)]
 #[test]
-fn a_folder_without_permission_is_named() {
+fn a_folder_without_permission_is_reported() {
     use std::os::unix::fs::PermissionsExt as _;
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("locked");
@@ -86,7 +84,7 @@ fn a_folder_without_permission_is_named() {
     assert!(listing(&dir).is_empty());
 }
 
-/// The disk is a file system of a few kilobytes, mounted for a child of this test where nobody else sees it.
+/// The disk is a file system of a few kilobytes, mounted in a private namespace of a child process.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_leaves_the_earlier_report_and_nothing_else() {
@@ -108,9 +106,9 @@ fn a_full_disk_leaves_the_earlier_report_and_nothing_else() {
         .env(CHILD, root.path())
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&child.stdout);
-    assert!(child.status.success(), "{told}\n{}", String::from_utf8_lossy(&child.stderr));
-    assert!(told.contains("the disk was full, and said so"), "{told}");
+    let output = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success(), "{output}\n{}", String::from_utf8_lossy(&child.stderr));
+    assert!(output.contains("the disk was full, as intended"), "{output}");
 }
 
 #[cfg(target_os = "linux")]
@@ -122,6 +120,6 @@ fn on_a_full_disk(dir: &Path) {
     assert_eq!(listing(dir), ["index.html"]);
     assert_eq!(fs::read_to_string(dir.join("index.html")).unwrap(), "earlier");
     refused(&dir.join("new/folder"), &["free some space"]);
-    assert_eq!(listing(dir), ["index.html"], "the folders that were made for it are gone");
-    println!("the disk was full, and said so");
+    assert_eq!(listing(dir), ["index.html"], "the new folders were removed");
+    println!("the disk was full, as intended");
 }

@@ -7,6 +7,7 @@ use seawall_harness::codes::ResultCode;
 use seawall_harness::fault::EFFECTS;
 use seawall_harness::fault::presets::PRESETS;
 use seawall_harness::oracle::ORACLES;
+use seawall_harness::sched::POLICIES;
 use seawall_harness::verdict::Verdict;
 use serde::Serialize;
 
@@ -75,9 +76,9 @@ fn sections() -> Vec<Section> {
         Section { kind: "effects", items: EFFECTS.iter().map(|e| item(e.key.word, &e.description())).collect() },
         Section {
             kind: "scenarios",
-            items: explore::SCENARIOS.iter().filter(|s| !s.canary).map(|s| item(s.name, s.summary)).collect(),
+            items: explore::SCENARIOS.iter().filter(|s| s.is_listed).map(|s| item(s.name, s.summary)).collect(),
         },
-        Section { kind: "policies", items: explore::POLICIES.iter().map(|p| item(p.0, p.1)).collect() },
+        Section { kind: "policies", items: POLICIES.iter().map(|p| item(p.name, p.summary)).collect() },
         Section { kind: "verdicts", items: Verdict::ALL.iter().map(|v| item(v.word(), v.meaning())).collect() },
         Section { kind: "methods", items: Method::ALL.iter().map(|m| item(m.word(), "")).collect() },
         Section {

@@ -1,4 +1,4 @@
-//! How the execution of a case is told.
+//! The story of a case.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,15 +7,13 @@ use seawall_harness::actor::Actor;
 use seawall_harness::record::Story;
 use seawall_harness::trace::Entry;
 
-use super::{Case, Explorer, Outcome};
-use crate::story::Watched;
-pub(super) use crate::story::{Event, Log};
-pub use crate::story::{Note, line};
+use super::{Case, ExploreError, Explorer, Outcome};
+use crate::story::{Log, Note, Watched};
 
-/// An execution that was told.
+/// An execution with its story.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// What it came to.
+    /// The result.
     pub outcome: Outcome,
     /// What happened, in order.
     pub notes: Vec<Note>,
@@ -24,17 +22,16 @@ pub struct Told {
 }
 
 impl Explorer {
-    /// Executes the case, and tells how it went.
+    /// Executes the case and logs its events.
     ///
     /// # Errors
     /// As [`Self::execute`].
-    pub fn tell(&mut self, case: &Case) -> Result<Told, String> {
+    pub fn tell(&mut self, case: &Case) -> Result<Told, ExploreError> {
         let (inner, seed) = case.schedule.policy()?;
-        self.renew()?;
         self.policy = None;
         let log = Log::default();
-        let shared_state = Arc::clone(&self.stand.shared_state);
-        self.stand.scheduler.set_policy(Box::new(Watched::new(inner, shared_state, Rc::clone(&log))));
+        let shared_state = Arc::clone(self.rig.shared_state());
+        self.rig.set_policy(Box::new(Watched::new(inner, shared_state, Rc::clone(&log))));
         let outcome = self.perform(case, seed, Some(&log))?;
         let calls = self.calls();
         let notes = crate::story::notes(&actors(case), &log.take(), &calls, outcome.findings.first());

@@ -24,13 +24,16 @@ use rusqlite::{Connection, OpenFlags};
 use seawall_harness::actor::Actor;
 use seawall_harness::fault::{FaultPlan, Rule};
 use seawall_harness::oracle::integrity;
-use seawall_harness::sched::Task;
+use seawall_harness::rig::Rig;
+use seawall_harness::sched::{Execution, Task};
 use seawall_harness::seed::Seed;
+use seawall_harness::shared_state::Mode;
 
 use self::case::{Act, Case, Ending, EntryPoint, Op};
 use self::stage::{Stage, Told, count, numbers_of};
 use super::fewest_steps;
-use crate::run::simulated::sandbox::Sandbox;
+use crate::run::simulated;
+use crate::run::simulated::environment::Environment;
 
 /// After the faults: attempts to write, with a pause before each that is longer than the breaker's cooldown.
 const ATTEMPTS_MAX: u32 = 4;
@@ -39,8 +42,11 @@ const PAUSE: Duration = Duration::from_secs(31);
 /// First number of the rows that are written then.
 const PROBE_BASE: u32 = 1000;
 
+/// Calls after which an execution counts as stuck. A long one makes some thousand.
+const CALLS_MAX: u64 = 200_000;
+
 thread_local! {
-    static SANDBOX: RefCell<Option<Sandbox>> = const { RefCell::new(None) };
+    static RIG: RefCell<Option<Rig<Environment>>> = const { RefCell::new(None) };
 }
 
 /// Draws processes, threads, settings, faults and up to 14 ops, and plays them.
@@ -82,25 +88,26 @@ fn judge(case: &Case, sabotage: Option<&str>) -> Result<(), String> {
 
 /// Plays a case on this thread's machine. The error is about an execution without an end.
 fn play(case: &Case, tells: bool, sabotage: Option<&str>) -> Result<Played, String> {
-    SANDBOX.with_borrow_mut(|place| {
-        let sandbox = match place {
-            Some(sandbox) => sandbox,
-            empty => empty.insert(Sandbox::new()?),
+    RIG.with_borrow_mut(|place| {
+        let rig = match place {
+            Some(rig) => rig,
+            empty => empty.insert(rig()?),
         };
         let rules: Result<Vec<Rule>, _> = case.rules.iter().map(|rule| rule.parse::<Rule>()).collect();
         let plan =
             FaultPlan::new(rules.map_err(|error| error.to_string())?, case.seed).map_err(|error| error.to_string())?;
-        let inside = sandbox.begin(case.seed, plan);
-        inside.arm(true);
-        let stage = Rc::new(Stage::new(case, inside.clone(), tells));
+        let simulation = rig.begin(case.seed, plan).map_err(|error| error.to_string())?;
+        rig.processes().enter(None);
+        simulation.arm();
+        let stage = Rc::new(Stage::new(case, simulation.clone(), tells));
         let actors = case.actors().map(|actor| {
             let ops: Vec<Op> = case.ops.iter().filter(|op| op.actor == actor).copied().collect();
             let stage = Rc::clone(&stage);
             let task: Task = Box::new(move || stage.play(&ops));
             (actor, task)
         });
-        let ran = sandbox.run(case.seed, actors.collect());
-        inside.arm(false);
+        let ran = run(rig, case.seed, actors.collect());
+        simulation.disarm();
         let mut stage = match Rc::try_unwrap(stage) {
             Ok(stage) => stage,
             // Held by whoever has not come to his end.
@@ -115,7 +122,7 @@ fn play(case: &Case, tells: bool, sabotage: Option<&str>) -> Result<Played, Stri
         }
         // What is left open is this case's, not the next one's.
         for process in 1..=case.processes {
-            inside.play(process);
+            simulation.enter(Actor { process, thread: 0 });
             drop(stage.take_store(process));
         }
         let told = stage.rows.borrow().values().map(|(_, told)| *told).collect();
@@ -123,34 +130,52 @@ fn play(case: &Case, tells: bool, sabotage: Option<&str>) -> Result<Played, Stri
     })
 }
 
+/// A machine of this thread's own. It is not the default VFS, since there may be one on each thread, and leaves SQLite's
+/// random generator alone: salts differ from one execution to the next, and nothing else does.
+fn rig() -> Result<Rig<Environment>, String> {
+    let rig = Rig::builder().label("seawall-store").mode(Mode::VIRTUAL).trace_capacity(2).calls_max(CALLS_MAX);
+    rig.processes(|simulation| Rc::new(Environment::new(simulation))).build().map_err(|error| error.to_string())
+}
+
+/// Runs the actors to their ends; a message if they do not come to them.
+fn run(rig: &mut Rig<Environment>, seed: Seed, actors: Vec<(Actor, Task)>) -> Result<Execution, String> {
+    let names: Vec<Actor> = actors.iter().map(|(actor, _)| *actor).collect();
+    let execution = rig.run(seed.stream("schedule"), actors);
+    let stuck: Vec<String> = execution.deadlocked.iter().map(|position| names[*position].to_string()).collect();
+    if !stuck.is_empty() {
+        return Err(format!("{} wait for ever", stuck.join(" and ")));
+    }
+    if execution.halted { Err(format!("no end after {CALLS_MAX} calls")) } else { Ok(execution) }
+}
+
 /// The faults are over: everybody writes, reads and closes, one process after the other.
 fn conclude(case: &Case, stage: &mut Stage, sabotage: Option<&str>) {
     for process in 1..=case.processes {
-        stage.inside.play(process);
-        if stage.inside.is_dead(process) {
+        stage.simulation.enter(Actor { process, thread: 0 });
+        if stage.simulation.machine().borrow().is_dead(process) {
             drop(stage.take_store(process));
             stage.restart(process);
         }
     }
     for process in 1..=case.processes {
-        stage.inside.play(process);
+        stage.simulation.enter(Actor { process, thread: 0 });
         probe(stage, process);
         stage.check_inits(process);
     }
     for process in 1..=case.processes {
-        stage.inside.play(process);
+        stage.simulation.enter(Actor { process, thread: 0 });
         if let Err(error) = stage.close(Actor { process, thread: 0 }, Duration::from_secs(1)) {
             stage.complain(format_args!("p{process} cannot close: {error}"));
         }
     }
-    let strays = stage.inside.strays();
+    let strays = simulated::strays(&stage.simulation.machine().borrow());
     if !strays.is_empty() {
         stage.complain(format_args!("all have closed, and left behind {}", strays.join(", ")));
     }
-    if let Some(panic) = stage.inside.panic_message() {
+    if let Some(panic) = stage.simulation.machine().borrow().panic_message() {
         stage.complain(format_args!("the simulated machine panicked: {panic}"));
     }
-    stage.inside.play(0);
+    stage.simulation.enter(Actor { process: 0, thread: 0 });
     look(case, stage, sabotage);
 }
 
@@ -158,7 +183,7 @@ fn probe(stage: &Stage, process: u16) {
     let actor = Actor { process, thread: 0 };
     let mut last = None;
     for attempt in 1..=ATTEMPTS_MAX {
-        stage.inside.clock.advance(PAUSE);
+        stage.simulation.clock().advance(PAUSE);
         let number = PROBE_BASE + u32::from(process) * ATTEMPTS_MAX + attempt;
         let op = Op { actor, number, act: Act::Write(EntryPoint::Write, Ending::Succeeds) };
         match stage.write(op, EntryPoint::Write, Ending::Succeeds) {
@@ -178,26 +203,27 @@ fn probe(stage: &Stage, process: u16) {
 /// What somebody finds in the end who had nothing to do with it.
 fn look(case: &Case, stage: &Stage, sabotage: Option<&str>) {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let found = Connection::open_with_flags_and_vfs(Sandbox::DATABASE, flags, &*stage.inside.vfs).and_then(|conn| {
-        sabotage.map_or(Ok(()), |sql| conn.execute_batch(sql))?;
-        let check = integrity::check(&conn, "fresh");
-        for complaint in check.complaints {
-            stage.complain(format_args!("the database is damaged: {complaint}"));
-        }
-        let (entries, tally) =
-            (count(&conn, "SELECT count(*) FROM entry")?, count(&conn, "SELECT entries FROM tally")?);
-        if entries != tally {
-            stage.complain(format_args!("{entries} entries and a tally of {tally} at the end"));
-        }
-        if case.config.migrates {
-            let marks = count(&conn, "SELECT count(*) FROM mark")?;
-            if marks != 1 {
-                stage.complain(format_args!("the migration was applied {marks} times"));
+    let found =
+        Connection::open_with_flags_and_vfs(simulated::DATABASE, flags, stage.simulation.vfs()).and_then(|conn| {
+            sabotage.map_or(Ok(()), |sql| conn.execute_batch(sql))?;
+            let check = integrity::check(&conn, "fresh");
+            for complaint in check.complaints {
+                stage.complain(format_args!("the database is damaged: {complaint}"));
             }
-        }
-        let actors = case.actors().chain((1..=case.processes).map(|process| Actor { process, thread: 0 }));
-        actors.map(|actor| numbers_of(&conn, actor)).collect::<rusqlite::Result<Vec<_>>>()
-    });
+            let (entries, tally) =
+                (count(&conn, "SELECT count(*) FROM entry")?, count(&conn, "SELECT entries FROM tally")?);
+            if entries != tally {
+                stage.complain(format_args!("{entries} entries and a tally of {tally} at the end"));
+            }
+            if case.config.migrates {
+                let marks = count(&conn, "SELECT count(*) FROM mark")?;
+                if marks != 1 {
+                    stage.complain(format_args!("the migration was applied {marks} times"));
+                }
+            }
+            let actors = case.actors().chain((1..=case.processes).map(|process| Actor { process, thread: 0 }));
+            actors.map(|actor| numbers_of(&conn, actor)).collect::<rusqlite::Result<Vec<_>>>()
+        });
     let found = match found {
         Ok(found) => found.concat(),
         Err(error) => return stage.complain(format_args!("the database cannot be read at the end: {error}")),

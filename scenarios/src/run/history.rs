@@ -12,9 +12,9 @@ use seawall_harness::oracle::table::{Key, State, Table};
 use seawall_harness::record::{ErrorCount, MarkKind, TimelineEvent};
 
 use crate::run::protocol::StepReport;
+use crate::run::step::Outcome;
 use crate::strategies::Failure;
 use crate::workload::Step;
-use crate::workload::ops::Outcome;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -89,10 +89,7 @@ impl History {
             }
             Outcome::Done => return,
         };
-        let why = match &report.outcome {
-            Outcome::Indeterminate(failure) | Outcome::Refused(failure) => format!(": {}", normal_form(failure)),
-            _ => String::new(),
-        };
+        let why = report.outcome.failure().map(|failure| format!(": {}", normal_form(failure))).unwrap_or_default();
         self.marks.push(TimelineEvent {
             at_us: report.begun_us,
             duration_us: report.ended_us.saturating_sub(report.begun_us),
@@ -110,12 +107,8 @@ impl History {
     }
 
     /// The checks of one process.
-    pub fn checked(&mut self, process: u16, check: Result<Check, String>, locks: Vec<String>) {
-        let connection = format!("live in p{process}");
-        self.checks.push(match check {
-            Ok(check) => Check { connection, ..check },
-            Err(message) => Check { connection, complaints: Vec::new(), unfinished: Some(message) },
-        });
+    pub fn checked(&mut self, process: u16, check: Check, locks: Vec<String>) {
+        self.checks.push(Check { connection: format!("live in p{process}"), ..check });
         self.locks.extend(locks.into_iter().map(|lock| format!("p{process}: {lock}")));
     }
 

@@ -1,4 +1,4 @@
-//! After the run: gathering the evidence, asking the oracles, writing the record.
+//! After the run: the evidence, the findings of the oracles, the record.
 
 use std::path::Path;
 
@@ -13,28 +13,28 @@ use seawall_harness::shared_state::{Counter, SharedState};
 use seawall_harness::trace::{self, Entry};
 use seawall_harness::verdict::Verdict;
 
-use crate::run::coordinator::Trouble;
+use crate::run::driver::Trouble;
 use crate::run::history::History;
 use crate::run::shape::Schedule;
 use crate::run::spec::RunSpec;
 use crate::timeline;
 
-/// The record of a run that has been played. Without calls it has no timeline.
+/// The record of a run that was executed. Without calls it has no timeline.
 pub fn judge(
     spec: &RunSpec,
     shared_state: &SharedState,
-    (notes, result): (History, Result<(), Trouble>),
+    (history, result): (History, Result<(), Trouble>),
     calls: &[Entry],
     look: FreshLook,
 ) -> RunRecord {
     let rules = rule_records(spec, shared_state);
-    let mut counts = count(shared_state, &notes, &rules);
-    let errors = notes.errors();
-    let timeline = if calls.is_empty() { Vec::new() } else { timeline::of(calls, &notes.marks) };
-    let evidence = gather(spec, notes, &counts, look);
-    let fresh_done = evidence.checks.last().is_some_and(|check| check.unfinished.is_none());
-    let sound = evidence.checks.iter().all(|check| check.complaints.is_empty());
-    let integrity_ok = sound && fresh_done && evidence.table.is_some();
+    let mut counts = count(shared_state, &history, &rules);
+    let errors = history.errors();
+    let timeline = if calls.is_empty() { Vec::new() } else { timeline::of(calls, &history.marks) };
+    let evidence = evidence(history, look, spending(spec, &counts));
+    let is_checked = evidence.checks.last().is_some_and(|check| check.unfinished.is_none());
+    let is_sound = evidence.checks.iter().all(|check| check.complaints.is_empty());
+    let integrity_ok = is_sound && is_checked && evidence.table.is_some();
     counts.lost = evidence.table.as_ref().map_or(counts.acked, |table| evidence.ledger.lost(table));
     let mut findings = oracle::judge(&evidence);
     findings.extend(trouble(result, shared_state));
@@ -59,16 +59,16 @@ pub fn judge(
     }
 }
 
-/// The worst finding decides; without one, whether any caller was given an error (one whose process was killed was
-/// not); and a run that measured nothing says so.
-fn verdict(spec: &RunSpec, counts: &Counts, findings: &[Finding], refused_service: bool) -> Verdict {
+/// That of the worst finding. Without findings it depends on whether a caller was given an error (a caller whose process
+/// was killed was not), and on whether the run measured anything.
+fn verdict(spec: &RunSpec, counts: &Counts, findings: &[Finding], has_errors: bool) -> Verdict {
     if let Some(worst) = findings.first() {
         return worst.verdict;
     }
-    let struck = counts.faults_fired > 0 || !spec.needs_firing;
-    if counts.acked == 0 || !struck {
+    let has_fired = counts.faults_fired > 0 || !spec.needs_firing;
+    if counts.acked == 0 || !has_fired {
         Verdict::NotMeasured
-    } else if refused_service {
+    } else if has_errors {
         Verdict::Degraded
     } else {
         Verdict::Survived
@@ -91,14 +91,14 @@ fn trouble(result: Result<(), Trouble>, shared_state: &SharedState) -> Vec<Findi
     findings
 }
 
-/// Nobody disturbs the fresh connection, so a check that it cannot finish is the lab's failure, or news.
+/// Nothing disturbs the fresh connection. If it cannot finish its check, the lab is broken, or there is a new defect.
 fn unfinished(fresh: Option<&Check>, acked: u64) -> Option<Finding> {
     let reason = fresh?.unfinished.as_ref().filter(|_| acked > 0)?;
     let detail = format!("the database could not be checked at the end: {reason}");
     Some(Finding { oracle: "lab".to_owned(), verdict: Verdict::HarnessBroken, detail })
 }
 
-/// A disk that is really full, under the lab's feet, says nothing about the strategy.
+/// If the disk of the lab is full, the run says nothing about the strategy.
 fn genuine_disk_full(errors: &[ErrorCount], spec: &RunSpec) -> Option<Finding> {
     let full = errors.iter().any(|error| error.message.starts_with("FULL:"));
     let is_injected = spec.faults.rules.iter().any(|rule| rule.effect.fills_disk());
@@ -122,24 +122,34 @@ fn rule_records(spec: &RunSpec, shared_state: &SharedState) -> Vec<RuleRecord> {
     spec.faults.rules.iter().enumerate().map(record).collect()
 }
 
-fn count(shared_state: &SharedState, notes: &History, rules: &[RuleRecord]) -> Counts {
-    let (acked, refused, indeterminate) = notes.ledger.counts();
+fn spending(spec: &RunSpec, counts: &Counts) -> Spending {
+    Spending {
+        promise: spec.strategy.promise,
+        starts: counts.starts,
+        opens: counts.opens,
+        schema_inits: counts.schema_inits,
+        undisturbed: counts.faults_fired + counts.kills + counts.refused + counts.indeterminate == 0,
+    }
+}
+
+fn count(shared_state: &SharedState, history: &History, rules: &[RuleRecord]) -> Counts {
+    let (acked, refused, indeterminate) = history.ledger.counts();
     Counts {
         acked,
         refused,
         indeterminate,
         lost: 0,
-        reads: notes.reads,
+        reads: history.reads,
         opens: shared_state.counted(Counter::DbOpens),
         schema_inits: shared_state.counted(Counter::SchemaInits),
         calls: shared_state.calls(),
         faults_fired: rules.iter().map(|rule| rule.fired).sum(),
-        kills: notes.kills,
-        starts: notes.starts,
+        kills: history.kills,
+        starts: history.starts,
     }
 }
 
-/// What somebody who had nothing to do with the run finds after it.
+/// What a process that took no part in the run finds after it.
 pub struct FreshLook {
     files: Vec<String>,
     check: Check,
@@ -147,49 +157,39 @@ pub struct FreshLook {
 }
 
 impl FreshLook {
-    /// Opens the database as nobody in the run did: on the medium's own VFS, without a shim. `files` are those in its
-    /// folder that should not be there.
+    /// Opens the database on the medium's own VFS, without a shim. `files` are those in its folder that should not be
+    /// there.
     pub fn at(database: &Path, vfs: Option<&str>, files: Vec<String>) -> Self {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let opened = match vfs {
             Some(vfs) => Connection::open_with_flags_and_vfs(database, flags, vfs),
             None => Connection::open_with_flags(database, flags),
         };
-        let unfinished = |message: String| Check {
-            connection: "fresh".to_owned(),
-            complaints: Vec::new(),
-            unfinished: Some(message),
-        };
+        let connection = "fresh".to_owned();
         let (check, table) = match opened {
-            Ok(connection) => (integrity::check(&connection, "fresh"), table::read(&connection).ok()),
-            Err(error) => (unfinished(error.to_string()), None),
+            Ok(opened) => (integrity::check(&opened, &connection), table::read(&opened).ok()),
+            Err(error) => (Check { connection, complaints: Vec::new(), unfinished: Some(error.to_string()) }, None),
         };
         Self { files, check, table }
     }
 }
 
-fn gather(spec: &RunSpec, notes: History, counts: &Counts, look: FreshLook) -> Evidence {
+/// What the oracles judge a history by. The check of the fresh look is the last of the checks.
+pub fn evidence(history: History, look: FreshLook, economy: Spending) -> Evidence {
     let FreshLook { files, check, table } = look;
-    let mut checks = notes.checks;
+    let mut checks = history.checks;
     checks.push(check);
-    let undisturbed = counts.faults_fired + counts.kills + counts.refused + counts.indeterminate == 0;
-    let economy = Spending {
-        promise: spec.strategy.promise,
-        starts: counts.starts,
-        opens: counts.opens,
-        schema_inits: counts.schema_inits,
-        undisturbed,
-    };
+    let (acked, ..) = history.ledger.counts();
     Evidence {
-        ledger: notes.ledger,
-        // A file that nobody ever got to make holds nothing, which is what was acknowledged.
-        table: if counts.acked == 0 { Some(table.unwrap_or_default()) } else { table },
-        torn_reads: notes.torn_reads,
+        ledger: history.ledger,
+        // A table that was never created is empty, as it must be if nothing was acknowledged.
+        table: if acked == 0 { Some(table.unwrap_or_default()) } else { table },
+        torn_reads: history.torn_reads,
         checks,
-        progress: notes.progress,
-        hygiene: Leftovers { locks: notes.locks, open_files: notes.open_files, files },
+        progress: history.progress,
+        hygiene: Leftovers { locks: history.locks, open_files: history.open_files, files },
         economy,
-        alarms: notes.alarms,
+        alarms: history.alarms,
         ..Evidence::default()
     }
 }

@@ -6,13 +6,15 @@
 //!       ─► evidence (ledger, table, checks, leftovers) ─► oracles ─► record
 //! ```
 
-mod coordinator;
-mod history;
-mod judge;
+pub mod driver;
+pub mod history;
+pub mod judge;
 pub mod protocol;
+mod real;
 pub mod shape;
 pub mod simulated;
 pub mod spec;
+pub mod step;
 pub mod worker;
 
 use std::ffi::OsString;
@@ -26,12 +28,12 @@ use seawall_harness::shared_state::SharedState;
 use seawall_harness::token::Token;
 use seawall_harness::trace::{self, Entry};
 
-use coordinator::{Coordinator, Stage};
 use judge::FreshLook;
+use real::Setup;
 use simulated::case::RunCase;
 use simulated::remote::Pool;
 use simulated::{Simulated, Simulator};
-use spec::RunSpec;
+use spec::{RunSpec, SpecError};
 
 /// How many calls of a run are kept: enough for all of them in nearly every run.
 const TRACE_CAPACITY: usize = 1 << 15;
@@ -51,7 +53,10 @@ pub struct Runner {
 /// Why a token could not be executed at all.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The token names something that does not exist, or something that this medium cannot do.
+    /// The token or the case is no run.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The run cannot be used for this.
     #[error("{0}")]
     Usage(String),
     /// The process of a simulator is broken.
@@ -114,8 +119,8 @@ impl Runner {
     /// # Errors
     /// See [`RunError`]. Trouble within the run is no error but a verdict.
     pub fn execute(&self, token: &Token) -> Result<Executed, RunError> {
-        let spec = RunSpec::of(token).map_err(RunError::Usage)?;
-        spec.plan().map_err(RunError::Usage)?;
+        let spec = RunSpec::of(token)?;
+        spec.plan()?;
         if spec.is_simulated() {
             let mut simulator = Simulator::new().map_err(RunError::Simulator)?;
             let Simulated { record, calls, .. } = simulator.run(&spec, None, true)?;
@@ -129,8 +134,8 @@ impl Runner {
     /// # Errors
     /// See [`RunError`].
     pub fn execute_really(&self, case: &RunCase) -> Result<Executed, RunError> {
-        let spec = case.spec(true).map_err(RunError::Usage)?;
-        spec.plan().map_err(RunError::Usage)?;
+        let spec = case.spec(true)?;
+        spec.plan()?;
         self.conduct(&spec, Some(case))
     }
 
@@ -150,8 +155,8 @@ impl Runner {
         })?;
         let shared_state = Arc::new(shared_state);
         let (program, database, shared_state_path) = (&*self.worker, &*database, &*shared_state_path);
-        let stage = Stage { program, database, shared_state_path, shared_state: Arc::clone(&shared_state), case };
-        let played = Coordinator::new(spec, &stage).play();
+        let setup = Setup { program, database, shared_state_path, shared_state: Arc::clone(&shared_state), case };
+        let played = real::execute(spec, &setup);
         let calls = trace::read(&shared_state);
         let look = FreshLook::at(database, None, hygiene::stray_files(database).unwrap_or_default());
         let record = judge::judge(spec, &shared_state, played, &calls, look);

@@ -6,7 +6,7 @@ use seawall_harness::oracle::integrity::Check;
 use serde::{Deserialize, Serialize};
 
 use crate::run::simulated::case::RunCase;
-use crate::workload::ops::Outcome;
+use crate::run::step::Outcome;
 
 /// A worker's first line: all that it needs to know. The rest follows from the token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -65,8 +65,8 @@ pub enum Report {
     Probed(StepReport),
     /// What the checks said.
     Checked {
-        /// The pragmas; `None` if no connection could be had, with the reason.
-        check: Result<Check, String>,
+        /// The pragmas.
+        check: Check,
         /// Locks beyond SHARED that are held though nobody works.
         locks: Vec<String>,
     },

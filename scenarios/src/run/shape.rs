@@ -1,5 +1,6 @@
 //! Who runs in a run, in which order, and what happens to the processes: all drawn from the seed.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
@@ -120,9 +121,14 @@ impl RunShape {
         self.restarts.sort_by_key(|restart| restart.at);
     }
 
+    /// The numbers of the processes.
+    pub fn process_numbers(&self) -> RangeInclusive<u16> {
+        1..=self.processes
+    }
+
     /// All actors, in the order of their numbers.
     pub fn actors(&self) -> impl Iterator<Item = Actor> + '_ {
-        (1..=self.processes).flat_map(|process| (1..=self.threads).map(move |thread| Actor { process, thread }))
+        self.process_numbers().flat_map(|process| (1..=self.threads).map(move |thread| Actor { process, thread }))
     }
 
     /// Steps of all scripts together.

@@ -1,14 +1,14 @@
-//! What follows from a token, the same for the coordinator and for each worker.
+//! What follows from a token: the same in the lab and in each worker.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use seawall_harness::actor::Actor;
-use seawall_harness::fault::FaultPlan;
-use seawall_harness::token::Token;
+use seawall_harness::fault::{FaultPlan, PlanError};
+use seawall_harness::token::{Token, TokenError};
 
-use crate::faults::{self, CrashPattern, Faults};
+use crate::faults::{self, CrashPattern, FaultError, Faults};
 use crate::run::shape::{RunShape, Schedule};
-use crate::strategies;
+use crate::strategies::{self, UnknownStrategy};
 use crate::workload::{self, Step};
 
 /// First transaction number of the probes, beyond every script's.
@@ -23,6 +23,32 @@ pub const SIM: &str = "sim";
 /// What an actor tries to commit after the faults have healed.
 pub const PROBE: Step = Step::Insert { parts: 2, payload_bytes: 100 };
 
+/// Why a token or a case is no run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// It is no token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// There is no such strategy.
+    #[error(transparent)]
+    Strategy(#[from] UnknownStrategy),
+    /// There is no such fault.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
+    /// There is no such medium.
+    #[error("unknown medium `{0}`: it is `{REAL}` or `{SIM}`")]
+    UnknownMedium(String),
+    /// The fault takes real time.
+    #[error("`{0}` goes by the wall clock, which the medium `{SIM}` does not have")]
+    NeedsWallClock(String),
+    /// The rules make no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A step of a case is none of the run's.
+    #[error("{0}")]
+    Step(String),
+}
+
 /// A run before it is executed.
 #[derive(Clone)]
 pub struct RunSpec {
@@ -34,13 +60,13 @@ pub struct RunSpec {
     pub faults: Faults,
     /// True if the run says nothing unless a fault fires.
     pub needs_firing: bool,
-    /// Who runs, and when what happens.
+    /// The processes and threads, and when faults and restarts happen.
     pub shape: RunShape,
-    /// The actors' scripts. What a step refers to stands in them even if that step is left out.
+    /// The actors' scripts. They contain the steps that are left out too, because others refer to them.
     pub scripts: BTreeMap<Actor, Vec<Step>>,
     /// Steps that are left out, by their numbers.
     pub omitted: BTreeSet<(Actor, u32)>,
-    /// Whose turn it is, step by step, for as far as that is settled; in a sequential run.
+    /// The actors of the next steps, as far as they are settled; in a sequential run.
     pub turns: Vec<Actor>,
 }
 
@@ -48,18 +74,18 @@ impl RunSpec {
     /// The run of a token.
     ///
     /// # Errors
-    /// A message if the token names a strategy, fault or medium that does not exist.
-    pub fn of(token: &Token) -> Result<Self, String> {
-        let strategy = strategies::find(&token.strategy).ok_or_else(|| strategies::unknown(&token.strategy))?;
+    /// If the token names a strategy, fault or medium that does not exist, or a fault that the medium cannot have.
+    pub fn of(token: &Token) -> Result<Self, SpecError> {
+        let strategy = strategies::find(&token.strategy)?;
         let simulated = match token.medium.as_str() {
             REAL => false,
             SIM => true,
-            other => return Err(format!("unknown medium `{other}`: it is `{REAL}` or `{SIM}`")),
+            other => return Err(SpecError::UnknownMedium(other.to_owned())),
         };
         let fault = faults::find(&token.fault)?;
         let faults = fault.draw(token.seed);
         if simulated && faults.lives == CrashPattern::UnderPressure {
-            return Err(format!("`{}` goes by the wall clock, which the medium `{SIM}` does not have", fault.title));
+            return Err(SpecError::NeedsWallClock(fault.title));
         }
         let mut shape = RunShape::draw(token.seed, &faults);
         if simulated {
@@ -79,10 +105,10 @@ impl RunSpec {
     /// The fault plan.
     ///
     /// # Errors
-    /// A message if the rules make no plan, or one that no medium of this version can carry out.
-    pub fn plan(&self) -> Result<FaultPlan, String> {
-        let plan = FaultPlan::new(self.faults.rules.clone(), self.token.seed).map_err(|error| error.to_string())?;
-        plan.check_real_medium().map_err(|error| error.to_string())?;
+    /// [`SpecError::Plan`] if the rules make no plan, or one that no medium of this version can carry out.
+    pub fn plan(&self) -> Result<FaultPlan, SpecError> {
+        let plan = FaultPlan::new(self.faults.rules.clone(), self.token.seed)?;
+        plan.check_real_medium()?;
         Ok(plan)
     }
 }

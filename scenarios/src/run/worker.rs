@@ -1,5 +1,6 @@
 //! The worker: one process of a run. It plays its actors through the strategy and reports each step as it ends.
 
+use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,17 +13,18 @@ use parking_lot::Mutex;
 use seawall_harness::actor::Actor;
 use seawall_harness::clock::Clock;
 use seawall_harness::oracle::integrity::Check;
+use seawall_harness::runtime;
 use seawall_harness::shared_state::SharedState;
 use seawall_harness::token::Token;
 use seawall_harness::vfs::FaultVfs;
 use seawall_harness::vfs::api::SqliteApi;
-use seawall_harness::vfs::injector::{self, Injector, OpenFile};
+use seawall_harness::vfs::injector::{Injector, OpenFile};
 
 use crate::run::protocol::{Assignment, Order, Report, StepReport};
 use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
-use crate::strategies::{Env, Host, Strategy};
+use crate::run::step::{self, StepTask};
+use crate::strategies::{Context, RealHost, Strategy};
 use crate::workload::Step;
-use crate::workload::ops::{self, Task};
 
 /// Name of the lab's VFS in a worker.
 const VFS: &str = "seawall-fault";
@@ -31,11 +33,11 @@ const VFS: &str = "seawall-fault";
 pub fn main() -> ExitCode {
     let mut orders = io::stdin().lock().lines().map_while(Result::ok);
     let Some(line) = orders.next() else { return ExitCode::FAILURE };
-    let worker = serde_json::from_str(&line).map_err(|error| error.to_string()).and_then(|a| Worker::new(&a));
-    let mut worker = match worker {
+    let assignment = serde_json::from_str(&line).map_err(Box::from);
+    let mut worker = match assignment.and_then(|assignment| Worker::new(&assignment)) {
         Ok(worker) => worker,
-        Err(message) => {
-            report(&Report::Broken(message));
+        Err(error) => {
+            report(&Report::Broken(error.to_string()));
             return ExitCode::FAILURE;
         }
     };
@@ -88,30 +90,29 @@ enum ThreadTask {
 }
 
 impl Worker {
-    fn new(assignment: &Assignment) -> Result<Self, String> {
-        let token: Token = assignment.token.parse().map_err(|error| format!("{error}"))?;
+    fn new(assignment: &Assignment) -> Result<Self, Box<dyn Error>> {
+        let token: Token = assignment.token.parse()?;
         let spec = match &assignment.case {
             Some(case) => case.spec(true)?,
             None => RunSpec::of(&token)?,
         };
-        let shared_state = Arc::new(SharedState::open(&assignment.shared_state).map_err(|error| error.to_string())?);
+        let shared_state = Arc::new(SharedState::open(&assignment.shared_state)?);
         let clock = Clock::new(Arc::clone(&shared_state));
         let life = u64::from(assignment.process) << 32 | u64::from(assignment.life);
         let injector = Injector::new(Arc::clone(&shared_state), spec.plan()?)
             .with_clock(clock.clone())
             .with_entropy(token.seed.stream("entropy").nth(life));
-        injector::play(Actor { process: assignment.process, thread: 0 });
+        runtime::set_current_actor(Actor { process: assignment.process, thread: 0 });
         // As the default VFS it also seeds SQLite's own generator, and with it the salts of the log.
-        let shim = FaultVfs::new(SqliteApi::linked(), VFS, None, true, injector).map_err(|error| error.to_string())?;
-        let path = assignment.database.clone();
-        let env = Env {
-            host: Host::Real,
-            path,
+        let shim = FaultVfs::new(SqliteApi::linked(), VFS, None, true, injector)?;
+        let context = Context {
+            host: Arc::new(RealHost),
+            path: assignment.database.clone(),
             vfs: VFS.to_owned(),
             clock: clock.clone(),
             shared_state: Arc::clone(&shared_state),
         };
-        let strategy = (spec.strategy.build)(env);
+        let strategy = (spec.strategy.build)(context);
         let shared = Arc::new(Shared { strategy, shared_state, clock, stop: AtomicBool::new(false) });
         let threads = (1..).zip(&assignment.next).map(|(thread, next)| {
             let actor = Actor { process: assignment.process, thread };
@@ -144,9 +145,9 @@ impl Worker {
         }
     }
 
-    fn check(&self) -> (Result<Check, String>, Vec<String>) {
+    fn check(&self) -> (Check, Vec<String>) {
         let locks = self.shim.injector().open_files().iter().filter_map(|file| lock_held(file)).collect();
-        (ops::check(&*self.shared.strategy), locks)
+        (step::check(&*self.shared.strategy), locks)
     }
 
     fn close(self) -> ExitCode {
@@ -183,7 +184,7 @@ fn start_thread(shared: Arc<Shared>, actor: Actor, next: u32, script: Vec<Step>)
     let (tasks, inbox) = mpsc::channel();
     let handle = std::thread::spawn(move || {
         let _broken = ReportPanic;
-        injector::play(actor);
+        runtime::set_current_actor(actor);
         for task in inbox {
             match task {
                 ThreadTask::Turn(index) => report(&Report::Step(step(&shared, actor, index, &script))),
@@ -218,16 +219,16 @@ fn step(shared: &Shared, actor: Actor, index: u32, script: &[Step]) -> StepRepor
     if let Step::Pause { ms } = step {
         shared.clock.sleep(Duration::from_millis(u64::from(ms)));
     }
-    perform(shared, Task { actor, index, step, script }, index)
+    perform(shared, StepTask { actor, index, step, script }, index)
 }
 
 fn probe(shared: &Shared, actor: Actor, attempt: u32) -> StepReport {
-    perform(shared, Task { actor, index: PROBE_BASE + attempt, step: PROBE, script: &[] }, attempt)
+    perform(shared, StepTask { actor, index: PROBE_BASE + attempt, step: PROBE, script: &[] }, attempt)
 }
 
-fn perform(shared: &Shared, task: Task<'_>, index: u32) -> StepReport {
+fn perform(shared: &Shared, task: StepTask<'_>, index: u32) -> StepReport {
     let now_us = || shared.shared_state.elapsed_ns() / 1000;
     let begun_us = now_us();
-    let outcome = ops::perform(&*shared.strategy, task);
+    let outcome = step::perform(&*shared.strategy, task);
     StepReport { thread: task.actor.thread, index, begun_us, ended_us: now_us(), outcome }
 }

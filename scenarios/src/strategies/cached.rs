@@ -3,21 +3,21 @@
 use rusqlite::Connection;
 use seawall_harness::sched::sync::{Mutex, MutexGuard};
 
-use super::{Env, Failure, opening};
+use super::{Context, Failure, opening};
 
 /// One connection, opened when it is first needed.
 pub(super) struct Cached {
-    env: Env,
+    context: Context,
     connection: Mutex<Option<Connection>>,
 }
 
 impl Cached {
-    pub(super) fn new(env: Env) -> Self {
-        Self { env, connection: Mutex::new(None) }
+    pub(super) fn new(context: Context) -> Self {
+        Self { context, connection: Mutex::new(None) }
     }
 
-    pub(super) fn env(&self) -> &Env {
-        &self.env
+    pub(super) fn context(&self) -> &Context {
+        &self.context
     }
 
     /// Runs `work` on the connection.
@@ -25,7 +25,7 @@ impl Cached {
         let mut slot: MutexGuard<'_, Option<Connection>> = self.connection.lock();
         let connection = match &mut *slot {
             Some(connection) => connection,
-            empty => empty.insert(opening::open_and_init(&self.env)?),
+            empty => empty.insert(opening::open_and_init(&self.context)?),
         };
         Ok(work(connection)?)
     }

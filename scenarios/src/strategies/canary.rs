@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use seawall_harness::oracle::economy::Promise;
 
 use super::cached::Cached;
-use super::{Entry, Env, Failure, Strategy, Work, opening};
+use super::{Context, Entry, Failure, Strategy, Work, opening};
 
 /// What is wrong with a canary.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,8 @@ macro_rules! canary {
             summary: $summary,
             promise: Some(Promise { opens_max: 2, schema_inits_max: 2 }),
             canary: true,
-            build: |env| {
-                Box::new(Canary { cached: Cached::new(env), defect: Defect::$defect, calls: AtomicU32::new(0) })
+            build: |context| {
+                Box::new(Canary { cached: Cached::new(context), defect: Defect::$defect, calls: AtomicU32::new(0) })
             },
         };
     };
@@ -62,20 +62,20 @@ impl Strategy for Canary {
                 });
             }
             Defect::Economy => {
-                let mut connection = opening::open_and_init(self.cached.env())?;
+                let mut connection = opening::open_and_init(self.cached.context())?;
                 return Ok(work(&mut connection)?);
             }
             _ => {}
         }
         self.cached.with(|connection| work(connection))?;
-        self.cached.with(|connection| sabotage(self.defect, call, connection, self.cached.env()))
+        self.cached.with(|connection| sabotage(self.defect, call, connection, self.cached.context()))
     }
 
     fn close(&self) -> Result<(), Failure> {
         if self.defect == Defect::Hygiene {
-            let env = self.cached.env();
-            let _ = env.host.copy(&env.path, &env.path.with_extension("corrupt.1.bak"));
-            std::mem::forget(opening::open(env)?);
+            let context = self.cached.context();
+            let _ = context.host.copy(&context.path, &context.path.with_extension("corrupt.1.bak"));
+            std::mem::forget(opening::open(context)?);
         }
         self.cached.close();
         Ok(())
@@ -83,7 +83,7 @@ impl Strategy for Canary {
 }
 
 /// Does the damage. The caller's work has succeeded before.
-fn sabotage(defect: Defect, call: u32, connection: &Connection, env: &Env) -> rusqlite::Result<()> {
+fn sabotage(defect: Defect, call: u32, connection: &Connection, context: &Context) -> rusqlite::Result<()> {
     match defect {
         Defect::Ledger if call.is_multiple_of(5) => {
             connection.execute_batch("DELETE FROM ledger WHERE (actor, txn) = (SELECT actor, min(txn) FROM ledger)")
@@ -97,7 +97,7 @@ fn sabotage(defect: Defect, call: u32, connection: &Connection, env: &Env) -> ru
             let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'documents_by_title'";
             let page: i64 = connection.query_row(sql, [], |row| row.get(0))?;
             // Opening and closing the file here drops this process's POSIX locks; that, too, is a defect.
-            let _ = env.host.overwrite(&env.path, (page as u64 - 1) * 4096 + 3, &[0xff; 64]);
+            let _ = context.host.overwrite(&context.path, (page as u64 - 1) * 4096 + 3, &[0xff; 64]);
             Ok(())
         }
         _ => Ok(()),

@@ -1,49 +1,78 @@
-//! The files beside SQLite's, on either medium.
+//! What a strategy needs of the machine beside SQLite. Each medium of the lab implements it.
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::run::simulated::environment;
+use seawall_harness::clock::Clock;
+use seawall_harness::runtime;
 
-/// Where a strategy lives, and what it can do to files there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Host {
-    /// A process of this machine.
-    Real,
-    /// A simulated process.
-    Simulated,
-}
+use crate::clocked_os::ClockedOs;
 
-impl Host {
-    pub(super) fn remove_file(self, path: &Path) -> io::Result<()> {
-        match self {
-            Self::Real => fs::remove_file(path),
-            Self::Simulated => environment::remove_file(path),
-        }
-    }
+/// The machine on which a strategy runs.
+pub trait Host: fmt::Debug + Send + Sync {
+    /// Unlinks a file.
+    ///
+    /// # Errors
+    /// If there is no such file, or the process is dead.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
 
-    pub(super) fn create_dir_all(self, path: &Path) -> io::Result<()> {
-        match self {
-            Self::Real => fs::create_dir_all(path),
-            // The folder of the database is always there.
-            Self::Simulated => Ok(()),
-        }
-    }
+    /// Creates a folder and its parents.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
 
-    pub(super) fn copy(self, from: &Path, to: &Path) -> io::Result<()> {
-        match self {
-            Self::Real => fs::copy(from, to).map(drop),
-            Self::Simulated => environment::copy(from, to),
-        }
-    }
+    /// Copies a file.
+    ///
+    /// # Errors
+    /// As for [`Self::remove_file`].
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Overwrites a part of a file.
-    pub(super) fn overwrite(self, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Real => OpenOptions::new().write(true).open(path)?.write_all_at(bytes, at),
-            Self::Simulated => environment::overwrite(path, at, bytes),
-        }
+    ///
+    /// # Errors
+    /// As for [`Self::remove_file`]; also if the part is not within the file.
+    fn overwrite(&self, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// The system interface of the connection layer on this machine.
+    fn layer_os(&self, clock: &Clock) -> LayerOs;
+}
+
+/// A system interface for one of the two builds of the connection layer.
+pub enum LayerOs {
+    /// The crate as it is built for production.
+    Real(Arc<dyn seawall::Os>),
+    /// The same sources with the simulator's locks.
+    Simulated(Arc<dyn seawall_simulated::Os>),
+}
+
+/// A process of the real machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealHost;
+
+impl Host for RealHost {
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::copy(from, to).map(drop)
+    }
+
+    fn overwrite(&self, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
+        OpenOptions::new().write(true).open(path)?.write_all_at(bytes, at)
+    }
+
+    fn layer_os(&self, clock: &Clock) -> LayerOs {
+        let pid = u32::from(runtime::current_actor().process);
+        LayerOs::Real(Arc::new(ClockedOs::new(clock.clone(), pid)))
     }
 }

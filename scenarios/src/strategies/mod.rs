@@ -1,7 +1,7 @@
-//! Strategies: the ways to hand out connections that stand trial, behind one trait.
+//! Strategies: the ways to hand out connections that the lab tests, behind one trait.
 //!
-//! One file each. A strategy is written from its field report with the report's constants, its flaws included: they are
-//! what is being measured.
+//! One file each, and one line in [`ALL`]; `docs/contributing/strategy.md` shows how to add one. A strategy is written
+//! from its field report with the constants of the report. Its flaws are included, because they are what is measured.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::workload::{CheckpointMode, schema};
 
-pub use host::Host;
+pub use host::{Host, LayerOs, RealHost};
+pub use opening::{open, open_and_init};
 
 mod cached;
 mod canary;
@@ -33,7 +34,7 @@ pub type Work<'a> = dyn FnMut(&mut Connection) -> rusqlite::Result<()> + 'a;
 /// What a caller wants read.
 pub type Reading<'a> = dyn FnMut(&Connection) -> rusqlite::Result<()> + 'a;
 
-/// What a caller wants written, inside a transaction that somebody else begins and ends.
+/// What a caller wants written, inside a transaction that the strategy begins and ends.
 pub type Writing<'a> = dyn FnMut(&Transaction<'_>) -> rusqlite::Result<()> + 'a;
 
 /// One way to hand out connections to one database in one process.
@@ -56,8 +57,8 @@ pub trait Strategy: Send + Sync {
     fn write(&self, work: &mut Writing<'_>) -> Written {
         let mut phase = Phase::BeforeCommit;
         let result = self.with_connection(&mut |connection| {
-            // The strategy may run this more than once. A COMMIT that was tried once may have landed, whatever comes
-            // after.
+            // The strategy may run this more than once. A COMMIT that was tried may have landed, even if a later
+            // attempt fails.
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             work(&transaction)?;
             phase = Phase::Committing;
@@ -129,11 +130,11 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
-/// What a strategy is given to work with: the database, and the run's clock and counters.
+/// What a strategy is given: the database, the machine, and the run's clock and counters.
 #[derive(Clone, Debug)]
-pub struct Env {
-    /// Where the strategy lives.
-    pub host: Host,
+pub struct Context {
+    /// The machine.
+    pub host: Arc<dyn Host>,
     /// The database file.
     pub path: PathBuf,
     /// Name of the VFS to open it with.
@@ -144,7 +145,7 @@ pub struct Env {
     pub shared_state: Arc<SharedState>,
 }
 
-impl Env {
+impl Context {
     /// Sets up the application's schema and counts it.
     ///
     /// # Errors
@@ -165,8 +166,8 @@ pub struct Entry {
     pub promise: Option<Promise>,
     /// True for a planted defect, which is not part of the matrix unless asked for.
     pub canary: bool,
-    /// Makes one.
-    pub build: fn(Env) -> Box<dyn Strategy>,
+    /// Builds one for a process.
+    pub build: fn(Context) -> Box<dyn Strategy>,
 }
 
 /// All strategies: those of the matrix in the order of its columns, then the canaries.
@@ -184,13 +185,21 @@ pub const ALL: &[Entry] = &[
     canary::ALARM,
 ];
 
-/// The strategy with this name.
-pub fn find(name: &str) -> Option<&'static Entry> {
-    ALL.iter().find(|entry| entry.name == name)
+/// No strategy has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown strategy `{name}`\nhelp: {help}")]
+pub struct UnknownStrategy {
+    name: String,
+    help: String,
 }
 
-/// A message about a name that is no strategy's, with the nearest one.
-pub fn unknown(name: &str) -> String {
-    let names: Vec<&str> = ALL.iter().map(|entry| entry.name).collect();
-    format!("unknown strategy `{name}`\nhelp: {}", suggest::help(name, "the strategies are", names.iter().copied()))
+/// The strategy with this name.
+///
+/// # Errors
+/// [`UnknownStrategy`], with the nearest name.
+pub fn find(name: &str) -> Result<&'static Entry, UnknownStrategy> {
+    let known = || ALL.iter().map(|entry| entry.name);
+    let unknown =
+        || UnknownStrategy { name: name.to_owned(), help: suggest::help(name, "the strategies are", known()) };
+    ALL.iter().find(|entry| entry.name == name).ok_or_else(unknown)
 }

@@ -17,7 +17,7 @@ use seawall_harness::oracle::economy::Promise;
 use seawall_harness::sched::sync::Mutex;
 
 use super::opening::{self, codes};
-use super::{Entry, Env, Failure, Strategy, Work};
+use super::{Context, Entry, Failure, Strategy, Work};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "openhuman",
@@ -25,14 +25,14 @@ pub(super) const ENTRY: Entry = Entry {
     // Threads that start together may all open before one of them has filled the cache.
     promise: Some(Promise { opens_max: 4, schema_inits_max: 4 }),
     canary: false,
-    build: |env| Box::new(OpenHuman { env, connections: Mutex::default(), breakers: Mutex::default() }),
+    build: |context| Box::new(OpenHuman { context, connections: Mutex::default(), breakers: Mutex::default() }),
 };
 
 const FAILURES_MAX: u32 = 3;
 const COOLDOWN: Duration = Duration::from_secs(30);
 
 struct OpenHuman {
-    env: Env,
+    context: Context,
     connections: Mutex<BTreeMap<PathBuf, Arc<Mutex<Connection>>>>,
     breakers: Mutex<BTreeMap<PathBuf, Breaker>>,
 }
@@ -58,8 +58,8 @@ impl Breaker {
 
 impl OpenHuman {
     fn connection(&self) -> Result<Arc<Mutex<Connection>>, Failure> {
-        let path = &self.env.path;
-        if self.breakers.lock().entry(path.clone()).or_default().is_open(self.env.clock.now()) {
+        let path = &self.context.path;
+        if self.breakers.lock().entry(path.clone()).or_default().is_open(self.context.clock.now()) {
             return Err(Failure::other("circuit breaker open"));
         }
         if let Some(connection) = self.connections.lock().get(path) {
@@ -73,14 +73,14 @@ impl OpenHuman {
                 Ok(Arc::clone(cached))
             }
             Err(error) => {
-                self.breakers.lock().entry(path.clone()).or_default().failed(self.env.clock.now());
+                self.breakers.lock().entry(path.clone()).or_default().failed(self.context.clock.now());
                 Err(error.into())
             }
         }
     }
 
     fn open_with_cleanup(&self) -> rusqlite::Result<Connection> {
-        let error = match opening::open_and_init(&self.env) {
+        let error = match opening::open_and_init(&self.context) {
             Ok(connection) => return Ok(connection),
             Err(error) => error,
         };
@@ -89,11 +89,11 @@ impl OpenHuman {
             return Err(error);
         }
         for suffix in ["-shm", "-wal"] {
-            let mut side_file = self.env.path.clone().into_os_string();
+            let mut side_file = self.context.path.clone().into_os_string();
             side_file.push(suffix);
-            let _ = self.env.host.remove_file(side_file.as_ref());
+            let _ = self.context.host.remove_file(side_file.as_ref());
         }
-        opening::open_and_init(&self.env)
+        opening::open_and_init(&self.context)
     }
 }
 

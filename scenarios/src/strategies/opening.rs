@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::Env;
+use super::Context;
 
 /// Result codes by which the applications recognise "the disk is acting up", with the names that their reports give
 /// them.
@@ -18,21 +18,27 @@ pub(super) mod codes {
 }
 
 /// Opens the file with the default flags.
-pub(super) fn open(env: &Env) -> rusqlite::Result<Connection> {
-    Connection::open_with_flags_and_vfs(&env.path, OpenFlags::default(), env.vfs.as_str())
+///
+/// # Errors
+/// What SQLite returned.
+pub fn open(context: &Context) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags_and_vfs(&context.path, OpenFlags::default(), context.vfs.as_str())
 }
 
 /// `create_dir_all`, open, busy timeout of 5 s, foreign keys on, journal mode WAL (a failure of which is only logged),
 /// schema, migrations.
-pub(super) fn open_and_init(env: &Env) -> rusqlite::Result<Connection> {
-    if let Some(parent) = env.path.parent() {
+///
+/// # Errors
+/// What SQLite returned.
+pub fn open_and_init(context: &Context) -> rusqlite::Result<Connection> {
+    if let Some(parent) = context.path.parent() {
         // The reports' code ignores the result: the open that follows fails with a message of its own.
-        let _ = env.host.create_dir_all(parent);
+        let _ = context.host.create_dir_all(parent);
     }
-    let connection = open(env)?;
+    let connection = open(context)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.execute_batch("PRAGMA foreign_keys = ON")?;
     let _logged_only = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0));
-    env.init_schema(&connection)?;
+    context.init_schema(&connection)?;
     Ok(connection)
 }

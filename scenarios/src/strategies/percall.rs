@@ -3,23 +3,23 @@
 //! What the reports began with: four workers that poll every 5 s make about 69,000 opens a day, each a full
 //! initialisation. There is no breaker, and every error is reported.
 
-use super::{Entry, Env, Failure, Strategy, Work, opening};
+use super::{Context, Entry, Failure, Strategy, Work, opening};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "percall",
     summary: "opens a connection and sets the schema up for every call",
     promise: None,
     canary: false,
-    build: |env| Box::new(PerCall { env }),
+    build: |context| Box::new(PerCall { context }),
 };
 
 struct PerCall {
-    env: Env,
+    context: Context,
 }
 
 impl Strategy for PerCall {
     fn with_connection(&self, work: &mut Work<'_>) -> Result<(), Failure> {
-        let mut connection = opening::open_and_init(&self.env)?;
+        let mut connection = opening::open_and_init(&self.context)?;
         Ok(work(&mut connection)?)
     }
 

@@ -5,29 +5,29 @@
 
 use seawall_harness::oracle::economy::Promise;
 
-use super::{Entry, Host};
+use super::{Entry, LayerOs};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "seawall",
     summary: "this project's connection layer: exactly-once init, half-open breaker, no file ever unlinked, exclusive mode if the wal-index fails",
     promise: Some(Promise { opens_max: 1, schema_inits_max: 1 }),
     canary: false,
-    build: |env| match env.host {
-        Host::Real => Box::new(real::Seawall::new(env)),
-        Host::Simulated => Box::new(simulated::Seawall::new(env)),
+    build: |context| match context.host.layer_os(&context.clock) {
+        LayerOs::Real(os) => Box::new(real::Seawall::new(context, os)),
+        LayerOs::Simulated(os) => Box::new(simulated::Seawall::new(context, os)),
     },
 };
 
 /// The strategy over one of the two builds.
 macro_rules! strategy {
-    ($build:ident, $layer:ident, $os:expr) => {
+    ($build:ident, $layer:ident) => {
         mod $build {
             use std::path::PathBuf;
             use std::sync::Arc;
 
-            use $layer::{Cache, Registry};
+            use $layer::{Cache, Os, Registry};
 
-            use crate::strategies::{Env, Failure, Strategy, Work};
+            use crate::strategies::{Context, Failure, Strategy, Work};
 
             pub(super) struct Seawall {
                 cache: Cache,
@@ -35,14 +35,13 @@ macro_rules! strategy {
             }
 
             impl Seawall {
-                pub(super) fn new(env: Env) -> Self {
-                    let os = $os(&env);
-                    let path = env.path.clone();
+                pub(super) fn new(context: Context, os: Arc<dyn Os>) -> Self {
+                    let path = context.path.clone();
                     let cache = Cache::builder()
                         .registry(Registry::new())
-                        .vfs(env.vfs.clone())
-                        .os(Arc::new(os))
-                        .init(move |connection| env.init_schema(connection))
+                        .vfs(context.vfs.clone())
+                        .os(os)
+                        .init(move |connection| context.init_schema(connection))
                         .build();
                     Self { cache, path }
                 }
@@ -67,8 +66,5 @@ macro_rules! strategy {
     };
 }
 
-strategy!(real, seawall, |env: &Env| {
-    let pid = u32::from(seawall_harness::vfs::injector::current_actor().process);
-    crate::clocked_os::ClockedOs::new(env.clock.clone(), pid)
-});
-strategy!(simulated, seawall_simulated, |_: &Env| crate::run::simulated::SimulatedOs);
+strategy!(real, seawall);
+strategy!(simulated, seawall_simulated);

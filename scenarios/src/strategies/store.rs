@@ -1,11 +1,11 @@
 //! `seawall-store`: the connection layer of this project as a store, with readers beside the writer, each call through
-//! the door that is made for it.
+//! the entry point that is made for it.
 //!
 //! Opened when it is first needed; if that fails, the next call tries again, as a program would that has to come up.
 
 use seawall_harness::oracle::economy::Promise;
 
-use super::{Entry, Host};
+use super::{Entry, LayerOs};
 
 /// Connections beside the one that writes.
 const READERS: usize = 2;
@@ -15,32 +15,33 @@ pub(super) const ENTRY: Entry = Entry {
     summary: "this project's connection layer as a store: one connection writes, two read in snapshots beside it",
     promise: Some(Promise { opens_max: 1 + READERS as u64, schema_inits_max: 1 }),
     canary: false,
-    build: |env| match env.host {
-        Host::Real => Box::new(real::SeawallStore::new(env)),
-        Host::Simulated => Box::new(simulated::SeawallStore::new(env)),
+    build: |context| match context.host.layer_os(&context.clock) {
+        LayerOs::Real(os) => Box::new(real::SeawallStore::new(context, os)),
+        LayerOs::Simulated(os) => Box::new(simulated::SeawallStore::new(context, os)),
     },
 };
 
 /// The strategy over one of the two builds.
 macro_rules! strategy {
-    ($build:ident, $layer:ident, $os:expr) => {
+    ($build:ident, $layer:ident) => {
         mod $build {
             use std::sync::Arc;
             use std::time::Duration;
 
             use seawall_harness::sched::sync::Mutex;
             use $layer::CheckpointMode as Mode;
-            use $layer::{Registry, Store};
+            use $layer::{Os, Registry, Store};
 
             use super::READERS;
-            use crate::strategies::{Env, Failure, Phase, Reading, Strategy, Work, Writing, Written};
+            use crate::strategies::{Context, Failure, Phase, Reading, Strategy, Work, Writing, Written};
             use crate::workload::CheckpointMode;
 
-            /// Whoever closes waits so long for calls in progress; there should be none.
+            /// How long closing waits for calls in progress; there should be none.
             const PATIENCE: Duration = Duration::from_secs(10);
 
             pub(super) struct SeawallStore {
-                env: Env,
+                context: Context,
+                os: Arc<dyn Os>,
                 /// The process's own.
                 registry: Arc<Registry>,
                 /// Never locked while something is done with the store.
@@ -48,8 +49,8 @@ macro_rules! strategy {
             }
 
             impl SeawallStore {
-                pub(super) fn new(env: Env) -> Self {
-                    Self { env, registry: Registry::new(), store: Mutex::new(None) }
+                pub(super) fn new(context: Context, os: Arc<dyn Os>) -> Self {
+                    Self { context, os, registry: Registry::new(), store: Mutex::new(None) }
                 }
 
                 /// The store, opened if need be. Threads that open it at once get the same one from the registry.
@@ -57,14 +58,14 @@ macro_rules! strategy {
                     if let Some(store) = &*self.store.lock() {
                         return Ok(store.clone());
                     }
-                    let env = self.env.clone();
+                    let context = self.context.clone();
                     let opened = Store::builder()
                         .registry(Arc::clone(&self.registry))
-                        .vfs(env.vfs.clone())
-                        .os(Arc::new($os(&env)))
+                        .vfs(context.vfs.clone())
+                        .os(Arc::clone(&self.os))
                         .readers(READERS)
-                        .init(move |connection| env.init_schema(connection))
-                        .open(&self.env.path)?;
+                        .init(move |connection| context.init_schema(connection))
+                        .open(&self.context.path)?;
                     let store = self.store.lock().get_or_insert_with(|| opened.clone()).clone();
                     Ok(store)
                 }
@@ -91,13 +92,7 @@ macro_rules! strategy {
                 }
 
                 fn checkpoint(&self, mode: CheckpointMode) -> Result<(), Failure> {
-                    let mode = match mode {
-                        CheckpointMode::Passive => Mode::Passive,
-                        CheckpointMode::Full => Mode::Full,
-                        CheckpointMode::Restart => Mode::Restart,
-                        CheckpointMode::Truncate => Mode::Truncate,
-                    };
-                    Ok(self.store()?.checkpoint(mode).map(drop)?)
+                    Ok(self.store()?.checkpoint(mode.into()).map(drop)?)
                 }
 
                 fn close(&self) -> Result<(), Failure> {
@@ -105,12 +100,20 @@ macro_rules! strategy {
                     Ok(store.map_or(Ok(None), |store| store.close(PATIENCE)).map(drop)?)
                 }
             }
+
+            impl From<CheckpointMode> for Mode {
+                fn from(mode: CheckpointMode) -> Self {
+                    match mode {
+                        CheckpointMode::Passive => Self::Passive,
+                        CheckpointMode::Full => Self::Full,
+                        CheckpointMode::Restart => Self::Restart,
+                        CheckpointMode::Truncate => Self::Truncate,
+                    }
+                }
+            }
         }
     };
 }
 
-strategy!(real, seawall, |env: &Env| {
-    let pid = u32::from(seawall_harness::vfs::injector::current_actor().process);
-    crate::clocked_os::ClockedOs::new(env.clock.clone(), pid)
-});
-strategy!(simulated, seawall_simulated, |_: &Env| crate::run::simulated::SimulatedOs);
+strategy!(real, seawall);
+strategy!(simulated, seawall_simulated);

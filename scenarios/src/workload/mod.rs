@@ -4,7 +4,6 @@
 //! must find follows from its own script and from what it was told, whatever the others do; they meet in the pages, the
 //! locks and the log.
 
-pub mod ops;
 pub mod schema;
 
 use std::fmt;

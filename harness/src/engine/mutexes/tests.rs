@@ -9,7 +9,7 @@ use super::*;
 use crate::actor::Actor;
 use crate::clock::Clock;
 use crate::sched::random::Random;
-use crate::sched::{Execution, Policy, Scheduler, Task};
+use crate::sched::{self, Execution, Policy, Scheduler, Task};
 use crate::seed::Seed;
 use crate::shared_state::SharedState;
 
@@ -68,12 +68,12 @@ fn run(seed: u64, policy: Box<dyn Policy>, tasks: Vec<Task>) -> Execution {
     let clock = Clock::new(Arc::new(SharedState::private(2)));
     clock.set_scale(0);
     let actors = (1..).zip(tasks).map(|(thread, task)| (Actor { process: 1, thread }, task));
-    Scheduler::new(clock, policy).run(Seed(seed), 10_000, actors.collect())
+    Scheduler::new(clock, policy, None).run(Seed(seed), 10_000, actors.collect())
 }
 
 /// Adds a preemption point where nothing is entered: a VFS call, say.
 fn call() {
-    sched::point();
+    runtime::point();
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn who_waits_for_an_actor_that_was_left_behind_aborts() {
         let raw = Rc::clone(&raw);
         Box::new(move || {
             raw.enter();
-            sched::block(1);
+            runtime::block(1);
         })
     };
     assert_eq!(run(1, Box::new(Random::default()), vec![task]).deadlocked, [0]);

@@ -24,9 +24,8 @@ use super::names::{self, Names};
 use super::posix;
 use super::shm::Shms;
 use crate::clock::Clock;
-use crate::sched::Processes;
+use crate::runtime::{Processes, current_actor};
 use crate::seed::Seed;
-use crate::vfs::injector::current_actor;
 
 /// 2026-01-01 00:00 UTC as SQLite counts: milliseconds since noon on the first day of the Julian calendar.
 const BEGIN_MS: i64 = 24_610_415 * 8_640_000;

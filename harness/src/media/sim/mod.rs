@@ -11,7 +11,7 @@
 //!   POSIX locks included. A conformance suite holds both to the same results. Each device's module says what it
 //!   leaves out.
 //! - **One thread.** Actors are coroutines of the thread that registered the VFS; who calls is told by
-//!   [`current_actor`](crate::vfs::injector::current_actor). Each call is carried out at once and whole: nothing here
+//!   [`current_actor`](crate::runtime::current_actor). Each call is carried out at once and whole: nothing here
 //!   yields. A call from another thread fails with `SQLITE_IOERR` and touches nothing.
 //!
 //! # The devices

@@ -9,15 +9,13 @@ use super::random::Random;
 use super::rare::Rare;
 use super::replay::Replay;
 use super::sync::Mutex;
-use super::{
-    Execution, POLICIES, Policy, PolicyEntry, Preemption, Scheduler, Task, is_simulated, point, policy, section,
-};
+use super::{Execution, POLICIES, Policy, PolicyEntry, Preemption, Scheduler, Task, policy};
 use crate::actor::Actor;
 use crate::call::{Call, Method, Role};
 use crate::clock::Clock;
+use crate::runtime;
 use crate::seed::Seed;
 use crate::shared_state::SharedState;
-use crate::vfs::injector;
 
 mod toy;
 
@@ -35,10 +33,9 @@ fn play(policy: Box<dyn Policy>, seed: u64, calls_max: u64) -> (Vec<(u16, u32)>,
     let actors = (1..=3_u16).map(|thread| {
         let (log, clock) = (Rc::clone(&log), clock.clone());
         let task: Task = Box::new(move || {
-            let point = Scheduler::hook();
             for step in 0..20 {
-                assert_eq!(injector::current_actor().thread, thread);
-                if !point(injector::current_actor(), &call(if step == 7 { Method::Truncate } else { Method::Read })) {
+                assert_eq!(runtime::current_actor().thread, thread);
+                if !runtime::before_call(&call(if step == 7 { Method::Truncate } else { Method::Read })) {
                     return;
                 }
                 log.borrow_mut().push((thread, step));
@@ -49,7 +46,7 @@ fn play(policy: Box<dyn Policy>, seed: u64, calls_max: u64) -> (Vec<(u16, u32)>,
         });
         (Actor { process: 1, thread }, task)
     });
-    let execution = Scheduler::new(clock.clone(), policy).run(Seed(seed), calls_max, actors.collect());
+    let execution = Scheduler::new(clock.clone(), policy, None).run(Seed(seed), calls_max, actors.collect());
     (Rc::try_unwrap(log).unwrap().into_inner(), execution)
 }
 
@@ -123,7 +120,7 @@ fn a_sleeper_lets_the_others_run_and_wakes_in_time() {
         });
         (Actor { process: 1, thread }, task)
     });
-    Scheduler::new(clock.clone(), Box::new(Rare::default())).run(Seed(1), 1000, actors.into());
+    Scheduler::new(clock.clone(), Box::new(Rare::default()), None).run(Seed(1), 1000, actors.into());
     let ms = Duration::from_millis;
     assert_eq!(*woken.borrow(), [(2, ms(200)), (1, ms(500)), (3, ms(900))]);
 }
@@ -133,7 +130,7 @@ fn run(policy: Box<dyn Policy>, seed: u64, tasks: Vec<Task>) -> Execution {
     let clock = Clock::new(Arc::new(SharedState::private(2)));
     clock.set_scale(0);
     let actors = (1..).zip(tasks).map(|(thread, task)| (Actor { process: 1, thread }, task));
-    Scheduler::new(clock, policy).run(Seed(seed), 10_000, actors.collect())
+    Scheduler::new(clock, policy, None).run(Seed(seed), 10_000, actors.collect())
 }
 
 #[test]
@@ -147,7 +144,7 @@ fn a_lock_lets_the_others_run_while_somebody_waits_for_it() {
                     let mut held = counter.lock();
                     assert!(!held.1, "two hold the lock");
                     held.1 = true;
-                    Scheduler::hook()(injector::current_actor(), &call(Method::Read));
+                    runtime::before_call(&call(Method::Read));
                     held.0 += 1;
                     held.1 = false;
                 }
@@ -185,9 +182,9 @@ fn a_preemption_stays_where_it_was_if_an_earlier_section_is_left_out() {
         let log = Rc::clone(&log);
         Box::new(move || {
             for number in sections {
-                section(*number);
+                runtime::section(*number);
                 for _ in 0..3 {
-                    Scheduler::hook()(injector::current_actor(), &call(Method::Read));
+                    runtime::before_call(&call(Method::Read));
                     log.borrow_mut().push((actor, *number));
                 }
             }
@@ -218,19 +215,19 @@ fn who_polls_comes_to_his_end_when_the_budget_has_run_out() {
         }
     });
     let work: Task = Box::new(move || {
-        while Scheduler::hook()(injector::current_actor(), &call(Method::Read)) {}
+        while runtime::before_call(&call(Method::Read)) {}
         *setter.borrow_mut() = true;
     });
     let actors = [poll, work].into_iter().zip(1..).map(|(task, thread)| (Actor { process: 1, thread }, task));
-    let execution = Scheduler::new(clock, Box::new(Random::default())).run(Seed(1), 500, actors.collect());
+    let execution = Scheduler::new(clock, Box::new(Random::default()), None).run(Seed(1), 500, actors.collect());
     assert!(execution.halted && execution.deadlocked.is_empty() && *flag.borrow());
 }
 
 #[test]
 fn who_never_ends_without_a_call_is_left_behind() {
     let spin: Task = Box::new(|| {
-        while is_simulated() {
-            point();
+        while runtime::is_simulated() {
+            runtime::point();
         }
     });
     let execution = run(Box::new(Random::default()), 1, vec![spin]);

@@ -5,10 +5,9 @@ use std::process::Command;
 use std::rc::Rc;
 
 use super::*;
-use crate::engine::{Engine, OPEN_READ_WRITE_CREATE};
-use crate::media::sim::{Machine, SimVfs};
+use crate::rig::Rig;
+use crate::sched::Task;
 use crate::sched::round_robin::RoundRobin;
-use crate::sched::{Scheduler, Task};
 use crate::trace::RulingKind;
 
 /// Tells the child process which database to work on.
@@ -117,32 +116,23 @@ fn nobody_notices_where_nobody_else_is() {
 fn is_locked_in_simulation(rule: &str, journal_mode: &'static str) -> bool {
     const DATABASE: &str = "/sim/a.db";
     let plan = FaultPlan::new(vec![rule.parse().unwrap()], Seed(1)).unwrap();
-    let shared_state = Arc::new(SharedState::private(2));
-    let clock = Clock::new(Arc::clone(&shared_state));
-    clock.set_scale(0);
-    let machine = Rc::new(RefCell::new(Machine::new(clock.clone(), Seed(1))));
-    let (engine, below) = (Engine::linked(), unique_name());
-    let _sim = SimVfs::register(engine.vfs_api(), &below, Rc::clone(&machine)).unwrap();
-    let injector =
-        Injector::new(Arc::clone(&shared_state), plan).with_clock(clock.clone()).with_hook(Scheduler::hook());
-    let shim = FaultVfs::new(engine.vfs_api(), &unique_name(), Some(&below), false, injector).unwrap();
+    let mut rig = Rig::builder().policy(Box::new(RoundRobin::default())).build().unwrap();
+    let simulation = rig.begin(Seed(1), plan).unwrap();
     let found = Rc::new(RefCell::new(None));
     let task: Task = {
-        let (found, machine, vfs) = (Rc::clone(&found), Rc::clone(&machine), shim.name().to_owned());
+        let found = Rc::clone(&found);
         Box::new(move || {
-            let db = engine.open(DATABASE, OPEN_READ_WRITE_CREATE, Some(&vfs)).unwrap();
+            let db = simulation.open(DATABASE).unwrap();
             let setup = format!("PRAGMA journal_mode = {journal_mode}; PRAGMA cache_size = 2; CREATE TABLE t(x)");
             db.execute(&setup).unwrap();
-            shared_state.set_mode(Mode::ARMED);
+            simulation.arm();
             db.execute("BEGIN").unwrap();
             db.execute(&unfinished(journal_mode)).unwrap();
-            *found.borrow_mut() = Some((machine.borrow().any_locks(), shared_state.rule(0).fired()));
+            let is_locked = simulation.machine().borrow().any_locks();
+            *found.borrow_mut() = Some((is_locked, simulation.shared_state().rule(0).fired()));
         })
     };
-    let actor = Actor { process: 1, thread: 1 };
-    let mut scheduler = Scheduler::with_processes(clock, Box::new(RoundRobin::default()), machine);
-    scheduler.run(Seed(1), 100_000, vec![(actor, task)]);
-    injector::play(Actor { process: 0, thread: 0 });
+    rig.run(Seed(1), vec![(Actor { process: 1, thread: 1 }, task)]);
     let (is_locked, fired) = found.take().unwrap();
     assert_eq!(fired > 0, !rule.contains("p2"), "{rule}");
     is_locked

@@ -12,14 +12,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension};
 use seawall_harness::actor::Actor;
+use seawall_harness::rig::Simulation;
+use seawall_harness::runtime;
 use seawall_simulated::CheckpointMode as Mode;
 use seawall_simulated::{Error, Operation, Registry, Store};
 
 use super::case::{Act, Case, Config, Ending, EntryPoint, Inner, Op, SETTINGS};
 use crate::properties::panic_text;
-use crate::run::simulated::SimulatedOs;
-use crate::run::simulated::sandbox::{Inside, Sandbox};
-use crate::workload::CheckpointMode;
+use crate::run::simulated::{self, SimulatedOs};
 
 /// What the waits that are not settings come to at most: pauses between attempts, stalls of the faults.
 const MARGIN: Duration = Duration::from_secs(2);
@@ -40,7 +40,7 @@ pub(super) enum Told {
 
 /// See the module's documentation.
 pub(super) struct Stage {
-    pub(super) inside: Inside,
+    pub(super) simulation: Simulation,
     config: Config,
     is_calm: bool,
     has_faults: bool,
@@ -65,9 +65,9 @@ struct Process {
 }
 
 impl Stage {
-    pub(super) fn new(case: &Case, inside: Inside, tells: bool) -> Self {
+    pub(super) fn new(case: &Case, simulation: Simulation, tells: bool) -> Self {
         Self {
-            inside,
+            simulation,
             config: case.config,
             is_calm: case.is_calm(),
             has_faults: !case.rules.is_empty(),
@@ -94,7 +94,7 @@ impl Stage {
     /// Begins a new life of a process that was killed.
     pub(super) fn restart(&mut self, process: u16) {
         self.processes.insert(process, Process::default());
-        self.inside.revive(process);
+        self.simulation.machine().borrow_mut().revive(process);
         self.tell(|| format!("p{process} starts again"));
     }
 
@@ -112,12 +112,12 @@ impl Stage {
 
     pub(super) fn tell(&self, line: impl FnOnce() -> String) {
         if let Some(story) = &self.story {
-            story.borrow_mut().push(format!("  {:?}: {}", self.inside.clock.now(), line()));
+            story.borrow_mut().push(format!("  {:?}: {}", self.simulation.clock().now(), line()));
         }
     }
 
     fn is_dead(&self, actor: Actor) -> bool {
-        self.inside.is_dead(actor.process)
+        self.simulation.machine().borrow().is_dead(actor.process)
     }
 
     // --------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ impl Stage {
         if let Some(store) = &*here.store.borrow() {
             return Ok(store.clone());
         }
-        let opened = self.builder(here).open(Sandbox::DATABASE);
+        let opened = self.builder(here).open(simulated::DATABASE);
         let opened = opened.inspect_err(|_| here.failed_opens.set(here.failed_opens.get() + 1))?;
         // Others go on while a store is dropped, so nothing may be borrowed then.
         let store = here.store.borrow_mut().get_or_insert_with(|| opened.clone()).clone();
@@ -150,7 +150,7 @@ impl Stage {
         let builder = Store::builder()
             .registry(Arc::clone(&here.registry))
             .os(Arc::new(SimulatedOs))
-            .vfs(&*self.inside.vfs)
+            .vfs(self.simulation.vfs())
             .readers(readers)
             .busy_timeout(busy_timeout)
             .acquire_timeout(acquire_timeout)
@@ -195,9 +195,9 @@ impl Stage {
 
     fn take(self: &Rc<Self>, op: Op) {
         let Op { actor, number, act } = op;
-        let begun = self.inside.clock.now();
+        let begun = self.simulation.clock().now();
         let result = self.act(op);
-        let elapsed = self.inside.clock.now().saturating_sub(begun);
+        let elapsed = self.simulation.clock().now().saturating_sub(begun);
         let is_dead = self.is_dead(actor);
         self.tell(|| match &result {
             _ if is_dead => format!("{actor} {number}. {act:?}: killed"),
@@ -276,11 +276,11 @@ impl Stage {
             }),
             Act::Hold { door, ms } => self.through(process, door, |conn| {
                 self.check_borrow(conn, door);
-                self.inside.clock.sleep(Duration::from_millis(ms.into()));
+                self.simulation.clock().sleep(Duration::from_millis(ms.into()));
                 Ok(())
             }),
             Act::Nest { outer, inner } => self.nest(op, outer, inner),
-            Act::Checkpoint(mode) => self.store(process)?.checkpoint(checkpoint_mode(mode)).map(drop),
+            Act::Checkpoint(mode) => self.store(process)?.checkpoint(mode.into()).map(drop),
             Act::Health => {
                 let store = self.processes[&process].store.borrow().clone();
                 drop(store.map(|store| store.health()));
@@ -292,11 +292,11 @@ impl Stage {
             }
             Act::Close { patience_ms } => self.close(actor, Duration::from_millis(patience_ms.into())),
             Act::Pause { ms } => {
-                self.inside.clock.sleep(Duration::from_millis(ms.into()));
+                self.simulation.clock().sleep(Duration::from_millis(ms.into()));
                 Ok(())
             }
             Act::Kill => {
-                self.inside.kill(process);
+                runtime::kill(process);
                 Ok(())
             }
         }
@@ -381,7 +381,7 @@ impl Stage {
         store.read(|conn| {
             self.check_borrow(conn, EntryPoint::Read);
             let own = numbers_of(conn, actor)?;
-            self.inside.clock.sleep(Duration::from_millis(pause_ms.into()));
+            self.simulation.clock().sleep(Duration::from_millis(pause_ms.into()));
             let (entries, tally) =
                 (count(conn, "SELECT count(*) FROM entry")?, count(conn, "SELECT entries FROM tally")?);
             if entries != tally {
@@ -417,7 +417,7 @@ impl Stage {
             return Ok(());
         }
         self.through(actor.process, outer, |_| {
-            let begun = self.inside.clock.now();
+            let begun = self.simulation.clock().now();
             let answer = match inner {
                 Inner::EntryPoint(EntryPoint::Write) => store.write(|tx| insert(tx, actor, number)),
                 Inner::EntryPoint(EntryPoint::Read) => store.read(|_| Ok(())),
@@ -431,7 +431,7 @@ impl Stage {
                     return Ok(());
                 }
             };
-            let elapsed = self.inside.clock.now().saturating_sub(begun);
+            let elapsed = self.simulation.clock().now().saturating_sub(begun);
             // Another thread may have closed it and somebody opened another one, in which there is room.
             let is_same_store = self.processes[&actor.process].closes.get() == closes;
             if is_same_store && !self.is_dead(actor) && (answer.is_ok() || elapsed > AT_ONCE) {
@@ -452,7 +452,11 @@ impl Stage {
             answer => self.complain(format_args!("{actor} called a closed store: {answer:?}")),
         }
         // In the end nobody has another store of this process.
-        let open = if actor.thread == 0 { self.inside.open_files_of(actor.process) } else { Vec::new() };
+        let open = if actor.thread == 0 {
+            self.simulation.machine().borrow().open_files_of(actor.process)
+        } else {
+            Vec::new()
+        };
         if closed.is_ok() && !open.is_empty() {
             self.complain(format_args!("{actor} has closed, and left open {}", open.join(", ")));
         }
@@ -507,14 +511,5 @@ fn end(manner: Ending) -> rusqlite::Result<()> {
         Ending::Fails => Err(rusqlite::Error::QueryReturnedNoRows),
         // Past the hook that would print it.
         Ending::Panics => resume_unwind(Box::new("the closure panics")),
-    }
-}
-
-fn checkpoint_mode(mode: CheckpointMode) -> Mode {
-    match mode {
-        CheckpointMode::Passive => Mode::Passive,
-        CheckpointMode::Full => Mode::Full,
-        CheckpointMode::Restart => Mode::Restart,
-        CheckpointMode::Truncate => Mode::Truncate,
     }
 }

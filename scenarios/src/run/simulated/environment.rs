@@ -13,18 +13,20 @@ use std::sync::Arc;
 use seawall_harness::clock::Clock;
 use seawall_harness::media::sim::Machine;
 use seawall_harness::record::StoryKind;
-use seawall_harness::sched::Processes;
+use seawall_harness::rig::Simulation;
+use seawall_harness::runtime::{self, Processes};
 use seawall_harness::shared_state::SharedState;
-use seawall_harness::vfs::injector;
 
+use super::SimulatedOs;
 use crate::story::{Event, Log, Note};
+use crate::strategies::{Host, LayerOs};
 
 thread_local! {
     static HERE: RefCell<Option<Rc<Environment>>> = const { RefCell::new(None) };
 }
 
 /// See the module's documentation.
-pub(super) struct Environment {
+pub(crate) struct Environment {
     pub(super) machine: Rc<RefCell<Machine>>,
     pub(super) clock: Clock,
     /// Who holds which lock file: the process, and a number that no other holding has.
@@ -42,13 +44,14 @@ pub(super) struct HeldFile {
 }
 
 impl Environment {
-    pub(super) fn new(machine: Rc<RefCell<Machine>>, clock: Clock, shared_state: Arc<SharedState>) -> Self {
+    pub(crate) fn new(simulation: &Simulation) -> Self {
         let (locked, next, log) = Default::default();
-        Self { machine, clock, locked, next, log, shared_state }
+        let (machine, clock) = (Rc::clone(simulation.machine()), simulation.clock().clone());
+        Self { machine, clock, locked, next, log, shared_state: Arc::clone(simulation.shared_state()) }
     }
 
     /// Makes it the place where the calling thread is.
-    pub(super) fn enter(self: &Rc<Self>, log: Option<Log>) {
+    pub(crate) fn enter(self: &Rc<Self>, log: Option<Log>) {
         self.locked.borrow_mut().clear();
         *self.next.borrow_mut() = 0;
         *self.log.borrow_mut() = log;
@@ -58,7 +61,7 @@ impl Environment {
     /// Writes down that the running actor has done something to a file.
     fn tell(&self, deed: &str, path: &Path) {
         if let Some(log) = &*self.log.borrow() {
-            let (at, actor) = (self.shared_state.calls(), Some(injector::current_actor()));
+            let (at, actor) = (self.shared_state.calls(), Some(runtime::current_actor()));
             let text = format!("{deed} {}", path.file_name().unwrap_or_default().to_string_lossy());
             let note = |kind| Event::Note(Note { at, actor, kind, text: text.clone() });
             log.borrow_mut().extend([note(StoryKind::Begin), note(StoryKind::End)]);
@@ -89,7 +92,7 @@ impl Processes for Environment {
 fn here<T>(act: impl FnOnce(&Environment) -> io::Result<T>) -> io::Result<T> {
     let place = HERE.with_borrow(Clone::clone);
     let place = place.ok_or_else(|| io::Error::other("no simulated machine on this thread"))?;
-    if place.machine.borrow().is_dead(injector::current_actor().process) {
+    if place.machine.borrow().is_dead(runtime::current_actor().process) {
         return Err(io::Error::other("the process is dead"));
     }
     act(&place)
@@ -114,35 +117,50 @@ pub(super) fn is_dead() -> bool {
     here(|_| Ok(())).is_err()
 }
 
-pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
-    here(|place| {
-        place.machine.borrow_mut().unlink(&name(path)).then_some(()).ok_or_else(there_is_none)?;
-        place.tell("unlink", path);
-        Ok(())
-    })
-}
+/// A process of the simulated machine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SimHost;
 
-pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    here(|place| {
-        let mut machine = place.machine.borrow_mut();
-        let bytes = machine.file(&name(from)).ok_or_else(there_is_none)?;
-        machine.write_file(&name(to), &bytes);
-        place.tell("copy the database to", to);
-        Ok(())
-    })
-}
+impl Host for SimHost {
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        here(|place| {
+            place.machine.borrow_mut().unlink(&name(path)).then_some(()).ok_or_else(there_is_none)?;
+            place.tell("unlink", path);
+            Ok(())
+        })
+    }
 
-pub(crate) fn overwrite(path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
-    here(|place| {
-        let mut machine = place.machine.borrow_mut();
-        let mut whole = machine.file(&name(path)).ok_or_else(there_is_none)?;
-        let at = usize::try_from(at).unwrap_or(usize::MAX);
-        let part = whole.get_mut(at..).and_then(|tail| tail.get_mut(..bytes.len())).ok_or_else(there_is_none)?;
-        part.copy_from_slice(bytes);
-        machine.write_file(&name(path), &whole);
-        place.tell("overwrite a part of", path);
+    /// The folder of the database is always there.
+    fn create_dir_all(&self, _path: &Path) -> io::Result<()> {
         Ok(())
-    })
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        here(|place| {
+            let mut machine = place.machine.borrow_mut();
+            let bytes = machine.file(&name(from)).ok_or_else(there_is_none)?;
+            machine.write_file(&name(to), &bytes);
+            place.tell("copy the database to", to);
+            Ok(())
+        })
+    }
+
+    fn overwrite(&self, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
+        here(|place| {
+            let mut machine = place.machine.borrow_mut();
+            let mut whole = machine.file(&name(path)).ok_or_else(there_is_none)?;
+            let at = usize::try_from(at).unwrap_or(usize::MAX);
+            let part = whole.get_mut(at..).and_then(|tail| tail.get_mut(..bytes.len())).ok_or_else(there_is_none)?;
+            part.copy_from_slice(bytes);
+            machine.write_file(&name(path), &whole);
+            place.tell("overwrite a part of", path);
+            Ok(())
+        })
+    }
+
+    fn layer_os(&self, _clock: &Clock) -> LayerOs {
+        LayerOs::Simulated(Arc::new(SimulatedOs))
+    }
 }
 
 /// Number and size of the file that has this name.
@@ -166,7 +184,7 @@ pub(super) fn try_lock_file(path: &Path) -> io::Result<Option<HeldFile>> {
         }
         let mut next = place.next.borrow_mut();
         *next += 1;
-        locked.insert(path.to_owned(), (injector::current_actor().process, *next));
+        locked.insert(path.to_owned(), (runtime::current_actor().process, *next));
         Ok(Some(HeldFile { path: path.to_owned(), number: *next }))
     })
 }

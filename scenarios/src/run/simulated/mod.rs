@@ -9,38 +9,32 @@
 //! One [`Simulator`] is one machine on one thread, and a process has room for one at a time: the linked SQLite has one
 //! random generator.
 
-mod after;
 pub mod case;
 pub(crate) mod environment;
 mod os;
 pub mod remote;
-pub(crate) mod sandbox;
 pub mod shrink;
 mod sim_run;
 
-use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use seawall_harness::actor::Actor;
-use seawall_harness::clock::Clock;
-use seawall_harness::engine::Engine;
-use seawall_harness::fault::FaultPlan;
-use seawall_harness::media::sim::{Machine, SimVfs};
+use seawall_harness::media::sim::Machine;
 use seawall_harness::oracle::hygiene;
 use seawall_harness::record::{RunRecord, Story};
+use seawall_harness::rig::Rig;
+use seawall_harness::runtime;
 use seawall_harness::sched::rare::Rare;
 use seawall_harness::sched::replay::Replay;
-use seawall_harness::sched::{Execution, Policy, Preemption, Scheduler, Task};
+use seawall_harness::sched::{Execution, Policy, Preemption, Task};
 use seawall_harness::seed::Seed;
-use seawall_harness::shared_state::{Mode, SharedState};
-use seawall_harness::trace::{self, Entry};
-use seawall_harness::vfs::FaultVfs;
-use seawall_harness::vfs::injector::{self, Injector};
+use seawall_harness::shared_state::Mode;
+use seawall_harness::trace::Entry;
 
 use super::RunError;
-use super::coordinator::Trouble;
+use super::driver::Trouble;
 use super::judge::{self, FreshLook};
 use super::spec::RunSpec;
 use crate::story::{self, Log, Watched};
@@ -55,7 +49,7 @@ use sim_run::SimRun;
 const FOLDER: &str = "/sim";
 
 /// The database of every run.
-const DATABASE: &str = "/sim/app.db";
+pub(crate) const DATABASE: &str = "/sim/app.db";
 
 /// The shim above it.
 const SHIM_VFS: &str = "seawall-fault";
@@ -71,15 +65,7 @@ const MODE: Mode = Mode::TRACE.and(Mode::DIGEST).and(Mode::VIRTUAL);
 
 /// See the module's documentation.
 pub struct Simulator {
-    engine: Engine,
-    place: Rc<Environment>,
-    shared_state: Arc<SharedState>,
-    scheduler: Scheduler,
-    shim: FaultVfs,
-    // Below the shim, so that it goes after it.
-    sim: SimVfs,
-    /// Machines there were before: a VFS of theirs may still be held by actors of a deadlock.
-    machines: u32,
+    rig: Rig<Environment>,
 }
 
 /// A run that was executed here.
@@ -101,12 +87,9 @@ impl Simulator {
     /// # Errors
     /// A message if its VFS cannot be registered.
     pub fn new() -> Result<Self, String> {
-        let engine = Engine::linked();
-        let shared_state = Arc::new(SharedState::private(TRACE_CAPACITY));
-        let clock = Clock::new(Arc::clone(&shared_state));
-        clock.set_scale(0);
-        let Furniture { shim, sim, place, scheduler } = Furniture::new(&engine, &shared_state, clock, "0", true)?;
-        Ok(Self { engine, place, shared_state, scheduler, shim, sim, machines: 0 })
+        let rig = Rig::builder().label(SHIM_VFS).default_vfs().calls_max(CALLS_MAX).trace_capacity(TRACE_CAPACITY);
+        let rig = rig.mode(MODE).processes(|simulation| Rc::new(Environment::new(simulation))).build();
+        Ok(Self { rig: rig.map_err(|error| error.to_string())? })
     }
 
     /// Executes a run, by the policy or by a recorded schedule. Without `calls` the record has no timeline, and no
@@ -127,10 +110,10 @@ impl Simulator {
     /// # Errors
     /// As for [`Self::run`]; also if the case names what does not exist.
     pub fn tell(&mut self, case: &RunCase, token: &str) -> Result<(Simulated, Option<Story>), RunError> {
-        let spec = case.spec(false).map_err(RunError::Usage)?;
+        let spec = case.spec(false)?;
         let log = Log::default();
         let replay = Box::new(Replay::new(&case.schedule));
-        let policy = Box::new(Watched::new(replay, Arc::clone(&self.shared_state), Rc::clone(&log)));
+        let policy = Box::new(Watched::new(replay, Arc::clone(self.rig.shared_state()), Rc::clone(&log)));
         let seed = spec.token.seed.stream("schedule");
         let simulated = self.execute(&spec, policy, (seed, true), Some(&log))?;
         let actors: Vec<Actor> = spec.shape.actors().collect();
@@ -158,101 +141,58 @@ impl Simulator {
         (seed, calls): (Seed, bool),
         log: Option<&Log>,
     ) -> Result<Simulated, RunError> {
-        self.arm(spec, log).map_err(RunError::Usage)?;
-        self.scheduler.set_policy(policy);
-        let shared_state = Arc::clone(&self.shared_state);
-        let run =
-            Rc::new(SimRun::new(spec.clone(), Rc::clone(&self.place), shared_state, self.shim.name(), log.cloned()));
+        let plan = spec.plan()?;
+        self.rig.set_policy(policy);
+        let simulation =
+            self.rig.begin(spec.token.seed, plan).map_err(|error| RunError::Simulator(error.to_string()))?;
+        let place = Rc::clone(self.rig.processes());
+        place.enter(log.cloned());
+        let shared_state = Arc::clone(simulation.shared_state());
+        let run = Rc::new(SimRun::new(spec.clone(), place, shared_state, simulation.vfs(), log.cloned()));
         let actors = spec.shape.actors().map(|actor| {
             let run = Rc::clone(&run);
-            let task: Task = Box::new(move || sim_run::play(&run, actor));
+            let task: Task = Box::new(move || run.play(actor));
             (actor, task)
         });
-        let execution = self.scheduler.run(seed, CALLS_MAX, actors.collect());
-        let turns = run.turns();
-        let result = match trouble(spec, &execution) {
-            Some(trouble) => {
-                run.kill_all();
-                Err(trouble)
-            }
-            None => after::conclude(&run),
-        };
-        let calls = if calls { trace::read(&self.shared_state) } else { Vec::new() };
-        // Whoever did not come to his end has left his side files behind, which is no news beside that.
+        let execution = self.rig.run(seed, actors.collect());
+        let turns = run.driver.turns();
+        let result = self.finish(&run, &execution);
+        let calls = if calls { self.rig.calls() } else { Vec::new() };
+        // An execution without an end has left side files behind. The trouble is the finding, not they.
         let look = self.look(result.is_ok());
-        let played = (run.take_notes(), result);
-        let record = judge::judge(spec, &self.shared_state, played, &calls, look);
+        let played = (run.driver.take_history(), result);
+        let record = judge::judge(spec, self.rig.shared_state(), played, &calls, look);
         drop(run);
-        if !execution.deadlocked.is_empty() {
-            self.rebuild().map_err(RunError::Usage)?;
-        }
         Ok(Simulated { record, calls, execution, turns })
     }
 
-    /// Makes everything as new for this spec.
-    fn arm(&mut self, spec: &RunSpec, log: Option<&Log>) -> Result<(), String> {
-        let seed = spec.token.seed;
-        self.place.machine.borrow_mut().reset(seed.stream("machine"));
-        self.place.enter(log.cloned());
-        self.shared_state.set_mode(Mode::OFF);
-        self.shim.injector().restart_with(spec.plan()?);
-        self.shared_state.set_mode(MODE);
-        self.engine.reset_randomness();
-        Ok(())
+    /// What follows the scripts, if they have ended.
+    fn finish(&self, run: &SimRun, execution: &Execution) -> Result<(), Trouble> {
+        if let Some(trouble) = trouble(&run.driver.spec, execution) {
+            run.kill_all();
+            return Err(trouble);
+        }
+        run.finish();
+        match self.rig.simulation().machine().borrow().panic_message() {
+            None => Ok(()),
+            Some(message) => Err(Trouble::Lab(format!("the simulated machine panicked: {message}"))),
+        }
     }
 
     fn look(&self, tidy: bool) -> FreshLook {
-        injector::play(Actor { process: 0, thread: 0 });
-        let prefix = format!("{FOLDER}/");
-        let files = self.place.machine.borrow().list();
-        let files = files.into_iter().filter_map(|(name, size)| Some((name.strip_prefix(&prefix)?.to_owned(), size)));
-        let files = files.filter(|_| tidy);
-        let strays = hygiene::strays(DATABASE.strip_prefix(&prefix).unwrap_or(DATABASE), files);
-        FreshLook::at(Path::new(DATABASE), Some(self.sim.name()), strays)
-    }
-
-    /// After a deadlock: what its actors hold they hold for ever, so another machine takes the place of this one.
-    fn rebuild(&mut self) -> Result<(), String> {
-        self.machines += 1;
-        let clock = self.place.clock.clone();
-        let Furniture { shim, sim, place, scheduler } =
-            Furniture::new(&self.engine, &self.shared_state, clock, &self.machines.to_string(), true)?;
-        (self.shim, self.sim, self.place, self.scheduler) = (shim, sim, place, scheduler);
-        Ok(())
+        let simulation = self.rig.simulation();
+        runtime::set_current_actor(Actor { process: 0, thread: 0 });
+        let strays = if tidy { strays(&simulation.machine().borrow()) } else { Vec::new() };
+        FreshLook::at(Path::new(DATABASE), Some(simulation.machine_vfs()), strays)
     }
 }
 
-/// A machine with what stands on it.
-struct Furniture {
-    shim: FaultVfs,
-    sim: SimVfs,
-    place: Rc<Environment>,
-    scheduler: Scheduler,
-}
-
-impl Furniture {
-    /// `label` tells it from all others in this process.
-    fn new(
-        engine: &Engine,
-        shared_state: &Arc<SharedState>,
-        clock: Clock,
-        label: &str,
-        is_default: bool,
-    ) -> Result<Self, String> {
-        let machine = Rc::new(RefCell::new(Machine::new(clock.clone(), Seed(0))));
-        let (below, above) = (format!("seawall-sim-{label}"), format!("{SHIM_VFS}-{label}"));
-        let sim = SimVfs::register(engine.vfs_api(), &below, Rc::clone(&machine)).map_err(|error| error.to_string())?;
-        let injector = Injector::new(Arc::clone(shared_state), FaultPlan::empty())
-            .with_changing_plan()
-            .with_clock(clock.clone())
-            .with_hook(Scheduler::hook());
-        // As the default VFS it seeds SQLite's own random generator.
-        let shim = FaultVfs::new(engine.vfs_api(), &above, Some(&below), is_default, injector);
-        let shim = shim.map_err(|error| error.to_string())?;
-        let place = Rc::new(Environment::new(machine, clock.clone(), Arc::clone(shared_state)));
-        let scheduler = Scheduler::with_processes(clock, Box::<Rare>::default(), Rc::clone(&place) as Rc<_>);
-        Ok(Self { shim, sim, place, scheduler })
-    }
+/// The files beside the database that should not be there once it has been closed.
+pub(crate) fn strays(machine: &Machine) -> Vec<String> {
+    let prefix = format!("{FOLDER}/");
+    let files = machine.list().into_iter();
+    let files = files.filter_map(|(name, size)| Some((name.strip_prefix(&prefix)?.to_owned(), size)));
+    hygiene::strays(DATABASE.strip_prefix(&prefix).unwrap_or(DATABASE), files)
 }
 
 /// What kept the actors from coming to their ends.

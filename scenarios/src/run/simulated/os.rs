@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use seawall_harness::vfs::injector;
+use seawall_harness::runtime;
 use seawall_simulated::Os;
 use seawall_simulated::os::{FileId, FileKind, FileLock, FileStatus};
 
@@ -27,7 +27,7 @@ impl Os for SimulatedOs {
     }
 
     fn pid(&self) -> u32 {
-        u32::from(injector::current_actor().process)
+        u32::from(runtime::current_actor().process)
     }
 
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
@@ -41,7 +41,7 @@ impl Os for SimulatedOs {
     }
 
     fn thread(&self) -> u64 {
-        let actor = injector::current_actor();
+        let actor = runtime::current_actor();
         u64::from(actor.process) << 16 | u64::from(actor.thread)
     }
 

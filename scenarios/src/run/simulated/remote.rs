@@ -61,7 +61,7 @@ impl Simulator {
             Ok(token) => token,
             Err(error) => return Reply::Broken(error.to_string()),
         };
-        let result = RunSpec::of(&token).map_err(RunError::Usage);
+        let result = RunSpec::of(&token).map_err(RunError::from);
         match result.and_then(|spec| self.run(&spec, None, request.timeline)) {
             Ok(simulated) => Reply::Record(Box::new(simulated.record)),
             Err(error) => Reply::Usage(error.to_string()),

@@ -1,76 +1,54 @@
-//! What the actors of a simulated run share: the processes and their lives, the faults' moments, the notes.
+//! What the actors of a simulated run share: the driver, and the processes with their strategies.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use seawall_harness::actor::Actor;
-use seawall_harness::record::{MarkKind, StoryKind};
-use seawall_harness::sched;
-use seawall_harness::shared_state::{Mode, SharedState};
+use seawall_harness::oracle::integrity::Check;
+use seawall_harness::record::StoryKind;
+use seawall_harness::runtime::{self, Processes};
+use seawall_harness::shared_state::SharedState;
 
-use super::environment::Environment;
+use super::environment::{Environment, SimHost};
 use super::{DATABASE, MODE};
-use crate::run::history::History;
+use crate::run::driver::{Driver, Medium};
 use crate::run::protocol::StepReport;
-use crate::run::shape::Restart;
-use crate::run::spec::RunSpec;
+use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
+use crate::run::step::{self, Outcome, StepTask};
 use crate::story::{Event, Log, Note};
-use crate::strategies::{Env, Host, Strategy};
+use crate::strategies::{Context, Strategy};
 use crate::workload::Step;
-use crate::workload::ops::{self, Outcome, Task};
 
 /// See the module's documentation.
 pub(super) struct SimRun {
-    pub(super) spec: RunSpec,
-    pub(super) place: Rc<Environment>,
-    pub(super) shared_state: Arc<SharedState>,
+    pub(super) driver: Driver,
+    place: Rc<Environment>,
+    shared_state: Arc<SharedState>,
     /// The VFS to open the database with.
     vfs: String,
     /// Where it is written down what happens, if the run is told.
     log: Option<Log>,
-    state: RefCell<State>,
-}
-
-struct State {
-    notes: History,
-    processes: BTreeMap<u16, Process>,
-    /// What is still to happen to processes, the next one last.
-    restarts: Vec<Restart>,
-    /// Who has taken a step, in the order in which the steps ended.
-    turns: Vec<Actor>,
-    /// The steps that actors are in the midst of.
-    busy: BTreeMap<Actor, (u32, Step)>,
+    processes: RefCell<BTreeMap<u16, Process>>,
 }
 
 /// A simulated process.
 #[derive(Default)]
 struct Process {
-    /// The strategy of the present life.
+    /// The strategy, from the start of the process to its end.
     strategy: Option<Rc<dyn Strategy>>,
-    /// CrashPattern before and with the present one.
+    /// How often the process has started.
     starts: u32,
-    /// Actors that are in the midst of a step.
+    /// How many actors are in the middle of a step.
     inside: u16,
     /// True if it is to end in good order.
-    closing: bool,
-    /// True while somebody ends this life.
-    ending: bool,
-}
-
-/// Plays the script of an actor to its end.
-pub(super) fn play(run: &SimRun, actor: Actor) {
-    let script = &run.spec.scripts[&actor];
-    for (index, step) in (0..).zip(script) {
-        if !run.spec.omitted.contains(&(actor, index)) {
-            sched::section(index + 1);
-            run.take(actor, index, *step, script);
-        }
-        run.taken(actor);
-    }
+    is_closing: bool,
+    /// True while an actor ends it.
+    is_ending: bool,
 }
 
 impl SimRun {
@@ -81,58 +59,70 @@ impl SimRun {
         vfs: &str,
         log: Option<Log>,
     ) -> Self {
-        let mut restarts = spec.shape.restarts.clone();
-        restarts.reverse();
-        let processes = (1..=spec.shape.processes).map(|number| (number, Process::default())).collect();
-        let state = State { notes: History::default(), processes, restarts, turns: Vec::new(), busy: BTreeMap::new() };
-        let run = Self { spec, place, shared_state, vfs: vfs.to_owned(), log, state: RefCell::new(state) };
+        let driver = Driver::new(spec, Arc::clone(&shared_state), place.clock.clone(), MODE);
+        let (vfs, processes) = (vfs.to_owned(), RefCell::default());
+        let run = Self { driver, place, shared_state, vfs, log, processes };
         run.apply_due_events();
         run
     }
 
-    pub(super) fn take_notes(&self) -> History {
-        std::mem::take(&mut self.state.borrow_mut().notes)
+    fn apply_due_events(&self) {
+        let Ok(()) = self.driver.apply_due_events(&mut &*self);
     }
 
-    pub(super) fn turns(&self) -> Vec<Actor> {
-        self.state.borrow().turns.clone()
+    /// What follows the scripts.
+    pub(super) fn finish(&self) {
+        let Ok(()) = self.driver.finish(&mut &*self);
     }
 
-    /// Works on the notes. No SQLite in there.
-    pub(super) fn note<T>(&self, write: impl FnOnce(&mut History) -> T) -> T {
-        write(&mut self.state.borrow_mut().notes)
-    }
-
-    pub(super) fn now_us(&self) -> u64 {
-        self.shared_state.run_time_ns() / 1000
-    }
-
-    fn mark(&self, process: u16, kind: MarkKind, label: &str) {
-        let now_us = self.now_us();
-        self.note(|notes| notes.mark(now_us, &format!("p{process}"), kind, label));
+    /// After an execution without an end: all processes die in the middle of their steps.
+    pub(super) fn kill_all(&self) {
+        for process in self.driver.spec.shape.process_numbers() {
+            self.place.kill(process);
+            self.driver.note(|history| history.kills += 1);
+        }
+        self.driver.give_up_all();
     }
 
     // -- Steps ----------------------------------------------------------------------------
 
-    fn take(&self, actor: Actor, index: u32, step: Step, script: &[Step]) {
+    /// Plays the script of an actor to its end.
+    pub(super) fn play(&self, actor: Actor) {
+        let spec = &self.driver.spec;
+        let script = &spec.scripts[&actor];
+        for (index, step) in (0..).zip(script) {
+            if !spec.omitted.contains(&(actor, index)) {
+                runtime::section(index + 1);
+                self.take(StepTask { actor, index, step: *step, script });
+            }
+            self.driver.taken(actor);
+            self.apply_due_events();
+        }
+    }
+
+    fn take(&self, task: StepTask<'_>) {
+        let StepTask { actor, index, step, .. } = task;
         if let Step::Pause { ms } = step {
             self.place.clock.sleep(Duration::from_millis(u64::from(ms)));
         }
         let strategy = self.enter(actor.process);
-        let begun_us = self.now_us();
-        self.state.borrow_mut().busy.insert(actor, (index, step));
+        self.driver.begin(actor, index);
         self.tell(actor, StoryKind::Begin, || step.to_string());
-        let outcome = ops::perform(&*strategy, Task { actor, index, step, script });
+        let report = self.perform(&*strategy, task);
         drop(strategy);
-        self.state.borrow_mut().busy.remove(&actor);
-        self.tell_outcome(actor, step, &outcome);
-        if self.place.machine.borrow().is_dead(actor.process) {
-            // Nobody heard of it any more.
-            self.note(|notes| notes.given_up(actor, index, step));
+        if self.is_dead(actor.process) {
+            // The outcome was not reported.
+            self.driver.give_up(actor);
         } else {
-            self.report(actor, index, step, begun_us, outcome);
+            self.tell_outcome(actor, step, &report.outcome);
+            self.driver.end(actor, index, &report);
         }
         self.leave(actor.process);
+    }
+
+    fn perform(&self, strategy: &dyn Strategy, task: StepTask<'_>) -> StepReport {
+        let (begun_us, outcome) = (self.driver.now_us(), step::perform(strategy, task));
+        StepReport { thread: task.actor.thread, index: task.index, begun_us, ended_us: self.driver.now_us(), outcome }
     }
 
     fn tell(&self, actor: Actor, kind: StoryKind, text: impl FnOnce() -> String) {
@@ -144,73 +134,28 @@ impl SimRun {
 
     fn tell_outcome(&self, actor: Actor, step: Step, outcome: &Outcome) {
         let kind = match outcome {
-            _ if self.place.machine.borrow().is_dead(actor.process) => return,
             Outcome::Acked(_) => StoryKind::Commit,
             Outcome::Indeterminate(_) | Outcome::Refused(_) => StoryKind::Refused,
             Outcome::Missed | Outcome::Read { .. } | Outcome::Done => StoryKind::End,
         };
-        self.tell(actor, kind, || match outcome {
-            Outcome::Indeterminate(failure) | Outcome::Refused(failure) => format!("{step}: {}", failure.message),
-            _ => step.to_string(),
+        self.tell(actor, kind, || match outcome.failure() {
+            Some(failure) => format!("{step}: {}", failure.message),
+            None => step.to_string(),
         });
-    }
-
-    /// Writes down how a step or a probe ended.
-    pub(super) fn report(&self, actor: Actor, index: u32, step: Step, begun_us: u64, outcome: Outcome) {
-        let report = StepReport { thread: actor.thread, index, begun_us, ended_us: self.now_us(), outcome };
-        self.note(|notes| notes.step(actor, index, step, &report));
-    }
-
-    /// A step of somebody's script is over, or was left out.
-    fn taken(&self, actor: Actor) {
-        self.state.borrow_mut().turns.push(actor);
-        self.apply_due_events();
-    }
-
-    /// What is due before the next step: arming, healing, the ends of processes.
-    fn apply_due_events(&self) {
-        let taken = self.state.borrow().turns.len() as u32;
-        while let Some(restart) = self.due(taken) {
-            let Restart { process, kill, .. } = restart;
-            let alive = self.state.borrow().processes.get(&process).is_some_and(|process| process.strategy.is_some());
-            if alive && kill {
-                sched::Processes::kill(&*self.place, process);
-            } else if alive && let Some(process) = self.state.borrow_mut().processes.get_mut(&process) {
-                process.closing = true;
-            }
-        }
-        let shape = &self.spec.shape;
-        if taken >= shape.heal_at {
-            self.heal();
-        } else if taken >= shape.arm_at && !self.shared_state.mode().has(Mode::ARMED) {
-            self.shared_state.set_mode(MODE.and(Mode::ARMED));
-        }
-    }
-
-    fn due(&self, taken: u32) -> Option<Restart> {
-        self.state.borrow_mut().restarts.pop_if(|restart| restart.at <= taken)
-    }
-
-    pub(super) fn heal(&self) {
-        if self.shared_state.mode().has(Mode::ARMED) {
-            self.shared_state.set_mode(MODE);
-            let now_us = self.now_us();
-            self.note(|notes| notes.mark(now_us, "run", MarkKind::Heal, "the faults are switched off"));
-        }
     }
 
     // -- Processes ----------------------------------------------------------------------------
 
-    /// The strategy of the process, in a life that is not about to end.
-    pub(super) fn enter(&self, process: u16) -> Rc<dyn Strategy> {
+    /// The strategy of the process, which is started if need be. Waits while the process is about to end.
+    fn enter(&self, process: u16) -> Rc<dyn Strategy> {
         loop {
             self.end_if_due(process);
-            let mut state = self.state.borrow_mut();
-            let here = state.processes.entry(process).or_default();
-            if here.ending || self.is_doomed(here, process) {
-                drop(state);
-                // Those who are inside end this life when they leave.
-                sched::block(self.key(process));
+            let mut processes = self.processes.borrow_mut();
+            let here = processes.entry(process).or_default();
+            if here.is_ending || self.is_doomed(here, process) {
+                drop(processes);
+                // The last actor inside ends the process.
+                runtime::block(self.key(process));
                 continue;
             }
             here.inside += 1;
@@ -219,11 +164,10 @@ impl SimRun {
             }
             here.starts += 1;
             let starts = here.starts;
-            let strategy: Rc<dyn Strategy> = Rc::from((self.spec.strategy.build)(self.env()));
+            let strategy: Rc<dyn Strategy> = Rc::from((self.driver.spec.strategy.build)(self.context()));
             here.strategy = Some(Rc::clone(&strategy));
-            state.notes.starts += 1;
-            drop(state);
-            self.mark(process, MarkKind::Start, &format!("start number {starts}"));
+            drop(processes);
+            self.driver.started(process, starts);
             let actor = Actor { process, thread: 1 };
             self.tell(actor, StoryKind::Start, || if starts > 1 { "again".to_owned() } else { String::new() });
             return strategy;
@@ -231,81 +175,114 @@ impl SimRun {
     }
 
     /// The end of a step.
-    pub(super) fn leave(&self, process: u16) {
-        if let Some(here) = self.state.borrow_mut().processes.get_mut(&process) {
+    fn leave(&self, process: u16) {
+        if let Some(here) = self.processes.borrow_mut().get_mut(&process) {
             here.inside -= 1;
         }
         self.end_if_due(process);
     }
 
-    /// Asks a process to end in good order, and ends it if nobody is in the midst of anything.
-    pub(super) fn close(&self, process: u16) {
-        if let Some(here) = self.state.borrow_mut().processes.get_mut(&process) {
-            here.closing = here.strategy.is_some();
-        }
-        self.end_if_due(process);
+    fn is_running(&self, process: u16) -> bool {
+        self.processes.borrow().get(&process).is_some_and(|here| here.strategy.is_some())
     }
 
-    /// After an execution without an end: all processes die as they stand, and nobody hears of what they were doing.
-    pub(super) fn kill_all(&self) {
-        for process in 1..=self.spec.shape.processes {
-            sched::Processes::kill(&*self.place, process);
-            self.note(|notes| notes.kills += 1);
-        }
-        let busy = std::mem::take(&mut self.state.borrow_mut().busy);
-        for (actor, (index, step)) in busy {
-            self.note(|notes| notes.given_up(actor, index, step));
-        }
+    fn is_dead(&self, process: u16) -> bool {
+        self.place.machine.borrow().is_dead(process)
     }
 
     fn is_doomed(&self, here: &Process, process: u16) -> bool {
-        here.closing || self.place.machine.borrow().is_dead(process)
+        here.is_closing || self.is_dead(process)
     }
 
-    /// Ends the life of a process that is dead or to be closed, once nobody is inside.
+    /// Ends a process that is dead or to be closed, once no actor is inside.
     fn end_if_due(&self, process: u16) {
         let strategy = {
-            let mut state = self.state.borrow_mut();
-            let here = state.processes.entry(process).or_default();
-            if here.inside > 0 || here.ending || !self.is_doomed(here, process) {
+            let mut processes = self.processes.borrow_mut();
+            let here = processes.entry(process).or_default();
+            if here.inside > 0 || here.is_ending || !self.is_doomed(here, process) {
                 return;
             }
-            here.ending = true;
+            here.is_ending = true;
             here.strategy.take()
         };
         if let Some(strategy) = strategy {
-            // What a dead process would still log about it, nobody reads.
+            // An application would log the error.
             let _ = strategy.close();
         }
-        let is_dead = self.place.machine.borrow().is_dead(process);
         let left = self.place.machine.borrow().open_files_of(process);
-        if is_dead {
+        if self.is_dead(process) {
             self.place.machine.borrow_mut().revive(process);
-            self.note(|notes| notes.kills += 1);
-            self.mark(process, MarkKind::Kill, "killed (SIGKILL)");
+            self.driver.killed(process);
             self.tell(Actor { process, thread: 1 }, StoryKind::Kill, String::new);
         } else {
-            self.note(|notes| notes.open_files(process, left));
+            self.driver.note(|history| history.open_files(process, left));
         }
-        if let Some(here) = self.state.borrow_mut().processes.get_mut(&process) {
-            here.ending = false;
-            here.closing = false;
+        if let Some(here) = self.processes.borrow_mut().get_mut(&process) {
+            (here.is_ending, here.is_closing) = (false, false);
         }
-        sched::wake(self.key(process));
+        runtime::wake(self.key(process));
     }
 
-    /// What those wait for who want to enter a process whose life is ending.
+    /// What the actors wait for that want to enter a process which is about to end.
     fn key(&self, process: u16) -> usize {
         std::ptr::from_ref(self).addr() + usize::from(process)
     }
 
-    fn env(&self) -> Env {
-        Env {
-            host: Host::Simulated,
+    fn context(&self) -> Context {
+        Context {
+            host: Arc::new(SimHost),
             path: PathBuf::from(DATABASE),
             vfs: self.vfs.clone(),
             clock: self.place.clock.clone(),
             shared_state: Arc::clone(&self.shared_state),
         }
+    }
+}
+
+impl Medium for &SimRun {
+    type Error = Infallible;
+
+    /// A process starts with the next step in it.
+    fn start(&mut self, _process: u16) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn kill(&mut self, process: u16) -> Result<(), Infallible> {
+        if self.is_running(process) {
+            self.place.kill(process);
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, process: u16) -> Result<(), Infallible> {
+        if self.is_running(process)
+            && let Some(here) = self.processes.borrow_mut().get_mut(&process)
+        {
+            here.is_closing = true;
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, process: u16) -> Result<(), Infallible> {
+        runtime::set_current_actor(Actor { process, thread: 0 });
+        self.end_if_due(process);
+        Ok(())
+    }
+
+    fn probe(&mut self, actor: Actor, attempt: u32) -> Result<StepReport, Infallible> {
+        runtime::set_current_actor(actor);
+        let task = StepTask { actor, index: PROBE_BASE + attempt, step: PROBE, script: &[] };
+        let strategy = self.enter(actor.process);
+        let report = self.perform(&*strategy, task);
+        drop(strategy);
+        self.leave(actor.process);
+        Ok(report)
+    }
+
+    fn check(&mut self, process: u16) -> Result<(Check, Vec<String>), Infallible> {
+        runtime::set_current_actor(Actor { process, thread: 0 });
+        let check = step::check(&*self.enter(process));
+        self.leave(process);
+        Ok((check, Vec::new()))
     }
 }

@@ -36,7 +36,7 @@ fn a_report_is_what_was_printed_and_can_be_rendered_again() {
     assert_eq!((rendered.status, rendered.out), (Some(0), json::soak(&record)));
     assert_eq!(fs::read_to_string(again.join("index.html")).unwrap(), html::soak(&record));
     for (args, part) in [
-        (["report", text(&page)], "this is no record of a soak"),
+        (["report", text(&page)], "this is not the record of a soak"),
         (["report", text(dir.path())], "cannot read"),
         (["report", "missing"], "cannot read missing"),
     ] {

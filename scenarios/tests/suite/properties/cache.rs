@@ -13,7 +13,7 @@ use proptest::sample::select;
 use rusqlite::{Connection, ffi};
 use seawall::{BreakerState, Cache, Event, EventKind};
 use seawall_harness::actor::Actor;
-use seawall_harness::vfs::injector;
+use seawall_harness::runtime;
 
 use super::world::World;
 use super::{config, regressions, rules};
@@ -193,7 +193,7 @@ impl<'a> Scene<'a> {
             for (thread, calls) in (1..).zip(threads) {
                 let all_there = &all_there;
                 scope.spawn(move || {
-                    injector::play(Actor { process: 1, thread: thread as u16 });
+                    runtime::set_current_actor(Actor { process: 1, thread: thread as u16 });
                     all_there.wait();
                     for (number, call) in (0..).zip(calls) {
                         self.call_unwinding(thread, number, *call);

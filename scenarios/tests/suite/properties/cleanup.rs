@@ -1,28 +1,33 @@
-//! No committed row ever disappears: not by failing calls, not by crashes, not by what recovery does to side files.
+//! No committed row is ever lost: not by failing calls, not by crashes, not by what recovery does to side files.
 //!
 //! A story is a sequence of transactions, reads, checkpoints, closings and crashes under fault rules. A crash copies
-//! the database with its log and its journal into a fresh folder, as a killed process would leave them, and goes on
-//! there with nothing else. A ledger outside the database knows what was promised; the lab's own oracles compare at the
-//! end. The same stories are told to a store that unlinks side files, to see that the property would notice.
+//! the database with its log and its journal into a fresh folder, as a killed process would leave them, and the story
+//! goes on there. A ledger outside the database holds what was acknowledged, and the oracles of the lab compare at the
+//! end. The same stories run with a store that unlinks side files, which the property must detect.
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use seawall::Cache;
 use seawall_harness::actor::Actor;
 use seawall_harness::oracle::alarm::Alarm;
-use seawall_harness::oracle::integrity::{self, Check};
-use seawall_harness::oracle::progress::{ATTEMPTS_MAX, ActorProgress, PAUSE_MS};
+use seawall_harness::oracle::economy::Spending;
+use seawall_harness::oracle::progress::ATTEMPTS_MAX;
 use seawall_harness::oracle::table::{self, Key, State, Table};
-use seawall_harness::oracle::{self, Evidence, hygiene};
-use seawall_scenarios::strategies::{self, Env, Host};
+use seawall_harness::oracle::{self, hygiene};
+use seawall_scenarios::run::driver;
+use seawall_scenarios::run::history::History;
+use seawall_scenarios::run::judge::{self, FreshLook};
+use seawall_scenarios::strategies::{self, Context, RealHost};
 
 use super::world::World;
 use super::{config, regressions, rules};
@@ -31,42 +36,42 @@ proptest! {
     #![proptest_config(config(1500, regressions!("cleanup")))]
 
     #[test]
-    fn no_committed_row_ever_disappears(story in story(rules::error().boxed())) {
-        tell(&story, seawall_store).map_err(TestCaseError::fail)?;
+    fn no_committed_row_is_ever_lost(story in story(rules::error().boxed())) {
+        execute(&story, seawall_store).map_err(TestCaseError::fail)?;
     }
 }
 
 #[test]
-fn the_property_notices_a_store_that_unlinks_side_files() {
+fn the_property_detects_a_store_that_unlinks_side_files() {
     let config = Config { cases: 3000, max_shrink_iters: 3000, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let result = runner.run(&story(rules::error_of_opening().boxed()), |story| {
-        tell(&story, unlinking_store).map_err(TestCaseError::fail)
+        execute(&story, unlinking_store).map_err(TestCaseError::fail)
     });
-    let Err(TestError::Fail(reason, story)) = result else { panic!("nothing was noticed: {result:?}") };
+    let Err(TestError::Fail(reason, story)) = result else { panic!("nothing was found: {result:?}") };
     assert!(reason.message().contains("lost") || reason.message().contains("-wal"), "{reason}");
     assert!(story.ops.len() <= 4 && story.rules.len() <= 2, "not a small story: {story:?}");
 }
 
-/// What is done, and under which faults.
+/// Operations and faults.
 #[derive(Clone, Debug)]
 struct Story {
     rules: Vec<String>,
     seed: u64,
     /// Whether the rules are armed from the beginning.
     armed: bool,
-    /// Each with the number of the store that does it.
+    /// Each with the number of the store that it uses.
     ops: Vec<(usize, Op)>,
 }
 
-/// Stores at a time, each as another part of the application that keeps connections of its own.
+/// Stores at a time, as in an application of which each part has connections of its own.
 const STORES: usize = 2;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Insert { parts: u32, door: Door },
-    Update(Index, Door),
-    Delete(Index, Door),
+    Insert { parts: u32, entry_point: EntryPoint },
+    Update(Index, EntryPoint),
+    Delete(Index, EntryPoint),
     Read,
     Checkpoint(&'static str),
     Close,
@@ -76,19 +81,19 @@ enum Op {
     Heal,
 }
 
-/// How a transaction is brought to the store: as the body of one, or inside a closure that commits by itself.
+/// How a transaction is given to the store: as a closure inside of it, or as a closure that begins and commits it.
 #[derive(Clone, Copy, Debug)]
-enum Door {
+enum EntryPoint {
     Write,
     Call,
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let door = || select(&[Door::Write, Door::Call][..]);
+    let entry_point = || select(&[EntryPoint::Write, EntryPoint::Call][..]);
     prop_oneof![
-        6 => (1..5_u32, door()).prop_map(|(parts, door)| Op::Insert { parts, door }),
-        2 => (any::<Index>(), door()).prop_map(|(txn, door)| Op::Update(txn, door)),
-        1 => (any::<Index>(), door()).prop_map(|(txn, door)| Op::Delete(txn, door)),
+        6 => (1..5_u32, entry_point()).prop_map(|(parts, entry_point)| Op::Insert { parts, entry_point }),
+        2 => (any::<Index>(), entry_point()).prop_map(|(txn, entry_point)| Op::Update(txn, entry_point)),
+        1 => (any::<Index>(), entry_point()).prop_map(|(txn, entry_point)| Op::Delete(txn, entry_point)),
         2 => Just(Op::Read),
         2 => select(&["PASSIVE", "FULL", "RESTART", "TRUNCATE"][..]).prop_map(Op::Checkpoint),
         2 => Just(Op::Close),
@@ -101,8 +106,8 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn story(rule: BoxedStrategy<String>) -> impl Strategy<Value = Story> {
     let rules = prop::collection::vec(rule, 1..5);
-    let who = prop_oneof![3 => Just(0), 1 => 0..STORES];
-    let ops = prop::collection::vec((who, op()), 1..24);
+    let store = prop_oneof![3 => Just(0), 1 => 0..STORES];
+    let ops = prop::collection::vec((store, op()), 1..24);
     (rules, 0..1000_u64, prop::bool::weighted(0.6), ops).prop_map(|(rules, seed, armed, ops)| Story {
         rules,
         seed,
@@ -112,7 +117,7 @@ fn story(rule: BoxedStrategy<String>) -> impl Strategy<Value = Story> {
 }
 
 /// What a caller is told when a call fails.
-struct Told {
+struct Reply {
     message: String,
     outcome_unknown: bool,
     alarm: bool,
@@ -122,10 +127,10 @@ type Body<'a> = dyn Fn(&Transaction<'_>) -> rusqlite::Result<()> + 'a;
 
 /// One way to keep a connection to the database of one process.
 trait Store {
-    fn write(&self, door: Door, body: &Body<'_>) -> Result<(), Told>;
-    fn read(&self) -> Result<Table, Told>;
-    fn checkpoint(&self, mode: &str) -> Result<(), Told>;
-    fn close(&self) -> Result<(), Told>;
+    fn write(&self, entry_point: EntryPoint, body: &Body<'_>) -> Result<(), Reply>;
+    fn read(&self) -> Result<Table, Reply>;
+    fn checkpoint(&self, mode: &str) -> Result<(), Reply>;
+    fn close(&self) -> Result<(), Reply>;
 }
 
 type MakeStore = fn(&World, PathBuf) -> Box<dyn Store>;
@@ -148,17 +153,17 @@ fn seawall_store(world: &World, path: PathBuf) -> Box<dyn Store> {
     Box::new(SeawallStore { cache, path })
 }
 
-impl From<seawall::Error> for Told {
+impl From<seawall::Error> for Reply {
     fn from(error: seawall::Error) -> Self {
         Self { message: error.to_string(), outcome_unknown: error.outcome_unknown(), alarm: error.is_corruption() }
     }
 }
 
 impl Store for SeawallStore {
-    fn write(&self, door: Door, body: &Body<'_>) -> Result<(), Told> {
-        match door {
-            Door::Write => self.cache.write(&self.path, |transaction| body(transaction))?,
-            Door::Call => self.cache.with_connection(&self.path, |connection| {
+    fn write(&self, entry_point: EntryPoint, body: &Body<'_>) -> Result<(), Reply> {
+        match entry_point {
+            EntryPoint::Write => self.cache.write(&self.path, |transaction| body(transaction))?,
+            EntryPoint::Call => self.cache.with_connection(&self.path, |connection| {
                 let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
                 body(&transaction)?;
                 transaction.commit()
@@ -167,37 +172,37 @@ impl Store for SeawallStore {
         Ok(())
     }
 
-    fn read(&self) -> Result<Table, Told> {
+    fn read(&self) -> Result<Table, Reply> {
         Ok(self.cache.read(&self.path, table::read)?)
     }
 
-    fn checkpoint(&self, mode: &str) -> Result<(), Told> {
+    fn checkpoint(&self, mode: &str) -> Result<(), Reply> {
         Ok(self.cache.with_connection(&self.path, |connection| checkpoint(connection, mode))?)
     }
 
-    fn close(&self) -> Result<(), Told> {
+    fn close(&self) -> Result<(), Reply> {
         Ok(self.cache.close_all()?)
     }
 }
 
-/// A field report's cache, which unlinks `-shm` and `-wal` when an open fails with 14, 1546 or 4874.
+/// The cache of a field report, which unlinks `-shm` and `-wal` when an open fails with 14, 1546 or 4874.
 struct UnlinkingStore(Box<dyn strategies::Strategy>);
 
 fn unlinking_store(world: &World, path: PathBuf) -> Box<dyn Store> {
     let entry = strategies::find("openhuman").expect("a strategy of the matrix");
     let (vfs, clock, shared_state) = (world.shim.name().to_owned(), world.clock.clone(), world.shared_state.clone());
-    Box::new(UnlinkingStore((entry.build)(Env { host: Host::Real, path, vfs, clock, shared_state })))
+    Box::new(UnlinkingStore((entry.build)(Context { host: Arc::new(RealHost), path, vfs, clock, shared_state })))
 }
 
-impl From<strategies::Failure> for Told {
+impl From<strategies::Failure> for Reply {
     fn from(failure: strategies::Failure) -> Self {
-        // It does not tell its callers how far a COMMIT came, so they have to think the worst of every failure.
+        // It does not say how far a COMMIT came, so after each failure the outcome is unknown.
         Self { message: failure.message, outcome_unknown: true, alarm: failure.alarm }
     }
 }
 
 impl Store for UnlinkingStore {
-    fn write(&self, _: Door, body: &Body<'_>) -> Result<(), Told> {
+    fn write(&self, _: EntryPoint, body: &Body<'_>) -> Result<(), Reply> {
         Ok(self.0.with_connection(&mut |connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             body(&transaction)?;
@@ -205,7 +210,7 @@ impl Store for UnlinkingStore {
         })?)
     }
 
-    fn read(&self) -> Result<Table, Told> {
+    fn read(&self) -> Result<Table, Reply> {
         let mut seen = Table::new();
         self.0.with_connection(&mut |connection| {
             seen = table::read(connection)?;
@@ -214,55 +219,55 @@ impl Store for UnlinkingStore {
         Ok(seen)
     }
 
-    fn checkpoint(&self, mode: &str) -> Result<(), Told> {
+    fn checkpoint(&self, mode: &str) -> Result<(), Reply> {
         Ok(self.0.with_connection(&mut |connection| checkpoint(connection, mode))?)
     }
 
-    fn close(&self) -> Result<(), Told> {
+    fn close(&self) -> Result<(), Reply> {
         Ok(self.0.close()?)
     }
 }
 
-const TELLER: Actor = Actor { process: 1, thread: 1 };
+const ACTOR: Actor = Actor { process: 1, thread: 1 };
 
-/// Transactions after the faults have healed begin here, beyond every story's.
+/// Transactions after the faults have healed have numbers from here, beyond those of every story.
 const PROBE_BASE: u32 = 1_000_000;
 
-/// A story while it is being told.
-struct Telling<'a> {
+/// A story while it is executed.
+struct Execution<'a> {
     world: &'a World,
     make_store: MakeStore,
     stores: Vec<Box<dyn Store>>,
-    /// How many folders have been lived in before this one.
-    moves: u32,
-    evidence: Evidence,
-    /// Number and rows of each transaction that was ever tried.
+    /// The number of the present folder.
+    folder: u32,
+    history: History,
+    /// Number and rows of each transaction that was tried.
     inserted: Vec<(u32, u32)>,
 }
 
-/// Tells a story to a store; an error says what was broken.
-fn tell(story: &Story, make_store: MakeStore) -> Result<(), String> {
+/// Executes a story; the error says what does not hold.
+fn execute(story: &Story, make_store: MakeStore) -> Result<(), String> {
     let world = World::new(&story.rules, story.seed);
-    let mut telling = Telling {
+    let mut execution = Execution {
         world: &world,
         make_store,
         stores: Vec::new(),
-        moves: 0,
-        evidence: Evidence::default(),
+        folder: 0,
+        history: History::default(),
         inserted: Vec::new(),
     };
-    telling.move_in();
+    execution.open_stores();
     if story.armed {
         world.arm();
     }
-    for (index, (who, op)) in (0..).zip(&story.ops) {
-        let before = LogSeen::now(&telling);
-        telling.perform(index, *who, op);
+    for (index, (store, op)) in (0..).zip(&story.ops) {
+        let before = LogSeen::now(&execution);
+        execution.perform(index, *store, op);
         if !matches!(op, Op::Crash { .. }) {
-            before.check_against(&LogSeen::now(&telling)).map_err(|what| format!("operation {index}: {what}"))?;
+            before.check_against(&LogSeen::now(&execution)).map_err(|what| format!("operation {index}: {what}"))?;
         }
     }
-    telling.end()
+    execution.end()
 }
 
 /// A `-wal` at one moment, and what SQLite has done to such files so far.
@@ -274,52 +279,52 @@ struct LogSeen {
 }
 
 impl LogSeen {
-    fn now(telling: &Telling<'_>) -> Self {
-        let log = fs::metadata(telling.database().with_extension("db-wal")).ok();
-        let (deletions, truncations) = telling.world.wal_deletions_and_truncations();
+    fn now(execution: &Execution<'_>) -> Self {
+        let log = fs::metadata(execution.database().with_extension("db-wal")).ok();
+        let (deletions, truncations) = execution.world.wal_deletions_and_truncations();
         Self { file: log.map(|log| (log.ino(), log.len())), deletions, truncations }
     }
 
-    /// A log that held something may go, or become shorter, by SQLite's own calls only.
+    /// Only SQLite's own calls may remove or shorten a log that held something.
     fn check_against(&self, after: &Self) -> Result<(), String> {
         let Some((inode, bytes)) = self.file.filter(|(_, bytes)| *bytes > 0) else { return Ok(()) };
         match after.file {
             _ if after.deletions > self.deletions => Ok(()),
             Some((same, now)) if same == inode && (now >= bytes || after.truncations > self.truncations) => Ok(()),
-            _ => Err(format!("somebody other than SQLite removed or cut a -wal of {bytes} bytes")),
+            _ => Err(format!("a -wal of {bytes} bytes was removed or cut, and not by SQLite")),
         }
     }
 }
 
-impl Telling<'_> {
+impl Execution<'_> {
     fn database(&self) -> PathBuf {
-        self.world.folder.path().join(self.moves.to_string()).join("a.db")
+        self.world.folder.path().join(self.folder.to_string()).join("a.db")
     }
 
-    /// A new process in the present folder.
-    fn move_in(&mut self) {
-        fs::create_dir_all(self.world.folder.path().join(self.moves.to_string())).expect("a folder");
+    /// Starts a process in the present folder.
+    fn open_stores(&mut self) {
+        fs::create_dir_all(self.world.folder.path().join(self.folder.to_string())).expect("a folder");
         self.stores = (0..STORES).map(|_| (self.make_store)(self.world, self.database())).collect();
     }
 
-    fn perform(&mut self, index: u32, who: usize, op: &Op) {
+    fn perform(&mut self, index: u32, store: usize, op: &Op) {
         match *op {
-            Op::Insert { parts, door } => {
+            Op::Insert { parts, entry_point } => {
                 self.inserted.push((index, parts));
-                let result = self.stores[who].write(door, &|transaction| insert(transaction, index, parts));
+                let result = self.stores[store].write(entry_point, &|transaction| insert(transaction, index, parts));
                 self.wrote(result, index, State::Whole(index));
             }
-            Op::Update(txn, door) => self.update(index, who, txn, door),
-            Op::Delete(txn, door) => self.delete(who, txn, door),
-            Op::Read => match self.stores[who].read() {
-                Ok(seen) => self.evidence.ledger.read(TELLER, &seen),
-                Err(told) => self.refused(&told),
+            Op::Update(txn, entry_point) => self.update(index, store, txn, entry_point),
+            Op::Delete(txn, entry_point) => self.delete(store, txn, entry_point),
+            Op::Read => match self.stores[store].read() {
+                Ok(seen) => self.history.ledger.read(ACTOR, &seen),
+                Err(reply) => self.refused(&reply),
             },
             Op::Checkpoint(mode) => {
-                let _ = self.stores[who].checkpoint(mode).map_err(|told| self.refused(&told));
+                let _ = self.stores[store].checkpoint(mode).map_err(|reply| self.refused(&reply));
             }
             Op::Close => {
-                let _ = self.stores[who].close().map_err(|told| self.refused(&told));
+                let _ = self.stores[store].close().map_err(|reply| self.refused(&reply));
             }
             Op::Crash { keeps_shm } => self.crash(keeps_shm),
             Op::Wait { secs } => self.world.clock.advance(Duration::from_secs(secs)),
@@ -328,27 +333,27 @@ impl Telling<'_> {
         }
     }
 
-    fn update(&mut self, index: u32, who: usize, txn: Index, door: Door) {
+    fn update(&mut self, index: u32, store: usize, txn: Index, entry_point: EntryPoint) {
         let sql = "UPDATE ledger SET version = ?1 WHERE actor = ?2 AND txn = ?3";
-        self.change(who, txn, door, State::Whole(index), |transaction, txn| {
-            transaction.execute(sql, params![index, TELLER.to_string(), txn])
+        self.change(store, txn, entry_point, State::Whole(index), |transaction, txn| {
+            transaction.execute(sql, params![index, ACTOR.to_string(), txn])
         });
     }
 
-    fn delete(&mut self, who: usize, txn: Index, door: Door) {
+    fn delete(&mut self, store: usize, txn: Index, entry_point: EntryPoint) {
         let sql = "DELETE FROM ledger WHERE actor = ?1 AND txn = ?2";
-        self.change(who, txn, door, State::Absent, |transaction, txn| {
-            transaction.execute(sql, params![TELLER.to_string(), txn])
+        self.change(store, txn, entry_point, State::Absent, |transaction, txn| {
+            transaction.execute(sql, params![ACTOR.to_string(), txn])
         });
     }
 
-    /// Changes all rows of an earlier transaction. A change of no rows writes nothing, so it promises nothing: the
-    /// transaction may be one whose COMMIT failed half way, absent for now and there again after a crash.
+    /// Changes all rows of an earlier transaction. If there are none, nothing is written and nothing follows: the
+    /// COMMIT of that transaction may have failed half way, so that its rows are absent now and there after a crash.
     fn change(
         &mut self,
-        who: usize,
+        store: usize,
         txn: Index,
-        door: Door,
+        entry_point: EntryPoint,
         state: State,
         sql: impl Fn(&Transaction<'_>, u32) -> rusqlite::Result<usize>,
     ) {
@@ -357,7 +362,7 @@ impl Telling<'_> {
         }
         let (txn, parts) = *txn.get(&self.inserted);
         let changed = Cell::new(0);
-        let result = self.stores[who].write(door, &|transaction| {
+        let result = self.stores[store].write(entry_point, &|transaction| {
             changed.set(sql(transaction, txn)?);
             Ok(())
         });
@@ -368,32 +373,32 @@ impl Telling<'_> {
         }
     }
 
-    fn wrote(&mut self, result: Result<(), Told>, txn: u32, state: State) {
-        let key = Key { actor: TELLER, txn };
+    fn wrote(&mut self, result: Result<(), Reply>, txn: u32, state: State) {
+        let key = Key { actor: ACTOR, txn };
         match result {
-            Ok(()) => self.evidence.ledger.acked(key, state),
-            Err(told) => {
-                let ledger = &mut self.evidence.ledger;
-                if told.outcome_unknown {
+            Ok(()) => self.history.ledger.acked(key, state),
+            Err(reply) => {
+                let ledger = &mut self.history.ledger;
+                if reply.outcome_unknown {
                     ledger.indeterminate(key, state)
                 } else {
                     ledger.refused(key, state)
                 }
-                self.refused(&told);
+                self.refused(&reply);
             }
         }
     }
 
-    fn refused(&mut self, told: &Told) {
-        if told.alarm {
-            self.evidence.alarms.push(Alarm { actor: TELLER, message: told.message.clone() });
+    fn refused(&mut self, reply: &Reply) {
+        if reply.alarm {
+            self.history.alarms.push(Alarm { actor: ACTOR, message: reply.message.clone() });
         }
     }
 
-    /// The files go on, in a folder where no process has them open; the memory does not.
+    /// The files are kept, in a folder where no process has them open; the memory is not.
     fn crash(&mut self, keeps_shm: bool) {
         let (from, mode) = (self.database(), self.world.shared_state.mode());
-        self.moves += 1;
+        self.folder += 1;
         let to = self.database();
         fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
         let files = fs::read_dir(from.parent().expect("a folder")).expect("the old folder");
@@ -403,66 +408,51 @@ impl Telling<'_> {
                 fs::copy(file.path(), to.with_file_name(name)).expect("a copy");
             }
         }
-        // What the old process still does, it does to files that nobody looks at any more.
+        // What the old process still does, it does to the old files.
         self.world.heal();
         self.stores.clear();
         self.world.shared_state.set_mode(mode);
-        self.move_in();
+        self.open_stores();
     }
 
-    /// The faults heal; the store recovers and closes; the oracles look at what is there.
+    /// The faults heal, the stores recover and close, and the oracles judge.
     fn end(mut self) -> Result<(), String> {
         self.world.heal();
-        for who in 0..STORES {
-            self.probe(who);
+        for store in 0..STORES {
+            self.probe(store);
         }
         for store in &self.stores {
-            store.close().map_err(|told| format!("closing failed though nothing else did: {}", told.message))?;
+            store.close().map_err(|reply| format!("closing failed though nothing else did: {}", reply.message))?;
         }
-        self.evidence.hygiene.open_files = self.world.open_files();
-        self.evidence.hygiene.files = hygiene::stray_files(&self.database()).expect("the folder");
-        let (check, table) = fresh_look(&self.database());
-        self.evidence.checks.push(check);
-        self.evidence.table = Some(table.map_err(|error| format!("the table cannot be read: {error}"))?);
-        let findings = oracle::judge(&self.evidence);
+        self.history.open_files = self.world.open_files();
+        let database = self.database();
+        let files = hygiene::stray_files(&database).expect("the folder");
+        let look = FreshLook::at(&database, None, files);
+        let findings = oracle::judge(&judge::evidence(self.history, look, Spending::default()));
         let findings: Vec<String> =
             findings.iter().map(|found| format!("{} ({}): {}", found.verdict, found.oracle, found.detail)).collect();
         if findings.is_empty() { Ok(()) } else { Err(findings.join("; ")) }
     }
 
-    fn probe(&mut self, who: usize) {
-        let mut progress = ActorProgress { actor: TELLER, committed: false, attempts: 0, error: None };
-        while !progress.committed && progress.attempts < ATTEMPTS_MAX {
-            progress.attempts += 1;
-            self.world.clock.advance(Duration::from_millis(PAUSE_MS));
-            let txn = PROBE_BASE + who as u32 * ATTEMPTS_MAX + progress.attempts;
-            let result = self.stores[who].write(Door::Write, &|transaction| insert(transaction, txn, 2));
-            progress.committed = result.is_ok();
-            progress.error = result.as_ref().err().map(|told| told.message.clone());
+    fn probe(&mut self, store: usize) {
+        let clock = self.world.clock.clone();
+        let Ok(progress) = driver::probe(ACTOR, &clock, ATTEMPTS_MAX, |attempt| {
+            let txn = PROBE_BASE + store as u32 * ATTEMPTS_MAX + attempt;
+            let result = self.stores[store].write(EntryPoint::Write, &|transaction| insert(transaction, txn, 2));
+            let error = result.as_ref().err().map(|reply| reply.message.clone());
             self.wrote(result, txn, State::Whole(txn));
-        }
-        self.evidence.progress.push(progress);
+            Ok::<_, Infallible>(error)
+        });
+        self.history.progress.push(progress);
     }
 }
 
 fn insert(transaction: &Transaction<'_>, txn: u32, parts: u32) -> rusqlite::Result<()> {
-    let name = TELLER.to_string();
+    let name = ACTOR.to_string();
     transaction.execute("INSERT OR IGNORE INTO ledger_actors VALUES(?1)", [&name])?;
     for part in 0..parts {
         let sql = "INSERT INTO ledger VALUES(?1, ?2, ?3, ?4, ?2, zeroblob(700))";
         transaction.execute(sql, params![name, txn, part, parts])?;
     }
     Ok(())
-}
-
-/// The database as a plain connection on the platform's own VFS finds it.
-fn fresh_look(database: &Path) -> (Check, rusqlite::Result<Table>) {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    match Connection::open_with_flags(database, flags) {
-        Ok(connection) => (integrity::check(&connection, "fresh"), table::read(&connection)),
-        Err(error) => {
-            let unfinished = Some(error.to_string());
-            (Check { connection: "fresh".to_owned(), complaints: Vec::new(), unfinished }, Err(error))
-        }
-    }
 }

@@ -1,0 +1,174 @@
+//! How a rig is made.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Parts, Rig, Simulation};
+use crate::actor::Actor;
+use crate::call::Call;
+use crate::clock::Clock;
+use crate::engine::Engine;
+use crate::fault::FaultPlan;
+use crate::media::sim::{Machine, SimVfs};
+use crate::runtime::{self, Processes};
+use crate::sched::rare::Rare;
+use crate::sched::{Policy, Scheduler};
+use crate::seed::Seed;
+use crate::shared_state::{Mode, SharedState};
+use crate::vfs::injector::Injector;
+use crate::vfs::{FaultVfs, RegisterError};
+
+/// Calls after which an execution is halted, by default.
+const CALLS_MAX: u64 = 1_000_000;
+
+/// Calls that the trace keeps, by default.
+const TRACE_CAPACITY: usize = 1 << 15;
+
+/// VFS names are global in a library.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// Sees each call.
+type Observer = Arc<dyn Fn(Actor, &Call) + Send + Sync>;
+
+/// The options of a [`Rig`].
+#[must_use]
+pub struct RigBuilder<P = RefCell<Machine>> {
+    config: Config<P>,
+    policy: Box<dyn Policy>,
+    trace_capacity: usize,
+    calls_max: u64,
+}
+
+/// What a machine is made by, and replaced by.
+pub(super) struct Config<P> {
+    pub(super) engine: Engine,
+    pub(super) is_default: bool,
+    pub(super) mode: Mode,
+    label: String,
+    observer: Option<Observer>,
+    processes: Box<dyn Fn(&Simulation) -> Rc<P>>,
+}
+
+pub(super) fn default_policy() -> Box<dyn Policy> {
+    Box::<Rare>::default()
+}
+
+impl RigBuilder {
+    pub(super) fn new() -> Self {
+        let config = Config {
+            engine: Engine::linked(),
+            is_default: false,
+            mode: Mode::TRACE.and(Mode::DIGEST).and(Mode::VIRTUAL),
+            label: "seawall".to_owned(),
+            observer: None,
+            processes: Box::new(|simulation| Rc::clone(simulation.machine())),
+        };
+        Self { config, policy: default_policy(), trace_capacity: TRACE_CAPACITY, calls_max: CALLS_MAX }
+    }
+}
+
+impl<P: Processes + 'static> RigBuilder<P> {
+    /// The SQLite to run: the linked one, if it is not told.
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.config.engine = engine;
+        self
+    }
+
+    /// The beginning of the names of its VFSes. A number follows that no other rig of the process has.
+    pub fn label(mut self, label: &str) -> Self {
+        label.clone_into(&mut self.config.label);
+        self
+    }
+
+    /// Makes its VFS the default one of the engine. Then SQLite's random generator follows from the seed as well, and
+    /// an execution repeats call by call. There can be one such rig for each engine at a time.
+    pub fn default_vfs(mut self) -> Self {
+        self.config.is_default = true;
+        self
+    }
+
+    /// Goes by this policy, see [`Rig::set_policy`].
+    pub fn policy(mut self, policy: Box<dyn Policy>) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// What the shim does while no faults are armed: numbers and traces the calls and keeps a checksum of them, if it is
+    /// not told. [`Mode::VIRTUAL`] must be among it.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.config.mode = mode;
+        self
+    }
+
+    /// How many calls the trace keeps, a power of two from 2: 32,768 if it is not told.
+    pub fn trace_capacity(mut self, calls: usize) -> Self {
+        self.trace_capacity = calls;
+        self
+    }
+
+    /// After so many calls in an execution every further call fails: a million if it is not told.
+    pub fn calls_max(mut self, calls_max: u64) -> Self {
+        self.calls_max = calls_max;
+        self
+    }
+
+    /// Shows each call to `observer`, right before it is carried out.
+    pub fn observer(mut self, observer: impl Fn(Actor, &Call) + Send + Sync + 'static) -> Self {
+        self.config.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Processes that are more than those of the machine; made anew for each machine.
+    pub fn processes<Q>(self, make: impl Fn(&Simulation) -> Rc<Q> + 'static) -> RigBuilder<Q> {
+        let Config { engine, is_default, mode, label, observer, processes: _ } = self.config;
+        let config = Config { engine, is_default, mode, label, observer, processes: Box::new(make) };
+        RigBuilder { config, policy: self.policy, trace_capacity: self.trace_capacity, calls_max: self.calls_max }
+    }
+
+    /// Makes the rig.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    ///
+    /// # Panics
+    /// If the capacity of the trace is no power of two.
+    pub fn build(self) -> Result<Rig<P>, RegisterError> {
+        let shared_state = Arc::new(SharedState::private(self.trace_capacity));
+        let parts = self.config.parts(shared_state, self.policy)?;
+        Ok(Rig { config: self.config, parts, calls_max: self.calls_max, is_spent: false })
+    }
+}
+
+impl<P: Processes + 'static> Config<P> {
+    pub(super) fn parts(
+        &self,
+        shared_state: Arc<SharedState>,
+        policy: Box<dyn Policy>,
+    ) -> Result<Parts<P>, RegisterError> {
+        let clock = Clock::new(Arc::clone(&shared_state));
+        clock.set_scale(0);
+        let machine = Rc::new(RefCell::new(Machine::new(clock.clone(), Seed(0))));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (below, above) = (format!("{}-sim-{number}", self.label), format!("{}-{number}", self.label));
+        let api = self.engine.vfs_api();
+        let sim = SimVfs::register(api, &below, Rc::clone(&machine))?;
+        let injector =
+            Injector::new(Arc::clone(&shared_state), FaultPlan::empty()).with_changing_plan().with_clock(clock.clone());
+        let injector = match self.observer.clone() {
+            None => injector.with_scheduling(),
+            Some(observer) => injector.with_hook(Box::new(move |actor, call| {
+                let goes_on = runtime::before_call(call);
+                observer(actor, call);
+                goes_on
+            })),
+        };
+        let shim = FaultVfs::new(api, &above, Some(&below), self.is_default, injector)?;
+        let simulation =
+            Simulation::new(self.engine.clone(), machine, clock.clone(), shared_state, (&above, &below), self.mode);
+        let processes = (self.processes)(&simulation);
+        let scheduler = Scheduler::new(clock, policy, Some(Rc::clone(&processes) as Rc<dyn Processes>));
+        Ok(Parts { scheduler, simulation, processes, shim, _sim: sim })
+    }
+}

@@ -1,0 +1,175 @@
+//! What runs the calling code: the actor whose work it is, and the scheduler, if this is an execution in the simulator.
+//!
+//! This is the only thing that the shim, the clock, the simulated machine and the locks know of the scheduler. It fills
+//! the calling thread's slot while an execution runs. Outside of executions the functions here do what is right there:
+//! nothing, or they say so and the caller asks the system.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::actor::Actor;
+use crate::call::Call;
+
+/// What an execution does for the code of its actors.
+pub(crate) trait Runtime {
+    /// The running actor is about to make a call; others may run first. False if the call is to fail.
+    fn before_call(&self, call: &Call) -> bool;
+
+    /// See [`section`].
+    fn section(&self, number: u32);
+
+    /// See [`point`].
+    fn point(&self);
+
+    /// The time of the execution.
+    fn now(&self) -> Duration;
+
+    /// See [`sleep`].
+    fn sleep(&self, duration: Duration);
+
+    /// See [`block`].
+    fn block(&self, key: usize);
+
+    /// See [`block_for`].
+    fn block_for(&self, key: usize, timeout: Duration) -> bool;
+
+    /// See [`wake`].
+    fn wake(&self, key: usize);
+
+    /// The simulated processes, if there are any.
+    fn processes(&self) -> Option<&dyn Processes>;
+}
+
+/// The simulated processes of an execution.
+pub trait Processes {
+    /// Code of this process runs from now on.
+    fn resume(&self, process: u16);
+
+    /// The process dies at the call that is being made.
+    fn kill(&self, process: u16);
+
+    /// True if the process has been killed, and what runs is what is left of its code.
+    fn is_dead(&self, process: u16) -> bool;
+
+    /// The process loses its locks on a file, as POSIX has it when the process closes any descriptor of that file.
+    fn drop_locks(&self, process: u16, path: &str);
+}
+
+thread_local! {
+    static ACTOR: Cell<Actor> = const { Cell::new(Actor { process: 0, thread: 0 }) };
+    static RUNTIME: RefCell<Option<Rc<dyn Runtime>>> = const { RefCell::new(None) };
+}
+
+/// Makes `actor` the one in whose name the calling thread works, until the next call of this.
+pub fn set_current_actor(actor: Actor) {
+    ACTOR.set(actor);
+}
+
+/// The actor in whose name the calling thread works: `p0.t0` if it was never set.
+#[inline]
+pub fn current_actor() -> Actor {
+    ACTOR.get()
+}
+
+/// The execution that runs on this thread. The slot is not borrowed while it is used: an actor that never goes on would
+/// keep the borrow.
+fn running() -> Option<Rc<dyn Runtime>> {
+    RUNTIME.with_borrow(Clone::clone)
+}
+
+/// True while an execution runs on this thread.
+#[must_use]
+pub(crate) struct Entered(());
+
+/// Fills the thread's slot until the guard is dropped.
+pub(crate) fn enter(runtime: Rc<dyn Runtime>) -> Entered {
+    RUNTIME.set(Some(runtime));
+    Entered(())
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        RUNTIME.set(None);
+    }
+}
+
+/// True if the caller is an actor of an execution.
+pub fn is_simulated() -> bool {
+    RUNTIME.with_borrow(Option::is_some)
+}
+
+/// Before a VFS call; others may run first. False if the call is to fail, because the execution has made too many.
+#[inline]
+pub(crate) fn before_call(call: &Call) -> bool {
+    running().is_none_or(|runtime| runtime.before_call(call))
+}
+
+/// The running actor begins a section of its own work, a statement or a step, with a number of its own. Scheduling
+/// points are counted within it, so that a recorded [`Preemption`](crate::sched::Preemption) stays where it was if what
+/// comes before the section is left out. Without effect outside of executions.
+pub fn section(number: u32) {
+    if let Some(runtime) = running() {
+        runtime.section(number);
+    }
+}
+
+/// A scheduling point that is no call: before a lock is taken, for example. Without effect outside of executions.
+pub fn point() {
+    if let Some(runtime) = running() {
+        runtime.point();
+    }
+}
+
+/// The time of the running execution; zero outside of executions.
+pub(crate) fn now() -> Duration {
+    running().map(|runtime| runtime.now()).unwrap_or_default()
+}
+
+/// Lets `duration` pass for the running actor, while others run; false if no execution runs on this thread.
+pub(crate) fn sleep(duration: Duration) -> bool {
+    running().map(|runtime| runtime.sleep(duration)).is_some()
+}
+
+/// Blocks the running actor until another one [wakes](wake) `key`; false if no execution runs on this thread.
+///
+/// If no actor is left then that could ever go on, the execution is deadlocked, and this never returns.
+pub fn block(key: usize) -> bool {
+    running().map(|runtime| runtime.block(key)).is_some()
+}
+
+/// Blocks the running actor until another one [wakes](wake) `key` or the time is over; false if it was the time, or if
+/// no execution runs on this thread.
+pub(crate) fn block_for(key: usize, timeout: Duration) -> bool {
+    running().is_some_and(|runtime| runtime.block_for(key, timeout))
+}
+
+/// Makes the actors ready that wait for `key`.
+pub fn wake(key: usize) {
+    if let Some(runtime) = running() {
+        runtime.wake(key);
+    }
+}
+
+/// Kills a simulated process; false if no execution runs on this thread.
+pub fn kill(process: u16) -> bool {
+    let Some(runtime) = running() else { return false };
+    if let Some(processes) = runtime.processes() {
+        processes.kill(process);
+    }
+    true
+}
+
+/// True if a simulated process has been killed; false outside of executions.
+pub fn is_dead(process: u16) -> bool {
+    running().is_some_and(|runtime| runtime.processes().is_some_and(|processes| processes.is_dead(process)))
+}
+
+/// See [`Processes::drop_locks`]; false if no execution runs on this thread.
+pub(crate) fn drop_locks(process: u16, path: &str) -> bool {
+    let Some(runtime) = running() else { return false };
+    if let Some(processes) = runtime.processes() {
+        processes.drop_locks(process, path);
+    }
+    true
+}

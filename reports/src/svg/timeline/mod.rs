@@ -1,0 +1,103 @@
+//! One run as a picture: a lane for each actor, time from left to right.
+//!
+//! A run can have thousands of events, and a page shows dozens of runs. So calls are reduced to ticks that can be told
+//! apart. Faults, commits, kills and all other marks are never dropped: where marks overlap, one larger mark stands for
+//! all of them and gives their number.
+
+use self::drawing::Drawing;
+use super::{FONT, MARKS};
+use crate::format::{count, micros, xml};
+use crate::theme;
+use seawall_harness::record::{MarkKind, RunRecord};
+use std::fmt::Write as _;
+
+mod axis;
+mod drawing;
+mod merge;
+
+const WIDTH: f64 = 960.0;
+const TOP: f64 = 34.0;
+/// Height of a lane.
+const LANE: f64 = 40.0;
+/// Height of the legend.
+const LEGEND: f64 = 30.0;
+
+/// The style of lanes and marks, for a page or a stand-alone picture.
+pub(crate) const STYLE: &str = "\
+.t-lane{stroke:var(--rule)}.t-name{fill:var(--ink);font-size:13px}.t-time{fill:var(--muted);font-size:12px}\
+.t-grid{stroke:var(--rule);stroke-dasharray:2 4}.t-break{fill:var(--rule);fill-opacity:.55}\
+.m-fault{fill:var(--lost-ink)}.m-commit{fill:var(--survived-ink)}\
+.m-read{fill:none;stroke:var(--survived-ink)}.m-refused{fill:var(--card);stroke:var(--degraded-ink);stroke-width:1.8}\
+.m-unknown{fill:var(--card);stroke:var(--wedged-ink);stroke-width:1.8}\
+.m-kill{fill:none;stroke:var(--ink);stroke-width:2.6}.m-start{fill:none;stroke:var(--ink);stroke-width:1.5}\
+.m-heal{fill:none;stroke:var(--link);stroke-width:2}.m-call{fill:none;stroke:var(--muted);stroke-opacity:.55}\
+.m-bar{stroke-width:3;stroke-opacity:.4;fill:none}\
+.t-kill{stroke:var(--ink);stroke-width:1.2;stroke-dasharray:1 3}";
+
+/// The timeline of a run as a stand-alone picture, with its legend.
+pub fn timeline(run: &RunRecord) -> String {
+    let name = format!("{} under {} ({}): {}", run.strategy, run.fault, run.medium, run.verdict);
+    let drawing = Drawing::from_run(run);
+    let height = drawing.height() + LEGEND;
+    let mut out = String::new();
+    let _ = write!(
+        out,
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" aria-labelledby="title desc" font-family="{FONT}"><title id="title">{}</title><desc id="desc">{}</desc><style>{}{STYLE}</style><rect width="100%" height="100%" rx="8" fill="var(--card)"/>"#,
+        xml(&name),
+        xml(&description(run)),
+        theme::properties("svg"),
+    );
+    drawing.draw(&mut out);
+    legend(&mut out, drawing.height() + 6.0);
+    out.push_str("</svg>\n");
+    out
+}
+
+/// The timeline of a run for a page that has the style and the legend.
+pub(crate) fn timeline_inline(run: &RunRecord) -> String {
+    let drawing = Drawing::from_run(run);
+    let mut out = String::new();
+    let _ = write!(
+        out,
+        r#"<svg class="timeline" viewBox="0 0 {WIDTH} {}" role="img" aria-label="{}">"#,
+        drawing.height(),
+        xml(&description(run))
+    );
+    drawing.draw(&mut out);
+    out.push_str("</svg>");
+    out
+}
+
+/// The picture in words.
+fn description(run: &RunRecord) -> String {
+    let of = |kind| run.timeline.iter().filter(|e| e.kind == kind).count() as u64;
+    let end_us = run.timeline.iter().map(|e| e.at_us.saturating_add(e.duration_us)).max().unwrap_or(0);
+    format!(
+        "Timeline of one run over {}: {}, {}, {}, {} refused, {} of unknown outcome, {}.",
+        micros(end_us),
+        count(of(MarkKind::Call), "call"),
+        count(of(MarkKind::Fault), "fault"),
+        count(of(MarkKind::Commit), "commit"),
+        of(MarkKind::Refused),
+        of(MarkKind::Indeterminate),
+        count(of(MarkKind::Kill), "kill"),
+    )
+}
+
+fn legend(out: &mut String, y: f64) {
+    let mut x = 20.0;
+    out.push_str(r#"<g class="t-time">"#);
+    for mark in &MARKS {
+        let _ = write!(
+            out,
+            r#"<g class="{}" transform="translate({x} {y})">{}</g><text x="{}" y="{}">{}</text>"#,
+            mark.class,
+            mark.shape,
+            x + 11.0,
+            y + 4.0,
+            mark.word
+        );
+        x += 34.0 + mark.word.len() as f64 * 7.2;
+    }
+    out.push_str("</g>");
+}

@@ -1,0 +1,148 @@
+//! Performs a step of a script through a strategy, and says exactly how far it got.
+
+use rusqlite::{Connection, Transaction, params};
+use seawall_harness::actor::Actor;
+use seawall_harness::oracle::integrity::{self, Check};
+use seawall_harness::oracle::table::{self, Key, State};
+use serde::{Deserialize, Serialize};
+
+use crate::strategies::{Failure, Phase, Strategy, Written};
+use crate::workload::Step;
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// COMMIT returned success; the transaction's rows are in this state.
+    Acked(State),
+    /// COMMIT returned success, but the transaction to be changed was not there, so nothing was written. What was not
+    /// there is no more than what a read would have told.
+    Missed,
+    /// COMMIT was tried and did not return success.
+    Indeterminate(Failure),
+    /// An error came before COMMIT was tried.
+    Refused(Failure),
+    /// A read: the actor's own transactions, and those of others that it saw in part.
+    Read {
+        /// Number and state.
+        own: Vec<(u32, State)>,
+        /// Of others.
+        torn: Vec<Key>,
+    },
+    /// A step that changes nothing and shows nothing succeeded.
+    Done,
+}
+
+impl Outcome {
+    /// What the caller was told, if the step failed.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Indeterminate(failure) | Self::Refused(failure) => Some(failure),
+            Self::Acked(_) | Self::Missed | Self::Read { .. } | Self::Done => None,
+        }
+    }
+}
+
+/// A step on its way: who takes it, which one, and what it refers back to.
+#[derive(Clone, Copy)]
+pub struct StepTask<'a> {
+    /// Who.
+    pub actor: Actor,
+    /// The step's number: the version that it writes, and the transaction that it inserts.
+    pub index: u32,
+    /// What is to be done.
+    pub step: Step,
+    /// The actor's whole script, for steps that refer to earlier ones.
+    pub script: &'a [Step],
+}
+
+/// Carries out a step.
+pub fn perform(strategy: &dyn Strategy, task: StepTask<'_>) -> Outcome {
+    match task.step {
+        Step::Pause { .. } => Outcome::Done,
+        Step::Read => read(strategy, task.actor),
+        Step::Checkpoint(mode) => strategy.checkpoint(mode).map_or_else(Outcome::Refused, |()| Outcome::Done),
+        Step::Insert { .. } | Step::Update { .. } | Step::Delete { .. } => write(strategy, task),
+    }
+}
+
+/// What the pragmas say on a connection of the strategy.
+pub fn check(strategy: &dyn Strategy) -> Check {
+    let mut check = None;
+    let checked = strategy.with_connection(&mut |connection| {
+        check = Some(integrity::check(connection, "live"));
+        Ok(())
+    });
+    let reason = match (checked, check) {
+        (Ok(()), Some(check)) => return check,
+        (Err(failure), _) => failure.message,
+        (Ok(()), None) => "the strategy did not run the check".to_owned(),
+    };
+    Check { connection: "live".to_owned(), complaints: Vec::new(), unfinished: Some(reason) }
+}
+
+fn read(strategy: &dyn Strategy, actor: Actor) -> Outcome {
+    let mut seen = table::Table::new();
+    let result = strategy.read(&mut |connection| {
+        seen = table::read(connection)?;
+        Ok(())
+    });
+    if let Err(failure) = result {
+        return Outcome::Refused(failure);
+    }
+    let own = seen.iter().filter(|(key, _)| key.actor == actor).map(|(key, state)| (key.txn, *state)).collect();
+    let torn = seen.iter().filter(|(_, state)| **state == State::Torn).map(|(key, _)| *key).collect();
+    Outcome::Read { own, torn }
+}
+
+fn write(strategy: &dyn Strategy, task: StepTask<'_>) -> Outcome {
+    let mut state = None;
+    let Written { result, phase } = strategy.write(&mut |transaction| {
+        state = change(transaction, task)?;
+        Ok(())
+    });
+    match (result, phase) {
+        (Ok(()), Phase::Committed) => state.map_or(Outcome::Missed, Outcome::Acked),
+        (Err(failure), Phase::BeforeCommit) => Outcome::Refused(failure),
+        (Err(failure), _) => Outcome::Indeterminate(failure),
+        // A strategy that reports success for work that it has not run to its end has acknowledged it all the same.
+        (Ok(()), _) => Outcome::Acked(task.step.intent(task.index).map_or(State::Absent, |(_, state)| state)),
+    }
+}
+
+/// Makes the step's changes and returns the state that they lead to; `None` if there was nothing to change.
+fn change(transaction: &Transaction<'_>, task: StepTask<'_>) -> rusqlite::Result<Option<State>> {
+    let StepTask { actor, index, step, script } = task;
+    let name = actor.to_string();
+    let (changed, txn, whole) = match step {
+        Step::Insert { parts, payload_bytes } => {
+            insert(transaction, &name, index, parts, payload_bytes)?;
+            return Ok(Some(State::Whole(index)));
+        }
+        Step::Update { txn } => {
+            let sql = "UPDATE ledger SET version = ?1 WHERE actor = ?2 AND txn = ?3";
+            (transaction.prepare_cached(sql)?.execute(params![index, name, txn])?, txn, State::Whole(index))
+        }
+        Step::Delete { txn } => {
+            let sql = "DELETE FROM ledger WHERE actor = ?1 AND txn = ?2";
+            (transaction.prepare_cached(sql)?.execute(params![name, txn])?, txn, State::Absent)
+        }
+        Step::Read | Step::Checkpoint(_) | Step::Pause { .. } => return Ok(None),
+    };
+    let Step::Insert { parts, .. } = script[txn as usize] else { return Ok(None) };
+    Ok(match changed {
+        0 => None,
+        n if n == parts as usize || whole == State::Absent => Some(whole),
+        _ => Some(State::Torn),
+    })
+}
+
+fn insert(connection: &Connection, name: &str, txn: u32, parts: u32, payload_bytes: u32) -> rusqlite::Result<()> {
+    connection.prepare_cached("INSERT OR IGNORE INTO ledger_actors VALUES(?1)")?.execute([name])?;
+    let mut statement = connection.prepare_cached("INSERT INTO ledger VALUES(?1, ?2, ?3, ?4, ?5, ?6)")?;
+    for part in 0..parts {
+        let payload = vec![(txn + part) as u8; payload_bytes as usize];
+        statement.execute(params![name, txn, part, parts, txn, payload])?;
+    }
+    Ok(())
+}
