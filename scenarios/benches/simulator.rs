@@ -13,7 +13,7 @@ use std::{env, fs};
 
 use seawall_harness::engine::Engine;
 use seawall_harness::seed::Seed;
-use seawall_scenarios::explore::{Case, Explorer, POLICIES, Plain};
+use seawall_scenarios::explore::{Case, ExploreError, Explorer, POLICIES, Plain};
 use seawall_scenarios::scratch;
 
 type Failure = Box<dyn std::error::Error>;
@@ -116,7 +116,8 @@ impl Simulated {
 
 fn turn(engine: &Engine, explorer: &mut Explorer, tally: &mut Tally, cases: &[Case]) -> Result<(), Failure> {
     let folder = scratch::default_folder();
-    let plain: Result<Vec<Plain>, String> = cases.iter().map(|case| Plain::new(explorer, case, &folder)).collect();
+    let plain: Result<Vec<Plain>, ExploreError> =
+        cases.iter().map(|case| Plain::new(explorer, case, &folder)).collect();
     let plain = plain?;
     tally.turn(|| {
         let mut statements = 0;
@@ -137,7 +138,7 @@ fn compare(cases: u64) -> Result<(), Failure> {
             (simulated, plain) = (Simulated::default(), Tally::default());
         }
         let seeds = (0..TURN).map(|case| SEED.nth(number * TURN + case));
-        let cases: Result<Vec<Case>, String> =
+        let cases: Result<Vec<Case>, ExploreError> =
             seeds.map(|seed| Case::draw("mixed", engine.version(), policy, &[], seed)).collect();
         let cases = cases?;
         // Who comes second may find caches warm.

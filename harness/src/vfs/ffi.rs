@@ -36,6 +36,7 @@ use rusqlite::ffi::{
 };
 
 use crate::call::{Call, Method, Role};
+use crate::fault::PlanError;
 use crate::fault::effect::Alteration;
 use crate::vfs::api::SqliteApi;
 use crate::vfs::injector::{Injector, OpenFile};
@@ -58,6 +59,9 @@ pub enum RegisterError {
     /// There is nothing to forward to.
     #[error("no VFS named `{0}` is registered; without a name the default one is taken")]
     NoBase(String),
+    /// The faults make no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// SQLite refused.
     #[error("sqlite3_vfs_register returned {0}")]
     Refused(c_int),
@@ -95,7 +99,7 @@ impl FaultVfs {
     ///
     /// # Errors
     /// See [`RegisterError`].
-    pub fn new(
+    pub(crate) fn new(
         api: SqliteApi,
         name: &str,
         base: Option<&str>,

@@ -33,7 +33,7 @@ thread_local! {
 
 /// A hook that sees each call before it is ruled upon, and may run other actors first: a scheduling point. Where it
 /// returns false the call fails, unseen by plan and trace: the execution is to come to its end.
-pub type Hook = Box<dyn Fn(Actor, &Call) -> bool + Send + Sync>;
+pub(crate) type Hook = Box<dyn Fn(Actor, &Call) -> bool + Send + Sync>;
 
 /// The injector behind one registered shim.
 pub struct Injector {
@@ -83,7 +83,7 @@ impl OpenFile {
 
 impl Injector {
     /// An injector that works on `shared_state` with `plan`, on the platform's own time and randomness.
-    pub fn new(shared_state: Arc<SharedState>, plan: FaultPlan) -> Self {
+    pub(crate) fn new(shared_state: Arc<SharedState>, plan: FaultPlan) -> Self {
         Self {
             shared_state,
             plan,
@@ -99,38 +99,42 @@ impl Injector {
 
     /// Answers `xSleep` and `xCurrentTime` from the run's clock.
     #[must_use]
-    pub fn with_clock(self, clock: Clock) -> Self {
+    pub(crate) fn with_clock(self, clock: Clock) -> Self {
         Self { clock: Some(clock), ..self }
     }
 
     /// Answers `xRandomness` from a seed.
     #[must_use]
-    pub fn with_entropy(self, seed: Seed) -> Self {
+    pub(crate) fn with_entropy(self, seed: Seed) -> Self {
         Self { entropy: Some(Mutex::new(seed.rng())), ..self }
     }
 
     /// Makes every call a scheduling point of the execution that runs on the calling thread, if one does.
     #[must_use]
-    pub fn with_scheduling(self) -> Self {
+    pub(crate) fn with_scheduling(self) -> Self {
         self.with_hook(Box::new(|_, call| runtime::before_call(call)))
     }
 
     /// Calls `hook` before each call.
     #[must_use]
-    pub fn with_hook(self, hook: Hook) -> Self {
+    pub(crate) fn with_hook(self, hook: Hook) -> Self {
         Self { hook: Some(hook), ..self }
     }
 
     /// Lets [`Self::restart_with`] change the plan for runs with [`Mode::VIRTUAL`], at the cost of a lock at each call
     /// while it is armed. Other runs go by the plan that was given.
     #[must_use]
-    pub fn with_changing_plan(self) -> Self {
+    pub(crate) fn with_changing_plan(self) -> Self {
         Self { changing: Some(Mutex::new(Arc::new(FaultPlan::empty()))), ..self }
     }
 
     /// The run's shared state.
     pub fn shared_state(&self) -> &Arc<SharedState> {
         &self.shared_state
+    }
+
+    pub(crate) fn plan(&self) -> &FaultPlan {
+        &self.plan
     }
 
     /// The files that are open now.

@@ -65,7 +65,7 @@ fn verdict(spec: &RunSpec, counts: &Counts, findings: &[Finding], has_errors: bo
     if let Some(worst) = findings.first() {
         return worst.verdict;
     }
-    let has_fired = counts.faults_fired > 0 || !spec.needs_firing;
+    let has_fired = counts.faults_fired > 0 || !spec.must_fire;
     if counts.acked == 0 || !has_fired {
         Verdict::NotMeasured
     } else if has_errors {
