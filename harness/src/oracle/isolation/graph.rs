@@ -1,7 +1,7 @@
 //! The proof: all that must be so is derived until nothing new follows, and a cycle is the finding.
 
-use super::facts::{Facts, name, shown};
-use super::{Anomaly, History, Op, Phenomenon};
+use super::facts::{Facts, Install, Read, name, shown};
+use super::{Anomaly, End, History, Phenomenon};
 
 /// How many cycles of a kind are closed to find a short one.
 const CYCLES_MAX: usize = 32;

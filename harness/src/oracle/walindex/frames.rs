@@ -3,8 +3,8 @@
 use std::iter;
 
 use super::layout::{
-    FORMAT, FRAME_HEADER_BYTES, FRAMES, FRAMES_FIRST, HEADER_BYTES, MAGIC, REGION_BYTES, SLOTS, WAL_HEADER_BYTES, WalIndex,
-    checksum, u32_at, u32_be,
+    FORMAT, FRAME_HEADER_BYTES, FRAMES, FRAMES_FIRST, HEADER_BYTES, MAGIC, REGION_BYTES, SLOTS, WAL_HEADER_BYTES,
+    WalIndex, checksum, u32_at, u32_be,
 };
 use super::violation::Violation;
 

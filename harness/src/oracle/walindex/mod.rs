@@ -106,7 +106,8 @@ pub fn check_deep(shm: &[u8], surroundings: Surroundings<'_>) -> Vec<Violation> 
             found.push(Violation::ReadMark { slot, mark, max_frame });
         }
     }
-    found.extend((1..=max_frame).map_while(|frame| FrameEntry::of(shm, frame)).find_map(|entry| entry.check(max_frame)));
+    found
+        .extend((1..=max_frame).map_while(|frame| FrameEntry::of(shm, frame)).find_map(|entry| entry.check(max_frame)));
     if let Some(wal) = surroundings.wal {
         found.extend(check_wal(&index, shm, wal).err());
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, ErrorCode};
 
+use super::layout::{COPY_BYTES, FRAME_HEADER_BYTES, FRAMES, FRAMES_FIRST, WAL_HEADER_BYTES, array, u32_at};
 use super::*;
 
 /// A database in WAL mode, in a folder of its own. The files are read beside SQLite, which cancels the process's
@@ -127,9 +128,8 @@ fn what_racing_connections_leave_is_healthy() {
             7 => "UPDATE t SET body = zeroblob(3000) WHERE id % 3 = 0",
             _ => "SELECT count(*) FROM t",
         };
-        let result = connections[who]
-            .prepare(sql)
-            .and_then(|mut s| s.query([]).and_then(|mut rows| rows.next().map(|_| ())));
+        let result =
+            connections[who].prepare(sql).and_then(|mut s| s.query([]).and_then(|mut rows| rows.next().map(|_| ())));
         if let Err(error) = result {
             let expected = [ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked, ErrorCode::Unknown];
             assert!(expected.contains(&error.sqlite_error_code().unwrap()), "{sql}: {error}");
