@@ -27,6 +27,7 @@ use seawall_harness::record::RunRecord;
 use seawall_harness::shared_state::SharedState;
 use seawall_harness::token::Token;
 use seawall_harness::trace::{self, Entry};
+use seawall_harness::vfs::RegisterError;
 
 use judge::FreshLook;
 use real::Setup;
@@ -59,7 +60,10 @@ pub enum RunError {
     /// The run cannot be used for this.
     #[error("{0}")]
     Usage(String),
-    /// A simulator is broken.
+    /// The simulator cannot work.
+    #[error("the simulator is broken: {0}")]
+    Rig(#[from] RegisterError),
+    /// The process of a simulator does not answer, or not as it should.
     #[error("the simulator is broken: {0}")]
     Simulator(String),
     /// The system refused something that the lab needs.
@@ -122,7 +126,7 @@ impl Runner {
         let spec = RunSpec::of(token)?;
         spec.plan()?;
         if spec.is_simulated() {
-            let mut simulator = Simulator::new().map_err(RunError::Simulator)?;
+            let mut simulator = Simulator::new()?;
             let Simulated { record, calls, .. } = simulator.run(&spec, None, true)?;
             return Ok(Executed { record, calls });
         }
