@@ -100,6 +100,11 @@ impl Worker {
         self.wait()
     }
 
+    /// Closes the standard input of the process, which asks it to end, and does not wait.
+    pub fn close_orders(&mut self) {
+        self.orders = None;
+    }
+
     /// Waits for the process's end. Its standard input is closed first.
     ///
     /// # Errors

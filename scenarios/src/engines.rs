@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-use seawall_harness::engine::Engine;
+use seawall_harness::engine::{Engine, EngineError};
 
 /// One SQLite that can be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +165,23 @@ pub enum BuildError {
     },
 }
 
+/// Why there is no engine for a text.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// The text is no version, and no file has this name.
+    #[error(
+        "`{0}` is neither a version of SQLite nor a file; give a version (see `seawall sqlite list`), the path of a \
+         shared object, or `linked`"
+    )]
+    Neither(String),
+    /// The version cannot be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The library cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] EngineError),
+}
+
 /// Whether there is a library of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -221,17 +238,17 @@ fn number(version: &str) -> Option<(u32, u32, u32)> {
 /// there is built.
 ///
 /// # Errors
-/// A sentence for people.
-pub fn resolve(text: &str) -> Result<Engine, String> {
-    // Nobody may be listening; the build goes on.
+/// See [`ResolveError`].
+pub fn resolve(text: &str) -> Result<Engine, ResolveError> {
+    // Standard error may be closed; the build goes on.
     resolve_with(text, &|line| drop(writeln!(io::stderr().lock(), "{line}")))
 }
 
 /// As [`resolve`], which tells the progress of a build on standard error.
 ///
 /// # Errors
-/// A sentence for people.
-pub fn resolve_with(text: &str, progress: Progress<'_>) -> Result<Engine, String> {
+/// See [`ResolveError`].
+pub fn resolve_with(text: &str, progress: Progress<'_>) -> Result<Engine, ResolveError> {
     let linked = Engine::linked();
     if text == "linked" || text == linked.version() {
         return Ok(linked);
@@ -240,14 +257,13 @@ pub fn resolve_with(text: &str, progress: Progress<'_>) -> Result<Engine, String
     // A version is a version even where a file is called so: a file can be given as ./3.51.1.
     if number(text).is_none() {
         if path.components().count() < 2 && !path.exists() {
-            let help = "give a version (see `seawall sqlite list`), the path of a shared object, or `linked`";
-            return Err(format!("`{text}` is neither a version of SQLite nor a file; {help}"));
+            return Err(ResolveError::Neither(text.to_owned()));
         }
-        return Engine::load(path).map_err(|error| error.to_string());
+        return Ok(Engine::load(path)?);
     }
-    let release = release(text).map_err(|error| error.to_string())?;
-    let path = Cache::locate().and_then(|cache| cache.build(release, progress)).map_err(|error| error.to_string())?;
-    Engine::load(&path).map_err(|error| error.to_string())
+    let release = release(text)?;
+    let path = Cache::locate()?.build(release, progress)?;
+    Ok(Engine::load(&path)?)
 }
 
 /// The folder with the libraries.
@@ -547,7 +563,7 @@ mod tests {
     fn an_unknown_version_gets_its_neighbours() {
         #[track_caller]
         fn check(version: &str, expected: &str) {
-            let message = resolve_with(version, QUIET).unwrap_err();
+            let message = resolve_with(version, QUIET).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         }
         check("3.51.2", "SQLite 3.51.2 cannot be built here; the nearest: 3.51.1 and 3.51.3 (there are 3.17.0, ");

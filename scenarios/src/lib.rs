@@ -9,6 +9,7 @@
 //! - [`properties`]: what must hold for every seed;
 //! - [`cli`]: the program `seawall`.
 
+pub mod case_file;
 pub mod cli;
 pub mod clocked_os;
 pub mod engines;
@@ -16,6 +17,7 @@ pub mod expectations;
 pub mod explore;
 pub mod faults;
 pub mod properties;
+pub mod reproduce;
 pub mod run;
 pub mod scratch;
 pub mod shrink;

@@ -1,13 +1,16 @@
-//! Shrinking: from something that fails to something small that fails in the same way.
+//! Shrinking: from a case that fails to a small one that fails in the same way.
 //!
 //! Parts are left out by *ddmin* (Zeller, Hildebrandt: "Simplifying and Isolating Failure-Inducing Input", IEEE TSE
-//! 2002): half of them, then quarters, down to single ones, for as long as something goes. What is left is made
-//! simpler, one respect at a time. Both alternate until neither gets any further; then the bench may know another way
-//! to something smaller, such as the same work under another schedule, and all begins again.
+//! 2002): half of them, then quarters, down to single ones, for as long as something can be left out. The rest is made
+//! simpler, one respect at a time. Both alternate until neither makes it smaller; then the bench may search for a smaller
+//! one in another way, such as the same work under another schedule, and everything starts again.
 //!
-//! The result is one-minimal unless the time ran out: no single part can be left out of it.
+//! The result is one-minimal unless the time ran out: no single part of it can be left out.
 
-/// Something that fails, made of parts that can be left out.
+use seawall_harness::record::Finding;
+use seawall_harness::verdict::Verdict;
+
+/// A case that fails, made of parts that can be left out.
 pub trait Candidate: Clone {
     /// How big it is. Every step of shrinking makes it smaller.
     type Size: Ord;
@@ -29,21 +32,22 @@ pub trait Candidate: Clone {
     fn simplifications(&self) -> Vec<Self>;
 }
 
-/// Where candidates are tried.
+/// Executes candidates.
 pub trait Bench {
-    /// What is tried.
+    /// What it executes.
     type Candidate: Candidate;
 
-    /// Why it cannot be tried: the lab is broken.
+    /// Why a candidate cannot be executed: the lab is broken.
     type Error;
 
-    /// Tries it. If it fails in the way that is looked for, the candidate as it really went.
+    /// Executes a candidate. If it fails in the wanted way, returns the candidate as it was executed.
     ///
     /// # Errors
     /// If the lab is broken.
     fn fails(&mut self, candidate: &Self::Candidate) -> Result<Option<Self::Candidate>, Self::Error>;
 
-    /// Something smaller that fails, found in another way than by leaving parts out. Asked when nothing else goes.
+    /// A smaller candidate that fails, found in another way than by leaving parts out. Called when no part can be left
+    /// out any more.
     ///
     /// # Errors
     /// If the lab is broken.
@@ -51,12 +55,67 @@ pub trait Bench {
         Ok(None)
     }
 
-    /// A smaller one was found.
+    /// Called with each smaller candidate that fails.
     fn progress(&mut self, _best: &Self::Candidate) {}
 
-    /// True if it has to end now, with what there is.
+    /// True if shrinking must end now, with the smallest candidate so far.
     fn is_over(&mut self) -> bool {
         false
+    }
+
+    /// Candidates that were executed.
+    fn executions(&self) -> u64 {
+        0
+    }
+}
+
+/// What a shrunk case must find again, and when to end.
+pub(crate) struct Goal<'a, C> {
+    verdict: Verdict,
+    oracle: String,
+    /// Cases that were executed.
+    pub(crate) executions: u64,
+    limits: Limits<'a, C>,
+}
+
+/// When shrinking ends, and who is told of its progress.
+pub struct Limits<'a, C> {
+    /// True as soon as shrinking must end.
+    pub is_over: Box<dyn FnMut() -> bool + 'a>,
+    /// Called with each smaller case, and with the number of executions.
+    pub progress: Box<dyn FnMut(&C, u64) + 'a>,
+}
+
+impl<C> Default for Limits<'_, C> {
+    /// No limits, no reports.
+    fn default() -> Self {
+        Self { is_over: Box::new(|| false), progress: Box::new(|_, _| {}) }
+    }
+}
+
+impl<'a, C> Goal<'a, C> {
+    /// The goal that follows from the findings of the first execution; `None` if there are none.
+    pub(crate) fn new(findings: &[Finding], limits: Limits<'a, C>) -> Option<Self> {
+        let Finding { verdict, oracle, .. } = findings.first()?.clone();
+        Some(Self { verdict, oracle, executions: 1, limits })
+    }
+
+    /// The wanted verdict.
+    pub(crate) fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// True if the worst finding has the wanted verdict, by the wanted oracle.
+    pub(crate) fn is_met(&self, findings: &[Finding]) -> bool {
+        findings.first().is_some_and(|found| found.verdict == self.verdict && found.oracle == self.oracle)
+    }
+
+    pub(crate) fn progress(&mut self, best: &C) {
+        (self.limits.progress)(best, self.executions);
+    }
+
+    pub(crate) fn is_over(&mut self) -> bool {
+        (self.limits.is_over)()
     }
 }
 
@@ -78,24 +137,24 @@ pub fn shrink<B: Bench>(bench: &mut B, start: B::Candidate) -> Result<B::Candida
     Ok(best)
 }
 
-/// Leaves out parts and simplifies, each once; true if that got anywhere.
+/// Leaves out parts and simplifies, each once; true if the candidate is smaller now.
 ///
 /// # Errors
 /// If the lab is broken.
 pub fn reduce<B: Bench>(bench: &mut B, best: &mut B::Candidate) -> Result<bool, B::Error> {
-    let mut got_anywhere = false;
+    let mut is_smaller = false;
     for kind in 0..best.kinds() {
-        got_anywhere |= leave_out(bench, best, kind)?;
+        is_smaller |= leave_out(bench, best, kind)?;
     }
-    Ok(simplify(bench, best)? || got_anywhere)
+    Ok(simplify(bench, best)? || is_smaller)
 }
 
-/// ddmin over the parts of one kind; true if some are gone.
+/// ddmin over the parts of one kind; true if some were left out.
 ///
 /// # Errors
 /// If the lab is broken.
 pub fn leave_out<B: Bench>(bench: &mut B, best: &mut B::Candidate, kind: usize) -> Result<bool, B::Error> {
-    let mut got_anywhere = false;
+    let mut is_smaller = false;
     let mut chunk = best.parts(kind);
     while chunk > 0 && !bench.is_over() {
         let mut start = 0;
@@ -103,37 +162,37 @@ pub fn leave_out<B: Bench>(bench: &mut B, best: &mut B::Candidate, kind: usize) 
         while start < best.parts(kind) {
             let end = (start + chunk).min(best.parts(kind));
             if attempt(bench, best, &best.without(kind, start..end))? {
-                // What comes next has moved up to here.
+                // The next parts have moved up to `start`.
                 removed = true;
             } else {
                 start = end;
             }
         }
-        got_anywhere |= removed;
-        // Once more at single parts, until none of them goes.
+        is_smaller |= removed;
+        // Once more at single parts, until none of them can be left out.
         chunk = if chunk == 1 && removed { 1 } else { chunk.min(best.parts(kind)) / 2 };
     }
-    Ok(got_anywhere)
+    Ok(is_smaller)
 }
 
 fn simplify<B: Bench>(bench: &mut B, best: &mut B::Candidate) -> Result<bool, B::Error> {
-    let mut got_anywhere = false;
+    let mut is_smaller = false;
     let mut next = 0;
-    // After a success the list is another one; going on at the same place comes by the others first.
+    // After a success the list is a new one; the rest of it comes first.
     loop {
         let simpler = best.simplifications();
         if next >= simpler.len() || bench.is_over() {
-            return Ok(got_anywhere);
+            return Ok(is_smaller);
         }
         if attempt(bench, best, &simpler[next])? {
-            got_anywhere = true;
+            is_smaller = true;
         } else {
             next += 1;
         }
     }
 }
 
-/// Goes on from the candidate if it fails and is smaller.
+/// Replaces `best` by the candidate if it fails and is smaller.
 fn attempt<B: Bench>(bench: &mut B, best: &mut B::Candidate, candidate: &B::Candidate) -> Result<bool, B::Error> {
     if bench.is_over() {
         return Ok(false);

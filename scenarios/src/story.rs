@@ -1,5 +1,5 @@
-//! How an execution is told: what the actors did in the order in which it happened, and where one was paused in the
-//! midst of it. Explorations and simulated runs tell their executions alike.
+//! The story of an execution: what the actors did, in order, and at which calls they were paused. Explorations and
+//! simulated runs share it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,12 +14,12 @@ use seawall_harness::seed::Seed;
 use seawall_harness::shared_state::SharedState;
 use seawall_harness::trace::{Entry, RulingKind};
 
-/// What an actor wrote down.
+/// One event of an execution, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// Calls made before it, by all.
     pub at: u64,
-    /// Who.
+    /// The actor, if it concerns one.
     pub actor: Option<Actor>,
     /// What kind of event it is.
     pub kind: StoryKind,
@@ -27,15 +27,15 @@ pub struct Note {
     pub text: String,
 }
 
-/// What happens while an execution is told, in the order in which it happens.
+/// An entry of the log, in the order in which things happen.
 pub(crate) enum Event {
-    /// An actor writes something down.
+    /// An event of an actor.
     Note(Note),
-    /// One actor is changed for another.
+    /// Another actor runs from now on.
     Switch(Switch),
 }
 
-/// The log of an execution that is told.
+/// The log from which a story is made.
 pub(crate) type Log = Rc<RefCell<Vec<Event>>>;
 
 /// A change from one actor to another.
@@ -47,18 +47,18 @@ pub(crate) struct Switch {
     why: Why,
 }
 
-/// Why an actor was left.
+/// Why an actor does not run any more.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Why {
-    /// Somebody chose so.
+    /// The policy chose another one.
     Preempted,
-    /// It sleeps, or waits for somebody.
+    /// It sleeps, or waits for a lock or another actor.
     Waits,
-    /// It has come to its end.
+    /// It has ended.
     Ended,
 }
 
-/// Goes by another policy, and writes down who was changed for whom.
+/// Follows another policy, and logs each change of actors.
 pub(crate) struct Watched {
     inner: Box<dyn Policy>,
     shared_state: Arc<SharedState>,
@@ -72,10 +72,6 @@ impl Watched {
 }
 
 impl Policy for Watched {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
     fn begin(&mut self, seed: Seed, actors: usize) {
         self.inner.begin(seed, actors);
     }
@@ -95,11 +91,11 @@ impl Policy for Watched {
     }
 }
 
-/// What a log tells, with the faults that struck at calls, and what was found at the end.
+/// The events of a log, with the faults that fired at calls, and the finding at the end.
 pub(crate) fn notes(actors: &[Actor], log: &[Event], calls: &[Entry], finding: Option<&Finding>) -> Vec<Note> {
     let mut notes = in_words(actors, log, calls);
     for fault in calls.iter().filter_map(fault_note) {
-        // What was written down at this number was so before the call.
+        // A note with this number was made before the call.
         let place = notes.iter().position(|note| note.at > fault.at).unwrap_or(notes.len());
         notes.insert(place, fault);
     }
@@ -141,9 +137,9 @@ fn fault_note(entry: &Entry) -> Option<Note> {
     Some(Note { at: entry.number, actor: Some(entry.actor), kind, text })
 }
 
-/// The notes, with the pauses in the midst of statements between them.
+/// The notes, with the pauses of actors between them.
 fn in_words(actors: &[Actor], log: &[Event], calls: &[Entry]) -> Vec<Note> {
-    // By actor: the statement that it is in, since which call; and whether it was left there.
+    // By actor: the statement that it executes, since which call; and whether it is paused there.
     let mut inside: Vec<Option<(String, u64)>> = vec![None; actors.len()];
     let mut is_paused = vec![false; actors.len()];
     let mut notes = Vec::new();
@@ -178,7 +174,7 @@ fn in_words(actors: &[Actor], log: &[Event], calls: &[Entry]) -> Vec<Note> {
     notes
 }
 
-/// Where an actor was left in its statement: `at its 2nd write@wal`.
+/// Where an actor is paused in its statement: `at its 2nd write@wal`.
 fn pause(switch: &Switch, actor: Actor, inside: Option<&(String, u64)>, calls: &[Entry]) -> String {
     let since = inside.map_or(0, |(_, since)| *since);
     match switch.call {
@@ -188,7 +184,7 @@ fn pause(switch: &Switch, actor: Actor, inside: Option<&(String, u64)>, calls: &
     }
 }
 
-/// The how-manieth call of its kind the actor is about to make since then.
+/// The ordinal, among the actor's calls of this kind since then, of the call that it is about to make.
 fn position(calls: &[Entry], actor: Actor, since: u64, at: u64, call: &Call) -> usize {
     let is_like =
         |entry: &&Entry| entry.actor == actor && (entry.call.method, entry.call.role) == (call.method, call.role);
@@ -214,8 +210,22 @@ fn ordinal(n: usize) -> String {
     format!("{n}{ending}")
 }
 
-/// A call as one line: who, what, on which file, arguments, outcome.
-pub fn line(entry: &Entry) -> String {
+/// The calls, one a line.
+pub fn lines(calls: &[Entry]) -> Vec<String> {
+    calls.iter().map(line).collect()
+}
+
+/// The first call in which two executions differ, in words.
+pub fn difference(one: &[String], other: &[String]) -> Option<String> {
+    let none = "no further call".to_owned();
+    let length = one.len().max(other.len());
+    let at = (0..length).find(|at| one.get(*at) != other.get(*at))?;
+    let (one, other) = (one.get(at).unwrap_or(&none), other.get(at).unwrap_or(&none));
+    Some(format!("the first differing call is `{one}` in one and `{other}` in the other"))
+}
+
+/// A call as one line: actor, call, file, arguments, outcome.
+fn line(entry: &Entry) -> String {
     let Entry { number, actor, call, .. } = entry;
     let Call { file, arg, amount, .. } = call;
     format!("{number} {actor} {} #{file} ({arg}, {amount}) = {}", kind(call), outcome_of(entry))

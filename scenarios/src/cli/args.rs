@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use seawall_harness::seed::Seed;
 
+use super::faults::FaultArgs;
+
 /// Fault injection and reproduction for SQLite.
 #[derive(Debug, Parser)]
 #[command(name = "seawall", version, propagate_version = true, max_term_width = 120)]
@@ -19,17 +21,17 @@ pub(super) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Run every strategy under every fault, and print what became of the data
+    /// Run every strategy under every fault, and print a verdict for each
     Soak(Box<SoakArgs>),
     /// Execute a scenario in the simulator again and again, each time with another schedule, until something is found
     Explore(Box<ExploreArgs>),
-    /// Play the properties of the connection layer: each a model, and any number of cases drawn from seeds
+    /// Check the properties of the connection layer: each is a model, and any number of cases drawn from seeds
     Properties(PropertiesArgs),
-    /// Make a finding of the simulator as small as it gets, and tell it as a story
+    /// Make a finding of the simulator as small as possible, and tell it as a story
     Shrink(ShrinkArgs),
-    /// Execute the run or execution of a token, or of a case in a file, again
+    /// Execute what a token or a case file names again, and compare it call by call
     Replay(ReplayArgs),
-    /// Look at a database and its side files without disturbing anybody, and say what to do
+    /// Examine a database and its side files without disturbing its users, and say what to do
     Doctor(super::doctor::DoctorArgs),
     /// Render the record of a soak again
     Report(ReportArgs),
@@ -48,6 +50,9 @@ pub(super) enum Command {
     /// A simulator for runs; started by the lab itself
     #[command(hide = true)]
     Simulate,
+    /// One process of an exploration; started by the lab itself
+    #[command(hide = true)]
+    Search,
 }
 
 /// How results are written to standard output.
@@ -98,12 +103,8 @@ pub(super) struct SoakArgs {
     /// Only this fault of the matrix, or this preset (see `seawall list faults`); may be repeated
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(super) preset: Vec<String>,
-    /// A fault rule, METHOD[@ROLE]:EFFECT[:MODIFIER…]; may be repeated, all given rules make one fault
-    #[arg(long, value_name = "RULE")]
-    pub(super) fault: Vec<String>,
-    /// A file of fault rules in TOML
-    #[arg(long, value_name = "FILE")]
-    pub(super) fault_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) faults: FaultArgs,
     /// What the database files lie on
     #[arg(long, value_enum, default_value = "both")]
     pub(super) medium: Medium,
@@ -126,13 +127,14 @@ pub(super) struct SoakArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ExploreArgs {
-    /// What the actors do
+    /// What the actors do (see `seawall list scenarios`); `all` explores every listed scenario, one after the other,
+    /// each with the same limits, and prints one result for each
     #[arg(value_name = "SCENARIO", default_value = "mixed")]
     pub(super) scenario: String,
     /// The SQLite to run on: a version (see `seawall sqlite list`), the path of a shared object, or `linked`
     #[arg(long, value_name = "VERSION|PATH", default_value = "linked")]
     pub(super) sqlite: String,
-    /// Who runs when: rare, pct, random or round-robin
+    /// The policy, which decides when each actor runs: rare, pct, random or round-robin
     #[arg(long, value_name = "NAME", default_value = "rare")]
     pub(super) policy: String,
     /// The seed of all choices: a number, or hexadecimal digits after 0x [default: a new one each time]
@@ -144,7 +146,7 @@ pub(super) struct ExploreArgs {
     /// How many seconds at most
     #[arg(long)]
     pub(super) max_seconds: Option<u64>,
-    /// Do not stop at the first finding, but count them all
+    /// Go on after the first finding, and count them all
     #[arg(long)]
     pub(super) all: bool,
     /// Execute everything again from the recorded preemptions, and compare every call
@@ -153,12 +155,8 @@ pub(super) struct ExploreArgs {
     /// A preset of fault rules (see `seawall list presets`); may be repeated
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(super) preset: Vec<String>,
-    /// A fault rule, METHOD[@ROLE]:EFFECT[:MODIFIER…], armed in every execution; may be repeated
-    #[arg(long, value_name = "RULE")]
-    pub(super) fault: Vec<String>,
-    /// A file of fault rules in TOML
-    #[arg(long, value_name = "FILE")]
-    pub(super) fault_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) faults: FaultArgs,
     /// Processes at once, which share the executions among them [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
     pub(super) jobs: Option<u16>,
@@ -168,9 +166,6 @@ pub(super) struct ExploreArgs {
     /// The folder for the case of a finding
     #[arg(long, value_name = "DIR", default_value = "reports/out/findings")]
     pub(super) out: PathBuf,
-    /// Ends when standard input does, and writes no case; for the processes of --jobs
-    #[arg(long, hide = true)]
-    pub(super) leashed: bool,
     /// How the result is written to standard output
     #[arg(long, value_enum, default_value = "human")]
     pub(super) format: ReplayFormat,
@@ -201,10 +196,10 @@ pub(super) struct ShrinkArgs {
     /// The token of a finding of `seawall explore` or of a run on the medium `sim`, or the file of a case
     #[arg(value_name = "TOKEN|FILE.json")]
     pub(super) subject: String,
-    /// How many seconds at most; what is smallest then is the result [default: until nothing more goes]
+    /// How many seconds at most; the smallest case so far is the result [default: until nothing more can be left out]
     #[arg(long)]
     pub(super) max_seconds: Option<u64>,
-    /// The folder for the shrunken case and its story
+    /// The folder for the shrunk case and its story
     #[arg(long, value_name = "DIR", default_value = "reports/out/findings")]
     pub(super) out: PathBuf,
     /// How the result is written to standard output
@@ -214,14 +209,14 @@ pub(super) struct ShrinkArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
-    /// Tokens; or the files of cases; or, with @ before the name, files of tokens of runs, one a line, with the verdict
-    /// that each must come to behind it
+    /// Tokens; or case files; or, with @ before the name, files of tokens, one a line, each with its expected verdict
+    /// behind it or without
     #[arg(required = true, value_name = "TOKEN|FILE.json|@FILE")]
     pub(super) tokens: Vec<String>,
     /// How often to execute each
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) times: u32,
-    /// Where the file of a run's case is executed: `real` has real processes take its steps, in the same order
+    /// Where the case file of a run is executed: with `real`, real processes take its steps, in the same order
     #[arg(long, value_enum, default_value = "sim")]
     pub(super) medium: CaseMedium,
     /// Write the calls of the last execution to this file, as JSON, one a line; - is standard output
@@ -248,12 +243,12 @@ pub(super) struct ReportArgs {
     pub(super) format: Format,
 }
 
-/// How a replay's result is written.
+/// How a result is written where there is no report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum ReplayFormat {
     /// For people
     Human,
-    /// One JSON object a run, one a line
+    /// JSON, one object a line
     Json,
 }
 
@@ -277,14 +272,16 @@ pub(super) enum Listing {
     Faults,
     /// Named sets of fault rules
     Presets,
-    /// What must hold
+    /// The properties that must hold
     Oracles,
-    /// What a run can come to
+    /// The possible results of a run
     Verdicts,
-    /// What actors do in explorations
+    /// The steps of actors in explorations
     Scenarios,
-    /// Who runs when in explorations
+    /// How explorations decide when each actor runs
     Policies,
+    /// EFFECT words of the fault grammar
+    Effects,
     /// METHOD words of the fault grammar
     Methods,
     /// ROLE words of the fault grammar

@@ -6,6 +6,7 @@
 mod args;
 mod doctor;
 mod explore;
+mod faults;
 mod list;
 mod properties;
 mod replay;
@@ -21,16 +22,19 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{CommandFactory, Parser};
 
+use crate::engines::ResolveError;
+use crate::explore::{ExploreError, WriteError};
+use crate::reproduce::ReproduceError;
 use crate::run::{RunError, worker};
 use args::{Cli, Command};
 
-/// How the program ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the program ends, better endings first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
     Expected,
+    NothingRan,
     Finding,
     Usage,
-    NothingRan,
     LabBroken,
     Interrupted,
 }
@@ -74,6 +78,41 @@ impl From<RunError> for Complaint {
     }
 }
 
+impl From<ResolveError> for Complaint {
+    fn from(error: ResolveError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<ExploreError> for Complaint {
+    fn from(error: ExploreError) -> Self {
+        match error {
+            ExploreError::Differs { .. } | ExploreError::Register(_) | ExploreError::Broken(_) => Self::broken(error),
+            error => Self::usage(error),
+        }
+    }
+}
+
+impl From<WriteError> for Complaint {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Explore(error) => Self::broken(error),
+            WriteError::File(error) => Self::usage(error),
+        }
+    }
+}
+
+impl From<ReproduceError> for Complaint {
+    fn from(error: ReproduceError) -> Self {
+        match error {
+            ReproduceError::Run(error) => error.into(),
+            ReproduceError::Explore(error) => error.into(),
+            ReproduceError::Differs { .. } | ReproduceError::Broken(_) => Self::broken(error),
+            error => Self::usage(error),
+        }
+    }
+}
+
 /// Parses the arguments and executes the command.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -90,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Sqlite(args) => sqlite::run(&args),
         Command::Completions { shell } => completions(shell),
         Command::Worker => return worker::main(),
+        Command::Search => return explore::child(),
         Command::Simulate => return simulate::main(),
     };
     match result {

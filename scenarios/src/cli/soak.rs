@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use seawall_harness::fault::{self, Rule};
+use seawall_harness::fault;
 use seawall_harness::record::SoakRecord;
 use seawall_harness::seed::Seed;
 use seawall_harness::token::FaultName;
@@ -124,26 +124,11 @@ fn chosen_faults(args: &SoakArgs) -> Result<(Vec<Fault>, Option<Seed>), Complain
             chosen.push(fault);
         }
     }
-    let mut rules: Vec<Rule> = Vec::new();
-    for rule in &args.fault {
-        rules.push(fault::parse_rule(rule).map_err(Complaint::usage)?);
-    }
-    let mut seed = None;
-    if let Some(path) = &args.fault_file {
-        let text = fs::read_to_string(path)
-            .map_err(|error| Complaint::usage(format!("cannot read --fault-file {}: {error}", path.display())))?;
-        let file =
-            fault::toml::parse(&text).map_err(|error| Complaint::usage(format!("{}: {error}", path.display())))?;
-        rules.extend(file.rules);
-        seed = file.seed.map(Seed);
-    }
+    let (rules, seed) = args.faults.read()?;
     if !rules.is_empty() {
         chosen.push(faults::of_rules(rules));
     }
     if chosen.is_empty() {
-        if args.fault_file.is_some() {
-            return Err(Complaint::usage("the --fault-file has no [[fault]] in it"));
-        }
         chosen = faults::matrix();
     }
     Ok((chosen, seed))

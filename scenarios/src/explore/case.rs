@@ -1,7 +1,6 @@
-//! A case: everything that an execution consists of, in the open. It is drawn from a seed, or read from a file; the
-//! file is JSON that a person can read and change.
+//! A case: everything that an execution consists of. It is drawn from a seed, or read from a file; the file is JSON
+//! that a person can read and change.
 
-use std::fs;
 use std::path::Path;
 
 use seawall_harness::actor::Actor;
@@ -12,39 +11,39 @@ use seawall_harness::sched::Preemption;
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-use super::bank::BankStep;
-use super::canary::Canary;
-use super::schema::SchemaStep;
-use super::shared::SharedStep;
-use crate::scratch;
+use super::{Step, find, policy};
+use crate::case_file::{self, CaseFileError};
 
 /// The format of the files. Another number is refused.
 pub const FORMAT: u32 = 1;
 
-/// An execution before it begins.
+/// The field with the format.
+pub const FORMAT_FIELD: &str = "format";
+
+/// Everything that an execution consists of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Case {
     /// The scenario: what the database holds, and what is checked at the end.
     pub scenario: String,
     /// The version of SQLite, or the path of a library.
     pub sqlite: String,
-    /// The machine's randomness and the dice of the faults come from it.
+    /// The randomness of the machine and of the faults comes from it.
     #[serde(with = "hexadecimal")]
     pub seed: Seed,
-    /// How the database file is laid out.
+    /// The layout of the database file.
     pub layout: Layout,
-    /// How connections are configured.
+    /// The settings of the connections.
     pub settings: Settings,
     /// The fault rules, armed for the whole execution.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Rule>,
-    /// Who does what.
+    /// The actors and their steps.
     pub actors: Vec<ActorPlan>,
-    /// Who runs when.
+    /// Which actor runs when.
     pub schedule: Schedule,
 }
 
-/// Who runs when.
+/// Which actor runs when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
@@ -60,7 +59,7 @@ pub enum Schedule {
     Preemptions(Vec<Preemption>),
 }
 
-/// How the database file is laid out: what must be decided before it is made.
+/// The layout of a database file: settings that must be there before its first table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Layout {
     /// `PRAGMA page_size`
@@ -69,7 +68,7 @@ pub struct Layout {
     pub auto_vacuum: u8,
 }
 
-/// How connections are configured.
+/// The settings of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// `PRAGMA journal_mode`
@@ -86,7 +85,7 @@ pub struct Settings {
     pub temp_store: u8,
 }
 
-/// What makes transactions atomic.
+/// The journal mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 #[expect(missing_docs, reason = "the words of PRAGMA journal_mode")]
@@ -97,7 +96,7 @@ pub enum Journal {
     Persist,
 }
 
-/// How much is synced.
+/// The level of `synchronous`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 #[expect(missing_docs, reason = "the words of PRAGMA synchronous")]
@@ -107,15 +106,15 @@ pub enum Synchronous {
     Full,
 }
 
-/// What one actor is to do.
+/// One actor and its steps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActorPlan {
-    /// Who.
+    /// The actor.
     pub actor: Actor,
-    /// True if it shares one connection with the others of its process that do.
+    /// True if it shares one connection with the other actors of its process that have this flag.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shared: bool,
-    /// What, in this order.
+    /// The steps, in this order.
     pub steps: Vec<Numbered>,
 }
 
@@ -124,61 +123,23 @@ pub struct ActorPlan {
 pub struct Numbered {
     /// From 1, increasing. Preemptions refer to it.
     pub number: u32,
-    /// What is done.
+    /// The step.
     #[serde(flatten)]
     pub step: Step,
-}
-
-/// One step of an actor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "kebab-case")]
-pub enum Step {
-    /// A transaction of so many changes.
-    Write {
-        /// Rows that are inserted, if any are.
-        changes: u8,
-        /// How the transaction begins.
-        begin: Begin,
-        /// Whether something is done and undone within it.
-        savepoint: bool,
-        /// Whether it is rolled back in the end.
-        rollback: bool,
-        /// Size of a row's payload.
-        payload_bytes: u16,
-        /// What is changed.
-        target: Target,
-    },
-    /// A transaction that reads everything, twice.
-    Read,
-    /// A checkpoint.
-    Checkpoint {
-        /// Its mode.
-        mode: Checkpoint,
-    },
-    /// Closes the connection and opens it again.
-    Reopen,
-    /// Of the scenario `bank`.
-    Bank(BankStep),
-    /// Of the scenario `schema`.
-    Schema(SchemaStep),
-    /// Of the scenario `shared`.
-    Shared(SharedStep),
-    /// Of a scenario that must fail.
-    Canary(Canary),
 }
 
 /// What a write transaction changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
-    /// Inserts rows, or updates or deletes those of an earlier transaction of this actor: which, follows from the
-    /// step's number and from what the actor has committed.
+    /// Inserts rows, or updates or deletes those of an earlier transaction of this actor. Which one follows from the
+    /// step's number and from the actor's commits.
     Any,
     /// Inserts rows.
     New,
 }
 
-/// How a transaction that will write begins.
+/// The BEGIN of a write transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Begin {
@@ -230,7 +191,7 @@ impl Journal {
 }
 
 impl Layout {
-    /// Begins the making of a database.
+    /// The first statements on a new database.
     pub(super) fn sql(self) -> String {
         let Self { page_bytes, auto_vacuum } = self;
         format!("PRAGMA page_size = {page_bytes}; PRAGMA auto_vacuum = {auto_vacuum};")
@@ -238,8 +199,8 @@ impl Layout {
 }
 
 impl Settings {
-    /// Configures a connection. That a database is in WAL mode stands in its file; the other modes are the
-    /// connection's own.
+    /// The statements that configure a connection. The mode WAL is stored in the database file; the other modes belong
+    /// to the connection.
     pub(super) fn sql(self) -> String {
         let Self { journal, synchronous, cache_pages, autocheckpoint, mmap_bytes, temp_store } = self;
         let synchronous = ["OFF", "NORMAL", "FULL"][synchronous as usize];
@@ -263,7 +224,7 @@ impl ActorPlan {
     }
 }
 
-/// A case with what came of it: the content of a file. One that was made by hand has only the case.
+/// A case with its results: the content of a file. A file that was made by hand has only the case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CaseFile {
     /// [`FORMAT`]
@@ -277,7 +238,7 @@ pub struct CaseFile {
     pub digest: Option<String>,
     /// The case.
     pub case: Case,
-    /// The calls, one a line: who, what, on which file, arguments, outcome. Of very many only the last ones.
+    /// The calls, one a line: actor, call, file, arguments, outcome. If there are too many, the last ones.
     #[serde(default)]
     pub calls: Vec<String>,
 }
@@ -286,38 +247,35 @@ impl CaseFile {
     /// Reads a file.
     ///
     /// # Errors
-    /// A message with the path if it cannot be read, is of another format, or has nobody in it who does something.
-    pub fn read(path: &Path) -> Result<Self, String> {
-        let name = path.display();
-        let text = fs::read_to_string(path).map_err(|error| format!("cannot read {name}: {error}"))?;
-        let value: serde_json::Value =
-            serde_json::from_str(&text).map_err(|error| format!("{name} is no JSON, or not all of it: {error}"))?;
-        let Some(format) = value.get("format") else {
-            return Err(format!("{name} is JSON, but no case: it has neither a `format` nor a valid `run_format`"));
-        };
-        if *format != FORMAT {
-            return Err(format!("{name} has the format {format}, not {FORMAT} as this version of seawall"));
+    /// If it cannot be read, is of another format, or has no actors, or names a scenario or a policy that there is not.
+    pub fn read(path: &Path) -> Result<Self, CaseFileError> {
+        let file: Self = case_file::read(path, FORMAT_FIELD, FORMAT)?;
+        let case = &file.case;
+        let invalid = |reason: String| CaseFileError::Invalid { path: path.to_owned(), reason };
+        if case.actors.is_empty() {
+            return Err(invalid("`actors` is empty; a case needs at least one".to_owned()));
         }
-        // From the text, since only then does an error tell its line.
-        let file: Self = serde_json::from_str(&text).map_err(|error| format!("cannot understand {name}: {error}"))?;
-        if file.case.actors.is_empty() {
-            return Err(format!("{name}: `actors` is empty; a case needs at least one"));
+        if find(&case.scenario).is_none() {
+            return Err(invalid(format!("there is no scenario `{}`", case.scenario)));
         }
-        Ok(file)
+        match &case.schedule {
+            Schedule::Policy { name, .. } if policy(name).is_err() => {
+                Err(invalid(format!("there is no policy `{name}`")))
+            }
+            _ => Ok(file),
+        }
     }
 
     /// Writes the file, and its folder if there is none.
     ///
     /// # Errors
-    /// A message with the path.
-    pub fn write(&self, path: &Path) -> Result<(), String> {
-        let text = serde_json::to_string_pretty(self);
-        let text = text.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-        scratch::write_whole(path, &(text + "\n"))
+    /// [`CaseFileError::Unwritable`], with the path.
+    pub fn write(&self, path: &Path) -> Result<(), CaseFileError> {
+        case_file::write(path, self)
     }
 }
 
-/// Seeds as `"0x2a"`: a JSON number would lose digits in many a reader.
+/// Seeds as `"0x2a"`: many readers of JSON would lose digits of a number.
 mod hexadecimal {
     use seawall_harness::seed::Seed;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

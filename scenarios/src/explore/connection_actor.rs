@@ -1,4 +1,4 @@
-//! An actor with its connection in hand: how statements are executed, and the steps that all scenarios have.
+//! An actor with an open connection: how statements are executed, and the steps that all scenarios share.
 
 use std::cell::Cell;
 
@@ -9,18 +9,19 @@ use seawall_harness::oracle::table::{Key, State, Table};
 use seawall_harness::oracle::walindex;
 use seawall_harness::record::StoryKind;
 
-use super::actor::{CLEANUP, LAST, Notebook, STATEMENTS_MAX, Snapshot, Stage, section};
-use super::case::{Begin, Checkpoint, Journal, Step, Target};
-use super::{DATABASE, scenario};
+use super::actor::{CLEANUP, ExecutionContext, LAST, STATEMENTS_MAX, section};
+use super::case::{Begin, Checkpoint, Journal, Target};
+use super::history::Snapshot;
+use super::{DATABASE, Step, scenarios};
 
 /// See the module's documentation.
 pub(super) struct ConnectionActor<'a> {
-    pub(super) stage: &'a Stage,
+    pub(super) context: &'a ExecutionContext,
     pub(super) actor: Actor,
     pub(super) statements: Statements<'a>,
     /// Transactions that this actor has inserted through this connection.
     pub(super) own: Vec<u32>,
-    /// What the present transaction has read and written, for the oracle `isolation`.
+    /// The reads and writes of the present transaction, for the oracle `isolation`.
     pub(super) ops: Vec<Op>,
     /// Calls made before the present step, by all.
     began: u64,
@@ -52,7 +53,7 @@ impl<'a> Statements<'a> {
         Ok(statement)
     }
 
-    /// Executes a statement with these parameters, and hands out its rows.
+    /// Executes a statement with these parameters, and calls `each` with its rows.
     pub(super) fn rows(
         &mut self,
         sql: &'static str,
@@ -76,18 +77,18 @@ impl<'a> Statements<'a> {
     }
 }
 
-/// What is known of a transaction that has ended.
+/// The known outcome of a transaction that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Settled {
     /// It was acknowledged.
     Acked,
-    /// It has done nothing.
+    /// It has changed nothing.
     Refused,
-    /// Nobody knows.
+    /// It is unknown.
     Unknown,
 }
 
-/// What a transaction is to do: its rows, and what they are afterwards.
+/// The rows that a transaction changes, and their state after it.
 struct Change {
     key: Key,
     state: State,
@@ -98,9 +99,9 @@ struct Change {
 }
 
 impl<'a> ConnectionActor<'a> {
-    pub(super) fn new(stage: &'a Stage, actor: Actor, db: &'a Db) -> Self {
+    pub(super) fn new(context: &'a ExecutionContext, actor: Actor, db: &'a Db) -> Self {
         Self {
-            stage,
+            context,
             actor,
             statements: Statements::new(db),
             own: Vec::new(),
@@ -112,7 +113,7 @@ impl<'a> ConnectionActor<'a> {
 
     /// Takes a step.
     pub(super) fn take(&mut self, number: u32, step: Step) {
-        self.began = self.stage.shared_state.calls();
+        self.began = self.context.shared_state.calls();
         self.step.set((number, 0));
         self.ops.clear();
         let result = match step {
@@ -120,22 +121,19 @@ impl<'a> ConnectionActor<'a> {
             Step::Read => self.read(),
             Step::Checkpoint { mode } => self.checkpoint(mode),
             Step::Reopen => Ok(()),
-            Step::Bank(step) => self.bank(number, step),
-            Step::Schema(step) => self.schema(number, step),
-            Step::Shared(step) => self.shared(number, step),
-            Step::Canary(canary) => self.canary(number, canary),
+            other => other.own().map_or(Ok(()), |own| own.take(self, number)),
         };
         if let Err(error) = result {
-            self.stage.note_alarm(self.actor, &error);
-            self.stage.notebook.borrow_mut().ledger.refused_read();
+            self.context.note_alarm(self.actor, &error);
+            self.context.history.borrow_mut().ledger.refused_read();
         }
         if !self.statements.db.is_autocommit() {
             section(number, CLEANUP);
             let statements = &mut self.statements;
             let rollback = || statements.rows("ROLLBACK", &[], |_| {});
-            let _ = told(self.stage, self.actor, || "ROLLBACK".to_owned(), rollback);
+            let _ = told(self.context, self.actor, || "ROLLBACK".to_owned(), rollback);
         }
-        self.look_at_walindex();
+        self.check_walindex();
     }
 
     /// Every statement is a section of its own, so that preemptions within it stay in place when others are left out.
@@ -158,7 +156,7 @@ impl<'a> ConnectionActor<'a> {
     pub(super) fn script(&mut self, text: &str) -> Result<(), SqlError> {
         self.begin_statement(false);
         let db = self.statements.db;
-        told(self.stage, self.actor, || text.to_owned(), || db.execute(text))
+        told(self.context, self.actor, || text.to_owned(), || db.execute(text))
     }
 
     /// Executes a statement with parameters that yields no rows, through the cache.
@@ -166,7 +164,7 @@ impl<'a> ConnectionActor<'a> {
         self.query(sql, values, |_| {})
     }
 
-    /// Executes a statement with parameters through the cache, and hands out its rows.
+    /// Executes a statement with parameters through the cache, and calls `each` with its rows.
     pub(super) fn query(
         &mut self,
         sql: &'static str,
@@ -175,7 +173,7 @@ impl<'a> ConnectionActor<'a> {
     ) -> Result<(), SqlError> {
         self.begin_statement(matches!(sql, "COMMIT" | "ROLLBACK"));
         let statements = &mut self.statements;
-        told(self.stage, self.actor, || filled(sql, values), || statements.rows(sql, values, each))
+        told(self.context, self.actor, || filled(sql, values), || statements.rows(sql, values, each))
     }
 
     /// The actor as a number, for columns.
@@ -183,8 +181,8 @@ impl<'a> ConnectionActor<'a> {
         i64::from(self.actor.process) * 100 + i64::from(self.actor.thread)
     }
 
-    /// Ends a transaction that was to bring `key` into `state` and whose statements came to `result`: commits it, or
-    /// rolls it back, and writes down what is known of it.
+    /// Ends a transaction after which `key` is to have `state`, and whose statements ended with `result`: commits it or
+    /// rolls it back, and records the outcome.
     pub(super) fn settle(
         &mut self,
         key: Key,
@@ -193,8 +191,8 @@ impl<'a> ConnectionActor<'a> {
         rollback: bool,
     ) -> Result<Settled, SqlError> {
         if let Err(error) = result {
-            self.stage.notebook.borrow_mut().ledger.refused(key, state);
-            self.stage.note_alarm(self.actor, &error);
+            self.context.history.borrow_mut().ledger.refused(key, state);
+            self.context.note_alarm(self.actor, &error);
             self.remember(End::Aborted);
             return Ok(Settled::Refused);
         }
@@ -204,25 +202,25 @@ impl<'a> ConnectionActor<'a> {
             return Ok(Settled::Refused);
         }
         let committing = self.sql("COMMIT");
-        let is_dead = self.stage.is_dead(self.actor);
-        let notebook = &self.stage.notebook;
+        let is_dead = self.context.is_dead(self.actor);
+        let history = &self.context.history;
         match committing {
             Ok(()) if !is_dead => {
-                notebook.borrow_mut().ledger.acked(key, state);
+                history.borrow_mut().ledger.acked(key, state);
                 self.remember(End::Committed);
                 Ok(Settled::Acked)
             }
-            // A COMMIT that found somebody in its way has not begun.
+            // A COMMIT that found a lock has not begun.
             Err(error) if error.is_busy() && !is_dead => {
-                notebook.borrow_mut().ledger.refused(key, state);
+                history.borrow_mut().ledger.refused(key, state);
                 self.remember(End::Aborted);
                 Ok(Settled::Refused)
             }
-            // Nobody hears what a dead process is told.
+            // A dead process does not hear the answer.
             told => {
-                notebook.borrow_mut().ledger.indeterminate(key, state);
+                history.borrow_mut().ledger.indeterminate(key, state);
                 if let Err(error) = told {
-                    self.stage.note_alarm(self.actor, &error);
+                    self.context.note_alarm(self.actor, &error);
                 }
                 self.remember(End::Indeterminate);
                 Ok(Settled::Unknown)
@@ -230,11 +228,11 @@ impl<'a> ConnectionActor<'a> {
         }
     }
 
-    /// Writes down what the transaction read and wrote, and how it ended.
+    /// Records the reads and writes of the transaction, and its end.
     pub(super) fn remember(&mut self, end: End) {
-        let (ops, ended) = (std::mem::take(&mut self.ops), self.stage.shared_state.calls());
+        let (ops, ended) = (std::mem::take(&mut self.ops), self.context.shared_state.calls());
         let transaction = Transaction { actor: self.actor, began: self.began, ended, ops, end };
-        self.stage.notebook.borrow_mut().history.push(transaction);
+        self.context.history.borrow_mut().transactions.push(transaction);
     }
 
     /// One transaction: inserts rows, or updates or deletes those of an earlier one.
@@ -253,14 +251,14 @@ impl<'a> ConnectionActor<'a> {
         let change = Change { key, state, number, rows: changes.into(), payload_bytes };
         match state {
             State::Whole(version) => self.ops.push(Op::Write { key: history_key(key), version: version.into() }),
-            State::Absent | State::Torn => drop(self.stage.notebook.borrow_mut().deleted.insert(history_key(key))),
+            State::Absent | State::Torn => drop(self.context.history.borrow_mut().deleted.insert(history_key(key))),
         }
         let result = self.change(&change, begin, savepoint);
         match self.settle(key, state, result, rollback)? {
             Settled::Acked if txn == number => self.own.push(txn),
             Settled::Acked if state != State::Absent => {}
             Settled::Refused => {}
-            // It is gone, or nobody knows: an update of rows that may not be there would say nothing.
+            // It is deleted or unknown: an update of rows that may be missing would prove nothing.
             Settled::Acked | Settled::Unknown => self.own.retain(|own| *own != txn),
         }
         Ok(())
@@ -281,7 +279,7 @@ impl<'a> ConnectionActor<'a> {
             State::Absent | State::Torn => self.run(DELETE, &[id, txn.into()])?,
         }
         if savepoint {
-            // What is done and undone within it must leave no trace.
+            // This must leave no trace.
             self.sql("SAVEPOINT inner")?;
             self.insert(900_000 + txn, (0, 1), 0, bytes)?;
             self.sql("ROLLBACK TO inner")?;
@@ -296,75 +294,75 @@ impl<'a> ConnectionActor<'a> {
         self.run(INSERT, &[id, txn.into(), part.into(), parts.into(), version.into(), bytes.into()])
     }
 
-    /// Reads everything twice within one transaction: both times must show the same, and the actor's own commits.
+    /// Reads everything twice within one transaction: both reads must be the same, and show the actor's own commits.
     fn read(&mut self) -> Result<(), SqlError> {
-        let read = scenario::of(&self.stage.case).table;
+        let read = scenarios::of(&self.context.case).table;
         self.sql("BEGIN")?;
         let first = read(&mut |sql, each| self.query(sql, &[], each))?;
         let second = read(&mut |sql, each| self.query(sql, &[], each))?;
         self.sql("COMMIT")?;
-        if self.stage.is_dead(self.actor) {
+        if self.context.is_dead(self.actor) {
             return Ok(());
         }
-        let mut notebook = self.stage.notebook.borrow_mut();
-        notebook.ledger.read(self.actor, &first);
+        let mut history = self.context.history.borrow_mut();
+        history.ledger.read(self.actor, &first);
         if first != second {
-            notebook.unrepeatable_reads.push(format!("{} read the table twice in one transaction", self.actor));
+            history.unrepeatable_reads.push(format!("{} read the table twice in one transaction", self.actor));
         }
         let torn = first.iter().filter(|(_, state)| **state == State::Torn);
-        notebook.torn_reads.extend(torn.map(|(key, _)| format!("{key}, read by {}", self.actor)));
-        let (began, ended) = (self.began, self.stage.shared_state.calls());
-        notebook.snapshots.push(Snapshot { actor: self.actor, began, ended, table: first });
+        history.torn_reads.extend(torn.map(|(key, _)| format!("{key}, read by {}", self.actor)));
+        let (began, ended) = (self.began, self.context.shared_state.calls());
+        history.snapshots.push(Snapshot { actor: self.actor, began, ended, table: first });
         Ok(())
     }
 
     fn checkpoint(&mut self, mode: Checkpoint) -> Result<(), SqlError> {
-        // That somebody is in the way is no news, and says nothing about the data.
+        // A checkpoint that finds a lock says nothing about the data.
         self.begin_statement(false);
         let db = self.statements.db;
         let text = || format!("PRAGMA wal_checkpoint({})", mode.word());
-        let _ = told(self.stage, self.actor, text, || match db.wal_checkpoint_v2(mode.mode()) {
+        let _ = told(self.context, self.actor, text, || match db.wal_checkpoint_v2(mode.mode()) {
             (0, ..) => Ok(()),
             (code, ..) => Err(SqlError { code, errno: 0, message: "not done".to_owned() }),
         });
         Ok(())
     }
 
-    /// Looks at the wal-index, as it lies in memory.
-    fn look_at_walindex(&self) {
-        if self.stage.case.settings.journal != Journal::Wal || self.stage.is_dead(self.actor) {
+    /// Checks the wal-index in shared memory.
+    fn check_walindex(&self) {
+        if self.context.case.settings.journal != Journal::Wal || self.context.is_dead(self.actor) {
             return;
         }
-        let machine = self.stage.machine.borrow();
+        let machine = self.context.machine.borrow();
         let Some(region) = machine.shm_region(DATABASE, 0) else { return };
         let violations = walindex::check(&region.array::<{ walindex::HEADER_BYTES }>(0));
         drop(machine);
         for violation in violations {
-            if self.stage.notebook.borrow().walindex.is_empty() {
-                self.stage.tell(self.actor, StoryKind::Observed, || violation.to_string());
+            if self.context.history.borrow().walindex.is_empty() {
+                self.context.tell(self.actor, StoryKind::Observed, || violation.to_string());
             }
-            self.stage.notebook.borrow_mut().walindex.push(format!("{violation}, seen by {}", self.actor));
+            self.context.history.borrow_mut().walindex.push(format!("{violation}, seen by {}", self.actor));
         }
     }
 }
 
-/// Counts a statement, and writes it down in words if that is wanted.
+/// Counts a statement, and logs it for a story.
 fn told<T>(
-    stage: &Stage,
+    context: &ExecutionContext,
     actor: Actor,
     text: impl Fn() -> String,
     work: impl FnOnce() -> Result<T, SqlError>,
 ) -> Result<T, SqlError> {
-    stage.notebook.borrow_mut().statements += 1;
-    if stage.log.is_none() {
+    context.history.borrow_mut().statements += 1;
+    if context.log.is_none() {
         return work();
     }
-    stage.tell(actor, StoryKind::Begin, &text);
+    context.tell(actor, StoryKind::Begin, &text);
     let result = work();
     match &result {
-        Ok(_) if text() == "COMMIT" => stage.tell(actor, StoryKind::Commit, text),
-        Ok(_) => stage.tell(actor, StoryKind::End, text),
-        Err(error) => stage.tell(actor, StoryKind::Refused, || format!("{}: {error}", text())),
+        Ok(_) if text() == "COMMIT" => context.tell(actor, StoryKind::Commit, text),
+        Ok(_) => context.tell(actor, StoryKind::End, text),
+        Err(error) => context.tell(actor, StoryKind::Refused, || format!("{}: {error}", text())),
     }
     result
 }
@@ -378,18 +376,16 @@ fn filled(sql: &str, values: &[i64]) -> String {
     text
 }
 
-/// How a scenario reads: hands a query to the connection, and takes its rows.
-pub(super) type Ask<'q> = dyn FnMut(&'static str, &mut dyn FnMut(&mut Statement<'_>)) -> Result<(), SqlError> + 'q;
+/// Executes a query and calls a function with its rows; scenarios read through it.
+pub(super) type Query<'q> = dyn FnMut(&'static str, &mut dyn FnMut(&mut Statement<'_>)) -> Result<(), SqlError> + 'q;
 
-/// The ledger's table, read by walking it. SQLite would sort the rows to group them, at several times the costs.
-pub(super) fn ledger_table(ask: &mut Ask<'_>) -> Result<Table, SqlError> {
+/// The table of the ledger. The rows are grouped here: SQLite would sort them first, at several times the costs.
+pub(super) fn ledger_table(query: &mut Query<'_>) -> Result<Table, SqlError> {
     /// A transaction's key, how many rows it has, and its version.
     type Part = (Key, i64, i64);
     let mut parts: Vec<Part> = Vec::new();
-    ask("SELECT actor, txn, parts, version FROM ledger NOT INDEXED", &mut |row| {
-        let id = row.int(0);
-        let actor = Actor { process: (id / 100) as u16, thread: (id % 100) as u16 };
-        parts.push((Key { actor, txn: row.int(1) as u32 }, row.int(2), row.int(3)));
+    query("SELECT actor, txn, parts, version FROM ledger NOT INDEXED", &mut |row| {
+        parts.push((Key { actor: actor_of(row.int(0)), txn: row.int(1) as u32 }, row.int(2), row.int(3)));
     })?;
     parts.sort_unstable();
     let transactions = parts.chunk_by(|one, other| one.0 == other.0).map(|parts| {
@@ -400,13 +396,12 @@ pub(super) fn ledger_table(ask: &mut Ask<'_>) -> Result<Table, SqlError> {
     Ok(transactions.collect())
 }
 
+/// The actor with this number in a column; see [`ConnectionActor::id`].
+pub(super) fn actor_of(id: i64) -> Actor {
+    Actor { process: (id / 100) as u16, thread: (id % 100) as u16 }
+}
+
 /// A transaction as a key of the oracle `isolation`.
 pub(super) fn history_key(key: Key) -> u64 {
     u64::from(key.actor.process) << 48 | u64::from(key.actor.thread) << 32 | u64::from(key.txn)
-}
-
-impl Notebook {
-    pub(super) fn torn(&mut self, detail: String) {
-        self.torn_reads.push(detail);
-    }
 }

@@ -1,4 +1,4 @@
-//! After an execution: a fresh connection that nobody disturbs, and the oracles.
+//! The judgement of an execution: a fresh connection after it, and the oracles.
 
 use std::collections::BTreeSet;
 
@@ -6,22 +6,22 @@ use seawall_harness::actor::Actor;
 use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError, Value};
 use seawall_harness::oracle::alarm::Alarm;
 use seawall_harness::oracle::integrity::Check;
-use seawall_harness::oracle::isolation::{End, History, Op, Transaction};
+use seawall_harness::oracle::isolation::{self, End, Op, Transaction};
 use seawall_harness::oracle::table::{State, Table};
 use seawall_harness::oracle::{self, Evidence};
 use seawall_harness::runtime;
 use seawall_harness::sched::Execution;
 
 use super::DATABASE;
-use super::actor::{Notebook, Snapshot};
 use super::case::Case;
 use super::connection_actor::{Statements, history_key};
-use super::scenario;
+use super::history::{History, Snapshot};
+use super::scenarios;
 
 pub use seawall_harness::record::Finding;
 
-/// Who looks at the end.
-pub(super) const NOBODY: Actor = Actor { process: 0, thread: 0 };
+/// The actor of the check at the end.
+const OBSERVER: Actor = Actor { process: 0, thread: 0 };
 
 /// What the oracles find, worst first.
 pub(super) fn judge(
@@ -29,26 +29,26 @@ pub(super) fn judge(
     vfs: &str,
     case: &Case,
     execution: &Execution,
-    mut notebook: Notebook,
+    mut history: History,
 ) -> Vec<Finding> {
-    let isolation = vec![history(&mut notebook)];
+    let isolation = vec![transactions(&mut history)];
     let mut evidence = Evidence {
-        walindex: notebook.walindex,
-        unrepeatable_reads: notebook.unrepeatable_reads,
+        walindex: history.walindex,
+        unrepeatable_reads: history.unrepeatable_reads,
         isolation,
         stuck: stuck(case, execution),
         ..Evidence::default()
     };
     // An execution that was cut short has made errors of its own, and proves nothing about the data.
     if !execution.halted && execution.deadlocked.is_empty() {
-        runtime::set_current_actor(NOBODY);
-        let (check, table, torn) = look(engine, vfs, case);
-        notebook.torn_reads.extend(torn.into_iter().map(|complaint| format!("{complaint}, at the end")));
-        let alarms = notebook.alarms.into_iter().map(|message| Alarm { actor: NOBODY, message });
+        runtime::set_current_actor(OBSERVER);
+        let (check, table, torn) = inspect(engine, vfs, case);
+        history.torn_reads.extend(torn.into_iter().map(|complaint| format!("{complaint}, at the end")));
+        let alarms = history.alarms.into_iter().map(|message| Alarm { actor: OBSERVER, message });
         evidence = Evidence {
-            ledger: notebook.ledger,
+            ledger: history.ledger,
             table,
-            torn_reads: notebook.torn_reads,
+            torn_reads: history.torn_reads,
             checks: vec![check],
             alarms: alarms.collect(),
             ..evidence
@@ -58,9 +58,9 @@ pub(super) fn judge(
 }
 
 /// What the transactions did and saw, for the oracle `isolation`.
-fn history(notebook: &mut Notebook) -> History {
-    let deleted = &notebook.deleted;
-    let mut transactions = std::mem::take(&mut notebook.history);
+fn transactions(history: &mut History) -> isolation::History {
+    let deleted = &history.deleted;
+    let mut transactions = std::mem::take(&mut history.transactions);
     let mut keys = BTreeSet::new();
     for transaction in &mut transactions {
         transaction.ops.retain(|op| !matches!(op, Op::Write { key, .. } if deleted.contains(key)));
@@ -70,7 +70,7 @@ fn history(notebook: &mut Notebook) -> History {
         });
         keys.extend(written);
     }
-    for Snapshot { actor, began, ended, table } in std::mem::take(&mut notebook.snapshots) {
+    for Snapshot { actor, began, ended, table } in std::mem::take(&mut history.snapshots) {
         // Both are in the same order.
         let mut seen = table.into_iter().map(|(key, state)| (history_key(key), state)).peekable();
         let ops = keys.iter().filter_map(|key| {
@@ -83,10 +83,10 @@ fn history(notebook: &mut Notebook) -> History {
         });
         transactions.push(Transaction { actor, began, ended, ops: ops.collect(), end: End::Committed });
     }
-    History { transactions }
+    isolation::History { transactions }
 }
 
-/// Who did not come to an end.
+/// The actors that did not end.
 fn stuck(case: &Case, execution: &Execution) -> Vec<String> {
     let mut notes = Vec::new();
     if !execution.deadlocked.is_empty() {
@@ -102,8 +102,8 @@ fn stuck(case: &Case, execution: &Execution) -> Vec<String> {
 }
 
 /// The file's integrity, the ledger's table, and what else is wrong.
-fn look(engine: &Engine, vfs: &str, case: &Case) -> (Check, Option<Table>, Vec<String>) {
-    let scenario = scenario::of(case);
+fn inspect(engine: &Engine, vfs: &str, case: &Case) -> (Check, Option<Table>, Vec<String>) {
+    let scenario = scenarios::of(case);
     let mut check = Check { connection: "fresh".to_owned(), complaints: Vec::new(), unfinished: None };
     let result = engine.open(DATABASE, OPEN_READ_WRITE_CREATE | OPEN_NO_MUTEX, Some(vfs)).and_then(|db| {
         check.complaints = complaints(&db)?;

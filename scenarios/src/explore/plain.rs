@@ -1,8 +1,8 @@
 //! Plain: the SQL of a case without a simulator, as the measure of the simulator's speed.
 //!
-//! A real file, the platform's own VFS, `synchronous = OFF`; one connection after the other executes its actor's whole
-//! script, so that nobody is ever in the way. Nothing is scheduled, written down or judged: what is left is what SQLite
-//! and the kernel take. The rows of reads are stepped through and not looked at.
+//! A real file, the platform's own VFS, `synchronous = OFF`; one connection after the other executes the whole script of
+//! its actor, so no lock is contended. Nothing is scheduled, recorded or judged: what remains is the time of SQLite and
+//! the kernel. The rows of reads are stepped through and not evaluated.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError};
 use tempfile::TempDir;
 
-use super::case::{ActorPlan, Case, Checkpoint, Settings, Step, Synchronous, Target};
+use super::case::{ActorPlan, Case, Checkpoint, Settings, Synchronous, Target};
 use super::connection_actor::Statements;
-use super::{DATABASE, Explorer, scenario};
+use super::{DATABASE, ExploreError, Explorer, Step, scenarios};
 
-/// The platform's own VFS. It must be named: the default one is an explorer's.
+/// The platform's own VFS. It must be named: the default one belongs to an explorer.
 const VFS: &str = "unix";
 
 /// As in the simulator, where it matters.
 const BUSY_TIMEOUT_MS: u32 = 20;
 
-/// A case that is ready to be executed once on a file of its own, which goes with it.
+/// A case that is ready to be executed once on a file of its own, which is removed with it.
 pub struct Plain<'a> {
     case: &'a Case,
     folder: TempDir,
@@ -30,36 +30,40 @@ impl<'a> Plain<'a> {
     /// Writes the file that the explorer's execution of this case begins with into a new folder within `folder`.
     ///
     /// # Errors
-    /// A message if the case has steps that only the simulator can take, or if the file cannot be made.
-    pub fn new(explorer: &mut Explorer, case: &'a Case, folder: &Path) -> Result<Self, String> {
+    /// If the case needs the simulator, or if the file cannot be made.
+    pub fn new(explorer: &mut Explorer, case: &'a Case, folder: &Path) -> Result<Self, ExploreError> {
         if !case.faults.is_empty() || case.actors.iter().any(|plan| plan.shared) {
-            return Err("a plain execution has neither faults nor shared connections".to_owned());
+            return Err(ExploreError::NotPlain(
+                "a plain execution has neither faults nor shared connections".to_owned(),
+            ));
         }
         let image = explorer.image(case)?;
-        let unwritable = |error: std::io::Error| format!("cannot write to {}: {error}", folder.display());
+        let unwritable =
+            |error: std::io::Error| ExploreError::Broken(format!("cannot write to {}: {error}", folder.display()));
         let folder = tempfile::tempdir_in(folder).map_err(unwritable)?;
         let plain = Self { case, folder };
         fs::write(plain.database(), &image).map_err(unwritable)?;
         Ok(plain)
     }
 
-    /// Where the file is.
+    /// The path of the file.
     pub fn database(&self) -> PathBuf {
         self.folder.path().join("app.db")
     }
 
-    /// Executes the case, which can be done once; how many statements its steps consisted of.
+    /// Executes the case, which can be done once; returns the number of statements.
     ///
     /// # Errors
-    /// A message if a step is not one of `mixed`, or a statement fails: nothing is there to make it fail.
-    pub fn execute(&self, engine: &Engine) -> Result<u64, String> {
+    /// If a step is not one of `mixed`, or a statement fails: nothing is there to make it fail.
+    pub fn execute(&self, engine: &Engine) -> Result<u64, ExploreError> {
         let database = self.database();
-        let database = database.to_str().ok_or("the path of the file is no text")?;
+        let database =
+            database.to_str().ok_or_else(|| ExploreError::Broken("the path of the file is no text".to_owned()))?;
         let settings = Settings { synchronous: Synchronous::Off, ..self.case.settings }.sql();
         let mut executed = 0;
         for plan in &self.case.actors {
             for steps in plan.steps.split_inclusive(|numbered| numbered.step == Step::Reopen) {
-                let db = open(engine, database, &settings).map_err(|error| format!("open: {error}"))?;
+                let db = open(engine, database, &settings).map_err(|error| ExploreError::sql("open", &error))?;
                 let mut script = Script::new(self.case, plan, &db);
                 for numbered in steps {
                     script.take(numbered.number, numbered.step)?;
@@ -85,13 +89,14 @@ fn open(engine: &Engine, database: &str, settings: &str) -> Result<Db, SqlError>
     Ok(db)
 }
 
-/// What an actor does through one connection: the same statements as a [`super::connection_actor::ConnectionActor`] that nobody disturbs.
+/// The statements of one actor on one connection, as a [`super::connection_actor::ConnectionActor`] executes them where
+/// nothing fails.
 struct Script<'a> {
     case: &'a Case,
     db: &'a Db,
     id: i64,
     statements: Statements<'a>,
-    /// Transactions that have inserted rows, as in the hand.
+    /// Transactions that have inserted rows.
     own: Vec<u32>,
     executed: u64,
 }
@@ -102,15 +107,18 @@ impl<'a> Script<'a> {
         Self { case, db, id, statements: Statements::new(db), own: Vec::new(), executed: 0 }
     }
 
-    fn take(&mut self, number: u32, step: Step) -> Result<(), String> {
+    fn take(&mut self, number: u32, step: Step) -> Result<(), ExploreError> {
         let result = match step {
             Step::Write { .. } => self.write(number, step),
             Step::Read => self.read(),
             Step::Checkpoint { mode } => self.checkpoint(mode),
             Step::Reopen => Ok(()),
-            other => return Err(format!("step {number} cannot be taken without a simulator: {other:?}")),
+            other => {
+                let message = format!("step {number} cannot be taken without a simulator: {other:?}");
+                return Err(ExploreError::NotPlain(message));
+            }
         };
-        result.map_err(|error| format!("step {number}, {step:?}: {error}"))
+        result.map_err(|error| ExploreError::sql(&format!("step {number}, {step:?}"), &error))
     }
 
     fn sql(&mut self, sql: &'static str) -> Result<(), SqlError> {
@@ -164,7 +172,7 @@ impl<'a> Script<'a> {
     }
 
     fn read(&mut self) -> Result<(), SqlError> {
-        let read = scenario::of(self.case).table;
+        let read = scenarios::of(self.case).table;
         self.sql("BEGIN")?;
         for _ in 0..2 {
             read(&mut |sql, _| self.run(sql, &[]))?;

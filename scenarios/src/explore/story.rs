@@ -1,4 +1,4 @@
-//! How the execution of a case is told.
+//! The story of a case.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,15 +7,13 @@ use seawall_harness::actor::Actor;
 use seawall_harness::record::Story;
 use seawall_harness::trace::Entry;
 
-use super::{Case, Explorer, Outcome};
-use crate::story::Watched;
-pub(super) use crate::story::{Event, Log};
-pub use crate::story::{Note, line};
+use super::{Case, ExploreError, Explorer, Outcome};
+use crate::story::{Log, Note, Watched};
 
-/// An execution that was told.
+/// An execution with its story.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// What it came to.
+    /// The result.
     pub outcome: Outcome,
     /// What happened, in order.
     pub notes: Vec<Note>,
@@ -24,11 +22,11 @@ pub struct Told {
 }
 
 impl Explorer {
-    /// Executes the case, and tells how it went.
+    /// Executes the case and logs its events.
     ///
     /// # Errors
     /// As [`Self::execute`].
-    pub fn tell(&mut self, case: &Case) -> Result<Told, String> {
+    pub fn tell(&mut self, case: &Case) -> Result<Told, ExploreError> {
         let (inner, seed) = case.schedule.policy()?;
         self.policy = None;
         let log = Log::default();

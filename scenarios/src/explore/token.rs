@@ -18,10 +18,12 @@ use seawall_harness::fault::{self, Rule};
 use seawall_harness::seed::Seed;
 use seawall_harness::token::{FaultName, seal, unseal};
 
+use super::ExploreError;
+
 /// The present format version.
 pub const VERSION: &str = "sx2";
 
-/// The name of no fault at all.
+/// The name for no faults.
 pub const NO_FAULT: &str = "none";
 
 /// Names one execution of an exploration.
@@ -39,10 +41,10 @@ pub struct ExploreToken {
     pub seed: Seed,
 }
 
-/// Why a text is no token of an exploration.
+/// Why a text is not a token of an exploration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExploreTokenError {
-    /// Not of the form.
+    /// It has not the form of one.
     #[error(
         "`{0}` is not a token of an exploration: one looks like {VERSION}:SCENARIO:SQLITE:POLICY:FAULT:SEED:CHECKSUM"
     )]
@@ -61,21 +63,18 @@ impl ExploreToken {
     /// The fault rules.
     ///
     /// # Errors
-    /// A message if there is no such preset, or a rule does not parse.
-    pub fn rules(&self) -> Result<Vec<Rule>, String> {
+    /// If there is no such preset, or a rule does not parse.
+    pub fn rules(&self) -> Result<Vec<Rule>, ExploreError> {
         match &self.fault {
             FaultName::Named(name) if name == NO_FAULT => Ok(Vec::new()),
-            FaultName::Named(name) => {
-                let preset = fault::find_preset(name).map_err(|error| error.to_string())?;
-                preset.parse().map_err(|error| error.to_string())
-            }
+            FaultName::Named(name) => Ok(fault::find_preset(name)?.parse()?),
             FaultName::Rules(rules) => {
-                rules.iter().map(|rule| fault::parse_rule(rule).map_err(|error| error.to_string())).collect()
+                Ok(rules.iter().map(|rule| fault::parse_rule(rule)).collect::<Result<_, _>>()?)
             }
         }
     }
 
-    /// The token as a part of a file's name.
+    /// The token as a part of a file name.
     pub fn file_stem(&self) -> String {
         // Rules in full would make names too long for some file systems; the checksum tells them apart.
         let token = self.to_string();

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, ffi};
-use seawall_harness::codes::ResultCode;
-use seawall_harness::fault::Effect;
+use rusqlite::{Connection, OpenFlags};
 use seawall_harness::oracle::economy::Spending;
 use seawall_harness::oracle::hygiene::Leftovers;
 use seawall_harness::oracle::integrity::{self, Check};
@@ -103,13 +101,8 @@ fn unfinished(fresh: Option<&Check>, acked: u64) -> Option<Finding> {
 /// If the disk of the lab is full, the run says nothing about the strategy.
 fn genuine_disk_full(errors: &[ErrorCount], spec: &RunSpec) -> Option<Finding> {
     let full = errors.iter().any(|error| error.message.starts_with("FULL:"));
-    let injected = spec.faults.rules.iter().any(|rule| {
-        matches!(
-            rule.effect,
-            Effect::Error { code: ResultCode(ffi::SQLITE_FULL), .. } | Effect::Errno(_) | Effect::Torn { .. }
-        )
-    });
-    (full && !injected).then(|| Finding {
+    let is_injected = spec.faults.rules.iter().any(|rule| rule.effect.fills_disk());
+    (full && !is_injected).then(|| Finding {
         oracle: "lab".to_owned(),
         verdict: Verdict::HarnessBroken,
         detail: "the disk of the scratch folder is full".to_owned(),

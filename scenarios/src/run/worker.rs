@@ -17,8 +17,7 @@ use seawall_harness::runtime;
 use seawall_harness::shared_state::SharedState;
 use seawall_harness::token::Token;
 use seawall_harness::vfs::FaultVfs;
-use seawall_harness::vfs::api::SqliteApi;
-use seawall_harness::vfs::injector::{Injector, OpenFile};
+use seawall_harness::vfs::injector::OpenFile;
 
 use crate::run::protocol::{Assignment, Order, Report, StepReport};
 use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
@@ -99,12 +98,11 @@ impl Worker {
         let shared_state = Arc::new(SharedState::open(&assignment.shared_state)?);
         let clock = Clock::new(Arc::clone(&shared_state));
         let start = u64::from(assignment.process) << 32 | u64::from(assignment.starts);
-        let injector = Injector::new(Arc::clone(&shared_state), spec.plan()?)
-            .with_clock(clock.clone())
-            .with_entropy(token.seed.stream("entropy").nth(start));
         runtime::set_current_actor(Actor { process: assignment.process, thread: 0 });
         // As the default VFS it also seeds SQLite's own generator, and with it the salts of the log.
-        let shim = FaultVfs::new(SqliteApi::linked(), VFS, None, true, injector)?;
+        let builder = FaultVfs::builder().name(VFS).default_vfs().plan(spec.plan()?).run_clock();
+        let entropy = token.seed.stream("entropy").nth(start);
+        let shim = builder.shared_state(Arc::clone(&shared_state)).entropy(entropy).register()?;
         let context = Context {
             host: Arc::new(RealHost),
             path: assignment.database.clone(),

@@ -18,7 +18,7 @@ use seawall_scenarios::run::simulated::Simulator;
 use seawall_scenarios::run::simulated::case::RunCase;
 use seawall_scenarios::run::simulated::shrink::RunBench;
 use seawall_scenarios::run::spec::{RunSpec, SIM};
-use seawall_scenarios::shrink::shrink;
+use seawall_scenarios::shrink::{Bench as _, Limits, shrink};
 use seawall_scenarios::strategies::{Context, Entry, Failure, Strategy, Work};
 use seawall_scenarios::{faults, scratch, strategies};
 
@@ -124,9 +124,9 @@ fn a_loss_shrinks_to_a_handful_of_steps_and_happens_on_real_files_as_well() {
         });
         let spec = losing.next().unwrap();
         drop(losing);
-        let (mut bench, first) = RunBench::new(&mut simulator, RunCase::of(&spec, None)).unwrap();
+        let (mut bench, first) = RunBench::new(&mut simulator, RunCase::of(&spec, None), Limits::default()).unwrap();
         let small = shrink(&mut bench, first.clone()).unwrap();
-        let executions = bench.executions;
+        let executions = bench.executions();
         drop(bench);
         assert!(small.schedule.len() <= 3 && small.steps.len() <= 6, "{fault}, {executions} executions: {small:?}");
         let again = simulator.run(&small.spec(false).unwrap(), Some(&small.schedule), false).unwrap().record;

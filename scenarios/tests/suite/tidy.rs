@@ -151,7 +151,8 @@ fn runs_depend_on_their_seed_alone() {
         "scenarios/src/cli/soak.rs",
         "scenarios/src/cli/explore.rs",
         "scenarios/src/cli/properties.rs",
-        "scenarios/src/cli/shrink.rs",
+        "scenarios/src/explore/search.rs",
+        "scenarios/src/reproduce/shrink.rs",
     ];
     check(mentions(&["Instant::now"], |name| lab(name) && !timed.contains(&name)));
 }

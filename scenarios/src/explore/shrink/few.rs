@@ -5,21 +5,21 @@ use seawall_harness::seed::Seed;
 
 use super::PREEMPTIONS_GOOD;
 
-/// Preempts three times at most: after a wait of random length, at a call of a kind that is rare in this execution; and
-/// some of the times as another schedule did.
+/// Preempts three times at most: after a wait of random length, at a call of a kind that is rare in this execution;
+/// some of its preemptions may repeat those of another schedule.
 pub(super) struct Few {
     /// The other schedule.
     from: Vec<Preemption>,
-    /// What of it is repeated.
+    /// The preemptions of it that are repeated.
     repeated: Vec<Preemption>,
     dice: Dice,
     left: usize,
-    calm: usize,
+    wait: usize,
     seen: Box<[usize; Point::KINDS]>,
 }
 
 /// The longest wait is two to this power, in scheduling points.
-const CALM_BITS_MAX: usize = 9;
+const WAIT_BITS_MAX: usize = 9;
 
 impl Default for Few {
     fn default() -> Self {
@@ -28,29 +28,25 @@ impl Default for Few {
             repeated: Vec::new(),
             dice: Dice::new(Seed(0)),
             left: 0,
-            calm: 0,
+            wait: 0,
             seen: Box::new([0; Point::KINDS]),
         }
     }
 }
 
 impl Few {
-    /// Some of the times as this schedule did.
+    /// Repeats some preemptions of this schedule.
     pub(super) fn like(preemptions: &[Preemption]) -> Self {
         Self { from: preemptions.to_vec(), ..Self::default() }
     }
 
-    fn wait(&mut self) {
-        let longest = 1 << self.dice.below(CALM_BITS_MAX + 1);
-        self.calm = self.dice.below(longest);
+    fn draw_wait(&mut self) {
+        let longest = 1 << self.dice.below(WAIT_BITS_MAX + 1);
+        self.wait = self.dice.below(longest);
     }
 }
 
 impl Policy for Few {
-    fn name(&self) -> &'static str {
-        "few"
-    }
-
     fn begin(&mut self, seed: Seed, _actors: usize) {
         self.dice = Dice::new(seed.stream("few"));
         self.seen.fill(0);
@@ -63,7 +59,7 @@ impl Policy for Few {
             }
             self.left = self.left.saturating_sub(1);
         }
-        self.wait();
+        self.draw_wait();
     }
 
     fn choose(&mut self, point: &Point<'_>) -> usize {
@@ -77,15 +73,15 @@ impl Policy for Few {
         }
         let seen = &mut self.seen[point.kind()];
         *seen += 1;
-        if self.left == 0 || self.calm > 0 {
-            self.calm = self.calm.saturating_sub(1);
+        if self.left == 0 || self.wait > 0 {
+            self.wait = self.wait.saturating_sub(1);
             return point.current;
         }
         if self.dice.below(*seen) >= 4 {
             return point.current;
         }
         self.left -= 1;
-        self.wait();
+        self.draw_wait();
         point.others[self.dice.below(point.others.len())]
     }
 }

@@ -1,11 +1,11 @@
-//! Serial schedules with a window: one step after the other, but for one step that is paused in its midst while some of
-//! those that follow are done.
+//! Serial schedules with a window: one step after the other, except one step that is paused at a call while some of the
+//! following steps are executed.
 //!
-//! Most races need no more than that, and context switches that only put whole steps in order are not worth their place
-//! in a story: bounding the switches that are none of them is what makes a systematic search small (Musuvathi, Qadeer:
-//! "Iterative Context Bounding", PLDI 2007). So a failing execution is told as the order in which its steps began, and
-//! sketches are drawn from that: some steps less, other sizes, another order, steps in other hands; and one window,
-//! either where the execution was preempted, or at a call that is the first of its kind in a statement.
+//! Most races need no more than that. ExecutionContext switches between whole steps cost nothing in a story; a bound on the other
+//! switches makes a systematic search small (Musuvathi, Qadeer: "Iterative ExecutionContext Bounding", PLDI 2007). So a failing
+//! execution is described by the order in which its steps began, and sketches are drawn from that: fewer steps, other
+//! sizes, another order, steps of other actors; and one window, either where the execution was preempted, or at a call
+//! that is the first of its kind in a statement.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -16,9 +16,9 @@ use seawall_harness::sched::{Dice, ENDED, Point, Policy};
 use seawall_harness::seed::Seed;
 
 use super::{Failing, PAYLOAD_BYTES_MAX};
+use crate::explore::Step;
 use crate::explore::actor::LAST;
-use crate::explore::bank::BankStep;
-use crate::explore::case::{ActorPlan, Begin, Case, Checkpoint, Numbered, Step, Target};
+use crate::explore::case::{ActorPlan, Begin, Case, Checkpoint, Numbered, Target};
 
 /// Sections of a step.
 const SECTIONS: u32 = LAST + 1;
@@ -26,16 +26,16 @@ const SECTIONS: u32 = LAST + 1;
 /// The first section of a step that belongs to a statement: an actor that has come to it has begun the step.
 const FIRST: u32 = 2;
 
-/// A window opens at one of so many calls of its step that are the first of their kind in a statement.
+/// A window opens at one of the first calls, at most this many, of a kind in a statement of its step.
 const PLACES: usize = 24;
 
 /// The most steps that are taken while another one is paused.
 const INSIDE_MAX: usize = 3;
 
-/// So many pages may a payload fill.
+/// Sizes of a payload, in pages.
 const PAGES: [u64; 6] = [0, 1, 2, 4, 8, 16];
 
-/// A step in somebody's hands.
+/// A step and its actor.
 #[derive(Clone, Copy)]
 struct Item {
     /// The position of the actor.
@@ -43,12 +43,12 @@ struct Item {
     step: Step,
 }
 
-/// Where in its step an actor is.
+/// A position within a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Position {
     /// At this scheduling point of this section, counted from the step's first.
     Point(u32, u64),
-    /// At the call that is the first of its kind in its section, for so many times.
+    /// At the N-th call that is the first of its kind in its section.
     Fresh(usize),
     /// With its connection open, before the first statement.
     Opened,
@@ -59,13 +59,13 @@ enum Place {
 struct Window {
     /// The position of the step in the order.
     at: usize,
-    place: Place,
+    place: Position,
 }
 
-/// An execution as the order of its steps.
+/// The order of the steps of an execution.
 pub(super) struct Order {
     items: Vec<Item>,
-    /// Where it was preempted amidst a step.
+    /// Where it was preempted within a step.
     windows: Vec<Window>,
 }
 
@@ -74,7 +74,7 @@ impl Order {
     pub(super) fn new(failing: &Failing, began: &[(usize, u32)]) -> Self {
         let plans = failing.case.actors.iter().enumerate();
         let all = plans.flat_map(|(actor, plan)| plan.steps.iter().map(move |numbered| (actor, numbered.number)));
-        // Where nobody else could run, nobody was asked.
+        // Where no other actor could run, the policy was not asked.
         let unseen = all.filter(|step| !began.contains(step));
         let (mut items, mut windows) = (Vec::new(), Vec::new());
         for (actor, number) in began.iter().copied().chain(unseen) {
@@ -82,7 +82,7 @@ impl Order {
             let Some(numbered) = steps.iter().find(|numbered| numbered.number == number) else { continue };
             let amidst = failing.preemptions().iter().filter(|p| (p.actor, p.section / SECTIONS) == (actor, number));
             windows.extend(amidst.map(|preemption| {
-                let place = Place::Point(preemption.section % SECTIONS, preemption.nth);
+                let place = Position::Point(preemption.section % SECTIONS, preemption.nth);
                 Window { at: items.len(), place }
             }));
             items.push(Item { actor, step: numbered.step });
@@ -96,10 +96,10 @@ impl Order {
             known if known > 0 && dice.below(2) == 0 => self.windows[dice.below(known)],
             _ => {
                 let at = dice.below(self.items.len());
-                Window { at, place: Place::Fresh(1 + dice.below(PLACES)) }
+                Window { at, place: Position::Fresh(1 + dice.below(PLACES)) }
             }
         };
-        // Of eight steps so many are left out.
+        // This many of eight steps are left out.
         let out = [0, 1, 2, 4][dice.below(4)];
         let mut kept = |_: &&Item| dice.below(8) >= out;
         let (before, after) = (&self.items[..window.at], &self.items[window.at + 1..]);
@@ -110,25 +110,27 @@ impl Order {
         for item in &mut items {
             item.step = altered(item.step, case.layout.page_bytes, dice);
         }
-        deal(&mut items, window.at, dice);
+        reassign(&mut items, window.at, dice);
         let inside = 1 + dice.below(INSIDE_MAX);
-        // What a connection remembers from when it was opened may be out of date when it takes its first step.
+        // What a connection has read when it was opened may be outdated when it takes its first step.
         let opener = (dice.below(2) == 0).then(|| items[window.at].actor);
         arranged(case, &items, window, inside, opener)
     }
 }
 
+/// The step as a simple one with this payload; `None` if it writes no payload.
+fn with_payload(step: Step, payload_bytes: u16) -> Option<Step> {
+    let Step::Write { .. } = step else { return step.own()?.with_payload(payload_bytes) };
+    let (begin, target) = (Begin::Immediate, Target::New);
+    Some(Step::Write { changes: 1, begin, savepoint: false, rollback: false, payload_bytes, target })
+}
+
 /// The same step, or a simple one with a payload of another size, or a checkpoint.
 fn altered(step: Step, page_bytes: u32, dice: &mut Dice) -> Step {
+    if with_payload(step, 0).is_some() && dice.below(2) == 0 {
+        return with_payload(step, some_pages(page_bytes, dice)).unwrap_or(step);
+    }
     match step {
-        Step::Write { .. } if dice.below(2) == 0 => {
-            let (begin, target, payload_bytes) = (Begin::Immediate, Target::New, some_pages(page_bytes, dice));
-            Step::Write { changes: 1, begin, savepoint: false, rollback: false, payload_bytes, target }
-        }
-        Step::Bank(BankStep::Transfer { source, target, amount, rollback, .. }) if dice.below(2) == 0 => {
-            let (begin, pad_bytes) = (Begin::Immediate, some_pages(page_bytes, dice));
-            Step::Bank(BankStep::Transfer { source, target, amount, begin, savepoint: false, rollback, pad_bytes })
-        }
         Step::Write { .. } | Step::Read | Step::Reopen if dice.below(8) == 0 => {
             Step::Checkpoint { mode: Checkpoint::Passive }
         }
@@ -141,13 +143,13 @@ fn some_pages(page_bytes: u32, dice: &mut Dice) -> u16 {
     (pages * u64::from(page_bytes)).clamp(4, PAYLOAD_BYTES_MAX.into()) as u16
 }
 
-/// Gives steps into other hands, or changes their order.
-fn deal(items: &mut [Item], at: usize, dice: &mut Dice) {
+/// Gives steps to other actors, or changes their order.
+fn reassign(items: &mut [Item], at: usize, dice: &mut Dice) {
     let holder = items[at].actor;
     let other = items.iter().map(|item| item.actor).find(|actor| *actor != holder);
     let any = dice.below(items.len());
     match dice.below(4) {
-        // One has the window, another one all that the others had.
+        // One actor has the window, another one the steps of all others.
         0 | 1 => {
             for item in items.iter_mut().filter(|item| item.actor != holder) {
                 item.actor = other.unwrap_or(holder);
@@ -182,19 +184,19 @@ fn arranged(case: &Case, items: &[Item], window: Window, inside: usize, opener: 
     let end = (window.at + 1 + inside).min(turns.len());
     turns.insert(end, paused);
     if opener.is_some() {
-        turns.insert(0, Turn { actor: 0, number: 1, until: Some(Place::Opened) });
+        turns.insert(0, Turn { actor: 0, number: 1, until: Some(Position::Opened) });
     }
     (Case { actors: plans, ..case.clone() }, Serial { turns, ..Serial::default() })
 }
 
-/// Somebody runs.
+/// A turn of an actor.
 #[derive(Clone, Copy)]
 struct Turn {
     actor: usize,
-    /// The step that he takes.
+    /// The number of its step.
     number: u32,
-    /// Up to where; otherwise to its end.
-    until: Option<Place>,
+    /// Where the turn ends; otherwise at the end of the step.
+    until: Option<Position>,
 }
 
 /// Lets the actors run turn by turn.
@@ -203,7 +205,7 @@ pub(super) struct Serial {
     turns: Vec<Turn>,
     now: usize,
     ended: BTreeSet<usize>,
-    /// The kinds of calls in this section of the actor whose turn it is.
+    /// The kinds of calls in this section of the present actor.
     kinds: BTreeSet<usize>,
     section: u32,
     /// How many of the calls of this turn were the first of their kind in their section.
@@ -211,7 +213,7 @@ pub(super) struct Serial {
 }
 
 impl Serial {
-    /// True if the one whose turn it is has come to where it ends.
+    /// True if the turn has ended.
     fn is_over(&mut self, turn: Turn, point: &Point<'_>) -> bool {
         if point.current != turn.actor {
             return self.ended.contains(&turn.actor);
@@ -224,8 +226,8 @@ impl Serial {
             return false;
         }
         match turn.until {
-            Some(Place::Point(part, nth)) => (point.section % SECTIONS, point.nth) == (part, nth),
-            Some(Place::Fresh(times)) => {
+            Some(Position::Point(part, nth)) => (point.section % SECTIONS, point.nth) == (part, nth),
+            Some(Position::Fresh(times)) => {
                 if self.section != point.section {
                     self.section = point.section;
                     self.kinds.clear();
@@ -233,17 +235,13 @@ impl Serial {
                 self.fresh += usize::from(self.kinds.insert(point.kind()));
                 self.fresh >= times
             }
-            Some(Place::Opened) => true,
+            Some(Position::Opened) => true,
             None => false,
         }
     }
 }
 
 impl Policy for Serial {
-    fn name(&self) -> &'static str {
-        "serial"
-    }
-
     fn begin(&mut self, _seed: Seed, _actors: usize) {}
 
     fn choose(&mut self, point: &Point<'_>) -> usize {
@@ -257,7 +255,7 @@ impl Policy for Serial {
             self.now += 1;
         }
         let turns = &self.turns[self.now..];
-        // Who sleeps or waits lets the next one run until he can go on.
+        // While an actor sleeps or waits, the next one runs.
         let ready = |actor: usize| point.others.contains(&actor) || point.can_go_on && actor == point.current;
         let next = turns.iter().map(|turn| turn.actor).find(|actor| ready(*actor));
         next.unwrap_or_else(|| if point.can_go_on { point.current } else { point.successor() })
@@ -267,22 +265,18 @@ impl Policy for Serial {
 /// The steps in the order in which they began: positions of actors, numbers of steps.
 pub(super) type Began = Rc<RefCell<Vec<(usize, u32)>>>;
 
-/// A policy that repeats the preemptions of a case, and writes down which steps begin.
-pub(super) fn watched(failing: &Failing) -> (Box<dyn Policy>, Began) {
+/// A policy that repeats the preemptions of a case, and records which steps begin.
+pub(super) fn recording(failing: &Failing) -> (Box<dyn Policy>, Began) {
     let began = Began::default();
-    (Box::new(Watched { inner: Replay::new(failing.preemptions()), began: Rc::clone(&began) }), began)
+    (Box::new(Recorder { inner: Replay::new(failing.preemptions()), began: Rc::clone(&began) }), began)
 }
 
-struct Watched {
+struct Recorder {
     inner: Replay,
     began: Began,
 }
 
-impl Policy for Watched {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
+impl Policy for Recorder {
     fn begin(&mut self, seed: Seed, actors: usize) {
         self.inner.begin(seed, actors);
     }
@@ -332,12 +326,12 @@ mod tests {
         let paused = |actor, number, place| Turn { until: Some(place), ..turn(actor, number) };
         let in_order = vec![turn(0, 1), turn(1, 1), turn(0, 2), turn(1, 2)];
         assert_eq!(played(in_order), [(0, 1), (1, 1), (0, 2), (1, 2)]);
-        let window = vec![turn(0, 1), paused(0, 2, Place::Point(FIRST, 2)), turn(1, 1), turn(0, 2), turn(1, 2)];
+        let window = vec![turn(0, 1), paused(0, 2, Position::Point(FIRST, 2)), turn(1, 1), turn(0, 2), turn(1, 2)];
         assert_eq!(played(window), [(0, 1), (0, 2), (1, 1), (0, 2), (1, 2)]);
-        let opened = vec![paused(0, 1, Place::Opened), turn(1, 1), turn(1, 2), turn(0, 1), turn(0, 2)];
+        let opened = vec![paused(0, 1, Position::Opened), turn(1, 1), turn(1, 2), turn(0, 1), turn(0, 2)];
         assert_eq!(played(opened), [(1, 1), (1, 2), (0, 1), (0, 2)]);
-        // All calls are of one kind here, so nothing is fresh a second time.
-        let nowhere = vec![paused(0, 1, Place::Fresh(2)), turn(1, 1), turn(0, 1), turn(0, 2), turn(1, 2)];
+        // All calls are of one kind here, so no call is fresh a second time.
+        let nowhere = vec![paused(0, 1, Position::Fresh(2)), turn(1, 1), turn(0, 1), turn(0, 2), turn(1, 2)];
         assert_eq!(played(nowhere), [(0, 1), (1, 1), (0, 2), (1, 2)]);
     }
 }

@@ -1,9 +1,8 @@
-//! A simulated run as it stands: its token, and what is left of what the token's seed drew.
+//! The case of a simulated run: its token, and the faults, restarts and steps that remain of those that its seed drew.
 //!
-//! Once a run has been cut down it does not follow from its seed any more, so it is kept as a file.
+//! A run that was shrunk does not follow from its seed any more, so it is kept as a file.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
 use seawall_harness::actor::Actor;
@@ -13,13 +12,16 @@ use seawall_harness::sched::Preemption;
 use seawall_harness::token::Token;
 use serde::{Deserialize, Serialize};
 
+use crate::case_file::{self, CaseFileError};
 use crate::run::shape::{Restart, Schedule};
 use crate::run::spec::{REAL, RunSpec, SpecError};
-use crate::scratch;
 use crate::workload::Step;
 
 /// The present format of the file.
 pub const FORMAT: u32 = 1;
+
+/// The field with the format.
+pub const FORMAT_FIELD: &str = "run_format";
 
 /// See the module's documentation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,27 +41,27 @@ pub struct RunCase {
     pub restarts: Vec<Restart>,
     /// The steps that are taken.
     pub steps: Vec<CaseStep>,
-    /// Who went on where, instead of the one who was running.
+    /// The preemptions: which actor is paused where, and which one goes on.
     pub schedule: Vec<Preemption>,
     /// True if the policy decides instead, from the token's seed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_policy: bool,
-    /// Whose step was the next to end, for all steps, those that are left out included.
+    /// The actors in the order in which their steps ended, including the steps that are left out.
     pub turns: Vec<Actor>,
-    /// The calls, one a line: who, what, on which file, arguments, outcome.
+    /// The calls, one a line: actor, call, file, arguments, outcome.
     #[serde(default)]
     pub calls: Vec<String>,
 }
 
-/// A step that is taken.
+/// A step of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaseStep {
-    /// Who takes it.
+    /// The actor.
     pub actor: Actor,
     /// Its number.
     pub index: u32,
-    /// What is done.
+    /// The step.
     pub step: Step,
 }
 
@@ -90,29 +92,20 @@ impl RunCase {
         self.steps.iter().map(|step| step.actor).collect::<BTreeSet<_>>().len()
     }
 
-    /// True if the file looks like one.
-    pub fn is_one(path: &Path) -> bool {
-        let value =
-            fs::read_to_string(path).ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
-        value.is_some_and(|value| value.get("run_format").is_some())
-    }
-
-    /// The spec, on the medium `sim`; with `real` it is the same on real files, one step after the other in the order
+    /// The spec, on the medium `sim`; with `is_real` it is the same on real files, one step after the other in the order
     /// in which they ended.
     ///
     /// # Errors
-    /// A message if the token names what does not exist, or a step is none of the run's.
-    pub fn spec(&self, real: bool) -> Result<RunSpec, SpecError> {
+    /// If the token names what does not exist, or a step is not one of the run.
+    pub fn spec(&self, is_real: bool) -> Result<RunSpec, SpecError> {
         let token: Token = self.token.parse()?;
         let mut spec = RunSpec::of(&token)?;
         let mut taken = BTreeSet::new();
         for CaseStep { actor, index, step } in &self.steps {
-            let script = spec
-                .scripts
-                .get_mut(actor)
-                .ok_or_else(|| SpecError::Step(format!("there is no actor {actor} in the run")))?;
-            let place = script.get_mut(*index as usize);
-            *place.ok_or_else(|| SpecError::Step(format!("{actor} has no step {index}")))? = *step;
+            let no_actor = || SpecError::Step(format!("there is no actor {actor} in the run"));
+            let no_step = || SpecError::Step(format!("{actor} has no step {index}"));
+            let script = spec.scripts.get_mut(actor).ok_or_else(no_actor)?;
+            *script.get_mut(*index as usize).ok_or_else(no_step)? = *step;
             taken.insert((*actor, *index));
         }
         self.check_references(&spec)?;
@@ -124,7 +117,7 @@ impl RunCase {
         spec.faults.rules.clone_from(&self.rules);
         spec.shape.restarts.clone_from(&self.restarts);
         spec.turns.clone_from(&self.turns);
-        if real {
+        if is_real {
             spec.shape.schedule = Schedule::Sequential;
             spec.token.medium = REAL.to_owned();
         }
@@ -137,9 +130,9 @@ impl RunCase {
             let (Step::Update { txn } | Step::Delete { txn }) = step else { continue };
             let earlier = spec.scripts[actor].get(*txn as usize).filter(|_| txn < index);
             if !matches!(earlier, Some(Step::Insert { .. })) {
-                return Err(SpecError::Step(format!(
-                    "step {index} of {actor} changes transaction {txn}, which none before it inserts"
-                )));
+                let message =
+                    format!("step {index} of {actor} changes transaction {txn}, which none before it inserts");
+                return Err(SpecError::Step(message));
             }
         }
         Ok(())
@@ -148,24 +141,16 @@ impl RunCase {
     /// Reads a file.
     ///
     /// # Errors
-    /// A message with the path if it cannot be read, or is of another format.
-    pub fn read(path: &Path) -> Result<Self, String> {
-        let name = path.display();
-        let text = fs::read_to_string(path).map_err(|error| format!("cannot read {name}: {error}"))?;
-        let case: Self = serde_json::from_str(&text).map_err(|error| format!("{name} is no case of a run: {error}"))?;
-        if case.run_format != FORMAT {
-            let format = case.run_format;
-            return Err(format!("{name} has the format {format}, not {FORMAT} as this version of seawall"));
-        }
-        Ok(case)
+    /// If it cannot be read, or is of another format.
+    pub fn read(path: &Path) -> Result<Self, CaseFileError> {
+        case_file::read(path, FORMAT_FIELD, FORMAT)
     }
 
     /// Writes the file, and its folder if there is none.
     ///
     /// # Errors
-    /// A message with the path.
-    pub fn write(&self, path: &Path) -> Result<(), String> {
-        let text = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
-        scratch::write_whole(path, &(text + "\n"))
+    /// [`CaseFileError::Unwritable`], with the path.
+    pub fn write(&self, path: &Path) -> Result<(), CaseFileError> {
+        case_file::write(path, self)
     }
 }

@@ -3,15 +3,14 @@
 use std::ops::Range;
 
 use seawall_harness::fault::{Rule, When};
-use seawall_harness::verdict::Verdict;
 
 use super::case::{CaseStep, RunCase};
 use super::{Simulated, Simulator};
 use crate::run::RunError;
-use crate::shrink::{Bench, Candidate};
+use crate::shrink::{Bench, Candidate, Goal, Limits};
 use crate::workload::Step;
 
-/// Fresh schedules that are tried where leaving out gets no further.
+/// Fresh schedules that are tried when no part can be left out any more.
 const SCHEDULES: usize = 300;
 
 /// The kinds of parts.
@@ -21,7 +20,7 @@ const STEPS: usize = 2;
 const PREEMPTIONS: usize = 3;
 
 impl Candidate for RunCase {
-    /// What it takes to understand it: preemptions, steps, faults; then everything that is not the simplest.
+    /// First preemptions, steps, faults, ends of processes; then everything that is not the simplest.
     type Size = (usize, u64);
 
     fn size(&self) -> Self::Size {
@@ -93,63 +92,42 @@ fn is_settled(rule: &Rule) -> bool {
 /// Shrinks runs by executing them.
 pub struct RunBench<'a> {
     simulator: &'a mut Simulator,
-    /// What must be found again: verdict and oracle.
-    wanted: (Verdict, String),
-    /// Runs that were executed.
-    pub executions: u64,
-    is_over: Box<dyn FnMut() -> bool + 'a>,
-    progress: Progress<'a>,
+    goal: Goal<'a, RunCase>,
 }
-
-/// Told of each smaller case, and how many were executed.
-type Progress<'a> = Box<dyn FnMut(&RunCase, u64) + 'a>;
 
 impl<'a> RunBench<'a> {
     /// A bench for a run, and the run with its schedule as preemptions.
     ///
     /// # Errors
-    /// A message if the run finds nothing, or cannot be executed.
-    pub fn new(simulator: &'a mut Simulator, case: RunCase) -> Result<(Self, RunCase), RunError> {
+    /// If the run finds nothing, or cannot be executed.
+    pub fn new(
+        simulator: &'a mut Simulator,
+        case: RunCase,
+        limits: Limits<'a, RunCase>,
+    ) -> Result<(Self, RunCase), RunError> {
         let spec = case.spec(false)?;
         let schedule = (!case.by_policy).then_some(&*case.schedule);
         let simulated = simulator.run(&spec, schedule, false)?;
-        let finding =
-            simulated.record.findings.first().ok_or_else(|| {
-                RunError::Usage(format!("{} finds nothing, so there is nothing to shrink", spec.token))
-            })?;
-        let wanted = (finding.verdict, finding.oracle.clone());
-        let case = as_it_went(case, &simulated);
-        let (is_over, progress) = (Box::new(|| false), Box::new(|_: &RunCase, _| {}));
-        Ok((Self { simulator, wanted, executions: 1, is_over, progress }, case))
-    }
-
-    /// Ends as soon as `is_over` says so.
-    #[must_use]
-    pub fn until(self, is_over: impl FnMut() -> bool + 'a) -> Self {
-        Self { is_over: Box::new(is_over), ..self }
-    }
-
-    /// Calls `progress` with each smaller case, and how many were executed.
-    #[must_use]
-    pub fn watched(self, progress: impl FnMut(&RunCase, u64) + 'a) -> Self {
-        Self { progress: Box::new(progress), ..self }
+        let nothing = || RunError::Usage(format!("{} finds nothing, so there is nothing to shrink", spec.token));
+        let goal = Goal::new(&simulated.record.findings, limits).ok_or_else(nothing)?;
+        Ok((Self { simulator, goal }, as_executed(case, &simulated)))
     }
 
     /// Executes a case by its own schedule, or by the policy from this seed.
     fn attempt(&mut self, case: &RunCase, nth: Option<u64>) -> Result<Option<RunCase>, RunError> {
-        self.executions += 1;
+        self.goal.executions += 1;
         let spec = case.spec(false)?;
         let simulated = match nth {
             None => self.simulator.run(&spec, Some(&case.schedule), false)?,
             Some(nth) => self.simulator.run_by(&spec, spec.token.seed.stream("shrink").nth(nth))?,
         };
-        let found = simulated.record.findings.first();
-        let fails = found.is_some_and(|found| (found.verdict, &found.oracle) == (self.wanted.0, &self.wanted.1));
-        Ok(fails.then(|| as_it_went(case.clone(), &simulated)))
+        let is_met = self.goal.is_met(&simulated.record.findings);
+        Ok(is_met.then(|| as_executed(case.clone(), &simulated)))
     }
 }
 
-fn as_it_went(case: RunCase, simulated: &Simulated) -> RunCase {
+/// The case with the schedule and the findings of its execution.
+fn as_executed(case: RunCase, simulated: &Simulated) -> RunCase {
     RunCase {
         by_policy: false,
         schedule: simulated.execution.preemptions.clone(),
@@ -186,10 +164,14 @@ impl Bench for RunBench<'_> {
     }
 
     fn progress(&mut self, best: &RunCase) {
-        (self.progress)(best, self.executions);
+        self.goal.progress(best);
     }
 
     fn is_over(&mut self) -> bool {
-        (self.is_over)()
+        self.goal.is_over()
+    }
+
+    fn executions(&self) -> u64 {
+        self.goal.executions
     }
 }

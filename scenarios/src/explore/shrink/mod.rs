@@ -1,8 +1,8 @@
 //! Shrinking of cases: fewer preemptions, faults, actors and steps, simpler ones, the same finding.
 //!
-//! What is left out may have been what made the actors meet. So where leaving out gets no further, something smaller is
-//! tried under fresh schedules: mostly the steps one after the other with one of them paused in its midst (see
-//! [`serial`]), and now and then those of the policy `rare` and of [`Few`], which preempts three times at most.
+//! Where no part can be left out any more, smaller cases are tried under fresh schedules: mostly the steps one after the
+//! other with one of them paused at a call (see [`serial`]), and sometimes those of the policy `rare` and of [`Few`],
+//! which preempts three times at most.
 
 mod few;
 mod serial;
@@ -14,31 +14,29 @@ use seawall_harness::sched::{Dice, ENDED, Policy, Preemption};
 use seawall_harness::seed::Seed;
 use seawall_harness::verdict::Verdict;
 
-use super::bank::BankStep;
-use super::case::{Begin, Checkpoint, Journal, Step, Synchronous, Target};
-use super::schema::SchemaStep;
-use super::shared::SharedStep;
-use super::{Case, Explorer, Outcome, Schedule};
-use crate::shrink::{Bench, Candidate, leave_out};
+use super::case::{Begin, Checkpoint, Journal, Synchronous, Target};
+use super::scenarios::OwnStep;
+use super::{Case, ExploreError, Explorer, Outcome, Schedule, Step};
+use crate::shrink::{Bench, Candidate, Goal, Limits, leave_out};
 use few::Few;
 use serial::Order;
 
-/// Calls of executions under fresh schedules before it is given up.
+/// Calls of executions under fresh schedules before the search ends.
 const CALLS: u64 = 40_000_000;
 
-/// So many on what is small enough already.
+/// The same for a case that is small enough already.
 const CALLS_GOOD: u64 = 1_000_000;
 
-/// So many calls' time does it cost to leave actors behind that wait for each other.
+/// A deadlock, whose actors have to be left behind, takes the time of this number of calls.
 const CALLS_OF_DEADLOCK: u64 = 50_000;
 
-/// Preemptions so near to each other are left out in pairs.
+/// The largest distance of two preemptions that are left out as a pair.
 const PAIR_DISTANCE_MAX: usize = 4;
 
-/// The largest payload that rows are brought together in.
+/// The largest payload of a row that replaces several rows.
 const PAYLOAD_BYTES_MAX: u16 = 20_000;
 
-/// With so many preemptions and statements or fewer it is small enough.
+/// A case with at most this number of preemptions and statements is small enough.
 const PREEMPTIONS_GOOD: usize = 3;
 const STATEMENTS_GOOD: u64 = 12;
 
@@ -66,7 +64,7 @@ impl Failing {
         }
     }
 
-    /// By how much it is too large to be told on a page.
+    /// By how much its story is too long for a page.
     fn excess(&self) -> u64 {
         let preemptions = self.preemptions().len().saturating_sub(PREEMPTIONS_GOOD) as u64;
         self.statements.saturating_sub(STATEMENTS_GOOD) + 4 * preemptions
@@ -97,8 +95,7 @@ impl Failing {
 impl Candidate for Failing {
     type Size = (u64, u64, u64);
 
-    /// What it takes to understand it: how far it is from what is good; statements, preemptions,
-    /// faults; then everything that is not the simplest.
+    /// First the excess; then statements, preemptions and faults; then everything that is not the simplest.
     fn size(&self) -> (u64, u64, u64) {
         let parts = self.preemptions().len() + self.case.faults.len() + self.case.actors.len() + self.steps();
         (self.excess(), self.statements + 4 * parts as u64, complexity(&self.case))
@@ -126,7 +123,7 @@ impl Candidate for Failing {
                 self.changed(|case| case.schedule = Schedule::Preemptions(kept))
             }
             FAULTS => self.changed(|case| drop(case.faults.drain(parts))),
-            // An execution needs an actor.
+            // An execution needs one actor.
             ACTORS if parts.len() == self.case.actors.len() => self.without_actors(&(1..parts.end)),
             ACTORS => self.without_actors(&parts),
             _ => self.changed(|case| {
@@ -153,7 +150,7 @@ impl Candidate for Failing {
         simpler.extend(simpler_settings(&self.case).into_iter().map(|change| self.changed(change)));
         let preemptions = self.preemptions();
         let with = |changed: Vec<Preemption>| self.changed(|case| case.schedule = Schedule::Preemptions(changed));
-        // Who is preempted comes back by another preemption: either alone may not go.
+        // An actor that is preempted goes on after another preemption: neither can be left out alone.
         for first in 0..preemptions.len() {
             for second in (first + 1..preemptions.len()).take(PAIR_DISTANCE_MAX) {
                 let rest = preemptions.iter().enumerate().filter(|(at, _)| *at != first && *at != second);
@@ -211,29 +208,14 @@ fn simpler_steps(step: Step) -> Vec<Step> {
             also(Step::Write { changes, begin, savepoint, rollback, payload_bytes: 4, target });
         }
         Step::Checkpoint { .. } => also(Step::Checkpoint { mode: Checkpoint::Passive }),
-        Step::Bank(BankStep::Transfer { source, target, amount, begin, savepoint, rollback, pad_bytes }) => {
-            let transfer = |amount, begin, savepoint, rollback, pad_bytes| {
-                Step::Bank(BankStep::Transfer { source, target, amount, begin, savepoint, rollback, pad_bytes })
-            };
-            also(transfer(amount, begin, false, rollback, pad_bytes));
-            also(transfer(amount, begin, savepoint, false, pad_bytes));
-            also(transfer(amount, Begin::Immediate, savepoint, rollback, pad_bytes));
-            also(transfer(amount, begin, savepoint, rollback, 4));
-            also(transfer(1, begin, savepoint, rollback, pad_bytes));
-        }
-        Step::Schema(SchemaStep::Change { slot, ddl, begin, savepoint }) => {
-            also(Step::Schema(SchemaStep::Change { slot, ddl, begin, savepoint: false }));
-            also(Step::Schema(SchemaStep::Change { slot, ddl, begin: Begin::Immediate, savepoint }));
-        }
-        Step::Shared(SharedStep::Insert { .. }) => also(Step::Shared(SharedStep::Insert { payload_bytes: 4 })),
-        Step::Read | Step::Reopen | Step::Bank(_) | Step::Schema(_) | Step::Shared(_) | Step::Canary(_) => {}
+        other => other.own().map_or_else(Vec::new, OwnStep::simpler).into_iter().for_each(also),
     }
     simpler
 }
 
 type Change = fn(&mut Case);
 
-/// Changes that each bring a setting to SQLite's own default.
+/// Changes that each set one setting to SQLite's default.
 fn simpler_settings(case: &Case) -> Vec<Change> {
     let (settings, layout) = (case.settings, case.layout);
     let changes: [(bool, Change); 8] = [
@@ -249,57 +231,43 @@ fn simpler_settings(case: &Case) -> Vec<Change> {
     changes.into_iter().filter(|(is_so, _)| !is_so).map(|(_, change)| change).collect()
 }
 
-/// Is told of each smaller case, and how many were executed.
-type Progress<'a> = dyn FnMut(&Failing, u64) + 'a;
-
 /// Shrinks cases by executing them.
 pub struct CaseBench<'a> {
     explorer: &'a mut Explorer,
-    /// What must be found again: verdict and oracle.
-    wanted: (Verdict, String),
+    goal: Goal<'a, Failing>,
     /// Fresh schedules that were tried, and the calls that they took.
     schedules: u64,
     calls: u64,
-    /// Cases that were executed.
-    pub executions: u64,
-    is_over: Box<dyn FnMut() -> bool + 'a>,
-    progress: Box<Progress<'a>>,
 }
 
 impl<'a> CaseBench<'a> {
     /// A bench for a case, and the case with its schedule as preemptions.
     ///
     /// # Errors
-    /// A message if the case finds nothing, or cannot be executed.
-    pub fn new(explorer: &'a mut Explorer, case: &Case) -> Result<(Self, Failing), String> {
+    /// [`ExploreError::NothingFound`]; or the case cannot be executed.
+    pub fn new(
+        explorer: &'a mut Explorer,
+        case: &Case,
+        limits: Limits<'a, Failing>,
+    ) -> Result<(Self, Failing), ExploreError> {
         let outcome = explorer.execute(case)?;
-        let finding = outcome.findings.first().ok_or("the case finds nothing, so there is nothing to shrink")?;
-        let wanted = (finding.verdict, finding.oracle.clone());
+        let goal = Goal::new(&outcome.findings, limits).ok_or(ExploreError::NothingFound)?;
         let failing = Failing::of(case, &outcome);
-        let (is_over, progress) = (Box::new(|| false), Box::new(|_: &Failing, _| {}));
-        Ok((Self { explorer, wanted, schedules: 0, calls: 0, executions: 1, is_over, progress }, failing))
-    }
-
-    /// Ends as soon as `is_over` says so.
-    #[must_use]
-    pub fn until(self, is_over: impl FnMut() -> bool + 'a) -> Self {
-        Self { is_over: Box::new(is_over), ..self }
-    }
-
-    /// Calls `progress` with each smaller case, and how many were executed.
-    #[must_use]
-    pub fn watched(self, progress: impl FnMut(&Failing, u64) + 'a) -> Self {
-        Self { progress: Box::new(progress), ..self }
+        Ok((Self { explorer, goal, schedules: 0, calls: 0 }, failing))
     }
 
     fn failing(&self, case: &Case, outcome: &Outcome) -> Option<Failing> {
-        let found = outcome.findings.first()?;
-        (found.verdict == self.wanted.0 && found.oracle == self.wanted.1).then(|| Failing::of(case, outcome))
+        self.goal.is_met(&outcome.findings).then(|| Failing::of(case, outcome))
     }
 
     /// Executes a case under another schedule. If it fails, the case with the preemptions that it needs.
-    fn execute_by(&mut self, case: &Case, policy: Box<dyn Policy>, seed: Seed) -> Result<Option<Failing>, String> {
-        self.executions += 1;
+    fn execute_by(
+        &mut self,
+        case: &Case,
+        policy: Box<dyn Policy>,
+        seed: Seed,
+    ) -> Result<Option<Failing>, ExploreError> {
+        self.goal.executions += 1;
         let outcome = self.explorer.execute_by(case, policy, seed)?;
         let is_deadlocked = !outcome.execution.deadlocked.is_empty();
         self.calls += outcome.execution.calls + if is_deadlocked { CALLS_OF_DEADLOCK } else { 0 };
@@ -309,15 +277,20 @@ impl<'a> CaseBench<'a> {
     }
 
     /// The order in which the steps of a case begin.
-    fn order(&mut self, stuck: &Failing) -> Result<Order, String> {
-        let (policy, began) = serial::watched(stuck);
-        self.executions += 1;
+    fn order(&mut self, stuck: &Failing) -> Result<Order, ExploreError> {
+        let (policy, began) = serial::recording(stuck);
+        self.goal.executions += 1;
         self.explorer.execute_by(&stuck.case, policy, stuck.case.seed)?;
         Ok(Order::new(stuck, &began.take()))
     }
 
     /// Tries a fresh schedule on something smaller.
-    fn reschedule(&mut self, stuck: &Failing, order: &Order, smaller: &[Case]) -> Result<Option<Failing>, String> {
+    fn reschedule(
+        &mut self,
+        stuck: &Failing,
+        order: &Order,
+        smaller: &[Case],
+    ) -> Result<Option<Failing>, ExploreError> {
         self.schedules += 1;
         let seed = stuck.case.seed.stream("shrink").nth(self.schedules);
         let mut dice = Dice::new(seed);
@@ -347,17 +320,17 @@ impl Failing {
 
 impl Bench for CaseBench<'_> {
     type Candidate = Failing;
-    type Error = String;
+    type Error = ExploreError;
 
-    fn fails(&mut self, candidate: &Failing) -> Result<Option<Failing>, String> {
-        self.executions += 1;
+    fn fails(&mut self, candidate: &Failing) -> Result<Option<Failing>, ExploreError> {
+        self.goal.executions += 1;
         let outcome = self.explorer.execute(&candidate.case)?;
         Ok(self.failing(&candidate.case, &outcome))
     }
 
-    fn search(&mut self, stuck: &Failing) -> Result<Option<Failing>, String> {
+    fn search(&mut self, stuck: &Failing) -> Result<Option<Failing>, ExploreError> {
         let is_good = stuck.excess() == 0;
-        let is_simple = stuck.preemptions().is_empty() || self.wanted.0 == Verdict::Wedged;
+        let is_simple = stuck.preemptions().is_empty() || self.goal.verdict() == Verdict::Wedged;
         if stuck.steps() == 0 || is_good && is_simple {
             return Ok(None);
         }
@@ -373,15 +346,19 @@ impl Bench for CaseBench<'_> {
     }
 
     fn progress(&mut self, best: &Failing) {
-        (self.progress)(best, self.executions);
+        self.goal.progress(best);
     }
 
     fn is_over(&mut self) -> bool {
-        (self.is_over)()
+        self.goal.is_over()
+    }
+
+    fn executions(&self) -> u64 {
+        self.goal.executions
     }
 }
 
-/// Cases to try fresh schedules on: with all steps as simple as they get or as they are, and without one or two of
+/// Cases to try fresh schedules on: with all steps as simple as possible or as they are, and without one or two of
 /// them.
 fn smaller(stuck: &Failing) -> Vec<Case> {
     let mut smaller = Vec::new();

@@ -1,26 +1,33 @@
-//! `bank`: accounts, transfers between them, and audits. Money is neither made nor lost, so the sum of all balances is
-//! the same in every snapshot, and each balance follows from the transfers that the same snapshot shows (the classic
-//! workload of isolation tests: Jepsen's `bank`).
+//! `bank`: accounts, transfers between them, and audits. The sum of all balances is the same in every snapshot, and each
+//! balance follows from the transfers in the same snapshot (the classic workload of isolation tests: Jepsen's `bank`).
 //!
-//! Each transfer leaves a row, which is what the ledger speaks of.
+//! Each transfer leaves a row; these rows are the transactions of the ledger.
 
 use rand::{Rng, RngExt};
-use seawall_harness::actor::Actor;
 use seawall_harness::engine::SqlError;
 use seawall_harness::oracle::isolation::{End, Op};
 use seawall_harness::oracle::table::{Key, State, Table};
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-use super::case::{ActorPlan, Begin, Checkpoint, Layout, Settings, Step, Synchronous};
-use super::connection_actor::{Ask, ConnectionActor};
-use super::mixed::{journal, pick};
-use super::scenario::World;
+use super::{
+    ActorPlan, Begin, Checkpoint, ConnectionActor, Draft, Layout, OwnStep, Query, Scenario, Settings, Step, actor_of, pick,
+};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "bank",
+    summary: "transfers between accounts with savepoints and rollbacks, and audits: the sum is the same in every snapshot",
+    is_listed: true,
+    draw,
+    sql: SQL,
+    table: transfers,
+    check: balances,
+};
 
 const ACCOUNTS: i64 = 8;
 const BALANCE: i64 = 1000;
 
-/// Added to the version of what is undone within a savepoint: no two writes may have the same one.
+/// Added to the version of a write that is rolled back with its savepoint: no two writes may have the same version.
 const UNDONE: i64 = 1_000_000_000;
 
 /// What all accounts hold together.
@@ -48,9 +55,9 @@ pub enum BankStep {
         amount: u8,
         /// How the transaction begins.
         begin: Begin,
-        /// Whether something is done and undone in the midst of it.
+        /// Whether it writes within a savepoint and rolls that back.
         savepoint: bool,
-        /// Whether it is rolled back in the end.
+        /// Whether it is rolled back at the end.
         rollback: bool,
         /// Size of the payload of the transfer's row.
         pad_bytes: u16,
@@ -59,28 +66,17 @@ pub enum BankStep {
     Audit,
 }
 
-pub(super) fn draw(seed: Seed) -> World {
-    use Synchronous::{Full, Normal, Off};
+fn draw(seed: Seed) -> Draft {
     let mut rng = seed.stream("bank").rng();
     let rng = &mut rng;
     let layout = Layout { page_bytes: pick(rng, [512, 1024, 4096]), auto_vacuum: pick(rng, [0, 1, 2]) };
-    let settings = Settings {
-        journal: journal(seed, 4),
-        synchronous: pick(rng, [Off, Normal, Full]),
-        cache_pages: pick(rng, [4, 20, 2000]),
-        autocheckpoint: pick(rng, [0, 4, 20, 1000]),
-        mmap_bytes: pick(rng, [0, 65_536, 1 << 24]),
-        temp_store: pick(rng, [0, 1, 2]),
-    };
+    let settings = Settings::draw(rng, seed);
     let connections = pick(rng, [2, 3, 4_u16]);
     let processes = rng.random_range(1..=connections.min(3));
     let length = rng.random_range(8..=30_u32);
     let weights = [rng.random_range(6..=14), rng.random_range(2..=8), rng.random_range(0..=4), rng.random_range(0..=2)];
-    let actors = (0..connections).map(|number| {
-        let actor = Actor { process: 1 + number % processes, thread: 1 + number / processes };
-        ActorPlan::new(actor, (0..length).map(|_| step(rng, weights)))
-    });
-    World { layout, settings, actors: actors.collect() }
+    let actors = ActorPlan::spread(connections, processes, || (0..length).map(|_| step(rng, weights)).collect());
+    Draft { layout, settings, actors }
 }
 
 fn step(rng: &mut impl Rng, [transfer, audit, checkpoint, reopen]: [u32; 4]) -> Step {
@@ -106,18 +102,42 @@ fn step(rng: &mut impl Rng, [transfer, audit, checkpoint, reopen]: [u32; 4]) -> 
     }
 }
 
-impl ConnectionActor<'_> {
-    pub(super) fn bank(&mut self, number: u32, step: BankStep) -> Result<(), SqlError> {
-        match step {
-            BankStep::Transfer { rollback, .. } => {
-                let (key, state) = (Key { actor: self.actor, txn: number }, State::Whole(0));
-                let result = self.transfer(number, step);
-                self.settle(key, state, result, rollback).map(drop)
+impl OwnStep for BankStep {
+    fn take(&self, actor: &mut ConnectionActor<'_>, number: u32) -> Result<(), SqlError> {
+        match *self {
+            Self::Transfer { rollback, .. } => {
+                let (key, state) = (Key { actor: actor.actor, txn: number }, State::Whole(0));
+                let result = actor.transfer(number, *self);
+                actor.settle(key, state, result, rollback).map(drop)
             }
-            BankStep::Audit => self.audit(),
+            Self::Audit => actor.audit(),
         }
     }
 
+    fn simpler(&self) -> Vec<Step> {
+        let Self::Transfer { source, target, amount, begin, savepoint, rollback, pad_bytes } = *self else {
+            return Vec::new();
+        };
+        let transfer = |amount, begin, savepoint, rollback, pad_bytes| {
+            Step::Bank(Self::Transfer { source, target, amount, begin, savepoint, rollback, pad_bytes })
+        };
+        vec![
+            transfer(amount, begin, false, rollback, pad_bytes),
+            transfer(amount, begin, savepoint, false, pad_bytes),
+            transfer(amount, Begin::Immediate, savepoint, rollback, pad_bytes),
+            transfer(amount, begin, savepoint, rollback, 4),
+            transfer(1, begin, savepoint, rollback, pad_bytes),
+        ]
+    }
+
+    fn with_payload(&self, pad_bytes: u16) -> Option<Step> {
+        let Self::Transfer { source, target, amount, rollback, .. } = *self else { return None };
+        let begin = Begin::Immediate;
+        Some(Step::Bank(Self::Transfer { source, target, amount, begin, savepoint: false, rollback, pad_bytes }))
+    }
+}
+
+impl ConnectionActor<'_> {
     fn transfer(&mut self, number: u32, step: BankStep) -> Result<(), SqlError> {
         const INSERT: &str = "INSERT INTO transfers VALUES (?1, ?2, ?3, ?4, ?5, zeroblob(?6))";
         let BankStep::Transfer { source, target, amount, begin, savepoint, pad_bytes, .. } = step else {
@@ -128,7 +148,7 @@ impl ConnectionActor<'_> {
         self.sql(begin.sql())?;
         self.set_balance(source, -amount, version)?;
         if savepoint {
-            // What is done and undone within it must leave no trace.
+            // This must leave no trace.
             self.sql("SAVEPOINT inner")?;
             self.set_balance(target, SUM, UNDONE + version)?;
             self.ops.pop();
@@ -140,7 +160,7 @@ impl ConnectionActor<'_> {
         self.run(INSERT, &[id, number.into(), source, target, amount, pad_bytes.into()])
     }
 
-    /// Reads the balance and writes another one: a read that was out of date would lose an update.
+    /// Reads the balance and writes a new one: an outdated read would lose an update.
     fn set_balance(&mut self, account: i64, change: i64, version: i64) -> Result<(), SqlError> {
         let (mut balance, mut read) = (0, 0);
         self.query("SELECT balance, version FROM accounts WHERE id = ?1", &[account], |row| {
@@ -154,48 +174,46 @@ impl ConnectionActor<'_> {
 
     fn audit(&mut self) -> Result<(), SqlError> {
         self.sql("BEGIN")?;
-        let first = audit(&mut |sql, each| self.query(sql, &[], each))?;
+        let first = balances(&mut |sql, each| self.query(sql, &[], each))?;
         let table = transfers(&mut |sql, each| self.query(sql, &[], each))?;
-        let second = audit(&mut |sql, each| self.query(sql, &[], each))?;
+        let second = balances(&mut |sql, each| self.query(sql, &[], each))?;
         let mut read = Vec::new();
         self.query("SELECT id, version FROM accounts", &[], |row| {
             read.push(Op::Read { key: row.int(0) as u64, version: Some(row.int(1) as u64) });
         })?;
         self.ops.append(&mut read);
         self.sql("COMMIT")?;
-        if self.stage.is_dead(self.actor) {
+        if self.context.is_dead(self.actor) {
             return Ok(());
         }
-        let mut notebook = self.stage.notebook.borrow_mut();
+        let mut history = self.context.history.borrow_mut();
         for complaint in &first {
-            notebook.torn(format!("{complaint}, read by {}", self.actor));
+            history.torn_reads.push(format!("{complaint}, read by {}", self.actor));
         }
         if first != second {
-            notebook.unrepeatable_reads.push(format!("{} read the accounts twice in one transaction", self.actor));
+            history.unrepeatable_reads.push(format!("{} read the accounts twice in one transaction", self.actor));
         }
-        notebook.ledger.read(self.actor, &table);
-        drop(notebook);
+        history.ledger.read(self.actor, &table);
+        drop(history);
         self.remember(End::Committed);
         Ok(())
     }
 }
 
 /// The transfers as the ledger knows them.
-pub(super) fn transfers(ask: &mut Ask<'_>) -> Result<Table, SqlError> {
+pub(super) fn transfers(query: &mut Query<'_>) -> Result<Table, SqlError> {
     let mut table = Table::new();
-    ask("SELECT actor, txn FROM transfers", &mut |row| {
-        let id = row.int(0);
-        let actor = Actor { process: (id / 100) as u16, thread: (id % 100) as u16 };
-        table.insert(Key { actor, txn: row.int(1) as u32 }, State::Whole(0));
+    query("SELECT actor, txn FROM transfers", &mut |row| {
+        table.insert(Key { actor: actor_of(row.int(0)), txn: row.int(1) as u32 }, State::Whole(0));
     })?;
     Ok(table)
 }
 
 /// What is wrong with the balances, in one snapshot.
-pub(super) fn audit(ask: &mut Ask<'_>) -> Result<Vec<String>, SqlError> {
+pub(super) fn balances(query: &mut Query<'_>) -> Result<Vec<String>, SqlError> {
     let mut complaints = Vec::new();
     let (mut balances, mut sum) = ([0; ACCOUNTS as usize + 1], 0);
-    ask("SELECT id, balance FROM accounts", &mut |row| {
+    query("SELECT id, balance FROM accounts", &mut |row| {
         balances[row.int(0).clamp(0, ACCOUNTS) as usize] = row.int(1);
         sum += row.int(1);
     })?;
@@ -203,7 +221,7 @@ pub(super) fn audit(ask: &mut Ask<'_>) -> Result<Vec<String>, SqlError> {
         complaints.push(format!("all accounts hold {sum}, not {SUM}"));
     }
     let mut expected = [BALANCE; ACCOUNTS as usize + 1];
-    ask("SELECT source, target, amount FROM transfers NOT INDEXED", &mut |row| {
+    query("SELECT source, target, amount FROM transfers NOT INDEXED", &mut |row| {
         expected[row.int(0).clamp(0, ACCOUNTS) as usize] -= row.int(2);
         expected[row.int(1).clamp(0, ACCOUNTS) as usize] += row.int(2);
     })?;

@@ -1,22 +1,31 @@
-//! `schema`: tables, columns and indices come and go while others read and write, with VACUUM, and with savepoints
-//! whose DDL is undone.
+//! `schema`: actors create, alter and drop tables, columns and indices while other actors read and write, with VACUUM,
+//! and with savepoints whose DDL is rolled back.
 //!
-//! Each actor has tables of its own, so that what becomes of one does not depend on the order in which others commit.
-//! To the ledger a table is a transaction whose version is a checksum over its entries in `sqlite_master`: in the end
-//! they must be those that the last acknowledged change left behind. Everybody reads everything, so everybody's
-//! statements have to be compiled anew.
+//! Each actor has tables of its own, so the state of a table does not depend on the order in which other actors commit.
+//! To the ledger a table is a transaction whose version is a checksum over its entries in `sqlite_master`: at the end
+//! they must be those that the last acknowledged change left. All actors read everything, so the statements of all of
+//! them have to be compiled again.
 
 use rand::{Rng, RngExt};
-use seawall_harness::actor::Actor;
 use seawall_harness::engine::SqlError;
 use seawall_harness::oracle::table::{Key, State, Table};
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-use super::case::{ActorPlan, Begin, Checkpoint, Layout, Settings, Step, Synchronous, Target};
-use super::connection_actor::{Ask, ConnectionActor, ledger_table};
-use super::mixed::{journal, pick};
-use super::scenario::World;
+use super::{
+    ActorPlan, Begin, Checkpoint, ConnectionActor, Draft, Layout, OwnStep, Query, Scenario, Settings, Step, Target,
+    actor_of, ledger_table, mixed, nothing_else, pick,
+};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "schema",
+    summary: "tables, columns and indices come and go under readers and writers, with VACUUM and savepoints around DDL",
+    is_listed: true,
+    draw,
+    sql: mixed::SQL,
+    table,
+    check: nothing_else,
+};
 
 /// Tables of each actor.
 const SLOTS: u8 = 2;
@@ -32,11 +41,11 @@ pub enum SchemaStep {
     Change {
         /// Which table.
         slot: u8,
-        /// What is done if it is there. If it is not, it is created.
+        /// What is done if the table exists. If not, it is created.
         ddl: Ddl,
         /// How the transaction begins.
         begin: Begin,
-        /// Whether other DDL is done and undone within it.
+        /// Whether it does other DDL within a savepoint and rolls that back.
         savepoint: bool,
     },
     /// `VACUUM`
@@ -58,27 +67,16 @@ pub enum Ddl {
     Insert,
 }
 
-pub(super) fn draw(seed: Seed) -> World {
-    use Synchronous::{Full, Normal, Off};
+fn draw(seed: Seed) -> Draft {
     let mut rng = seed.stream("schema").rng();
     let rng = &mut rng;
     let layout = Layout { page_bytes: pick(rng, [512, 1024, 4096]), auto_vacuum: pick(rng, [0, 1, 2, 2]) };
-    let settings = Settings {
-        journal: journal(seed, 4),
-        synchronous: pick(rng, [Off, Normal, Full]),
-        cache_pages: pick(rng, [4, 20, 2000]),
-        autocheckpoint: pick(rng, [0, 4, 20, 1000]),
-        mmap_bytes: pick(rng, [0, 65_536, 1 << 24]),
-        temp_store: pick(rng, [0, 1, 2]),
-    };
+    let settings = Settings::draw(rng, seed);
     let connections = pick(rng, [2, 3_u16]);
     let processes = rng.random_range(1..=connections);
     let length = rng.random_range(6..=20_u32);
-    let actors = (0..connections).map(|number| {
-        let actor = Actor { process: 1 + number % processes, thread: 1 + number / processes };
-        ActorPlan::new(actor, (0..length).map(|_| step(rng)))
-    });
-    World { layout, settings, actors: actors.collect() }
+    let actors = ActorPlan::spread(connections, processes, || (0..length).map(|_| step(rng)).collect());
+    Draft { layout, settings, actors }
 }
 
 fn step(rng: &mut impl Rng) -> Step {
@@ -107,27 +105,35 @@ fn step(rng: &mut impl Rng) -> Step {
     }
 }
 
-impl ConnectionActor<'_> {
-    pub(super) fn schema(&mut self, number: u32, step: SchemaStep) -> Result<(), SqlError> {
-        match step {
-            SchemaStep::Change { slot, ddl, begin, savepoint } => {
-                let key = Key { actor: self.actor, txn: FIRST_KEY + u32::from(slot) };
+impl OwnStep for SchemaStep {
+    fn take(&self, actor: &mut ConnectionActor<'_>, number: u32) -> Result<(), SqlError> {
+        match *self {
+            Self::Change { slot, ddl, begin, savepoint } => {
+                let key = Key { actor: actor.actor, txn: FIRST_KEY + u32::from(slot) };
                 let mut after = State::Absent;
-                let result = self.alter(key, (slot, number), ddl, begin, savepoint, &mut after);
+                let result = actor.alter(key, (slot, number), ddl, begin, savepoint, &mut after);
                 if let (Err(error), State::Absent) = (&result, after) {
-                    // It did not come so far that there would be a state to speak of.
-                    self.stage.note_alarm(self.actor, error);
-                    self.stage.notebook.borrow_mut().ledger.refused_read();
+                    // It failed before the table had a new state.
+                    actor.context.note_alarm(actor.actor, error);
+                    actor.context.history.borrow_mut().ledger.refused_read();
                     return Ok(());
                 }
-                self.settle(key, after, result, false).map(drop)
+                actor.settle(key, after, result, false).map(drop)
             }
-            SchemaStep::Vacuum => self.script("VACUUM"),
-            SchemaStep::IncrementalVacuum => self.script("PRAGMA incremental_vacuum(3)"),
+            Self::Vacuum => actor.script("VACUUM"),
+            Self::IncrementalVacuum => actor.script("PRAGMA incremental_vacuum(3)"),
         }
     }
 
-    /// Changes a table; `after` is how it looks before the COMMIT.
+    fn simpler(&self) -> Vec<Step> {
+        let Self::Change { slot, ddl, begin, savepoint } = *self else { return Vec::new() };
+        let change = |begin, savepoint| Step::Schema(Self::Change { slot, ddl, begin, savepoint });
+        vec![change(begin, false), change(Begin::Immediate, savepoint)]
+    }
+}
+
+impl ConnectionActor<'_> {
+    /// Changes a table; `after` is its state before the COMMIT.
     fn alter(
         &mut self,
         key: Key,
@@ -139,9 +145,9 @@ impl ConnectionActor<'_> {
     ) -> Result<(), SqlError> {
         let name = format!("s{}_{slot}", self.id());
         self.sql(begin.sql())?;
-        let before = self.look(key)?;
-        if !self.stage.is_dead(self.actor) {
-            self.stage.notebook.borrow_mut().ledger.observed(key, before);
+        let before = self.table_state(key)?;
+        if !self.context.is_dead(self.actor) {
+            self.context.history.borrow_mut().ledger.observed(key, before);
         }
         if savepoint {
             self.sql("SAVEPOINT inner")?;
@@ -167,28 +173,28 @@ impl ConnectionActor<'_> {
             (_, Ddl::DropTable) => self.script(&format!("DROP TABLE {name}"))?,
             (_, Ddl::Insert) => self.script(&format!("INSERT INTO {name}(k) SELECT max(k) + 1 FROM {name}"))?,
         }
-        *after = self.look(key)?;
+        *after = self.table_state(key)?;
         Ok(())
     }
 
-    fn look(&mut self, key: Key) -> Result<State, SqlError> {
+    fn table_state(&mut self, key: Key) -> Result<State, SqlError> {
         let table = schemas(&mut |sql, each| self.query(sql, &[], each))?;
         Ok(table.get(&key).copied().unwrap_or(State::Absent))
     }
 }
 
 /// The ledger's table and, as further transactions, the tables of all actors.
-pub(super) fn table(ask: &mut Ask<'_>) -> Result<Table, SqlError> {
-    let mut table = ledger_table(ask)?;
-    table.append(&mut schemas(ask)?);
+pub(super) fn table(query: &mut Query<'_>) -> Result<Table, SqlError> {
+    let mut table = ledger_table(query)?;
+    table.append(&mut schemas(query)?);
     Ok(table)
 }
 
-fn schemas(ask: &mut Ask<'_>) -> Result<Table, SqlError> {
+fn schemas(query: &mut Query<'_>) -> Result<Table, SqlError> {
     const SELECT: &str =
         "SELECT tbl_name, name, sql FROM sqlite_master WHERE tbl_name LIKE 's%' ORDER BY tbl_name, name";
     let mut table = Table::new();
-    ask(SELECT, &mut |row| {
+    query(SELECT, &mut |row| {
         let Some(key) = key_of(&row.text(0)) else { return };
         let version = table.entry(key).or_insert(State::Whole(0));
         let before = match *version {
@@ -207,9 +213,8 @@ fn schemas(ask: &mut Ask<'_>) -> Result<Table, SqlError> {
     Ok(table)
 }
 
-/// Whose table this is, and which of his: `s101_0`.
+/// The actor and the number of a table: `s101_0`.
 fn key_of(name: &str) -> Option<Key> {
     let (id, slot) = name.strip_prefix('s')?.split_once('_')?;
-    let id: u16 = id.parse().ok()?;
-    Some(Key { actor: Actor { process: id / 100, thread: id % 100 }, txn: FIRST_KEY + slot.parse::<u32>().ok()? })
+    Some(Key { actor: actor_of(id.parse().ok()?), txn: FIRST_KEY + slot.parse::<u32>().ok()? })
 }

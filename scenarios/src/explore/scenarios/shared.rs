@@ -1,9 +1,8 @@
 //! `shared`: two or three threads of one process share one connection, which SQLite's own mutex keeps apart
-//! (`SQLITE_OPEN_FULLMUTEX`), beside others that have connections of their own.
+//! (`SQLITE_OPEN_FULLMUTEX`), beside actors with connections of their own.
 //!
-//! On a shared connection a transaction of several statements would be everybody's, so each statement commits by
-//! itself. A SELECT that somebody else's write comes in between may see half of it: of what such a reader saw, only its
-//! own rows are judged.
+//! On a shared connection a transaction of several statements would belong to all threads, so each statement commits by
+//! itself. A SELECT may see half of a write that another thread makes meanwhile: only the reader's own rows are judged.
 
 use rand::{Rng, RngExt};
 use seawall_harness::actor::Actor;
@@ -13,12 +12,22 @@ use seawall_harness::oracle::table::{Key, State};
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-use super::case::{ActorPlan, Checkpoint, Step};
-use super::connection_actor::{ConnectionActor, history_key, ledger_table};
-use super::mixed::{self, pick};
-use super::scenario::World;
+use super::{
+    ActorPlan, Checkpoint, ConnectionActor, Draft, OwnStep, Scenario, Step, ledger_table, mixed, nothing_else, pick,
+};
+use crate::explore::connection_actor::history_key;
 
-/// A step on a connection that others use as well: one statement.
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "shared",
+    summary: "two or three threads share one connection, beside others with connections of their own",
+    is_listed: true,
+    draw,
+    sql: mixed::SQL,
+    table: ledger_table,
+    check: nothing_else,
+};
+
+/// A step on a connection that other threads use as well: one statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum SharedStep {
@@ -36,8 +45,8 @@ pub enum SharedStep {
 }
 
 /// As `mixed`, but the actors of the first process share a connection.
-pub(super) fn draw(seed: Seed) -> World {
-    let World { layout, settings, actors } = mixed::draw(seed);
+fn draw(seed: Seed) -> Draft {
+    let Draft { layout, settings, actors } = mixed::draw(seed);
     let mut rng = seed.stream("shared").rng();
     let sharing = pick(&mut rng, [2, 2, 3_u16]);
     let length = rng.random_range(6..=25_u32);
@@ -51,7 +60,7 @@ pub(super) fn draw(seed: Seed) -> World {
         let thread = if process == 1 { sharing + 1 } else { 1 };
         plans.push(ActorPlan { actor: Actor { process, thread }, ..plan });
     }
-    World { layout, settings, actors: plans }
+    Draft { layout, settings, actors: plans }
 }
 
 fn step(rng: &mut impl Rng) -> Step {
@@ -66,8 +75,19 @@ fn step(rng: &mut impl Rng) -> Step {
     }
 }
 
+impl OwnStep for SharedStep {
+    fn take(&self, actor: &mut ConnectionActor<'_>, number: u32) -> Result<(), SqlError> {
+        actor.shared(number, *self)
+    }
+
+    fn simpler(&self) -> Vec<Step> {
+        let Self::Insert { .. } = self else { return Vec::new() };
+        vec![Step::Shared(Self::Insert { payload_bytes: 4 })]
+    }
+}
+
 impl ConnectionActor<'_> {
-    pub(super) fn shared(&mut self, number: u32, step: SharedStep) -> Result<(), SqlError> {
+    fn shared(&mut self, number: u32, step: SharedStep) -> Result<(), SqlError> {
         let id = self.id();
         let earlier = self.own.get(number as usize % self.own.len().max(1)).copied();
         let (txn, state, sql) = match (step, earlier) {
@@ -88,26 +108,26 @@ impl ConnectionActor<'_> {
         let key = Key { actor: self.actor, txn };
         match state {
             State::Whole(version) => self.ops.push(Op::Write { key: history_key(key), version: version.into() }),
-            State::Absent | State::Torn => drop(self.stage.notebook.borrow_mut().deleted.insert(history_key(key))),
+            State::Absent | State::Torn => drop(self.context.history.borrow_mut().deleted.insert(history_key(key))),
         }
         let result = self.script(&sql);
-        let is_dead = self.stage.is_dead(self.actor);
-        let notebook = &self.stage.notebook;
+        let is_dead = self.context.is_dead(self.actor);
+        let history = &self.context.history;
         match result {
             Ok(()) if !is_dead => {
-                notebook.borrow_mut().ledger.acked(key, state);
+                history.borrow_mut().ledger.acked(key, state);
                 self.own.retain(|own| *own != txn);
                 self.own.extend((state != State::Absent).then_some(txn));
                 self.remember(End::Committed);
             }
             Err(error) if error.is_busy() && !is_dead => {
-                notebook.borrow_mut().ledger.refused(key, state);
+                history.borrow_mut().ledger.refused(key, state);
                 self.remember(End::Aborted);
             }
             told => {
-                notebook.borrow_mut().ledger.indeterminate(key, state);
+                history.borrow_mut().ledger.indeterminate(key, state);
                 if let Err(error) = told {
-                    self.stage.note_alarm(self.actor, &error);
+                    self.context.note_alarm(self.actor, &error);
                 }
                 self.own.retain(|own| *own != txn);
                 self.remember(End::Indeterminate);
@@ -118,8 +138,8 @@ impl ConnectionActor<'_> {
 
     fn read_shared(&mut self) -> Result<(), SqlError> {
         let table = ledger_table(&mut |sql, each| self.query(sql, &[], each))?;
-        if !self.stage.is_dead(self.actor) {
-            self.stage.notebook.borrow_mut().ledger.read(self.actor, &table);
+        if !self.context.is_dead(self.actor) {
+            self.context.history.borrow_mut().ledger.read(self.actor, &table);
         }
         Ok(())
     }

@@ -4,11 +4,22 @@
 //! Groce et al., ISSTA 2012).
 
 use rand::{Rng, RngExt};
-use seawall_harness::actor::Actor;
 use seawall_harness::seed::Seed;
 
-use super::case::{ActorPlan, Begin, Checkpoint, Journal, Layout, Settings, Step, Synchronous, Target};
-use super::scenario::World;
+use super::{
+    ActorPlan, Begin, Checkpoint, Draft, Journal, Layout, Scenario, Settings, Step, Synchronous, Target, ledger_table,
+    nothing_else, pick,
+};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "mixed",
+    summary: "write transactions, reads, checkpoints of all kinds, open and close, on 2 to 6 connections in 1 to 3 processes",
+    is_listed: true,
+    draw,
+    sql: SQL,
+    table: ledger_table,
+    check: nothing_else,
+};
 
 /// Tables that the oracles can read.
 pub(super) const SQL: &str =
@@ -16,41 +27,30 @@ pub(super) const SQL: &str =
                          PRIMARY KEY(actor, txn, part));
      CREATE INDEX ledger_by_version ON ledger(version, txn);";
 
-/// The world of an execution.
-pub(super) fn draw(seed: Seed) -> World {
+pub(super) fn draw(seed: Seed) -> Draft {
     use Synchronous::{Full, Normal, Off};
     let mut rng = seed.stream("mixed").rng();
     let rng = &mut rng;
     let layout = Layout { page_bytes: pick(rng, [512, 1024, 4096, 4096]), auto_vacuum: pick(rng, [0, 0, 1, 2]) };
     let settings = Settings {
-        journal: journal(seed, 8),
+        journal: Journal::draw(seed, 8),
         synchronous: pick(rng, [Off, Normal, Normal, Full]),
         cache_pages: pick(rng, [4, 20, 2000]),
         autocheckpoint: pick(rng, [0, 0, 4, 20, 1000]),
         mmap_bytes: pick(rng, [0, 0, 65_536, 1 << 24]),
         temp_store: pick(rng, [0, 1, 2]),
     };
-    // A race takes two or three actors at certain places at once: with the connections, the ways to be there grow
+    // A race takes two or three actors at certain places at once. With more connections, the chances of that grow
     // faster than the costs.
     let connections = rng.random_range(2..=6_u16);
     let processes = rng.random_range(1..=connections.min(3));
     let length = rng.random_range(8..=40_u32);
     let weights = Weights::draw(rng);
-    let actors = (0..connections).map(|number| {
-        let actor = Actor { process: 1 + number % processes, thread: 1 + number / processes };
-        ActorPlan::new(actor, (0..length).map(|_| weights.step(rng)))
-    });
-    World { layout, settings, actors: actors.collect() }
+    let actors = ActorPlan::spread(connections, processes, || (0..length).map(|_| weights.step(rng)).collect());
+    Draft { layout, settings, actors }
 }
 
-/// One execution in so many runs with a rollback journal. Drawn from a stream of its own.
-pub(super) fn journal(seed: Seed, one_in: u32) -> Journal {
-    use Journal::{Delete, Persist, Truncate, Wal};
-    let mut rng = seed.stream("journal").rng();
-    if rng.random_ratio(1, one_in) { pick(&mut rng, [Delete, Truncate, Persist]) } else { Wal }
-}
-
-/// How often an actor does what, in this execution.
+/// How often an actor takes which step, in this execution.
 struct Weights {
     write: u32,
     read: u32,
@@ -89,8 +89,4 @@ impl Weights {
             Step::Reopen
         }
     }
-}
-
-pub(super) fn pick<T: Copy, const N: usize>(rng: &mut impl Rng, from: [T; N]) -> T {
-    from[rng.random_range(0..N)]
 }

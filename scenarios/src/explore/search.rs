@@ -1,0 +1,213 @@
+//! The search: one case after the other, drawn from the seeds that follow from one seed, until something is found.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use seawall_harness::engine::Engine;
+use serde::{Deserialize, Serialize};
+
+use super::{Case, ExploreError, ExploreToken, Explorer, Finding, Outcome};
+use crate::case_file::CaseFileError;
+
+/// What is searched, and for how long.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Search {
+    /// The scenario, the engine, the policy and the faults; the seeds of the executions follow from its seed.
+    #[serde(with = "token_text")]
+    pub token: ExploreToken,
+    /// Executions at most, those of all shares together.
+    pub executions_max: u64,
+    /// This is the K-th of N equal shares, from 1.
+    pub share: (u64, u64),
+    /// Wall-clock seconds at most.
+    pub seconds_max: Option<u64>,
+    /// True if the search goes on after the first finding and counts them all.
+    pub is_exhaustive: bool,
+    /// True if each case is executed again by its preemptions and compared call by call.
+    pub is_verified: bool,
+}
+
+/// The result of a search.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Cases that were executed.
+    pub executions: u64,
+    /// VFS and file method calls.
+    pub calls: u64,
+    /// Transactions that were acknowledged.
+    pub acked: u64,
+    /// How often faults fired.
+    pub faults_fired: u64,
+    /// Executions with a finding.
+    pub findings: u64,
+    /// The finding of the execution with the lowest number.
+    pub first: Option<Found>,
+}
+
+/// An execution with a finding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    /// The token of the execution.
+    #[serde(with = "token_text")]
+    pub token: ExploreToken,
+    /// The number of the execution, from 1.
+    pub execution: u64,
+    /// Seconds from the beginning of the search.
+    pub seconds: f64,
+    /// The worst finding.
+    pub finding: Finding,
+    /// Preemptions of the schedule.
+    pub preemptions: usize,
+}
+
+impl Search {
+    /// Executes the cases of this share, until an end is reached or `stop` is set.
+    ///
+    /// # Errors
+    /// As [`ExploreToken::case`] and [`Explorer::execute`].
+    pub fn execute(&self, explorer: &mut Explorer, stop: &AtomicBool) -> Result<Tally, ExploreError> {
+        let begun = Instant::now();
+        let is_late = || self.seconds_max.is_some_and(|max| begun.elapsed() >= Duration::from_secs(max));
+        let rules = self.token.rules()?;
+        let ExploreToken { scenario, sqlite, policy, seed, .. } = &self.token;
+        let (share, shares) = self.share;
+        let mut tally = Tally::default();
+        let mut index = share - 1;
+        while index < self.executions_max && !is_late() && !stop.load(Ordering::Relaxed) {
+            let token = ExploreToken { seed: seed.nth(index), ..self.token.clone() };
+            let case = Case::draw(scenario, sqlite, policy, &rules, token.seed)?;
+            let outcome = explorer.execute(&case)?;
+            if self.is_verified {
+                explorer.verify(&case)?;
+            }
+            tally.count(&outcome);
+            if let Some(finding) = outcome.findings.first() {
+                tally.first.get_or_insert_with(|| Found {
+                    token,
+                    execution: index + 1,
+                    seconds: begun.elapsed().as_secs_f64(),
+                    finding: finding.clone(),
+                    preemptions: outcome.execution.preemptions.len(),
+                });
+                if !self.is_exhaustive {
+                    break;
+                }
+            }
+            index = index.saturating_add(shares);
+        }
+        Ok(tally)
+    }
+
+    /// How many executions this share has at most.
+    pub fn share_len(&self) -> u64 {
+        let (share, shares) = self.share;
+        self.executions_max.saturating_sub(share - 1).div_ceil(shares)
+    }
+}
+
+impl Tally {
+    fn count(&mut self, outcome: &Outcome) {
+        self.executions += 1;
+        self.calls += outcome.execution.calls;
+        self.acked += outcome.acked;
+        self.faults_fired += outcome.faults_fired;
+        self.findings += u64::from(!outcome.findings.is_empty());
+    }
+
+    /// Adds the result of another share.
+    pub(super) fn add(&mut self, other: Self) {
+        self.executions += other.executions;
+        self.calls += other.calls;
+        self.acked += other.acked;
+        self.faults_fired += other.faults_fired;
+        self.findings += other.findings;
+        self.first = self.first.take().into_iter().chain(other.first).min_by_key(|found| found.execution);
+    }
+}
+
+/// Why the case of a finding is not in a file.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// It cannot be executed.
+    #[error(transparent)]
+    Explore(#[from] ExploreError),
+    /// It cannot be written.
+    #[error(transparent)]
+    File(#[from] CaseFileError),
+}
+
+impl Found {
+    /// Writes the case, with its schedule as a list of preemptions, into the folder; returns the path.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn write(&self, engine: Engine, folder: &Path) -> Result<PathBuf, WriteError> {
+        let mut explorer = Explorer::new(engine, true)?;
+        let file = explorer.record(&self.token.case()?, Some(self.token.to_string()))?;
+        let path = folder.join(format!("{}.json", self.token.file_stem()));
+        file.write(&path)?;
+        Ok(path)
+    }
+}
+
+/// Tokens as text.
+mod token_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::explore::ExploreToken;
+
+    pub(super) fn serialize<S: Serializer>(token: &ExploreToken, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(token)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ExploreToken, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seawall_harness::seed::Seed;
+    use seawall_harness::token::FaultName;
+    use seawall_harness::verdict::Verdict;
+
+    use super::*;
+
+    fn token(seed: u64) -> ExploreToken {
+        let fault = FaultName::Named("none".to_owned());
+        let (scenario, sqlite, policy) = ("bank".to_owned(), "linked".to_owned(), "rare".to_owned());
+        ExploreToken { scenario, sqlite, policy, fault, seed: Seed(seed) }
+    }
+
+    #[test]
+    fn the_first_finding_of_all_shares_is_kept() {
+        let found = |execution: u64| {
+            let finding =
+                Finding { oracle: "ledger".to_owned(), verdict: Verdict::Lost, detail: execution.to_string() };
+            Found { token: token(execution), execution, seconds: 1.0, finding, preemptions: 0 }
+        };
+        let tally = |execution| Tally { executions: 2, findings: 1, first: Some(found(execution)), ..Tally::default() };
+        let mut all = Tally::default();
+        for execution in [9, 4, 6] {
+            all.add(tally(execution));
+        }
+        all.add(Tally { executions: 1, ..Tally::default() });
+        assert_eq!((all.executions, all.findings, all.first), (7, 3, Some(found(4))));
+    }
+
+    #[test]
+    fn a_search_is_the_same_after_it_went_through_a_pipe() {
+        let search = Search {
+            token: token(u64::MAX),
+            executions_max: 10,
+            share: (2, 4),
+            seconds_max: None,
+            is_exhaustive: true,
+            is_verified: false,
+        };
+        let text = serde_json::to_string(&search).unwrap();
+        assert_eq!(serde_json::from_str::<Search>(&text).unwrap(), search);
+        assert_eq!(search.share_len(), 3);
+    }
+}

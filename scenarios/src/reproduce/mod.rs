@@ -1,0 +1,227 @@
+//! Reproduction: what a token or a case file names is executed again and compared call by call, shrunk, and told as a
+//! story.
+//!
+//! There are two kinds, runs and explorations. Each implements [`Reproduction`]; [`KINDS`] is the list of them, and
+//! [`parse`] goes by it. Callers see a [`Subject`], whatever its kind.
+
+mod exploration;
+mod recorded;
+mod replay;
+mod run;
+mod shrink;
+
+use std::path::Path;
+
+use seawall_harness::record::Story;
+use seawall_harness::token::TokenError;
+use seawall_harness::trace::Entry;
+use seawall_harness::verdict::Verdict;
+use serde::Serialize;
+
+use crate::case_file::{self, CaseFileError};
+use crate::engines::ResolveError;
+use crate::explore::{ExploreError, ExploreTokenError};
+use crate::run::{RunError, Runner};
+use crate::shrink::{Bench, Candidate, Limits};
+
+pub use recorded::Recorded;
+pub use replay::{Repetition, Replayed};
+pub use shrink::{Shrunk, Sizes, Until};
+
+/// What can be executed, shrunk and told, of any kind.
+pub trait Subject {
+    /// Executes it this number of times, or once and until `until` says so, and compares the executions.
+    ///
+    /// # Errors
+    /// If it cannot be executed in this setting, or does not repeat.
+    fn replay(&self, setting: &Setting, times: u32, until: &Until<'_>) -> Result<Replayed, ReproduceError>;
+
+    /// Makes it as small as possible until `until` says so, and writes the case and its story into the folder `out`.
+    /// `progress` is told of each smaller case.
+    ///
+    /// # Errors
+    /// If it finds nothing or cannot be shrunk.
+    fn shrink(
+        &self,
+        setting: &Setting,
+        out: &Path,
+        until: &Until<'_>,
+        progress: &dyn Fn(&str),
+    ) -> Result<Shrunk, ReproduceError>;
+}
+
+/// A kind of token and case file.
+pub struct Kind {
+    /// How its tokens begin, before the number of the format.
+    prefix: &'static str,
+    /// The field of its files with the number of the format.
+    field: &'static str,
+    token: fn(&str) -> Result<Box<dyn Subject>, ReproduceError>,
+    file: fn(&Path) -> Result<Box<dyn Subject>, ReproduceError>,
+}
+
+/// All kinds. What no kind knows is refused by the first one if it is a token, and by the last one if it is a file.
+pub const KINDS: [Kind; 2] = [run::KIND, exploration::KIND];
+
+/// The subject that a token or the path of a case file (`….json`) names.
+///
+/// # Errors
+/// If there is no such token or file, it is damaged, or of another format.
+pub fn parse(text: &str) -> Result<Box<dyn Subject>, ReproduceError> {
+    let path = Path::new(text);
+    if path.extension().is_some_and(|extension| extension == "json") {
+        let kind = KINDS.iter().find(|kind| case_file::has_field(path, kind.field));
+        return (kind.unwrap_or(&KINDS[KINDS.len() - 1]).file)(path);
+    }
+    let kind = KINDS.iter().find(|kind| text.trim_start().starts_with(kind.prefix));
+    (kind.unwrap_or(&KINDS[0]).token)(text)
+}
+
+/// Where something is executed.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Starts real processes.
+    pub runner: Runner,
+    /// True if a case is executed by real processes on real files.
+    pub is_real: bool,
+}
+
+/// What a kind of token and case file does in its own way; the rest is [`Subject`].
+pub trait Reproduction {
+    /// What executes it.
+    type Lab;
+    /// The result of one execution, as it is printed.
+    type Outcome;
+    /// What is shrunk.
+    type Case: Candidate;
+    /// What shrinks it.
+    type Bench<'a>: Bench<Candidate = Self::Case, Error: Into<ReproduceError>>;
+    /// The case file that is written.
+    type File: Serialize;
+
+    /// The token, or the path of the file.
+    fn name(&self) -> &str;
+
+    /// The name of the file for the shrunk case, without its ending.
+    fn stem(&self) -> String;
+
+    /// What the file says about its execution; `None` for a token, and for a file that says nothing.
+    fn recorded(&self) -> Option<&Recorded>;
+
+    /// True if two executions that differ show that the lab is broken.
+    fn must_repeat(&self, setting: &Setting) -> bool;
+
+    /// Makes what executes it. With `is_traced`, executions have calls and a digest.
+    ///
+    /// # Errors
+    /// If it cannot be executed in this setting.
+    fn open(&self, setting: &Setting, is_traced: bool) -> Result<Self::Lab, ReproduceError>;
+
+    /// Executes it once.
+    ///
+    /// # Errors
+    /// If that is not possible; trouble within an execution is a verdict.
+    fn execute(&self, lab: &mut Self::Lab) -> Result<Executed<Self::Outcome>, ReproduceError>;
+
+    /// Executes it once more in another way that must have the same result, if there is one.
+    ///
+    /// # Errors
+    /// If the results differ.
+    fn verify(&self, _lab: &mut Self::Lab) -> Result<Option<Executed<Self::Outcome>>, ReproduceError> {
+        Ok(None)
+    }
+
+    /// The executions for people.
+    fn human(&self, repetition: &Repetition<Self::Outcome>) -> String;
+
+    /// The executions for programs: one JSON object a line.
+    ///
+    /// # Errors
+    /// If they cannot be serialised.
+    fn json(&self, repetition: &Repetition<Self::Outcome>) -> serde_json::Result<String>;
+
+    /// What shrinks it, and the case to begin with.
+    ///
+    /// # Errors
+    /// If it finds nothing, or cannot be shrunk.
+    fn bench<'a>(
+        &self,
+        lab: &'a mut Self::Lab,
+        limits: Limits<'a, Self::Case>,
+    ) -> Result<(Self::Bench<'a>, Self::Case), ReproduceError>;
+
+    /// How big a case is.
+    fn sizes(case: &Self::Case) -> Sizes;
+
+    /// Executes a case: its file, and its story, whose token is `name`. `None` if it finds nothing.
+    ///
+    /// # Errors
+    /// If it cannot be executed, or does not repeat.
+    fn tell(
+        &self,
+        lab: &mut Self::Lab,
+        case: &Self::Case,
+        name: &str,
+    ) -> Result<Option<(Self::File, Story)>, ReproduceError>;
+
+    /// The verdict of a case on real files, where that is possible.
+    ///
+    /// # Errors
+    /// If real processes cannot be started.
+    fn confirm(&self, _setting: &Setting, _file: &Self::File) -> Result<Option<Verdict>, ReproduceError> {
+        Ok(None)
+    }
+}
+
+/// One execution.
+#[derive(Clone, Debug)]
+pub struct Executed<O> {
+    /// The result, as it is printed.
+    pub outcome: O,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// True if the result is no finding.
+    pub is_expected: bool,
+    /// The findings and the digest, as they are compared; its `calls` are empty.
+    pub recorded: Recorded,
+    /// The calls.
+    pub calls: Vec<Entry>,
+}
+
+/// Why something cannot be reproduced.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReproduceError {
+    /// No token of a run.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// No token of an exploration.
+    #[error(transparent)]
+    ExploreToken(#[from] ExploreTokenError),
+    /// A case file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] CaseFileError),
+    /// The engine cannot be had.
+    #[error(transparent)]
+    Engine(#[from] ResolveError),
+    /// A run cannot be executed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A case of an exploration cannot be executed.
+    #[error(transparent)]
+    Explore(#[from] ExploreError),
+    /// It cannot be done with this subject.
+    #[error("{0}")]
+    Usage(String),
+    /// Two executions that must be the same differ.
+    #[error("{name} does not repeat: {what}")]
+    Differs {
+        /// The token, or the path of the file.
+        name: String,
+        /// The first difference.
+        what: String,
+    },
+    /// The lab itself does not work.
+    #[error("{0}")]
+    Broken(String),
+}
