@@ -1,4 +1,5 @@
-//! `seawall doctor`: what can be read of a database without disturbing its users, and what can be repaired without loss.
+//! `seawall doctor`: what can be read of a database without disturbing its users, and what can be repaired without
+//! loss.
 
 use std::fmt::{Display, Write};
 use std::path::PathBuf;

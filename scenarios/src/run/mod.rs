@@ -118,7 +118,8 @@ impl Runner {
         self.execute(token).map(|executed| executed.record)
     }
 
-    /// Executes the run of a token in this process. If the medium is `sim`, nothing else may use SQLite in it meanwhile.
+    /// Executes the run of a token in this process. If the medium is `sim`, nothing else may use SQLite in it
+    /// meanwhile.
     ///
     /// # Errors
     /// See [`RunError`]. Trouble within the run is a verdict, not an error.

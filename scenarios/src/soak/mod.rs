@@ -56,8 +56,8 @@ impl SoakConfig {
         self.strategies.len() as u64 * self.faults.len() as u64 * self.media.len() as u64
     }
 
-    /// The token of the `nth` run of a strategy under a fault. All strategies get the same seeds under a fault, and with
-    /// them the same workload, processes and faults.
+    /// The token of the `nth` run of a strategy under a fault. All strategies get the same seeds under a fault, and
+    /// with them the same workload, processes and faults.
     pub fn token(&self, strategy: &strategies::Entry, fault: &Fault, medium: &str, nth: u64) -> Token {
         Token {
             strategy: strategy.name.to_owned(),

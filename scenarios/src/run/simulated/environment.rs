@@ -1,7 +1,7 @@
 //! The simulated machine for the code of its processes: files beside SQLite's own, and lock files.
 //!
-//! An operation on a path goes to the machine of the execution on the calling thread, for the running actor. In a process
-//! that was killed it does nothing and returns an error.
+//! An operation on a path goes to the machine of the execution on the calling thread, for the running actor. In a
+//! process that was killed it does nothing and returns an error.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! A run in the simulator: the same spec, driver, strategies, faults and oracles, with coroutines for threads and numbers
-//! for processes. Any VFS call or lock may end a turn.
+//! A run in the simulator: the same spec, driver, strategies, faults and oracles, with coroutines for threads and
+//! numbers for processes. Any VFS call or lock may end a turn.
 //!
 //! ```text
 //! scheduler ─► actors ─► strategy ─► SQLite ─► shim ─► simulated machine

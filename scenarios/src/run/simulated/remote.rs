@@ -1,7 +1,7 @@
 //! Simulators in processes of their own.
 //!
-//! There is one execution in a process at a time, because a SQLite library has one random generator and one default VFS.
-//! To execute several runs at once, the lab keeps a pool of child processes.
+//! There is one execution in a process at a time, because a SQLite library has one random generator and one default
+//! VFS. To execute several runs at once, the lab keeps a pool of child processes.
 
 use std::ffi::OsString;
 use std::process::Command;
