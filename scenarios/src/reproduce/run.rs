@@ -90,7 +90,7 @@ impl Reproduction for Run {
         if is_file && setting.is_real || !self.spec.is_simulated() {
             return Ok(Lab::Processes(setting.runner.clone()));
         }
-        Ok(Lab::Simulator(Box::new(Simulator::new().map_err(RunError::Simulator)?)))
+        Ok(Lab::Simulator(Box::new(Simulator::new().map_err(RunError::from)?)))
     }
 
     fn execute(&self, lab: &mut Lab) -> Result<Executed<RunRecord>, ReproduceError> {
