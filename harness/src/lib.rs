@@ -10,26 +10,19 @@
 //!                  ─► trace         call, ruling, outcome
 //! ```
 //!
-//! To inject faults into your own tests, register a shim and open connections with its name:
+//! There are two ways into it for your own tests: [`vfs::FaultVfs::builder`] injects faults on real files, and
+//! [`rig::Rig::builder`] runs your code in the simulator.
 //!
 //! ```
-//! use seawall_harness::shared_state::{SharedState, Mode};
-//! use seawall_harness::fault::FaultPlan;
-//! use seawall_harness::seed::Seed;
-//! use seawall_harness::vfs::{FaultVfs, api::SqliteApi, injector::Injector};
-//! use std::sync::Arc;
-//!
-//! let shared_state = Arc::new(SharedState::private(1024));
-//! let plan = FaultPlan::new(vec!["write@journal:error=FULL:when=2".parse()?], Seed(42))?;
-//! let shim = FaultVfs::new(SqliteApi::linked(), "flaky", None, false, Injector::new(Arc::clone(&shared_state), plan))?;
+//! use seawall_harness::vfs::FaultVfs;
 //!
 //! let dir = tempfile::tempdir()?;
-//! let flags = rusqlite::OpenFlags::default();
-//! let connection = rusqlite::Connection::open_with_flags_and_vfs(dir.path().join("a.db"), flags, shim.name())?;
-//! shared_state.set_mode(Mode::ARMED);
+//! let vfs = FaultVfs::builder().fault("write@journal:error=FULL:when=2")?.seed(42).register()?;
+//! let connection = vfs.open(dir.path().join("a.db"))?;
+//! vfs.arm();
 //! let error = connection.execute_batch("CREATE TABLE t(x)").unwrap_err();
 //! assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DiskFull));
-//! connection.execute_batch("CREATE TABLE t(x)")?;
+//! assert_eq!(vfs.fired(), 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -75,6 +75,12 @@ impl Mode {
         Self(self.0 | other.0)
     }
 
+    /// This one without the bits of `other`.
+    #[must_use]
+    pub(crate) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// True if every bit of `other` is set.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -255,6 +261,16 @@ impl SharedState {
             self.word(Word::ArmedAtNs).store(self.run_time_ns(), Ordering::Relaxed);
         }
         self.word(Word::Mode).store(mode.0, Ordering::Release);
+    }
+
+    /// Arms the faults, in every process, from the next call on.
+    pub fn arm(&self) {
+        self.set_mode(self.mode().and(Mode::ARMED));
+    }
+
+    /// Disarms the faults.
+    pub fn disarm(&self) {
+        self.set_mode(self.mode().without(Mode::ARMED));
     }
 
     /// The shared state's switches as one word, for a shim that checks it at every call.

@@ -50,10 +50,6 @@ fn watch(actor: Actor) {
 struct Watching(Random, Rc<Cell<u64>>);
 
 impl Policy for Watching {
-    fn name(&self) -> &'static str {
-        "watching"
-    }
-
     fn begin(&mut self, seed: Seed, actors: usize) {
         self.0.begin(seed, actors);
     }
@@ -238,10 +234,6 @@ fn without_them_actors_meet_in_the_midst_of_a_statement() {
 struct Ending(Random, Box<dyn FnMut() -> bool>);
 
 impl Policy for Ending {
-    fn name(&self) -> &'static str {
-        "ending"
-    }
-
     fn begin(&mut self, seed: Seed, actors: usize) {
         self.0.begin(seed, actors);
     }

@@ -12,8 +12,9 @@ use std::time::Instant;
 use std::{env, fs};
 
 use seawall_harness::engine::Engine;
+use seawall_harness::sched::POLICIES;
 use seawall_harness::seed::Seed;
-use seawall_scenarios::explore::{Case, Explorer, POLICIES, Plain};
+use seawall_scenarios::explore::{Case, ExploreError, Explorer, Plain};
 use seawall_scenarios::scratch;
 
 type Failure = Box<dyn std::error::Error>;
@@ -116,7 +117,8 @@ impl Simulated {
 
 fn turn(engine: &Engine, explorer: &mut Explorer, tally: &mut Tally, cases: &[Case]) -> Result<(), Failure> {
     let folder = scratch::default_folder();
-    let plain: Result<Vec<Plain>, String> = cases.iter().map(|case| Plain::new(explorer, case, &folder)).collect();
+    let plain: Result<Vec<Plain>, ExploreError> =
+        cases.iter().map(|case| Plain::new(explorer, case, &folder)).collect();
     let plain = plain?;
     tally.turn(|| {
         let mut statements = 0;
@@ -130,14 +132,14 @@ fn turn(engine: &Engine, explorer: &mut Explorer, tally: &mut Tally, cases: &[Ca
 fn compare(cases: u64) -> Result<(), Failure> {
     let engine = Engine::linked();
     let mut explorer = Explorer::new(engine.clone(), false)?;
-    let policy = POLICIES[0].0;
+    let policy = POLICIES[0].name;
     let (mut simulated, mut plain) = (Simulated::default(), Tally::default());
     for number in 0..WARM_UP + cases.div_ceil(TURN) {
         if number == WARM_UP {
             (simulated, plain) = (Simulated::default(), Tally::default());
         }
         let seeds = (0..TURN).map(|case| SEED.nth(number * TURN + case));
-        let cases: Result<Vec<Case>, String> =
+        let cases: Result<Vec<Case>, ExploreError> =
             seeds.map(|seed| Case::draw("mixed", engine.version(), policy, &[], seed)).collect();
         let cases = cases?;
         // Who comes second may find caches warm.
@@ -157,7 +159,7 @@ fn report(engine: &Engine, simulated: &Simulated, plain: &Tally) {
     let Simulated { tally, calls, preemptions, acked } = simulated;
     let cases = tally.turns.len() as u64 * TURN;
     let folder = scratch::describe(Path::new(&scratch::default_folder()));
-    println!("{cases} cases of `mixed`, policy {}, {engine}, in turns of {TURN}; files in {folder}", POLICIES[0].0);
+    println!("{cases} cases of `mixed`, policy {}, {engine}, in turns of {TURN}; files in {folder}", POLICIES[0].name);
     println!(
         "{:<24} {:>12} {:>10} {:>10} {:>10} {:>12} {:>14}",
         "", "executions/s", "ms each", "user ms", "system ms", "statements", "statements/s"

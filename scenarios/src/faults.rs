@@ -1,7 +1,7 @@
-//! The faults of the matrix: each a name, and the rules and killings that a run draws for it from its seed.
+//! The faults of the matrix: each a name, and the rules and kills that a run draws for it from its seed.
 //!
-//! Where a fault strikes is drawn for each run (the third `shmmap` here, the first there); a report prints what was
-//! drawn. The names:
+//! The calls that fail are drawn for each run (the third `shmmap` in one, the first in another); a report prints the rules
+//! that were drawn. The names:
 //!
 //! | name | what |
 //! |---|---|
@@ -24,27 +24,27 @@ use seawall_harness::seed::Seed;
 use seawall_harness::suggest;
 use seawall_harness::token::FaultName;
 
-/// What goes wrong in one run.
+/// The faults of one run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Faults {
     /// The rules, armed for the middle part of the run.
     pub rules: Vec<Rule>,
     /// How many processes the parent kills between two steps.
     pub kills: u32,
-    /// How processes come and go.
-    pub lives: CrashPattern,
+    /// How processes end and start again.
+    pub crash_pattern: CrashPattern,
 }
 
-/// How the processes of a run come and go, apart from the kills that are part of the fault.
+/// How the processes of a run end and start again, apart from the kills that are part of the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CrashPattern {
-    /// They are restarted now and then, each time in good order.
+    /// They are restarted sometimes, each time in good order.
     Orderly,
-    /// They are restarted now and then, in good order or by a crash.
+    /// They are restarted sometimes, in good order or by a crash.
     Crashing,
     /// There is one process; it crashes once, and the rules are armed when it starts again.
     OneCrash,
-    /// Two processes of four threads race for [`PRESSURE`] of wall-clock time and are killed again and again.
+    /// Two processes of four threads race for [`PRESSURE`] of wall-clock time and are killed many times.
     UnderPressure,
 }
 
@@ -158,8 +158,7 @@ impl Pattern {
     }
 }
 
-/// The faults that a run can be asked for by name though they are no row of the matrix, because one run of them takes
-/// long.
+/// The faults that have a name but no row in the matrix, because one run of them takes long.
 pub fn long() -> Vec<Fault> {
     let summary = "two processes of four threads for 15 s, killed (SIGKILL) again and again".to_owned();
     vec![named("pressure", summary, Kind::Pressure)]
@@ -239,29 +238,31 @@ pub fn of_rules(rules: Vec<Rule>) -> Fault {
 }
 
 impl Fault {
-    /// What goes wrong in the run with this seed.
+    /// The faults of the run with this seed.
     pub fn draw(&self, seed: Seed) -> Faults {
         let mut rng = seed.stream("faults").rng();
         match &self.kind {
-            Kind::None => Faults { rules: Vec::new(), kills: 0, lives: CrashPattern::Orderly },
-            Kind::Rules(rules) => Faults { rules: rules.clone(), kills: 0, lives: CrashPattern::Crashing },
+            Kind::None => Faults { rules: Vec::new(), kills: 0, crash_pattern: CrashPattern::Orderly },
+            Kind::Rules(rules) => Faults { rules: rules.clone(), kills: 0, crash_pattern: CrashPattern::Crashing },
             Kind::Code(code, pattern) => {
                 let rule = format!("{}:{}", code.call(), pattern.draw(&mut rng));
-                Faults { rules: vec![parse(&rule)], kills: 0, lives: CrashPattern::Crashing }
+                Faults { rules: vec![parse(&rule)], kills: 0, crash_pattern: CrashPattern::Crashing }
             }
             Kind::Restart(code) => {
                 let rule = format!("{}:times={}", code.call(), rng.random_range(1..=6_u32));
-                Faults { rules: vec![parse(&rule)], kills: 0, lives: CrashPattern::OneCrash }
+                Faults { rules: vec![parse(&rule)], kills: 0, crash_pattern: CrashPattern::OneCrash }
             }
             Kind::Kill => draw_kill(&mut rng),
-            Kind::Pressure => {
-                Faults { rules: Vec::new(), kills: rng.random_range(10..=20), lives: CrashPattern::UnderPressure }
-            }
+            Kind::Pressure => Faults {
+                rules: Vec::new(),
+                kills: rng.random_range(10..=20),
+                crash_pattern: CrashPattern::UnderPressure,
+            },
         }
     }
 
     /// True if a run in which no rule fired says nothing about the fault.
-    pub fn needs_firing(&self) -> bool {
+    pub fn must_fire(&self) -> bool {
         matches!(self.kind, Kind::Code(..) | Kind::Restart(_) | Kind::Rules(_))
     }
 
@@ -274,7 +275,7 @@ impl Fault {
     }
 }
 
-/// Half of the killings strike at a call, where they leave a half-done commit or checkpoint behind.
+/// One kill is at a call, where it interrupts a commit or checkpoint; the others are between two steps.
 fn draw_kill(rng: &mut impl Rng) -> Faults {
     const CALLS: [(&str, u32); 8] = [
         ("write@wal", 60),
@@ -288,10 +289,10 @@ fn draw_kill(rng: &mut impl Rng) -> Faults {
     ];
     let (call, range) = CALLS[rng.random_range(0..CALLS.len())];
     let rule = format!("{call}:kill:when={}", rng.random_range(1..=range));
-    Faults { rules: vec![parse(&rule)], kills: rng.random_range(1..=3), lives: CrashPattern::Crashing }
+    Faults { rules: vec![parse(&rule)], kills: rng.random_range(1..=3), crash_pattern: CrashPattern::Crashing }
 }
 
-/// Parses a rule that this file has put together.
+/// Parses a rule that this file composed.
 fn parse(rule: &str) -> Rule {
     rule.parse().unwrap_or_else(|error| unreachable!("{error}"))
 }

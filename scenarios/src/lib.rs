@@ -1,4 +1,4 @@
-//! The lab: where the connection layer, and the others that stand trial beside it, meet the faults.
+//! The lab: it tests the connection layer, and other connection strategies, under faults.
 //!
 //! - [`strategies`]: ways to hand out connections, behind one trait;
 //! - [`workload`]: what the actors do;
@@ -6,7 +6,7 @@
 //! - [`engines`]: versions of SQLite to run on;
 //! - [`run`]: one run, from a token to a record;
 //! - [`soak`]: many runs, a matrix of verdicts, compared with the reviewed [`expectations`];
-//! - [`properties`]: what must hold for every seed, by the hundred thousand;
+//! - [`properties`]: what must hold for every seed;
 //! - [`cli`]: the program `seawall`.
 
 pub mod case_file;

@@ -1,27 +1,25 @@
-//! Where the databases of the runs lie.
+//! The folder for the databases of the runs.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// `/dev/shm` where it can be written to, else the system's folder for temporary files. Memory is right for most runs:
-/// what is tested is what happens when calls fail and processes die, and neither needs a platter. Give a folder on a
-/// disk to have one.
+/// `/dev/shm` if it is writable, else the system's folder for temporary files. Memory is right for most runs: they test
+/// failing calls and dying processes, and neither needs a disk.
 pub fn default_folder() -> PathBuf {
     let memory = Path::new("/dev/shm");
-    let usable = tempfile::tempfile_in(memory).is_ok();
-    if usable { memory.to_owned() } else { std::env::temp_dir() }
+    let is_usable = tempfile::tempfile_in(memory).is_ok();
+    if is_usable { memory.to_owned() } else { std::env::temp_dir() }
 }
 
-/// Why something could not be made in a folder, without the random name that it would have had.
+/// Why a file could not be created in a folder, without the random name that it would have had.
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at path ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
 }
 
-/// Writes a file, and its folder if there is none. Whoever reads it meanwhile finds what was there before or all of the
-/// text, and never a part of it.
+/// Writes a file, and its folder if there is none. A reader finds the old content or the whole text, never a part.
 ///
 /// # Errors
 /// A message with the path.
@@ -29,7 +27,7 @@ pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), String> {
     let write = || -> io::Result<()> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
-        // As a file is made otherwise: the umask takes away from these.
+        // The usual rights of a new file, before the umask.
         let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
         file.write_all(text.as_bytes())?;
         file.persist(path).map(drop).map_err(|error| error.error)
@@ -61,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_names_no_file_that_never_was() {
+    fn a_reason_names_no_file_that_was_not_created() {
         let error = tempfile::tempdir_in("/nowhere").unwrap_err();
         assert_eq!(reason(&error), "No such file or directory (os error 2)");
         assert_eq!(reason(&io::Error::other("full")), "full");

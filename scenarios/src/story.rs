@@ -72,10 +72,6 @@ impl Watched {
 }
 
 impl Policy for Watched {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
     fn begin(&mut self, seed: Seed, actors: usize) {
         self.inner.begin(seed, actors);
     }

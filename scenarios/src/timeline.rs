@@ -4,7 +4,7 @@ use seawall_harness::codes::ResultCode;
 use seawall_harness::record::{MarkKind, TimelineEvent};
 use seawall_harness::trace::{Entry, RulingKind};
 
-/// The most plain calls that a timeline keeps; beyond that they are thinned out evenly. Faults and marks are all kept.
+/// The most plain calls in a timeline. If there are more, every n-th call is kept. All faults and marks are kept.
 const CALLS_MAX: usize = 400;
 
 /// Calls and marks together.
@@ -19,7 +19,7 @@ pub fn of(calls: &[Entry], marks: &[TimelineEvent]) -> Vec<TimelineEvent> {
 }
 
 fn event(entry: &Entry) -> TimelineEvent {
-    let fault = entry.ruling != RulingKind::Proceed;
+    let is_fault = entry.ruling != RulingKind::Proceed;
     let mut label = format!("call {}: {}", entry.number, entry.call);
     let ruling = match entry.ruling {
         RulingKind::Proceed => "",
@@ -37,7 +37,7 @@ fn event(entry: &Entry) -> TimelineEvent {
         at_us: entry.at_ns / 1000,
         duration_us: 0,
         actor: entry.actor.to_string(),
-        kind: if fault { MarkKind::Fault } else { MarkKind::Call },
+        kind: if is_fault { MarkKind::Fault } else { MarkKind::Call },
         label,
     }
 }

@@ -2,14 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::*;
-use crate::fault::FaultPlan;
 use crate::seed::Seed;
-use crate::shared_state::SharedState;
 use crate::vfs::FaultVfs;
-use crate::vfs::injector::Injector;
 
 fn memory(engine: &Engine) -> Db {
     engine.open(":memory:", OPEN_READ_WRITE_CREATE, None).unwrap()
@@ -225,11 +221,8 @@ fn the_systems_library_does_everything() {
 
 /// Registers a VFS in each of two libraries, and looks for it in the other.
 fn isolated(one: &Engine, two: &Engine) {
-    let shim = |engine: &Engine, name: &str| {
-        let plan = FaultPlan::new(Vec::new(), Seed(1)).unwrap();
-        FaultVfs::new(engine.vfs_api(), name, None, false, Injector::new(Arc::new(SharedState::private(64)), plan))
-            .unwrap()
-    };
+    let shim =
+        |engine: &Engine, name: &str| FaultVfs::builder().library(engine.vfs_api()).name(name).register().unwrap();
     assert!(one.has_vfs("unix") && two.has_vfs("unix"));
     let (first, second) = (shim(one, "isolated-one"), shim(two, "isolated-two"));
     assert!(one.has_vfs("isolated-one") && two.has_vfs("isolated-two"));
@@ -280,9 +273,8 @@ fn a_generator_that_is_reset_draws_its_seed_from_the_default_vfs() {
     fs::copy(path, &own).unwrap();
     let engine = Engine::load(&own).unwrap();
     let draw = |name: &str, seed: u64| {
-        let plan = FaultPlan::new(Vec::new(), Seed(seed)).unwrap();
-        let injector = Injector::new(Arc::new(SharedState::private(64)), plan).with_entropy(Seed(seed));
-        let _default = FaultVfs::new(engine.vfs_api(), name, None, true, injector).unwrap();
+        let builder = FaultVfs::builder().library(engine.vfs_api()).name(name).default_vfs();
+        let _default = builder.entropy(Seed(seed)).register().unwrap();
         engine.reset_randomness();
         memory(&engine).query_int("SELECT random()").unwrap()
     };

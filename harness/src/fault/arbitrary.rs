@@ -6,7 +6,8 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::rule::{Dirty, Effect, Rule, Selector, When};
+use super::effect::{EFFECTS, Effect, Form, Key, Value};
+use super::rule::{Rule, Selector, When};
 use crate::actor::ActorPattern;
 use crate::call::{Method, Role};
 use crate::codes::{Errno, ResultCode};
@@ -39,25 +40,31 @@ fn size_of_call() -> impl Strategy<Value = u32> {
     prop_oneof![0..10_000u32, (0..32u32).prop_map(|bits| 1 << bits), any::<u32>()]
 }
 
+/// A value of this form, or none where there may be none.
+fn value(form: Form) -> BoxedStrategy<Option<Value>> {
+    match form {
+        Form::Nothing => Just(None).boxed(),
+        Form::Code => code().prop_map(|code| Some(Value::Code(code))).boxed(),
+        Form::Errno => errno().prop_map(|errno| Some(Value::Errno(errno))).boxed(),
+        Form::Size => size_of_call().prop_map(|bytes| Some(Value::Size(bytes.into()))).boxed(),
+        Form::OptionalSize => option::of(size_of_call().prop_map(|bytes| Value::Size(bytes.into()))).boxed(),
+        Form::Time => duration().prop_map(|duration| Some(Value::Time(duration))).boxed(),
+        Form::Word(choice) => select(choice.words).prop_map(|word| Some(Value::Word(word))).boxed(),
+        other => unreachable!("{other:?} is a form of modifiers"),
+    }
+}
+
+/// Any effect of the list, with any of its arguments.
 fn effect() -> impl Strategy<Value = Effect> {
-    prop_oneof![
-        (code(), option::of(errno())).prop_map(|(code, errno)| Effect::Error { code, errno, dirty: None }),
-        (code(), option::of(errno()), select(Dirty::ALL)).prop_map(|(code, errno, dirty)| Effect::Error {
-            code,
-            errno,
-            dirty: Some(dirty)
-        }),
-        errno().prop_map(Effect::Errno),
-        option::of(size_of_call()).prop_map(Effect::Short),
-        (size_of_call(), option::of(code())).prop_map(|(bytes, error)| Effect::Torn { bytes, error }),
-        Just(Effect::Bitflip),
-        Just(Effect::Drop),
-        Just(Effect::Lie),
-        Just(Effect::DropLocks),
-        duration().prop_map(Effect::Stall),
-        Just(Effect::Kill),
-        Just(Effect::PowerCut),
-    ]
+    select(EFFECTS.iter().collect::<Vec<_>>()).prop_flat_map(|entry| {
+        let argument = |key: &Key| {
+            let key = *key;
+            option::of(value(key.form)).prop_map(move |value| value.map(|value| (key, value)))
+        };
+        let arguments: Vec<_> = entry.arguments.iter().map(argument).collect();
+        (value(entry.key.form), arguments)
+            .prop_map(move |(value, arguments)| Effect::new(entry, value, arguments.into_iter().flatten()))
+    })
 }
 
 fn when() -> impl Strategy<Value = When> {
@@ -85,7 +92,7 @@ fn times_of_day() -> impl Strategy<Value = (Option<Duration>, Option<Duration>)>
 
 /// The methods that a rule with this effect may select, `None` among them.
 fn methods(effect: &Effect) -> Vec<Option<Method>> {
-    let any = !matches!(effect, Effect::Error { dirty: Some(_), .. });
+    let any = (effect.entry().refuse)(effect, Selector::default()).is_none();
     let named = Method::ALL.iter().copied().filter(|&method| effect.applies_to(method)).map(Some);
     any.then_some(None).into_iter().chain(named).collect()
 }

@@ -1,14 +1,14 @@
 //! The plan: the fault rules of one run, and the decision that they come to at each call.
 //!
 //! Every decision follows from the rules, the seed and the counters on the shared state, never from a generator with a state
-//! of its own: the *n*-th call that a rule selects meets the same fate whichever thread or process makes it.
+//! of its own: the *n*-th call that a rule selects is decided in the same way whichever thread or process makes it.
 
 use std::time::Duration;
 
 use crate::actor::Actor;
 use crate::call::{Call, Method, Role};
-use crate::codes::{Errno, ResultCode};
-use crate::fault::rule::{Effect, Rule, When};
+use crate::fault::effect::Effect;
+use crate::fault::rule::{Rule, When};
 use crate::seed::{Seed, mix};
 use crate::shared_state::{RULES_MAX, RuleCounters, SharedState};
 
@@ -44,7 +44,7 @@ enum WatchKind {
     Numbered,
     /// The bytes that have passed as well.
     Quota,
-    /// Who calls, or when.
+    /// The calling thread, or the time.
     Conditional,
 }
 
@@ -57,6 +57,7 @@ struct Stop {
 
 /// Why rules make no plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PlanError {
     /// The shared state has counters for so many only.
     #[error("a plan takes at most {RULES_MAX} rules, not {0}")]
@@ -111,18 +112,15 @@ impl FaultPlan {
         &self.rules
     }
 
-    /// Refuses what only a simulated disk can do.
+    /// Refuses effects that only a simulated disk can have.
     ///
     /// # Errors
-    /// [`PlanError::NeedsSimulation`] for the first rule with `power-cut` or `dirty=`.
+    /// [`PlanError::NeedsSimulation`] for the first rule with one, such as `power-cut` or `dirty=`.
     pub fn check_real_medium(&self) -> Result<(), PlanError> {
         for rule in &self.rules {
-            let what = match rule.effect {
-                Effect::PowerCut => "a power cut",
-                Effect::Error { dirty: Some(_), .. } => "the fate of unsynced pages (`dirty=`)",
-                _ => continue,
-            };
-            return Err(PlanError::NeedsSimulation(rule.to_string(), what));
+            if let Some(what) = rule.effect.needs_simulation() {
+                return Err(PlanError::NeedsSimulation(rule.to_string(), what));
+            }
         }
         Ok(())
     }
@@ -132,7 +130,7 @@ impl FaultPlan {
     /// # Errors
     /// [`PlanError::NeedsProcesses`] for the first rule with `kill`.
     pub fn check_one_process(&self) -> Result<(), PlanError> {
-        match self.rules.iter().find(|rule| rule.effect == Effect::Kill) {
+        match self.rules.iter().find(|rule| rule.effect.entry().is_fatal) {
             Some(rule) => Err(PlanError::NeedsProcesses(rule.to_string())),
             None => Ok(()),
         }
@@ -276,7 +274,7 @@ impl Watch {
     }
 }
 
-/// How many throws there are; whoever wins them all need not throw.
+/// How many throws there are. A rule that wins them all needs no dice.
 const CERTAIN: u64 = 1 << 53;
 
 /// What the dice show: 53 bits, which a double holds exactly.
@@ -305,35 +303,6 @@ fn selects(rule: &Rule, method: Method, role: Role) -> bool {
         && rule.effect.applies_to(method)
         && rule.effect.applies_on(role)
         && (rule.after.is_none() || method.moves_bytes())
-}
-
-/// The code that SQLite's own unix VFS returns when the system call under `method` fails with `errno` (os_unix.c,
-/// 3.54).
-pub fn natural_code(method: Method, role: Role, errno: Errno) -> ResultCode {
-    use rusqlite::ffi;
-    let disk_full = matches!(errno.0, libc::ENOSPC | libc::EDQUOT);
-    ResultCode(match method {
-        Method::Open => ffi::SQLITE_CANTOPEN,
-        Method::Delete => ffi::SQLITE_IOERR_DELETE,
-        Method::Access => ffi::SQLITE_IOERR_ACCESS,
-        Method::Close => ffi::SQLITE_IOERR_CLOSE,
-        Method::Read => ffi::SQLITE_IOERR_READ,
-        Method::Write if disk_full => ffi::SQLITE_FULL,
-        Method::Write => ffi::SQLITE_IOERR_WRITE,
-        Method::Truncate => ffi::SQLITE_IOERR_TRUNCATE,
-        Method::Sync if role == Role::Dir => ffi::SQLITE_IOERR_DIR_FSYNC,
-        Method::Sync => ffi::SQLITE_IOERR_FSYNC,
-        Method::FileSize => ffi::SQLITE_IOERR_FSTAT,
-        Method::Lock => ffi::SQLITE_IOERR_LOCK,
-        Method::Unlock => ffi::SQLITE_IOERR_UNLOCK,
-        Method::CheckReservedLock => ffi::SQLITE_IOERR_CHECKRESERVEDLOCK,
-        Method::ShmMap if disk_full => ffi::SQLITE_IOERR_SHMSIZE,
-        Method::ShmMap => ffi::SQLITE_IOERR_SHMMAP,
-        Method::ShmLock => ffi::SQLITE_IOERR_SHMLOCK,
-        Method::Fetch | Method::Unfetch => ffi::SQLITE_IOERR_MMAP,
-        Method::FullPathname => ffi::SQLITE_CANTOPEN_FULLPATH,
-        _ => ffi::SQLITE_IOERR,
-    })
 }
 
 #[cfg(test)]

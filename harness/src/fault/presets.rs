@@ -1,7 +1,7 @@
 //! Named sets of rules for the troubles that are met most.
 
-use super::error::GrammarError;
-use super::grammar::parse_rule;
+use super::parse::error::GrammarError;
+use super::parse::grammar::parse_rule;
 use super::rule::Rule;
 use crate::suggest;
 

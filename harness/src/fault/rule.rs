@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::GrammarError;
-use super::grammar::parse_rule;
-use super::key::Key;
-use super::value::{Probability, Size, Time};
+use super::effect::Effect;
+use super::parse::error::GrammarError;
+use super::parse::grammar::parse_rule;
+use super::parse::key::{self, Entry, Key};
+use super::parse::value::Value;
 use crate::actor::{Actor, ActorPattern};
 use crate::call::{Method, Role};
-use crate::codes::{Errno, ResultCode};
 
 /// Which calls by method and file role. `None` is any. Prints with both parts, `write@*`; a text without a role means
 /// any.
@@ -27,62 +27,9 @@ pub struct Selector {
     pub role: Option<Role>,
 }
 
-/// What happens to a call.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Effect {
-    /// The call fails with a result code.
-    Error {
-        /// The code.
-        code: ResultCode,
-        /// The errno that `xGetLastError` then gives; without it [`ResultCode::default_errno`].
-        errno: Option<Errno>,
-        /// What becomes of the pages that a failed sync was to bring to the disk. Only with the method `sync`.
-        dirty: Option<Dirty>,
-    },
-    /// The call fails as in a stock build whose system call fails with this errno: the errno is what the caller looks
-    /// at.
-    Errno(Errno),
-    /// A read brings only that many bytes, or half of those asked for, and the rest is zero.
-    Short(Option<u32>),
-    /// Only that many bytes of a write reach the file. A write of no more bytes than that is whole.
-    Torn {
-        /// How many.
-        bytes: u32,
-        /// What the caller is told; without it, success.
-        error: Option<ResultCode>,
-    },
-    /// One bit of the bytes read or written is wrong.
-    Bitflip,
-    /// A write, truncate or delete is reported as done, and nothing was done.
-    Drop,
-    /// A sync is reported as done, and nothing reached the disk.
-    Lie,
-    /// The process loses the locks that guard the file, as it does when any of its code opens and closes that file
-    /// beside SQLite; then the call goes on. Only where a file with such locks is open: [`Effect::applies_on`].
-    DropLocks,
-    /// The call waits that long, then goes on.
-    Stall(Duration),
-    /// The process dies by SIGKILL before the call.
-    Kill,
-    /// The machine loses power before the call.
-    PowerCut,
-}
-
-/// What becomes of written pages when the sync that was to make them durable fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Dirty {
-    /// They stay dirty, and a later sync can write them.
-    Kept,
-    /// They count as clean though they are not on the disk; reads still show them until they leave the cache.
-    Dropped,
-    /// They reach the disk after the failure was reported.
-    Late,
-    /// They go back to what the disk holds, and reads show that.
-    Reverted,
-}
-
 /// At which of the calls counted, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum When {
     /// `N`: that one.
     Nth(u64),
@@ -117,7 +64,7 @@ pub struct Rule {
     /// A byte quota: at every call from the one with which the bytes of the calls counted, whatever became of them,
     /// exceed this.
     pub after: Option<u64>,
-    /// By whom the call must be made to be counted.
+    /// The threads whose calls are counted.
     pub actor: Option<ActorPattern>,
     /// From when on calls are counted, since the plan was armed.
     pub from: Option<Duration>,
@@ -129,84 +76,6 @@ impl Selector {
     /// True if calls of `method` on `role` are selected.
     pub fn matches(self, method: Method, role: Role) -> bool {
         self.method.is_none_or(|wanted| wanted == method) && self.role.is_none_or(|wanted| wanted == role)
-    }
-}
-
-impl Effect {
-    /// True if the effect can happen to `method`. A rule for any method selects those to which its effect applies.
-    pub const fn applies_to(&self, method: Method) -> bool {
-        match self {
-            Self::Error { dirty: Some(_), .. } | Self::Lie => matches!(method, Method::Sync),
-            Self::Error { .. } | Self::Errno(_) => method.can_fail(),
-            Self::Short(_) => matches!(method, Method::Read),
-            Self::Torn { .. } => matches!(method, Method::Write),
-            Self::Bitflip => matches!(method, Method::Read | Method::Write),
-            Self::Drop => matches!(method, Method::Write | Method::Truncate | Method::Delete),
-            Self::DropLocks => method.has_file(),
-            Self::Stall(_) | Self::Kill | Self::PowerCut => true,
-        }
-    }
-
-    /// True if the effect can happen to calls on files of this role.
-    pub const fn applies_on(&self, role: Role) -> bool {
-        match self {
-            Self::DropLocks => matches!(role, Role::Db | Role::Journal | Role::Wal | Role::Shm),
-            _ => true,
-        }
-    }
-
-    /// The key that names the effect.
-    pub(super) const fn key(&self) -> Key {
-        match self {
-            Self::Error { .. } => Key::Error,
-            Self::Errno(_) => Key::Errno,
-            Self::Short(_) => Key::Short,
-            Self::Torn { .. } => Key::Torn,
-            Self::Bitflip => Key::Bitflip,
-            Self::Drop => Key::Drop,
-            Self::Lie => Key::Lie,
-            Self::DropLocks => Key::DropLocks,
-            Self::Stall(_) => Key::Stall,
-            Self::Kill => Key::Kill,
-            Self::PowerCut => Key::PowerCut,
-        }
-    }
-
-    /// The effect as keys with their values, in the order in which they print.
-    fn entries(&self) -> Vec<(Key, Option<String>)> {
-        let main = match self {
-            Self::Error { code, .. } => Some(code.to_string()),
-            Self::Errno(errno) => Some(errno.to_string()),
-            Self::Short(bytes) => bytes.map(|bytes| Size(bytes.into()).to_string()),
-            Self::Torn { bytes, .. } => Some(Size((*bytes).into()).to_string()),
-            Self::Stall(duration) => Some(Time(*duration).to_string()),
-            Self::Bitflip | Self::Drop | Self::Lie | Self::DropLocks | Self::Kill | Self::PowerCut => None,
-        };
-        let mut entries = vec![(self.key(), main)];
-        match self {
-            Self::Error { errno, dirty, .. } => {
-                entries.extend(errno.map(|errno| (Key::Errno, Some(errno.to_string()))));
-                entries.extend(dirty.map(|dirty| (Key::Dirty, Some(dirty.word().to_owned()))));
-            }
-            Self::Torn { error, .. } => entries.extend(error.map(|code| (Key::Error, Some(code.to_string())))),
-            _ => {}
-        }
-        entries
-    }
-}
-
-impl Dirty {
-    /// Every value.
-    pub const ALL: &'static [Self] = &[Self::Kept, Self::Dropped, Self::Late, Self::Reverted];
-
-    /// The word for it in the grammar.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Kept => "kept",
-            Self::Dropped => "dropped",
-            Self::Late => "late",
-            Self::Reverted => "reverted",
-        }
     }
 }
 
@@ -252,19 +121,33 @@ impl Rule {
 
     /// The keys with their values in the order in which they print, those of the effect first. Both forms print from
     /// this list.
-    pub(super) fn entries(&self) -> Vec<(Key, Option<String>)> {
+    pub(super) fn entries(&self) -> Vec<Entry> {
         let modifiers = [
-            (Key::When, self.when.map(|when| when.to_string())),
-            (Key::P, self.p.map(|p| Probability(p).to_string())),
-            (Key::Times, self.times.map(|times| times.to_string())),
-            (Key::After, self.after.map(|bytes| Size(bytes).to_string())),
-            (Key::Actor, self.actor.map(|actor| actor.to_string())),
-            (Key::From, self.from.map(|from| Time(from).to_string())),
-            (Key::Until, self.until.map(|until| Time(until).to_string())),
+            (key::WHEN, self.when.map(Value::When)),
+            (key::P, self.p.map(Value::Probability)),
+            (key::TIMES, self.times.map(Value::Count)),
+            (key::AFTER, self.after.map(Value::Size)),
+            (key::ACTOR, self.actor.map(Value::Actor)),
+            (key::FROM, self.from.map(Value::Time)),
+            (key::UNTIL, self.until.map(Value::Time)),
         ];
-        let mut entries = self.effect.entries();
+        let mut entries = self.effect.entries().to_vec();
         entries.extend(modifiers.into_iter().filter(|(_, value)| value.is_some()));
         entries
+    }
+
+    /// Sets the modifier with this key; keys of effects are passed over.
+    pub(super) fn set_modifier(&mut self, key: Key, value: Option<Value>) {
+        match value {
+            Some(Value::When(when)) if key == key::WHEN => self.when = Some(when),
+            Some(Value::Probability(p)) if key == key::P => self.p = Some(p),
+            Some(Value::Count(times)) if key == key::TIMES => self.times = Some(times),
+            Some(Value::Size(bytes)) if key == key::AFTER => self.after = Some(bytes),
+            Some(Value::Actor(actor)) if key == key::ACTOR => self.actor = Some(actor),
+            Some(Value::Time(from)) if key == key::FROM => self.from = Some(from),
+            Some(Value::Time(until)) if key == key::UNTIL => self.until = Some(until),
+            _ => {}
+        }
     }
 }
 
@@ -274,9 +157,14 @@ impl fmt::Display for Selector {
     }
 }
 
-impl fmt::Display for Dirty {
+impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
+        match self {
+            Self::Nth(n) => write!(f, "{n}"),
+            Self::From(first) => write!(f, "{first}+"),
+            Self::Range(first, last) => write!(f, "{first}..{last}"),
+            Self::Every { first, step } => write!(f, "{first}+{step}"),
+        }
     }
 }
 
@@ -284,8 +172,8 @@ impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.select)?;
         for (index, (key, value)) in self.entries().into_iter().enumerate() {
-            let joined = index > 0 && key.is_effect();
-            write!(f, "{}{}", if joined { "," } else { ":" }, key.word())?;
+            let is_joined = (1..self.effect.entries().len()).contains(&index);
+            write!(f, "{}{}", if is_joined { "," } else { ":" }, key.word)?;
             if let Some(value) = value {
                 write!(f, "={value}")?;
             }

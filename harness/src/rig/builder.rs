@@ -165,8 +165,7 @@ impl<P: Processes + 'static> Config<P> {
             })),
         };
         let shim = FaultVfs::new(api, &above, Some(&below), self.is_default, injector)?;
-        let simulation =
-            Simulation::new(self.engine.clone(), machine, clock.clone(), shared_state, (&above, &below), self.mode);
+        let simulation = Simulation::new(self.engine.clone(), machine, clock.clone(), shared_state, (&above, &below));
         let processes = (self.processes)(&simulation);
         let scheduler = Scheduler::new(clock, policy, Some(Rc::clone(&processes) as Rc<dyn Processes>));
         Ok(Parts { scheduler, simulation, processes, shim, _sim: sim })

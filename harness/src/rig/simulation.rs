@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::engine::{Db, Engine, OPEN_READ_WRITE_CREATE, SqlError};
 use crate::media::sim::Machine;
 use crate::runtime;
-use crate::shared_state::{Mode, SharedState};
+use crate::shared_state::SharedState;
 
 /// The machine of a [`Rig`](super::Rig), its clock, and the VFSes over it. Clones are the same one.
 #[derive(Clone)]
@@ -24,8 +24,6 @@ struct Inner {
     shared_state: Arc<SharedState>,
     vfs: String,
     machine_vfs: String,
-    /// What the shim does while no faults are armed.
-    mode: Mode,
 }
 
 impl Simulation {
@@ -35,10 +33,9 @@ impl Simulation {
         clock: Clock,
         shared_state: Arc<SharedState>,
         (vfs, machine_vfs): (&str, &str),
-        mode: Mode,
     ) -> Self {
         let (vfs, machine_vfs) = (vfs.to_owned(), machine_vfs.to_owned());
-        Self { inner: Rc::new(Inner { engine, machine, clock, shared_state, vfs, machine_vfs, mode }) }
+        Self { inner: Rc::new(Inner { engine, machine, clock, shared_state, vfs, machine_vfs }) }
     }
 
     /// Opens a database, or creates it. Names are absolute paths; any folder is there.
@@ -76,12 +73,12 @@ impl Simulation {
 
     /// Arms the faults.
     pub fn arm(&self) {
-        self.inner.shared_state.set_mode(self.inner.mode.and(Mode::ARMED));
+        self.inner.shared_state.arm();
     }
 
-    /// Takes the faults away.
+    /// Disarms the faults.
     pub fn disarm(&self) {
-        self.inner.shared_state.set_mode(self.inner.mode);
+        self.inner.shared_state.disarm();
     }
 
     /// Works in the name of `actor` from now on. For code outside of an execution: an actor of one is set already.

@@ -4,11 +4,18 @@
 //! expected length of the execution, the running actor's priority drops below all others. A bug that needs `d` ordering
 //! constraints is found with a probability of at least 1/(n k^(d-1)), for n actors and k calls.
 
-use super::policy::{Dice, Point, Policy};
+use super::policy::{Dice, Point, Policy, PolicyEntry};
 use crate::seed::Seed;
 
 /// The most change points (d - 1) of an execution; how many there are is drawn for each.
 const CHANGES_MAX: usize = 4;
+
+/// The policy in the list.
+pub const ENTRY: PolicyEntry = PolicyEntry {
+    name: "pct",
+    summary: "the highest priority runs; priorities change at a few random calls",
+    create: || Box::<Pct>::default(),
+};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -34,10 +41,6 @@ impl Default for Pct {
 const LENGTH: usize = 2000;
 
 impl Policy for Pct {
-    fn name(&self) -> &'static str {
-        "pct"
-    }
-
     fn begin(&mut self, seed: Seed, actors: usize) {
         self.dice = Dice::new(seed.stream("pct"));
         self.priorities = (0..actors as i64).collect();

@@ -20,15 +20,23 @@ pub struct Point<'a> {
     pub can_go_on: bool,
 }
 
-/// Decides who runs.
-pub trait Policy {
-    /// Its name on the command line and in reports.
-    fn name(&self) -> &'static str;
+/// A policy that can be chosen by name.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyEntry {
+    /// Its name on the command line, in tokens and in reports.
+    pub name: &'static str,
+    /// What it does, in one sentence.
+    pub summary: &'static str,
+    /// A new policy of this kind.
+    pub create: fn() -> Box<dyn Policy>,
+}
 
+/// Decides which actor runs.
+pub trait Policy {
     /// A new execution begins. Everything that the policy will decide must follow from the seed.
     fn begin(&mut self, seed: Seed, actors: usize);
 
-    /// Who goes on: the current actor or one of the others. `others` is not empty.
+    /// The actor that goes on: the current one or one of the others. `others` is not empty.
     fn choose(&mut self, point: &Point<'_>) -> usize;
 }
 
@@ -41,7 +49,7 @@ impl Point<'_> {
         self.call.map_or(Self::KINDS - 1, |call| call.method as usize * Role::ALL.len() + call.role as usize)
     }
 
-    /// The one who takes over without anybody's choice: the next in the circle.
+    /// The actor that goes on where a policy has no preference: the next one in the circle of positions.
     pub fn successor(&self) -> usize {
         self.others.iter().copied().find(|other| *other > self.current).unwrap_or(self.others[0])
     }

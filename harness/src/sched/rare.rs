@@ -3,14 +3,21 @@
 //! Races hide in the windows around uncommon calls: a header read between two locks, the unfetch of a stale mapping, a
 //! checkpoint's first write. So the preemptions are spread evenly over the *kinds* of calls (method and role) and not
 //! over the calls: the chance at a call is inverse to how large a part of the execution's calls its kind makes up. The
-//! kinds that there are get the same share, and as many preemptions come late, when there is something to lose, as come
+//! kinds that there are get the same share, and as many preemptions come late, when there are rows to lose, as come
 //! early, while connections are opened.
 //!
-//! Most races need few preemptions, and then that somebody gets whole statements or transactions done inside the window
-//! that has opened. So preemptions are far apart; how far is drawn for each execution.
+//! Most races need few preemptions, and other actors that complete whole statements or transactions in the window that
+//! has opened. So preemptions are far apart; how far is drawn for each execution.
 
-use super::policy::{Dice, ONE, Point, Policy};
+use super::policy::{Dice, ONE, Point, Policy, PolicyEntry};
 use crate::seed::Seed;
+
+/// The policy in the list.
+pub const ENTRY: PolicyEntry = PolicyEntry {
+    name: "rare",
+    summary: "preempts a few times, evenly spread over the kinds of calls: rare ones get the same share",
+    create: || Box::<Rare>::default(),
+};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -44,10 +51,6 @@ impl Rare {
 }
 
 impl Policy for Rare {
-    fn name(&self) -> &'static str {
-        "rare"
-    }
-
     fn begin(&mut self, seed: Seed, _actors: usize) {
         self.dice = Dice::new(seed.stream("rare"));
         self.seen.fill(0);

@@ -6,8 +6,8 @@ use super::policy::{Point, Policy};
 use super::scheduler::Preemption;
 use crate::seed::Seed;
 
-/// See the module's documentation. Where a recorded choice cannot be made, because that actor is not ready, nobody is
-/// preempted.
+/// See the module's documentation. Where a recorded choice cannot be made, because that actor is not ready, no actor
+/// is preempted.
 #[derive(Debug, Default)]
 pub struct Replay {
     preemptions: BTreeMap<(usize, u32, u64), usize>,
@@ -21,10 +21,6 @@ impl Replay {
 }
 
 impl Policy for Replay {
-    fn name(&self) -> &'static str {
-        "replay"
-    }
-
     fn begin(&mut self, _seed: Seed, _actors: usize) {}
 
     fn choose(&mut self, point: &Point<'_>) -> usize {

@@ -1,7 +1,14 @@
-//! `round-robin`: every actor makes so many calls, then the next one does.
+//! `round-robin`: every actor makes the same number of calls, then the next one goes on.
 
-use super::policy::{Dice, Point, Policy};
+use super::policy::{Dice, Point, Policy, PolicyEntry};
 use crate::seed::Seed;
+
+/// The policy in the list.
+pub const ENTRY: PolicyEntry = PolicyEntry {
+    name: "round-robin",
+    summary: "every actor makes the same number of calls, then the next one goes on",
+    create: || Box::<RoundRobin>::default(),
+};
 
 /// See the module's documentation. The length of a turn is drawn for each execution from 1, 2, 3, 5, 8, 13, 21 and 34
 /// calls.
@@ -12,10 +19,6 @@ pub struct RoundRobin {
 }
 
 impl Policy for RoundRobin {
-    fn name(&self) -> &'static str {
-        "round-robin"
-    }
-
     fn begin(&mut self, seed: Seed, _actors: usize) {
         let mut dice = Dice::new(seed.stream("round-robin"));
         self.turn = [1, 2, 3, 5, 8, 13, 21, 34][dice.below(8)];

@@ -36,8 +36,10 @@ use rusqlite::ffi::{
 };
 
 use crate::call::{Call, Method, Role};
+use crate::fault::PlanError;
+use crate::fault::effect::Alteration;
 use crate::vfs::api::SqliteApi;
-use crate::vfs::injector::{Alteration, Injector, OpenFile};
+use crate::vfs::injector::{Injector, OpenFile};
 
 /// The address that `xDlSym` looks up, as bindgen spells it.
 type DlSymbol = Option<unsafe extern "C" fn(*mut sqlite3_vfs, *mut c_void, *const c_char)>;
@@ -57,6 +59,9 @@ pub enum RegisterError {
     /// There is nothing to forward to.
     #[error("no VFS named `{0}` is registered; without a name the default one is taken")]
     NoBase(String),
+    /// The faults make no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// SQLite refused.
     #[error("sqlite3_vfs_register returned {0}")]
     Refused(c_int),
@@ -94,7 +99,7 @@ impl FaultVfs {
     ///
     /// # Errors
     /// See [`RegisterError`].
-    pub fn new(
+    pub(crate) fn new(
         api: SqliteApi,
         name: &str,
         base: Option<&str>,
@@ -680,33 +685,11 @@ unsafe extern "C" fn x_read(
         // SAFETY: the buffer is valid for `amount` bytes (clause 3), all of which xRead has filled, zeroes included, if
         // it returned OK or SHORT_READ.
         let bytes = unsafe { slice::from_raw_parts_mut(buffer.cast::<u8>(), length) };
-        alter_read(bytes, alteration, rc)
+        match alteration {
+            Alteration::Bytes(change, number) => change(bytes, number).map_or(rc, |code| code.0),
+            _ => rc,
+        }
     })
-}
-
-/// Changes what a read brought, and yields the code that goes with it.
-fn alter_read(bytes: &mut [u8], alteration: Alteration, rc: c_int) -> c_int {
-    match alteration {
-        Alteration::Short(arrived) => {
-            let arrived = arrived.map_or(bytes.len() / 2, |n| n as usize).min(bytes.len());
-            if arrived == bytes.len() {
-                return rc;
-            }
-            // A short read fills the rest of the buffer with zeroes (sqlite3.h).
-            bytes[arrived..].fill(0);
-            ffi::SQLITE_IOERR_SHORT_READ
-        }
-        Alteration::Bitflip(dice) => {
-            flip_bit(bytes, dice);
-            rc
-        }
-        Alteration::Torn { .. } | Alteration::Skip => rc,
-    }
-}
-
-fn flip_bit(bytes: &mut [u8], dice: u64) {
-    let bit = (dice % (bytes.len() as u64 * 8)) as usize;
-    bytes[bit / 8] ^= 1 << (bit % 8);
 }
 
 unsafe extern "C" fn x_write(
@@ -743,18 +726,19 @@ unsafe fn write_altered(
     let length = usize::try_from(amount).unwrap_or(0);
     match alteration {
         Alteration::Skip => ffi::SQLITE_OK,
-        Alteration::Torn { bytes, code } => {
+        Alteration::Cut(bytes, code) => {
             let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX).min(amount);
             let rc = if bytes > 0 { write(buffer, bytes) } else { ffi::SQLITE_OK };
-            if rc == ffi::SQLITE_OK { code } else { rc }
+            if rc == ffi::SQLITE_OK { code.map_or(rc, |code| code.0) } else { rc }
         }
-        Alteration::Bitflip(dice) if length > 0 => {
+        Alteration::Bytes(change, number) if length > 0 => {
             // SAFETY: see above.
-            let mut flipped = unsafe { slice::from_raw_parts(buffer.cast::<u8>(), length) }.to_vec();
-            flip_bit(&mut flipped, dice);
-            write(flipped.as_ptr().cast(), amount)
+            let mut changed = unsafe { slice::from_raw_parts(buffer.cast::<u8>(), length) }.to_vec();
+            let code = change(&mut changed, number);
+            let rc = write(changed.as_ptr().cast(), amount);
+            if rc == ffi::SQLITE_OK { code.map_or(rc, |code| code.0) } else { rc }
         }
-        Alteration::Bitflip(_) | Alteration::Short(_) => write(buffer, amount),
+        Alteration::Bytes(..) => write(buffer, amount),
     }
 }
 

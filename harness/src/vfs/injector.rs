@@ -18,9 +18,8 @@ use rusqlite::ffi;
 use crate::actor::Actor;
 use crate::call::{Call, Method, Role};
 use crate::clock::Clock;
-use crate::codes::Errno;
-use crate::fault::plan::{Decision, FaultPlan, natural_code};
-use crate::fault::rule::Effect;
+use crate::fault::effect::{Action, Alteration};
+use crate::fault::plan::{Decision, FaultPlan};
 use crate::runtime::{self, current_actor};
 use crate::seed::Seed;
 use crate::shared_state::{Counter, Mode, SharedState};
@@ -32,22 +31,9 @@ thread_local! {
     static INJECTED_ERRNO: Cell<Option<i32>> = const { Cell::new(None) };
 }
 
-/// A change in how a call is carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Alteration {
-    /// `read`: only so many bytes arrive, half of them if it does not say.
-    Short(Option<u32>),
-    /// `write`: only so many bytes reach the file; then this code is returned.
-    Torn { bytes: u32, code: i32 },
-    /// `read`, `write`: the bit at this position, modulo the bits there are, is inverted.
-    Bitflip(u64),
-    /// Success is reported and nothing is done: a dropped write, a sync that lies.
-    Skip,
-}
-
 /// A hook that sees each call before it is ruled upon, and may run other actors first: a scheduling point. Where it
 /// returns false the call fails, unseen by plan and trace: the execution is to come to its end.
-pub type Hook = Box<dyn Fn(Actor, &Call) -> bool + Send + Sync>;
+pub(crate) type Hook = Box<dyn Fn(Actor, &Call) -> bool + Send + Sync>;
 
 /// The injector behind one registered shim.
 pub struct Injector {
@@ -97,7 +83,7 @@ impl OpenFile {
 
 impl Injector {
     /// An injector that works on `shared_state` with `plan`, on the platform's own time and randomness.
-    pub fn new(shared_state: Arc<SharedState>, plan: FaultPlan) -> Self {
+    pub(crate) fn new(shared_state: Arc<SharedState>, plan: FaultPlan) -> Self {
         Self {
             shared_state,
             plan,
@@ -113,38 +99,42 @@ impl Injector {
 
     /// Answers `xSleep` and `xCurrentTime` from the run's clock.
     #[must_use]
-    pub fn with_clock(self, clock: Clock) -> Self {
+    pub(crate) fn with_clock(self, clock: Clock) -> Self {
         Self { clock: Some(clock), ..self }
     }
 
     /// Answers `xRandomness` from a seed.
     #[must_use]
-    pub fn with_entropy(self, seed: Seed) -> Self {
+    pub(crate) fn with_entropy(self, seed: Seed) -> Self {
         Self { entropy: Some(Mutex::new(seed.rng())), ..self }
     }
 
     /// Makes every call a scheduling point of the execution that runs on the calling thread, if one does.
     #[must_use]
-    pub fn with_scheduling(self) -> Self {
+    pub(crate) fn with_scheduling(self) -> Self {
         self.with_hook(Box::new(|_, call| runtime::before_call(call)))
     }
 
     /// Calls `hook` before each call.
     #[must_use]
-    pub fn with_hook(self, hook: Hook) -> Self {
+    pub(crate) fn with_hook(self, hook: Hook) -> Self {
         Self { hook: Some(hook), ..self }
     }
 
     /// Lets [`Self::restart_with`] change the plan for runs with [`Mode::VIRTUAL`], at the cost of a lock at each call
     /// while it is armed. Other runs go by the plan that was given.
     #[must_use]
-    pub fn with_changing_plan(self) -> Self {
+    pub(crate) fn with_changing_plan(self) -> Self {
         Self { changing: Some(Mutex::new(Arc::new(FaultPlan::empty()))), ..self }
     }
 
     /// The run's shared state.
     pub fn shared_state(&self) -> &Arc<SharedState> {
         &self.shared_state
+    }
+
+    pub(crate) fn plan(&self) -> &FaultPlan {
+        &self.plan
     }
 
     /// The files that are open now.
@@ -292,44 +282,28 @@ impl Injector {
     /// What a rule that fires makes of a call; waits and kills at once.
     #[cold]
     fn apply(&self, decision: &Decision<'_>, call: &Call, turn: Turn) -> Option<Box<Ruling>> {
-        let of_kind = |kind| Ruling { kind, rule: decision.rule, fail: None, alteration: None };
-        let alter = |alteration| Ruling { alteration: Some(alteration), ..of_kind(RulingKind::Mutate) };
-        let fail = |code: i32, errno: Option<Errno>| {
-            let errno = errno.map_or(0, |errno| errno.0);
-            INJECTED_ERRNO.set(Some(errno));
-            sys::set_errno(errno);
-            Ruling { fail: Some(code), ..of_kind(RulingKind::Fail) }
-        };
-        let ruling = match *decision.effect {
-            Effect::Error { code, errno, .. } => fail(code.0, errno.or_else(|| code.default_errno())),
-            Effect::Errno(errno) => fail(natural_code(call.method, call.role, errno).0, Some(errno)),
-            Effect::Short(bytes) => alter(Alteration::Short(bytes)),
-            Effect::Torn { bytes, error } => alter(Alteration::Torn { bytes, code: error.map_or(0, |code| code.0) }),
-            Effect::Bitflip => alter(Alteration::Bitflip(decision.dice)),
-            Effect::Drop | Effect::Lie => alter(Alteration::Skip),
-            Effect::Stall(duration) => {
-                self.pause(duration);
-                of_kind(RulingKind::Stall)
+        let action = decision.effect.act(call, decision.dice);
+        let mut ruling = Ruling { kind: action.kind(), rule: decision.rule, fail: None, alteration: None };
+        match action {
+            Action::Fail(code, errno) => {
+                let errno = errno.map_or(0, |errno| errno.0);
+                INJECTED_ERRNO.set(Some(errno));
+                sys::set_errno(errno);
+                ruling.fail = Some(code.0);
             }
-            Effect::DropLocks => {
-                self.drop_locks(call, turn.actor);
-                of_kind(RulingKind::DropLocks)
-            }
-            Effect::Kill => {
-                let killed = of_kind(RulingKind::Kill);
-                if runtime::kill(turn.actor.process) {
-                    return Some(Box::new(Ruling { fail: Some(ffi::SQLITE_IOERR), ..killed }));
-                }
+            Action::Alter(alteration) => ruling.alteration = Some(alteration),
+            Action::Stall(duration) => self.pause(duration),
+            Action::DropLocks => self.drop_locks(call, turn.actor),
+            Action::Kill if runtime::kill(turn.actor.process) => ruling.fail = Some(ffi::SQLITE_IOERR),
+            Action::Kill => {
                 if self.shared_state.mode().has(Mode::DIGEST) {
-                    self.add_to_digest(call, turn, Some(&killed), 0);
+                    self.add_to_digest(call, turn, Some(&ruling), 0);
                 }
-                self.write_down(self.shared_state.mode(), call, turn, Some(&killed), 0);
+                self.write_down(self.shared_state.mode(), call, turn, Some(&ruling), 0);
                 sys::kill_self()
             }
-            // Refused where the medium is chosen (`FaultPlan::check_real_medium`); a plan that comes here by another way
-            // does no harm.
-            Effect::PowerCut => return None,
-        };
+            Action::Nothing => return None,
+        }
         Some(Box::new(ruling))
     }
 

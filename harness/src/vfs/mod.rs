@@ -16,9 +16,11 @@
 //! - A panic in a callback is recorded and becomes `SQLITE_IOERR`.
 
 pub mod api;
+mod builder;
 mod ffi;
 pub mod injector;
 
+pub use builder::FaultVfsBuilder;
 pub use ffi::{FaultVfs, RegisterError};
 
 #[cfg(test)]

@@ -2,24 +2,19 @@
 
 mod drop_locks;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::actor::Actor;
 use crate::call::{Method, Role};
-use crate::clock::Clock;
-use crate::fault::FaultPlan;
+use crate::fault::Rule;
+use crate::fault::effect::tests::toy_rule;
 use crate::runtime;
 use crate::seed::Seed;
-use crate::shared_state::{Counter, Mode, SharedState};
-use crate::trace;
-use crate::vfs::api::SqliteApi;
-use crate::vfs::injector::Injector;
-use crate::vfs::{FaultVfs, RegisterError};
+use crate::shared_state::{Counter, Mode};
+use crate::vfs::{FaultVfs, FaultVfsBuilder, RegisterError};
 
 /// A shim with a plan, over a folder.
 struct World {
@@ -27,22 +22,17 @@ struct World {
     dir: tempfile::TempDir,
 }
 
-fn unique_name() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
 impl World {
     fn new(rules: &[&str]) -> Self {
-        Self::with(rules, |injector| injector)
+        Self::with(rules, |builder| builder)
     }
 
-    fn with(rules: &[&str], furnish: impl FnOnce(Injector) -> Injector) -> Self {
-        let plan = FaultPlan::new(rules.iter().map(|rule| rule.parse().unwrap()).collect(), Seed(1)).unwrap();
-        let shared_state = Arc::new(SharedState::private(1 << 14));
-        shared_state.set_mode(Mode::TRACE);
-        let injector = furnish(Injector::new(shared_state, plan));
-        let shim = FaultVfs::new(SqliteApi::linked(), &unique_name(), None, false, injector).unwrap();
+    fn with(rules: &[&str], options: impl FnOnce(FaultVfsBuilder) -> FaultVfsBuilder) -> Self {
+        Self::with_rules(rules.iter().map(|rule| rule.parse().unwrap()).collect(), options)
+    }
+
+    fn with_rules(rules: Vec<Rule>, options: impl FnOnce(FaultVfsBuilder) -> FaultVfsBuilder) -> Self {
+        let shim = options(FaultVfs::builder().rules(rules).seed(1)).register().unwrap();
         Self { shim, dir: tempfile::tempdir().unwrap() }
     }
 
@@ -51,29 +41,12 @@ impl World {
     }
 
     fn open(&self) -> rusqlite::Result<Connection> {
-        open(&self.path(), self.shim.name())
-    }
-
-    fn shared_state(&self) -> &SharedState {
-        self.shim.injector().shared_state()
-    }
-
-    fn arm(&self) {
-        self.shared_state().set_mode(Mode::ARMED.and(Mode::TRACE));
-    }
-
-    fn heal(&self) {
-        self.shared_state().set_mode(Mode::TRACE);
+        self.shim.open(self.path())
     }
 
     fn count(&self, method: Method, role: Role) -> usize {
-        trace::read(self.shared_state()).iter().filter(|e| e.call.method == method && e.call.role == role).count()
+        self.shim.trace().iter().filter(|e| e.call.method == method && e.call.role == role).count()
     }
-}
-
-fn open(path: &Path, vfs: &str) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_URI;
-    Connection::open_with_flags_and_vfs(path, flags, vfs)
 }
 
 fn wal(world: &World) -> Connection {
@@ -112,7 +85,7 @@ fn every_kind_of_call_passes_through() {
         .unwrap();
     assert_eq!(rows(&connection).unwrap(), 3002);
     drop(connection);
-    let trace = trace::read(world.shared_state());
+    let trace = world.shim.trace();
     let seen = |method| trace.iter().any(|entry| entry.call.method == method);
     use Method::*;
     for method in [
@@ -143,7 +116,10 @@ fn every_kind_of_call_passes_through() {
     for role in [Role::Db, Role::Journal, Role::Wal, Role::Shm, Role::Temp, Role::Dir] {
         assert!(trace.iter().any(|entry| entry.call.role == role), "no call on {role}");
     }
-    assert_eq!(world.shared_state().counted(Counter::FilesOpened), world.shared_state().counted(Counter::FilesClosed));
+    assert_eq!(
+        world.shim.shared_state().counted(Counter::FilesOpened),
+        world.shim.shared_state().counted(Counter::FilesClosed)
+    );
     assert!(world.shim.injector().open_files().is_empty());
 }
 
@@ -170,7 +146,7 @@ fn characteristics(connection: &Connection) -> (i32, i32, i32) {
 fn uri_parameters_reach_the_vfs_below() {
     let world = World::new(&[]);
     let uri = format!("file:{}?psow=0&nolock=1", world.path().display());
-    let connection = open(Path::new(&uri), world.shim.name()).unwrap();
+    let connection = world.shim.open(&uri).unwrap();
     connection.execute_batch("CREATE TABLE t(x)").unwrap();
     // SQLITE_IOCAP_POWERSAFE_OVERWRITE is what the unix VFS takes from `psow`.
     assert_eq!(characteristics(&connection).2 & ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE, 0);
@@ -181,15 +157,11 @@ fn uri_parameters_reach_the_vfs_below() {
 #[test]
 fn shims_stand_side_by_side_and_on_each_other() {
     let below = World::new(&["write@*:error=FULL"]);
-    let name = unique_name();
-    let shared_state = Arc::new(SharedState::private(1 << 10));
-    shared_state.set_mode(Mode::TRACE);
-    let injector = Injector::new(Arc::clone(&shared_state), FaultPlan::empty());
-    let above = FaultVfs::new(SqliteApi::linked(), &name, Some(below.shim.name()), false, injector).unwrap();
-    let connection = open(&below.path(), above.name()).unwrap();
+    let above = FaultVfs::builder().base(below.shim.name()).register().unwrap();
+    let connection = above.open(below.path()).unwrap();
     connection.execute_batch("CREATE TABLE t(x)").unwrap();
-    assert!(below.shared_state().calls() > 10 && shared_state.calls() > 10);
-    below.arm();
+    assert!(below.shim.shared_state().calls() > 10 && above.shared_state().calls() > 10);
+    below.shim.arm();
     assert_eq!(extended(&connection.execute_batch("INSERT INTO t VALUES(1)").unwrap_err()), ffi::SQLITE_FULL);
 }
 
@@ -197,8 +169,7 @@ fn shims_stand_side_by_side_and_on_each_other() {
 fn names_are_checked() {
     let world = World::new(&[]);
     let register = |name: &str, base: Option<&str>| {
-        let injector = Injector::new(Arc::new(SharedState::private(2)), FaultPlan::empty());
-        FaultVfs::new(SqliteApi::linked(), name, base, false, injector).map(drop)
+        base.into_iter().fold(FaultVfs::builder().name(name), FaultVfsBuilder::base).register().map(drop)
     };
     assert_eq!(register(world.shim.name(), None), Err(RegisterError::NameTaken(world.shim.name().to_owned())));
     assert_eq!(register("x", Some("no such vfs")), Err(RegisterError::NoBase("no such vfs".to_owned())));
@@ -206,7 +177,10 @@ fn names_are_checked() {
     let gone = world.shim.name().to_owned();
     let path = world.path();
     drop(world);
-    assert!(open(&path, &gone).is_err(), "an unregistered name is not found");
+    assert!(
+        Connection::open_with_flags_and_vfs(path, OpenFlags::default(), &*gone).is_err(),
+        "an unregistered name is not found"
+    );
 }
 
 #[test]
@@ -215,11 +189,11 @@ fn errors_are_injected_with_their_codes_and_heal() {
     fn check(rule: &str, sql: &str, code: i32) {
         let world = World::new(&[rule]);
         let connection = wal(&world);
-        world.arm();
+        world.shim.arm();
         let error = connection.execute_batch(sql).expect_err(rule);
         assert_eq!(extended(&error), code, "{rule}");
-        assert_eq!(world.shared_state().rule(0).fired(), 1, "{rule}");
-        world.heal();
+        assert_eq!(world.shim.shared_state().rule(0).fired(), 1, "{rule}");
+        world.shim.disarm();
         connection.execute_batch(sql).unwrap();
         assert_eq!(crate::oracle::integrity::check(&connection, "live").complaints, Vec::<String>::new());
     }
@@ -242,11 +216,11 @@ fn the_wal_index_can_fail_in_every_way_when_a_connection_comes_to_it() {
     ] {
         let world = World::new(&[rule]);
         let holder = wal(&world);
-        world.arm();
+        world.shim.arm();
         let late = world.open().unwrap();
         assert_eq!(extended(&rows(&late).unwrap_err()), code, "{rule}");
         assert_eq!(rows(&holder).unwrap(), 1, "who has it mapped is unharmed");
-        world.heal();
+        world.shim.disarm();
         assert_eq!(rows(&late).unwrap(), 1);
     }
 }
@@ -255,7 +229,7 @@ fn the_wal_index_can_fail_in_every_way_when_a_connection_comes_to_it() {
 fn a_read_only_wal_index_can_be_read() {
     let world = World::new(&["shmmap@shm:error=READONLY"]);
     let _holder = wal(&world);
-    world.arm();
+    world.shim.arm();
     let late = world.open().unwrap();
     assert_eq!(rows(&late).unwrap(), 1);
     assert!(late.execute_batch("INSERT INTO t VALUES(2)").is_err());
@@ -265,9 +239,9 @@ fn a_read_only_wal_index_can_be_read() {
 fn a_lying_and_a_dropping_disk_are_believed() {
     let world = World::new(&["sync@*:lie", "write@db:drop", "truncate@wal:drop"]);
     let connection = wal(&world);
-    world.arm();
+    world.shim.arm();
     connection.execute_batch("INSERT INTO t VALUES(2); PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
-    let shared_state = world.shared_state();
+    let shared_state = world.shim.shared_state();
     assert!(shared_state.rule(0).fired() > 0 && shared_state.rule(1).fired() > 0 && shared_state.rule(2).fired() > 0);
 }
 
@@ -278,7 +252,7 @@ fn a_flipped_bit_a_short_read_and_a_torn_write_are_what_they_say() {
     connection.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES(zeroblob(3000))").unwrap();
     let before = std::fs::read(world.path()).unwrap();
     drop(connection);
-    world.arm();
+    world.shim.arm();
     let (mut page, mut again, mut short) = ([0_u8; 4096], [0_u8; 4096], [0_u8; 4096]);
     super::ffi::tests::with_file(&world.path(), world.shim.name(), |file| {
         assert_eq!(file.read(&mut page, 4096), ffi::SQLITE_OK);
@@ -295,10 +269,24 @@ fn a_flipped_bit_a_short_read_and_a_torn_write_are_what_they_say() {
 }
 
 #[test]
+fn the_toy_effect_of_the_page_on_effects_brings_zeroes() {
+    let world = World::with_rules(vec![toy_rule("read@db:zero:when=1")], |injector| injector);
+    world.open().unwrap().execute_batch("CREATE TABLE t(x)").unwrap();
+    let before = std::fs::read(world.path()).unwrap();
+    world.shim.arm();
+    let (mut zeroed, mut again) = ([7_u8; 4096], [7_u8; 4096]);
+    super::ffi::tests::with_file(&world.path(), world.shim.name(), |file| {
+        assert_eq!(file.read(&mut zeroed, 0), ffi::SQLITE_OK);
+        assert_eq!(file.read(&mut again, 0), ffi::SQLITE_OK);
+    });
+    assert_eq!((&zeroed, &again[..]), (&[0; 4096], &before[..4096]));
+}
+
+#[test]
 fn a_quota_lets_so_many_bytes_pass() {
     let world = World::new(&["write@wal:error=FULL:after=64KiB"]);
     let connection = wal(&world);
-    world.arm();
+    world.shim.arm();
     let mut inserted = 0;
     let error = loop {
         match connection.execute_batch("INSERT INTO t VALUES(zeroblob(3000))") {
@@ -316,7 +304,7 @@ fn a_directory_sync_fails_by_itself_and_the_file_is_gone() {
     let connection = world.open().unwrap();
     // Only synchronous=EXTRA syncs the directory when it deletes a journal.
     connection.execute_batch("PRAGMA synchronous = EXTRA; CREATE TABLE t(x)").unwrap();
-    world.arm();
+    world.shim.arm();
     let error = connection.execute_batch("INSERT INTO t VALUES(1)").unwrap_err();
     assert_eq!(extended(&error), ffi::SQLITE_IOERR_DIR_FSYNC);
     assert!(!world.dir.path().join("a.db-journal").exists());
@@ -326,7 +314,7 @@ fn a_directory_sync_fails_by_itself_and_the_file_is_gone() {
 fn an_injected_failure_of_close_leaks_nothing() {
     let world = World::new(&["close@*:error=IOERR_CLOSE"]);
     let connection = wal(&world);
-    world.arm();
+    world.shim.arm();
     drop(connection);
     assert!(world.shim.injector().open_files().is_empty());
     let descriptors =
@@ -339,7 +327,7 @@ fn an_injected_failure_of_close_leaks_nothing() {
 fn the_errno_of_an_injected_failure_can_be_asked_for() {
     let world = World::new(&["open@db:error=CANTOPEN,errno=EMFILE:times=1", "read@db:error=IOERR_READ:times=1"]);
     wal(&world);
-    world.arm();
+    world.shim.arm();
     let (rc, errno) = super::ffi::tests::open_errno(&world.path(), world.shim.name());
     assert_eq!((rc, errno), (ffi::SQLITE_CANTOPEN, libc::EMFILE));
     // A genuine failure afterwards is reported with its own errno.
@@ -350,57 +338,46 @@ fn the_errno_of_an_injected_failure_can_be_asked_for() {
 
 #[test]
 fn a_panic_in_a_callback_is_an_io_error_and_is_recorded() {
-    let hook = |_: Actor, call: &crate::call::Call| {
+    let observer = |_: Actor, call: &crate::call::Call| {
         assert!(call.method != Method::Write || call.role != Role::Wal, "canary");
-        true
     };
-    let world = World::with(&[], |injector| injector.with_hook(Box::new(hook)));
+    let world = World::with(&[], |builder| builder.observer(observer));
     let connection = world.open().unwrap();
     connection.execute_batch("PRAGMA journal_mode = WAL").unwrap();
     let error = connection.execute_batch("CREATE TABLE t(x)").unwrap_err();
     assert_eq!(extended(&error), ffi::SQLITE_IOERR);
-    assert!(world.shared_state().counted(Counter::Panics) > 0);
+    assert!(world.shim.shared_state().counted(Counter::Panics) > 0);
     assert!(world.shim.injector().panic_message().unwrap().contains("canary"));
 }
 
 #[test]
 fn a_stall_passes_the_time_of_the_run() {
-    let plan = FaultPlan::new(vec!["write@wal:stall=90s:times=1".parse().unwrap()], Seed(1)).unwrap();
-    let shared_state = Arc::new(SharedState::private(1 << 10));
-    let clock = Clock::new(Arc::clone(&shared_state));
-    clock.set_scale(0);
-    let injector = Injector::new(Arc::clone(&shared_state), plan).with_clock(clock.clone());
-    let shim = FaultVfs::new(SqliteApi::linked(), &unique_name(), None, false, injector).unwrap();
-    let world = World { shim, dir: tempfile::tempdir().unwrap() };
+    let world = World::with(&["write@wal:stall=90s:times=1"], |builder| builder.clock_scale(0));
     let connection = wal(&world);
-    world.arm();
+    world.shim.arm();
     connection.execute_batch("INSERT INTO t VALUES(2)").unwrap();
-    assert_eq!(clock.now(), Duration::from_secs(90));
+    assert_eq!(world.shim.clock().now(), Duration::from_secs(90));
     let date: String = connection.query_row("SELECT datetime('now')", [], |row| row.get(0)).unwrap();
     assert_eq!(date, "2026-01-01 00:01:30");
 }
 
 #[test]
 fn a_busy_timeout_takes_no_time_where_time_is_virtual() {
-    let shared_state = Arc::new(SharedState::private(1 << 10));
-    let clock = Clock::new(Arc::clone(&shared_state));
-    clock.set_scale(0);
-    let injector = Injector::new(Arc::clone(&shared_state), FaultPlan::empty()).with_clock(clock.clone());
-    let shim = FaultVfs::new(SqliteApi::linked(), &unique_name(), None, false, injector).unwrap();
-    let world = World { shim, dir: tempfile::tempdir().unwrap() };
+    let world = World::with(&[], |builder| builder.clock_scale(0));
     let holder = wal(&world);
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let waiter = world.open().unwrap();
     waiter.busy_timeout(Duration::from_secs(3600)).unwrap();
     assert_eq!(extended(&waiter.execute_batch("BEGIN IMMEDIATE").unwrap_err()), ffi::SQLITE_BUSY);
-    assert!(clock.now() >= Duration::from_secs(3599), "{:?}", clock.now());
+    let now = world.shim.clock().now();
+    assert!(now >= Duration::from_secs(3599), "{now:?}");
 }
 
 #[test]
 fn actors_are_told_apart_and_locks_are_known() {
     let world = World::new(&["write@wal:error=FULL:actor=p7.t2"]);
     let connection = wal(&world);
-    world.arm();
+    world.shim.arm();
     runtime::set_current_actor(Actor { process: 7, thread: 1 });
     connection.execute_batch("BEGIN IMMEDIATE; INSERT INTO t VALUES(2)").unwrap();
     let held: Vec<_> =
@@ -416,10 +393,10 @@ fn actors_are_told_apart_and_locks_are_known() {
 #[test]
 fn switched_off_it_neither_counts_nor_traces() {
     let world = World::new(&["*@*:error=IOERR"]);
-    world.shared_state().set_mode(Mode::OFF);
+    world.shim.shared_state().set_mode(Mode::OFF);
     let connection = wal(&world);
     assert_eq!(rows(&connection).unwrap(), 1);
-    assert_eq!((world.shared_state().calls(), world.count(Method::Open, Role::Db)), (0, 0));
+    assert_eq!((world.shim.shared_state().calls(), world.count(Method::Open, Role::Db)), (0, 0));
 }
 
 #[test]
@@ -432,7 +409,7 @@ fn the_system_call_family_reaches_the_vfs_below() {
 fn a_seed_makes_the_salts_of_the_wal() {
     // SQLite's generator is seeded from the default VFS, once per process, so the shim's answer is asked for directly.
     let bytes = |seed| {
-        let world = World::with(&[], |injector| injector.with_entropy(Seed(seed)));
+        let world = World::with(&[], |builder| builder.entropy(Seed(seed)));
         super::ffi::tests::randomness(world.shim.name())
     };
     assert_eq!(bytes(1), bytes(1));

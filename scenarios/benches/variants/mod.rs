@@ -1,14 +1,8 @@
 //! The shim in the states that the benches compare, and the commits that they compare it by.
 
-use std::sync::Arc;
-
 use rusqlite::{Connection, OpenFlags, params};
-use seawall_harness::fault::{FaultPlan, Rule};
-use seawall_harness::seed::Seed;
-use seawall_harness::shared_state::{Mode, SharedState};
+use seawall_harness::shared_state::Mode;
 use seawall_harness::vfs::FaultVfs;
-use seawall_harness::vfs::api::SqliteApi;
-use seawall_harness::vfs::injector::Injector;
 use seawall_scenarios::scratch;
 use seawall_scenarios::workload::schema;
 use tempfile::TempDir;
@@ -155,17 +149,16 @@ impl Writer {
     /// Complains if a rule fired after all, since then the variants have not done the same.
     pub fn check(&self) -> Result<(), Failure> {
         let Some(shim) = &self.shim else { return Ok(()) };
-        match (0..RULES.len()).find(|&rule| shim.injector().shared_state().rule(rule).fired() > 0) {
-            Some(rule) => Err(format!("a rule fired that must not: {}", RULES[rule]).into()),
+        match shim.fired_by_rule().find(|(_, fired)| *fired > 0) {
+            Some((rule, _)) => Err(format!("a rule fired that must not: {rule}").into()),
             None => Ok(()),
         }
     }
 }
 
 fn shim(variant: Variant) -> Result<FaultVfs, Failure> {
-    let rules = RULES.iter().map(|rule| rule.parse()).collect::<Result<Vec<Rule>, _>>()?;
-    let shared_state = Arc::new(SharedState::private(1 << 14));
-    shared_state.set_mode(variant.mode());
-    let injector = Injector::new(shared_state, FaultPlan::new(rules, Seed(1))?);
-    Ok(FaultVfs::new(SqliteApi::linked(), variant.name(), None, false, injector)?)
+    let builder = RULES.iter().try_fold(FaultVfs::builder(), |builder, rule| builder.fault(rule))?;
+    let shim = builder.seed(1).name(variant.name()).register()?;
+    shim.shared_state().set_mode(variant.mode());
+    Ok(shim)
 }

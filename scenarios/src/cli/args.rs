@@ -280,6 +280,8 @@ pub(super) enum Listing {
     Scenarios,
     /// How explorations decide when each actor runs
     Policies,
+    /// EFFECT words of the fault grammar
+    Effects,
     /// METHOD words of the fault grammar
     Methods,
     /// ROLE words of the fault grammar

@@ -4,8 +4,10 @@ use std::fmt::Write;
 
 use seawall_harness::call::{Method, Role};
 use seawall_harness::codes::ResultCode;
+use seawall_harness::fault::EFFECTS;
 use seawall_harness::fault::presets::PRESETS;
 use seawall_harness::oracle::ORACLES;
+use seawall_harness::sched::POLICIES;
 use seawall_harness::verdict::Verdict;
 use serde::Serialize;
 
@@ -29,7 +31,7 @@ struct Section {
 
 pub(super) fn run(args: &ListArgs) -> Result<Exit, Complaint> {
     let wanted = |section: &Section| {
-        args.what == Listing::All && !matches!(section.kind, "methods" | "roles" | "codes")
+        args.what == Listing::All && !matches!(section.kind, "effects" | "methods" | "roles" | "codes")
             || section.kind == kind(args.what)
     };
     let sections: Vec<Section> = sections().into_iter().filter(wanted).collect();
@@ -53,6 +55,7 @@ fn kind(listing: Listing) -> &'static str {
         Listing::Verdicts => "verdicts",
         Listing::Scenarios => "scenarios",
         Listing::Policies => "policies",
+        Listing::Effects => "effects",
         Listing::Methods => "methods",
         Listing::Roles => "roles",
         Listing::Codes => "codes",
@@ -70,11 +73,12 @@ fn sections() -> Vec<Section> {
         },
         Section { kind: "presets", items: PRESETS.iter().map(|p| item(p.name, p.summary)).collect() },
         Section { kind: "oracles", items: ORACLES.iter().map(|o| item(o.name, o.property)).collect() },
+        Section { kind: "effects", items: EFFECTS.iter().map(|e| item(e.key.word, &e.description())).collect() },
         Section {
             kind: "scenarios",
             items: explore::SCENARIOS.iter().filter(|s| s.is_listed).map(|s| item(s.name, s.summary)).collect(),
         },
-        Section { kind: "policies", items: explore::POLICIES.iter().map(|p| item(p.0, p.1)).collect() },
+        Section { kind: "policies", items: POLICIES.iter().map(|policy| item(policy.name, policy.summary)).collect() },
         Section { kind: "verdicts", items: Verdict::ALL.iter().map(|v| item(v.word(), v.meaning())).collect() },
         Section { kind: "methods", items: Method::ALL.iter().map(|m| item(m.word(), "")).collect() },
         Section {

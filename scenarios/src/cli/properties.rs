@@ -1,4 +1,4 @@
-//! `seawall properties`: what must hold for every seed, by the hundred thousand.
+//! `seawall properties`: what must hold for every seed.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -13,7 +13,7 @@ use super::args::{PropertiesArgs, ReplayFormat};
 use super::{Complaint, Exit, print, soak};
 use crate::properties::{self, ALL, Failure, Property};
 
-/// What is printed of one property. Field names are a contract.
+/// The output for one property. Field names are a contract.
 #[derive(Serialize)]
 struct Report {
     schema: u32,
@@ -26,12 +26,12 @@ struct Report {
     failure: Option<Failed>,
 }
 
-/// The first case that went wrong.
+/// The first case that failed.
 #[derive(Serialize)]
 struct Failed {
     seed: u64,
     story: String,
-    /// The command that plays it again.
+    /// The command that executes it again.
     replay: String,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn run(args: &PropertiesArgs) -> Result<Exit, Complaint> {
     let jobs = jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let mut exit = Exit::Expected;
     for property in chosen {
-        let report = play(property, seed, args.count, jobs);
+        let report = execute(property, seed, args.count, jobs);
         if report.failure.is_some() {
             exit = Exit::Finding;
         }
@@ -66,7 +66,7 @@ fn chosen(names: &[String]) -> Result<Vec<Property>, Complaint> {
     Ok(ALL.iter().filter(|property| names.iter().any(|name| name == property.name)).copied().collect())
 }
 
-fn play(property: Property, seed: Seed, count: u64, jobs: usize) -> Report {
+fn execute(property: Property, seed: Seed, count: u64, jobs: usize) -> Report {
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(count) } else { ProgressBar::hidden() };
     let style = ProgressStyle::with_template("{elapsed_precise} {bar:30.cyan/blue} {msg} {human_pos} cases");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -76,9 +76,9 @@ fn play(property: Property, seed: Seed, count: u64, jobs: usize) -> Report {
     let result = properties::run(property, seed, count, jobs, &|cases| bar.set_position(cases));
     let seconds = begun.elapsed().as_secs_f64();
     bar.finish_and_clear();
-    let failed = |Failure { seed, message }| Failed {
+    let failed = |Failure { seed, counterexample }| Failed {
         seed: seed.0,
-        story: message,
+        story: counterexample.0,
         replay: format!("seawall properties {} --seed {seed} --count 1", property.name),
     };
     Report {

@@ -103,7 +103,7 @@ fn in_context(fault: &Fault, error: &fault::PlanError) -> String {
 
 fn chosen_strategies(names: &[String]) -> Result<Vec<&'static strategies::Entry>, Complaint> {
     if names.is_empty() {
-        return Ok(strategies::ALL.iter().filter(|entry| !entry.canary).collect());
+        return Ok(strategies::ALL.iter().filter(|entry| !entry.is_canary).collect());
     }
     let mut chosen: Vec<&'static strategies::Entry> = Vec::new();
     for name in names {

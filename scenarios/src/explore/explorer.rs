@@ -9,10 +9,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rusqlite::ffi::{SQLITE_CORRUPT, SQLITE_IOERR_SHORT_READ, SQLITE_NOTADB};
-use seawall_harness::call::Method;
 use seawall_harness::engine::{Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError};
-use seawall_harness::fault::{Effect, FaultPlan, Rule};
+use seawall_harness::fault::{FaultPlan, Rule};
 use seawall_harness::rig::Rig;
 use seawall_harness::sched::{Policy, Task};
 use seawall_harness::seed::Seed;
@@ -156,7 +154,8 @@ impl Explorer {
         let mut history = context.history.take();
         let fired = |rule: usize| shared_state.rule(rule).fired();
         let faults_fired = (0..case.faults.len()).map(fired).sum();
-        if case.faults.iter().enumerate().any(|(rule, fault)| fired(rule) > 0 && misleads(fault)) {
+        let misled = |(rule, fault): (usize, &Rule)| fired(rule) > 0 && fault.effect.misleads(fault.select.method);
+        if case.faults.iter().enumerate().any(misled) {
             history.alarms.clear();
         }
         let (acked, statements) = (history.ledger.counts().0, history.statements);
@@ -189,21 +188,5 @@ impl Explorer {
         let image: Rc<[u8]> = image.ok_or_else(unwritten)?.into();
         self.images.insert(key, Rc::clone(&image));
         Ok(image)
-    }
-}
-
-/// True if the rule makes SQLite read what was not written, or drops what it wrote: then SQLite is right to call the
-/// file damaged. The same holds if the rule's own error says so.
-fn misleads(rule: &Rule) -> bool {
-    match &rule.effect {
-        Effect::Short(_) | Effect::Torn { .. } | Effect::Bitflip | Effect::Drop | Effect::Lie | Effect::DropLocks => {
-            true
-        }
-        Effect::Error { code, .. } => {
-            let is_read = rule.select.method.is_none_or(|method| method == Method::Read);
-            let says_so = matches!(code.primary().0, SQLITE_CORRUPT | SQLITE_NOTADB);
-            says_so || is_read && code.0 == SQLITE_IOERR_SHORT_READ
-        }
-        Effect::Errno(_) | Effect::Stall(_) | Effect::Kill | Effect::PowerCut => false,
     }
 }

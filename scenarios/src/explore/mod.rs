@@ -33,12 +33,8 @@ mod story;
 mod token;
 
 use seawall_harness::fault::{FaultPlan, Rule};
-use seawall_harness::sched::pct::Pct;
-use seawall_harness::sched::random::Random;
-use seawall_harness::sched::rare::Rare;
 use seawall_harness::sched::replay::Replay;
-use seawall_harness::sched::round_robin::RoundRobin;
-use seawall_harness::sched::{Execution, Policy, Preemption};
+use seawall_harness::sched::{self, Execution, Policy, Preemption};
 use seawall_harness::seed::Seed;
 
 pub use case::{
@@ -55,14 +51,6 @@ pub use shrink::{CaseBench, Failing};
 pub use story::{Told, story};
 pub use token::{ExploreToken, ExploreTokenError, NO_FAULT};
 
-/// The policies with what each does, the default one first.
-pub const POLICIES: [(&str, &str); 4] = [
-    ("rare", "preempts a few times, evenly spread over the kinds of calls: rare ones get the same share"),
-    ("pct", "the highest priority runs; priorities change at a few random calls"),
-    ("random", "preempts at each call with the same chance"),
-    ("round-robin", "each actor makes a fixed number of calls, then the next actor goes on"),
-];
-
 /// The database of every execution.
 const DATABASE: &str = "/sim/app.db";
 
@@ -71,13 +59,7 @@ const DATABASE: &str = "/sim/app.db";
 /// # Errors
 /// [`ExploreError::UnknownPolicy`].
 pub fn policy(name: &str) -> Result<Box<dyn Policy>, ExploreError> {
-    Ok(match name {
-        "rare" => Box::new(Rare::default()),
-        "pct" => Box::new(Pct::default()),
-        "random" => Box::new(Random::default()),
-        "round-robin" => Box::new(RoundRobin::default()),
-        _ => return Err(ExploreError::UnknownPolicy(name.to_owned())),
-    })
+    sched::policy(name).ok_or_else(|| ExploreError::UnknownPolicy(name.to_owned()))
 }
 
 /// The result of one execution.

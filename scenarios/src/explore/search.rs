@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_first_finding_of_all_shares_is_kept() {
-        let found = |execution| {
+        let found = |execution: u64| {
             let finding =
                 Finding { oracle: "ledger".to_owned(), verdict: Verdict::Lost, detail: execution.to_string() };
             Found { token: token(execution), execution, seconds: 1.0, finding, preemptions: 0 }

@@ -1,8 +1,8 @@
-//! Properties that are run by the hundred thousand: what must hold for whatever a seed draws.
+//! Properties: what must hold for every seed.
 //!
-//! A property is a function from a seed to a verdict. It draws its own inputs, plays them against a model that was
-//! written from the requirement alone, and tells the smallest story that still goes wrong. The same seed gives the same
-//! story, so a failure is replayed by calling the property with the seed that [`run`] reports.
+//! A property is a function from a seed to a result. It draws a case, compares the code with a model that was written
+//! from the requirement alone, and returns the smallest case that still fails. The same seed gives the same case, so a
+//! failure is replayed by calling the property with the seed that [`run`] reports.
 
 pub mod breaker;
 pub mod registry;
@@ -10,7 +10,6 @@ pub mod store;
 
 use std::any::Any;
 use std::convert::Infallible;
-use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +19,7 @@ use seawall_harness::seed::Seed;
 
 use crate::shrink::{Bench, Candidate, shrink};
 
-/// After so many cases a thread tells the progress.
+/// After so many cases a thread reports the progress.
 const PROGRESS_CASES: u64 = 256;
 
 /// All of them.
@@ -35,28 +34,35 @@ pub const ALL: &[Property] = &[
 pub struct Property {
     /// What it is about, in one word.
     pub name: &'static str,
-    /// Draws a case from the seed and plays it. The error is a story for people.
-    pub case: fn(Seed) -> Result<(), String>,
+    /// Draws a case from the seed and executes it.
+    pub case: fn(Seed) -> Result<(), Counterexample>,
 }
 
-/// A case that went wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The seed of the case: [`Property::case`] fails with it again.
-    pub seed: Seed,
-    /// The story.
-    pub message: String,
-}
+/// The smallest case that was found for which a property does not hold, as text for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Counterexample(pub String);
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "seed {}: {}", self.seed, self.message)
+impl Counterexample {
+    /// A counterexample with this text.
+    pub fn new(text: impl ToString) -> Self {
+        Self(text.to_string())
     }
 }
 
-/// Plays cases 0 to `count - 1` of a property, `jobs` (0 counts as 1) at a time. The first one's seed is `base_seed`
+/// A case that failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("seed {seed}: {counterexample}")]
+pub struct Failure {
+    /// The seed of the case: [`Property::case`] fails with it again.
+    pub seed: Seed,
+    /// What does not hold.
+    pub counterexample: Counterexample,
+}
+
+/// Executes cases 0 to `count - 1` of a property, `jobs` (0 counts as 1) at a time. The first one's seed is `base_seed`
 /// itself, so that a failure is replayed by a run of one case; the others' are `base_seed.nth(1)` and so on. `progress`
-/// is told now and then how many cases are done, from any of the threads, and once at the end.
+/// is called sometimes with the number of cases done, from any of the threads, and once at the end.
 ///
 /// # Errors
 /// The failure with the lowest number, whatever the number of jobs. A panic is a failure too.
@@ -79,10 +85,10 @@ pub fn run(
                         break;
                     }
                     let seed = if nth == 0 { base_seed } else { base_seed.nth(nth) };
-                    if let Err(message) = play(property, seed) {
+                    if let Err(counterexample) = execute(property, seed) {
                         let mut first = first.lock();
                         if first.as_ref().is_none_or(|(lowest, _)| nth < *lowest) {
-                            *first = Some((nth, Failure { seed, message }));
+                            *first = Some((nth, Failure { seed, counterexample }));
                         }
                     }
                     let cases = done.fetch_add(1, Ordering::Relaxed) + 1;
@@ -103,12 +109,12 @@ pub fn fewest_steps<S: Clone>(steps: Vec<S>, fails: impl Fn(&[S]) -> bool) -> Ve
     steps
 }
 
-fn play(property: Property, seed: Seed) -> Result<(), String> {
+fn execute(property: Property, seed: Seed) -> Result<(), Counterexample> {
     catch_unwind(AssertUnwindSafe(|| (property.case)(seed)))
-        .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(&*panic))))
+        .unwrap_or_else(|panic| Err(Counterexample(format!("panicked: {}", panic_text(&*panic)))))
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("something that is no text")
@@ -165,23 +171,23 @@ mod tests {
         seed.0.is_multiple_of(97)
     }
 
-    fn lucky(seed: Seed) -> Result<(), String> {
-        if is_unlucky(seed) { Err("unlucky".into()) } else { Ok(()) }
+    fn lucky(seed: Seed) -> Result<(), Counterexample> {
+        if is_unlucky(seed) { Err(Counterexample::new("unlucky")) } else { Ok(()) }
     }
 
-    fn panicky(seed: Seed) -> Result<(), String> {
+    fn panicky(seed: Seed) -> Result<(), Counterexample> {
         assert!(!is_unlucky(seed), "seed {seed}");
         Ok(())
     }
 
-    fn run_quietly(case: fn(Seed) -> Result<(), String>, count: u64, jobs: usize) -> Result<(), Failure> {
+    fn run_quietly(case: fn(Seed) -> Result<(), Counterexample>, count: u64, jobs: usize) -> Result<(), Failure> {
         run(Property { name: "luck", case }, Seed(1), count, jobs, &|_| {})
     }
 
     #[test]
     fn the_first_failing_seed_is_reported_whatever_the_number_of_jobs() {
         let first = (1..).find(|nth| is_unlucky(Seed(1).nth(*nth))).unwrap();
-        let failure = Failure { seed: Seed(1).nth(first), message: "unlucky".into() };
+        let failure = Failure { seed: Seed(1).nth(first), counterexample: Counterexample::new("unlucky") };
         for jobs in [0, 1, 2, 5] {
             assert_eq!(run_quietly(lucky, first, jobs), Ok(()));
             assert_eq!(run_quietly(lucky, first + 1, jobs), Err(failure.clone()));
@@ -194,20 +200,20 @@ mod tests {
     #[test]
     fn a_panic_is_a_failure() {
         let failure = run_quietly(panicky, 10_000, 2).unwrap_err();
-        assert_eq!(failure.message, format!("panicked: seed {}", failure.seed));
+        assert_eq!(failure.counterexample.0, format!("panicked: seed {}", failure.seed));
     }
 
     #[test]
     fn progress_ends_with_all_cases() {
-        let told = Mutex::new(Vec::new());
+        let reports = Mutex::new(Vec::new());
         let fine = Property { name: "fine", case: |_| Ok(()) };
-        run(fine, Seed(1), 1000, 2, &|cases| told.lock().push(cases)).unwrap();
-        let told = told.into_inner();
-        assert_eq!((told.len(), told.last()), (4, Some(&1000)));
+        run(fine, Seed(1), 1000, 2, &|cases| reports.lock().push(cases)).unwrap();
+        let reports = reports.into_inner();
+        assert_eq!((reports.len(), reports.last()), (4, Some(&1000)));
     }
 
     #[test]
-    fn a_story_keeps_only_the_steps_that_matter() {
+    fn shrinking_keeps_only_the_steps_that_matter() {
         let steps = (0..60).collect();
         assert_eq!(fewest_steps(steps, |steps| [7, 8, 41].iter().all(|step| steps.contains(step))), [7, 8, 41]);
     }

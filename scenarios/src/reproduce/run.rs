@@ -103,7 +103,7 @@ impl Reproduction for Run {
             Lab::Processes(runner) => {
                 let run::Executed { record, calls } = match &self.token {
                     Some(token) => runner.execute(token)?,
-                    None => runner.execute_really(&self.case)?,
+                    None => runner.execute_on_real_files(&self.case)?,
                 };
                 (record, calls)
             }
@@ -148,7 +148,7 @@ impl Reproduction for Run {
     }
 
     fn confirm(&self, setting: &Setting, case: &RunCase) -> Result<Option<Verdict>, ReproduceError> {
-        Ok(Some(setting.runner.execute_really(case)?.record.verdict))
+        Ok(Some(setting.runner.execute_on_real_files(case)?.record.verdict))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the coordinator writes down during a run: the ledger, the marks on the timeline, the errors that callers saw.
+//! The history of a run: the ledger, the marks on the timeline, the errors that callers got.
 
 use std::collections::BTreeMap;
 
@@ -19,19 +19,19 @@ use crate::workload::Step;
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub struct History {
-    /// What the callers were told.
+    /// The outcomes that were reported to the callers.
     pub ledger: Ledger,
     /// Transactions that a reader saw in part.
     pub torn_reads: Vec<String>,
-    /// Who called the database corrupt.
+    /// Errors that call the database corrupt.
     pub alarms: Vec<Alarm>,
-    /// Marks for the timeline, in the order in which they were heard of.
+    /// Marks for the timeline, in the order in which they were reported.
     pub marks: Vec<TimelineEvent>,
-    /// How each actor fared after the faults had healed.
+    /// The probes of each actor, after the faults had healed.
     pub progress: Vec<ActorProgress>,
-    /// What the checks on live connections said.
+    /// The checks on live connections.
     pub checks: Vec<Check>,
-    /// Locks held while nobody worked.
+    /// Locks that idle processes held.
     pub locks: Vec<String>,
     /// Files open after closing.
     pub open_files: Vec<String>,
@@ -41,7 +41,7 @@ pub struct History {
     pub kills: u64,
     /// Processes that were started.
     pub starts: u64,
-    /// How often each error was seen.
+    /// How often each error was returned.
     errors: BTreeMap<String, u64>,
 }
 
@@ -89,13 +89,13 @@ impl History {
             }
             Outcome::Done => return,
         };
-        let why = report.outcome.failure().map(|failure| format!(": {}", normal_form(failure))).unwrap_or_default();
+        let reason = report.outcome.failure().map(|failure| format!(": {}", normal_form(failure))).unwrap_or_default();
         self.marks.push(TimelineEvent {
             at_us: report.begun_us,
             duration_us: report.ended_us.saturating_sub(report.begun_us),
             actor: actor.to_string(),
             kind,
-            label: format!("step {index}: {step}{why}"),
+            label: format!("step {index}: {step}{reason}"),
         });
     }
 
@@ -128,7 +128,7 @@ impl History {
         });
     }
 
-    /// The errors that callers saw, most frequent first.
+    /// The errors that callers got, most frequent first.
     pub fn errors(&self) -> Vec<ErrorCount> {
         let mut errors: Vec<_> =
             self.errors.iter().map(|(message, count)| ErrorCount { message: message.clone(), count: *count }).collect();
@@ -138,19 +138,19 @@ impl History {
 
     fn failed(&mut self, actor: Actor, failure: &Failure) {
         *self.errors.entry(normal_form(failure)).or_default() += 1;
-        if failure.alarm {
+        if failure.is_alarm {
             self.alarms.push(Alarm { actor, message: failure.message.clone() });
         }
     }
 }
 
-/// An error without what differs from run to run: the code's name, and the message without paths and with `#` for
+/// An error without what differs from run to run: the name of the code, and the message with `…` for paths and `#` for
 /// numbers.
 fn normal_form(failure: &Failure) -> String {
     let mut text = String::new();
     for word in failure.message.split_whitespace() {
-        let path = word.trim_matches(|c: char| !c.is_alphanumeric() && c != '/').starts_with('/');
-        let word = if path { "…" } else { word };
+        let is_path = word.trim_matches(|c: char| !c.is_alphanumeric() && c != '/').starts_with('/');
+        let word = if is_path { "…" } else { word };
         if !text.is_empty() {
             text.push(' ');
         }
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn errors_are_counted_without_what_varies() {
-        let failure = |message: &str| Failure { message: message.to_owned(), code: Some(14), alarm: false };
+        let failure = |message: &str| Failure { message: message.to_owned(), code: Some(14), is_alarm: false };
         let text = normal_form(&failure("unable to open database file: /tmp/x9/a.db"));
         assert_eq!(text, "CANTOPEN: unable to open database file: …");
         assert_eq!(normal_form(&failure("retry after 29.5s")), "CANTOPEN: retry after #.#s");

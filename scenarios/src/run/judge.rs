@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, ffi};
-use seawall_harness::codes::ResultCode;
-use seawall_harness::fault::Effect;
+use rusqlite::{Connection, OpenFlags};
 use seawall_harness::oracle::economy::Spending;
 use seawall_harness::oracle::hygiene::Leftovers;
 use seawall_harness::oracle::integrity::{self, Check};
@@ -67,7 +65,7 @@ fn verdict(spec: &RunSpec, counts: &Counts, findings: &[Finding], has_errors: bo
     if let Some(worst) = findings.first() {
         return worst.verdict;
     }
-    let has_fired = counts.faults_fired > 0 || !spec.needs_firing;
+    let has_fired = counts.faults_fired > 0 || !spec.must_fire;
     if counts.acked == 0 || !has_fired {
         Verdict::NotMeasured
     } else if has_errors {
@@ -103,13 +101,8 @@ fn unfinished(fresh: Option<&Check>, acked: u64) -> Option<Finding> {
 /// If the disk of the lab is full, the run says nothing about the strategy.
 fn genuine_disk_full(errors: &[ErrorCount], spec: &RunSpec) -> Option<Finding> {
     let full = errors.iter().any(|error| error.message.starts_with("FULL:"));
-    let injected = spec.faults.rules.iter().any(|rule| {
-        matches!(
-            rule.effect,
-            Effect::Error { code: ResultCode(ffi::SQLITE_FULL), .. } | Effect::Errno(_) | Effect::Torn { .. }
-        )
-    });
-    (full && !injected).then(|| Finding {
+    let is_injected = spec.faults.rules.iter().any(|rule| rule.effect.fills_disk());
+    (full && !is_injected).then(|| Finding {
         oracle: "lab".to_owned(),
         verdict: Verdict::HarnessBroken,
         detail: "the disk of the scratch folder is full".to_owned(),

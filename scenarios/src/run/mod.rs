@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! token ─► spec (strategy, faults, shape, scripts)
-//!       ─► coordinator ◄─► workers (processes; in each, threads play actors through the strategy)
-//!       ─► evidence (ledger, table, checks, leftovers) ─► oracles ─► record
+//!       ─► driver ◄─► medium: worker processes with threads (real), or a simulated machine with coroutines (simulated)
+//!       ─► history ─► evidence (ledger, table, checks, leftovers) ─► oracles ─► record
 //! ```
 
 pub mod driver;
@@ -50,7 +50,7 @@ pub struct Runner {
     simulators: Pool,
 }
 
-/// Why a token could not be executed at all.
+/// Why a run could not be executed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The token or the case is no run.
@@ -59,17 +59,17 @@ pub enum RunError {
     /// The run cannot be used for this.
     #[error("{0}")]
     Usage(String),
-    /// The process of a simulator is broken.
+    /// A simulator is broken.
     #[error("the simulator is broken: {0}")]
     Simulator(String),
-    /// The machine does not let the lab work.
+    /// The system refused something that the lab needs.
     #[error("{what} {path}: {error}")]
     Io {
         /// What was tried.
         what: &'static str,
-        /// With which file or folder.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error.
         error: std::io::Error,
     },
 }
@@ -77,17 +77,17 @@ pub enum RunError {
 /// A run that was executed.
 #[derive(Debug)]
 pub struct Executed {
-    /// What it came to.
+    /// Its record.
     pub record: RunRecord,
     /// Its calls.
     pub calls: Vec<Entry>,
 }
 
 impl Runner {
-    /// A lab in `scratch` whose workers are this very program, called with `worker`.
+    /// A runner in `scratch` whose workers are the running program.
     ///
     /// # Errors
-    /// If the path of this program cannot be had.
+    /// If the path of the running program is unknown.
     pub fn of_this_program(scratch: PathBuf) -> Result<Self, RunError> {
         let program = std::env::current_exe().map_err(|error| RunError::Io {
             what: "cannot find the path of this program;",
@@ -97,7 +97,7 @@ impl Runner {
         Ok(Self::of_program(scratch, &program))
     }
 
-    /// A lab in `scratch` whose workers are this program.
+    /// A runner in `scratch` whose workers are `program`.
     pub fn of_program(scratch: PathBuf, program: &Path) -> Self {
         let with = |argument: &str| vec![program.as_os_str().to_owned(), OsString::from(argument)];
         Self { scratch, worker: with("worker"), simulator: with("simulate"), simulators: Pool::default() }
@@ -114,10 +114,10 @@ impl Runner {
         self.execute(token).map(|executed| executed.record)
     }
 
-    /// Executes the run of a token here: nothing else may use SQLite in this process meanwhile if the medium is `sim`.
+    /// Executes the run of a token in this process. If the medium is `sim`, nothing else may use SQLite in it meanwhile.
     ///
     /// # Errors
-    /// See [`RunError`]. Trouble within the run is no error but a verdict.
+    /// See [`RunError`]. Trouble within the run is a verdict, not an error.
     pub fn execute(&self, token: &Token) -> Result<Executed, RunError> {
         let spec = RunSpec::of(token)?;
         spec.plan()?;
@@ -126,28 +126,28 @@ impl Runner {
             let Simulated { record, calls, .. } = simulator.run(&spec, None, true)?;
             return Ok(Executed { record, calls });
         }
-        self.conduct(&spec, None)
+        self.execute_real(&spec, None)
     }
 
-    /// Executes a run that was cut down, on real files, one step after the other in the case's order.
+    /// Executes a case on real files, one step after the other, in the order of the case.
     ///
     /// # Errors
     /// See [`RunError`].
-    pub fn execute_really(&self, case: &RunCase) -> Result<Executed, RunError> {
+    pub fn execute_on_real_files(&self, case: &RunCase) -> Result<Executed, RunError> {
         let spec = case.spec(true)?;
         spec.plan()?;
-        self.conduct(&spec, Some(case))
+        self.execute_real(&spec, Some(case))
     }
 
-    /// Has worker processes play the run in a folder of its own.
-    fn conduct(&self, spec: &RunSpec, case: Option<&RunCase>) -> Result<Executed, RunError> {
+    /// Executes a run with worker processes, in a folder of its own.
+    fn execute_real(&self, spec: &RunSpec, case: Option<&RunCase>) -> Result<Executed, RunError> {
         let folder = tempfile::Builder::new()
             .prefix("seawall-")
             .tempdir_in(&self.scratch)
             .map_err(|error| RunError::Io { what: "cannot make a folder in", path: self.scratch.clone(), error })?;
         let database = folder.path().join("data").join("app.db");
         let shared_state_path = folder.path().join("shared_state");
-        make_folder(database.parent().unwrap_or(folder.path()))?;
+        create_folder(database.parent().unwrap_or(folder.path()))?;
         let shared_state = SharedState::create(&shared_state_path, TRACE_CAPACITY).map_err(|error| RunError::Io {
             what: "cannot make the shared state",
             path: shared_state_path.clone(),
@@ -156,15 +156,15 @@ impl Runner {
         let shared_state = Arc::new(shared_state);
         let (program, database, shared_state_path) = (&*self.worker, &*database, &*shared_state_path);
         let setup = Setup { program, database, shared_state_path, shared_state: Arc::clone(&shared_state), case };
-        let played = real::execute(spec, &setup);
+        let outcome = real::execute(spec, &setup);
         let calls = trace::read(&shared_state);
         let look = FreshLook::at(database, None, hygiene::stray_files(database).unwrap_or_default());
-        let record = judge::judge(spec, &shared_state, played, &calls, look);
+        let record = judge::judge(spec, &shared_state, outcome, &calls, look);
         Ok(Executed { record, calls })
     }
 }
 
-fn make_folder(path: &Path) -> Result<(), RunError> {
+fn create_folder(path: &Path) -> Result<(), RunError> {
     fs::create_dir_all(path).map_err(|error| RunError::Io {
         what: "cannot make the folder",
         path: path.to_owned(),

@@ -1,4 +1,4 @@
-//! What the coordinator of a run and its workers say to each other, one JSON object a line.
+//! The messages between the lab and the workers of a run, one JSON object in each line.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::run::simulated::case::RunCase;
 use crate::run::step::Outcome;
 
-/// A worker's first line: all that it needs to know. The rest follows from the token.
+/// The first line to a worker. Everything else follows from the token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Assignment {
     /// The run's token.
@@ -17,8 +17,8 @@ pub struct Assignment {
     pub case: Option<RunCase>,
     /// The process number, from 1.
     pub process: u16,
-    /// Which life of this process.
-    pub life: u32,
+    /// How often the process has started before.
+    pub starts: u32,
     /// The database file.
     pub database: PathBuf,
     /// The shared state's file.
@@ -27,7 +27,7 @@ pub struct Assignment {
     pub next: Vec<u32>,
 }
 
-/// From the coordinator to a worker.
+/// From the lab to a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
@@ -38,9 +38,9 @@ pub enum Order {
         /// Number of the step.
         index: u32,
     },
-    /// All threads run their scripts to the end.
+    /// All threads perform their scripts to the end.
     Run,
-    /// One thread tries to commit something after the faults have healed.
+    /// One thread tries to commit after the faults have healed.
     Probe {
         /// Number of the thread, from 1.
         thread: u16,
@@ -53,29 +53,29 @@ pub enum Order {
     Close,
 }
 
-/// From a worker to the coordinator.
+/// From a worker to the lab.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Report {
-    /// It has understood its assignment.
+    /// The worker has read its assignment.
     Ready,
     /// A step has ended.
     Step(StepReport),
     /// A probe has ended.
     Probed(StepReport),
-    /// What the checks said.
+    /// The result of the checks.
     Checked {
         /// The pragmas.
         check: Check,
-        /// Locks beyond SHARED that are held though nobody works.
+        /// Locks beyond SHARED that the idle process holds.
         locks: Vec<String>,
     },
     /// The strategy is closed; the process is about to end.
     Closed {
-        /// Files that are open all the same.
+        /// Files that are still open.
         open_files: Vec<String>,
     },
-    /// The lab is broken, and why.
+    /// The worker is broken, and why.
     Broken(String),
 }
 

@@ -265,7 +265,7 @@ impl Medium for RealRun<'_> {
             token: self.driver.spec.token.to_string(),
             case: self.setup.case.cloned(),
             process,
-            life: life.number,
+            starts: life.number,
             database: self.setup.database.to_owned(),
             shared_state: self.setup.shared_state_path.to_owned(),
             next,

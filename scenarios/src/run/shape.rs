@@ -1,4 +1,4 @@
-//! Who runs in a run, in which order, and what happens to the processes: all drawn from the seed.
+//! The processes and threads of a run, the order of their steps, and the restarts: all drawn from the seed.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,25 +11,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::faults::{self, CrashPattern, Faults};
 
-/// Steps in the script of an actor under pressure: more than any machine gets through in the time.
+/// Steps in the script of an actor under pressure: more than any machine performs in the time.
 const PRESSURE_STEPS: u32 = 20_000;
 
-/// How the actors get their turns.
+/// How the actors take turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Schedule {
     /// One step of one actor at a time, in an order drawn from the seed: the run repeats exactly.
     Sequential,
-    /// All at once, as the machine likes.
+    /// All at once, on real threads.
     Racing,
-    /// In the simulator: one at a time, and a call may be the end of a turn.
+    /// In the simulator: one at a time, and any call may end a turn.
     Simulated,
 }
 
 /// The shape of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunShape {
-    /// How the actors get their turns.
+    /// How the actors take turns.
     pub schedule: Schedule,
     /// Number of worker processes.
     pub processes: u16,
@@ -37,18 +37,18 @@ pub struct RunShape {
     pub threads: u16,
     /// Steps in each actor's script.
     pub steps: u32,
-    /// When to stop though the scripts have not ended; wall-clock time. Such a run counts what follows in milliseconds
-    /// and not in steps.
+    /// When to stop though the scripts have not ended; wall-clock time. Such a run counts the fields that follow in
+    /// milliseconds and not in steps.
     pub time: Option<Duration>,
     /// The faults are armed before this step of all steps taken.
     pub arm_at: u32,
     /// The faults heal before this step.
     pub heal_at: u32,
-    /// What happens to processes, in the order of `at`.
+    /// The ends of processes, in the order of `at`.
     pub restarts: Vec<Restart>,
 }
 
-/// The end of a process's life; it starts anew at once.
+/// The end of a process. It starts again at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restart {
     /// Before this step of all steps taken.
@@ -63,7 +63,7 @@ impl RunShape {
     /// The shape of the run with this seed and these faults.
     pub fn draw(seed: Seed, faults: &Faults) -> Self {
         let mut rng = seed.stream("outline").rng();
-        match faults.lives {
+        match faults.crash_pattern {
             CrashPattern::Orderly | CrashPattern::Crashing => Self::draw_mixed(&mut rng, faults),
             CrashPattern::OneCrash => Self::draw_one_crash(&mut rng),
             CrashPattern::UnderPressure => Self::draw_pressure(&mut rng, faults),
@@ -75,10 +75,10 @@ impl RunShape {
         let processes: u16 = [1, 2, 2, 3][rng.random_range(0..4)];
         let threads: u16 = [1, 1, 2, 4][rng.random_range(0..if processes == 3 { 3 } else { 4 })];
         let mut shape = Self::plain(rng, schedule, processes, threads);
-        // Half of the runs meet the fault cold, the others when rows have been committed.
+        // Half of the runs have the fault from the beginning, the others when rows have been committed.
         shape.arm_at = if rng.random_bool(0.5) { 0 } else { rng.random_range(0..shape.steps_total() / 3) };
         for _ in 0..rng.random_range(0..=4_u32) {
-            let kill = faults.lives == CrashPattern::Crashing && rng.random_bool(0.4);
+            let kill = faults.crash_pattern == CrashPattern::Crashing && rng.random_bool(0.4);
             shape.add_restart(rng, kill);
         }
         for _ in 0..faults.kills {
@@ -106,7 +106,7 @@ impl RunShape {
         Self { steps: PRESSURE_STEPS, heal_at: u32::MAX, time: Some(faults::PRESSURE), ..shape }
     }
 
-    /// An shape in which nothing happens to the processes, with a moment at which the faults heal.
+    /// A shape without restarts, with a step at which the faults heal.
     fn plain(rng: &mut impl Rng, schedule: Schedule, processes: u16, threads: u16) -> Self {
         let actors = u32::from(processes) * u32::from(threads);
         let steps = rng.random_range(24..=64_u32).div_ceil(actors).max(5);
@@ -152,8 +152,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outlines_repeat_and_cover_threads_and_processes() {
-        let faults = Faults { rules: Vec::new(), kills: 2, lives: CrashPattern::Crashing };
+    fn shapes_repeat_and_cover_threads_and_processes() {
+        let faults = Faults { rules: Vec::new(), kills: 2, crash_pattern: CrashPattern::Crashing };
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..300 {
             let shape = RunShape::draw(Seed(seed), &faults);

@@ -20,7 +20,7 @@ pub const REAL: &str = "real";
 /// The medium of the simulator.
 pub const SIM: &str = "sim";
 
-/// What an actor tries to commit after the faults have healed.
+/// The transaction that an actor tries to commit after the faults have healed.
 pub const PROBE: Step = Step::Insert { parts: 2, payload_bytes: 100 };
 
 /// Why a token or a case is no run.
@@ -56,10 +56,10 @@ pub struct RunSpec {
     pub token: Token,
     /// The strategy.
     pub strategy: &'static strategies::Entry,
-    /// What goes wrong.
+    /// The faults.
     pub faults: Faults,
     /// True if the run says nothing unless a fault fires.
-    pub needs_firing: bool,
+    pub must_fire: bool,
     /// The processes and threads, and when faults and restarts happen.
     pub shape: RunShape,
     /// The actors' scripts. They contain the steps that are left out too, because others refer to them.
@@ -77,24 +77,24 @@ impl RunSpec {
     /// If the token names a strategy, fault or medium that does not exist, or a fault that the medium cannot have.
     pub fn of(token: &Token) -> Result<Self, SpecError> {
         let strategy = strategies::find(&token.strategy)?;
-        let simulated = match token.medium.as_str() {
+        let is_simulated = match token.medium.as_str() {
             REAL => false,
             SIM => true,
             other => return Err(SpecError::UnknownMedium(other.to_owned())),
         };
         let fault = faults::find(&token.fault)?;
         let faults = fault.draw(token.seed);
-        if simulated && faults.lives == CrashPattern::UnderPressure {
+        if is_simulated && faults.crash_pattern == CrashPattern::UnderPressure {
             return Err(SpecError::NeedsWallClock(fault.title));
         }
         let mut shape = RunShape::draw(token.seed, &faults);
-        if simulated {
+        if is_simulated {
             shape.schedule = Schedule::Simulated;
         }
         let script = |actor| (actor, workload::script(token.seed, actor, shape.steps));
         let scripts = shape.actors().map(script).collect();
-        let (token, needs_firing) = (token.clone(), fault.needs_firing());
-        Ok(Self { token, strategy, needs_firing, faults, shape, scripts, omitted: BTreeSet::new(), turns: Vec::new() })
+        let (token, must_fire) = (token.clone(), fault.must_fire());
+        Ok(Self { token, strategy, must_fire, faults, shape, scripts, omitted: BTreeSet::new(), turns: Vec::new() })
     }
 
     /// True if the run takes place in the simulator.

@@ -15,8 +15,8 @@ use crate::workload::Step;
 pub enum Outcome {
     /// COMMIT returned success; the transaction's rows are in this state.
     Acked(State),
-    /// COMMIT returned success, but the transaction to be changed was not there, so nothing was written. What was not
-    /// there is no more than what a read would have told.
+    /// COMMIT returned success, but the transaction to be changed was not there, so nothing was written. It says as much
+    /// as a read.
     Missed,
     /// COMMIT was tried and did not return success.
     Indeterminate(Failure),
@@ -29,12 +29,12 @@ pub enum Outcome {
         /// Of others.
         torn: Vec<Key>,
     },
-    /// A step that changes nothing and shows nothing succeeded.
+    /// A step that neither changes nor reads rows succeeded.
     Done,
 }
 
 impl Outcome {
-    /// What the caller was told, if the step failed.
+    /// The error that the caller got, if the step failed.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Indeterminate(failure) | Self::Refused(failure) => Some(failure),
@@ -43,20 +43,20 @@ impl Outcome {
     }
 }
 
-/// A step on its way: who takes it, which one, and what it refers back to.
+/// A step to perform.
 #[derive(Clone, Copy)]
 pub struct StepTask<'a> {
-    /// Who.
+    /// The actor.
     pub actor: Actor,
     /// The step's number: the version that it writes, and the transaction that it inserts.
     pub index: u32,
-    /// What is to be done.
+    /// The step.
     pub step: Step,
     /// The actor's whole script, for steps that refer to earlier ones.
     pub script: &'a [Step],
 }
 
-/// Carries out a step.
+/// Performs a step.
 pub fn perform(strategy: &dyn Strategy, task: StepTask<'_>) -> Outcome {
     match task.step {
         Step::Pause { .. } => Outcome::Done,
@@ -105,7 +105,7 @@ fn write(strategy: &dyn Strategy, task: StepTask<'_>) -> Outcome {
         (Ok(()), Phase::Committed) => state.map_or(Outcome::Missed, Outcome::Acked),
         (Err(failure), Phase::BeforeCommit) => Outcome::Refused(failure),
         (Err(failure), _) => Outcome::Indeterminate(failure),
-        // A strategy that reports success for work that it has not run to its end has acknowledged it all the same.
+        // If a strategy reports success for work that it has not completed, it has acknowledged the work.
         (Ok(()), _) => Outcome::Acked(task.step.intent(task.index).map_or(State::Absent, |(_, state)| state)),
     }
 }

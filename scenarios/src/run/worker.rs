@@ -1,4 +1,4 @@
-//! The worker: one process of a run. It plays its actors through the strategy and reports each step as it ends.
+//! The worker: one process of a run. It performs the scripts of its actors and reports the outcome of each step.
 
 use std::error::Error;
 use std::io::{self, BufRead, Write};
@@ -17,8 +17,7 @@ use seawall_harness::runtime;
 use seawall_harness::shared_state::SharedState;
 use seawall_harness::token::Token;
 use seawall_harness::vfs::FaultVfs;
-use seawall_harness::vfs::api::SqliteApi;
-use seawall_harness::vfs::injector::{Injector, OpenFile};
+use seawall_harness::vfs::injector::OpenFile;
 
 use crate::run::protocol::{Assignment, Order, Report, StepReport};
 use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
@@ -49,18 +48,18 @@ pub fn main() -> ExitCode {
             Err(error) => report(&Report::Broken(format!("{error}: {line}"))),
         }
     }
-    // The coordinator is gone. What the other threads are doing does not matter to anybody.
+    // The lab is gone, so the steps in progress do not matter.
     std::process::exit(1)
 }
 
-/// Writes one line to standard output. It is in the pipe when this returns, so the coordinator gets it whatever happens
-/// next.
+/// Writes one line to standard output. It is in the pipe when this returns, so the lab gets it even if the worker is killed
+/// then.
 fn report(report: &Report) {
     static OUT: Mutex<()> = Mutex::new(());
     let Ok(mut line) = serde_json::to_vec(report) else { return };
     line.push(b'\n');
     let _one_line_at_a_time = OUT.lock();
-    // A coordinator that is gone needs no report.
+    // If the lab is gone, no report is needed.
     let _ = io::stdout().write_all(&line).and_then(|()| io::stdout().flush());
 }
 
@@ -98,13 +97,12 @@ impl Worker {
         };
         let shared_state = Arc::new(SharedState::open(&assignment.shared_state)?);
         let clock = Clock::new(Arc::clone(&shared_state));
-        let life = u64::from(assignment.process) << 32 | u64::from(assignment.life);
-        let injector = Injector::new(Arc::clone(&shared_state), spec.plan()?)
-            .with_clock(clock.clone())
-            .with_entropy(token.seed.stream("entropy").nth(life));
+        let start = u64::from(assignment.process) << 32 | u64::from(assignment.starts);
         runtime::set_current_actor(Actor { process: assignment.process, thread: 0 });
         // As the default VFS it also seeds SQLite's own generator, and with it the salts of the log.
-        let shim = FaultVfs::new(SqliteApi::linked(), VFS, None, true, injector)?;
+        let builder = FaultVfs::builder().name(VFS).default_vfs().plan(spec.plan()?).run_clock();
+        let entropy = token.seed.stream("entropy").nth(start);
+        let shim = builder.shared_state(Arc::clone(&shared_state)).entropy(entropy).register()?;
         let context = Context {
             host: Arc::new(RealHost),
             path: assignment.database.clone(),
@@ -158,7 +156,7 @@ impl Worker {
                 report(&Report::Broken("a thread of the worker panicked".to_owned()));
             }
         }
-        // What the shutdown code would log; the files tell the rest.
+        // An application would log the error.
         let _ = self.shared.strategy.close();
         if let Some(message) = self.shim.injector().panic_message() {
             report(&Report::Broken(format!("a VFS callback panicked: {message}")));
@@ -203,7 +201,7 @@ fn start_thread(shared: Arc<Shared>, actor: Actor, next: u32, script: Vec<Step>)
     Thread { tasks, handle }
 }
 
-/// Tells the coordinator at once if its thread panics, so that a defect of the lab is not taken for a silent strategy.
+/// Reports a panic of its thread at once, so that a defect of the lab is not taken for a strategy that hangs.
 struct ReportPanic;
 
 impl Drop for ReportPanic {

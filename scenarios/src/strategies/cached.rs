@@ -1,4 +1,4 @@
-//! A plain cached connection behind a mutex: what the canaries are grafted onto. Flawless where nothing fails.
+//! A plain cached connection behind a mutex, to which the canaries add their defects. It has no defect of its own.
 
 use rusqlite::Connection;
 use seawall_harness::sched::sync::{Mutex, MutexGuard};

@@ -1,5 +1,4 @@
-//! The canaries: strategies with one planted defect each, one for each oracle. A lab that lets one of them survive is
-//! broken.
+//! The canaries: strategies with one planted defect each, one for each oracle. If one of them survives, the lab is broken.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -27,7 +26,7 @@ macro_rules! canary {
             name: $name,
             summary: $summary,
             promise: Some(Promise { opens_max: 2, schema_inits_max: 2 }),
-            canary: true,
+            is_canary: true,
             build: |context| {
                 Box::new(Canary { cached: Cached::new(context), defect: Defect::$defect, calls: AtomicU32::new(0) })
             },
@@ -58,7 +57,7 @@ impl Strategy for Canary {
                 return Err(Failure {
                     message: "database disk image is malformed".to_owned(),
                     code: None,
-                    alarm: true,
+                    is_alarm: true,
                 });
             }
             Defect::Economy => {
@@ -82,7 +81,7 @@ impl Strategy for Canary {
     }
 }
 
-/// Does the damage. The caller's work has succeeded before.
+/// Does the damage, after the caller's work has succeeded.
 fn sabotage(defect: Defect, call: u32, connection: &Connection, context: &Context) -> rusqlite::Result<()> {
     match defect {
         Defect::Ledger if call.is_multiple_of(5) => {
@@ -96,7 +95,7 @@ fn sabotage(defect: Defect, call: u32, connection: &Connection, context: &Contex
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
             let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'documents_by_title'";
             let page: i64 = connection.query_row(sql, [], |row| row.get(0))?;
-            // Opening and closing the file here drops this process's POSIX locks; that, too, is a defect.
+            // Opening and closing the file also drops this process's POSIX locks, which is a defect too.
             let _ = context.host.overwrite(&context.path, (page as u64 - 1) * 4096 + 3, &[0xff; 64]);
             Ok(())
         }

@@ -42,7 +42,7 @@ pub trait Strategy: Send + Sync {
     /// Runs `work` on a connection.
     ///
     /// # Errors
-    /// What the caller is told if no connection could be had, or what `work` returned.
+    /// The error for the caller if there was no connection, or the error of `work`.
     fn with_connection(&self, work: &mut Work<'_>) -> Result<(), Failure>;
 
     /// Runs `work` on a connection to read with.
@@ -88,7 +88,7 @@ pub trait Strategy: Send + Sync {
 /// How a write ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// What the caller is told.
+    /// The result for the caller.
     pub result: Result<(), Failure>,
     /// How far the transaction is known to have got.
     pub phase: Phase,
@@ -105,7 +105,7 @@ pub enum Phase {
     Committed,
 }
 
-/// What a caller is told.
+/// The error that a caller gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The message.
@@ -113,20 +113,20 @@ pub struct Failure {
     /// SQLite's extended result code, if the message is about one.
     pub code: Option<i32>,
     /// True if it says that the database is corrupt.
-    pub alarm: bool,
+    pub is_alarm: bool,
 }
 
 impl Failure {
-    /// A failure that is no SQLite error.
+    /// A failure that is not an SQLite error.
     pub fn other(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: None, alarm: false }
+        Self { message: message.into(), code: None, is_alarm: false }
     }
 }
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         let code = error.sqlite_error().map(|e| e.extended_code);
-        Self { message: error.to_string(), code, alarm: says_corrupt(&error) }
+        Self { message: error.to_string(), code, is_alarm: says_corrupt(&error) }
     }
 }
 
@@ -156,16 +156,16 @@ impl Context {
     }
 }
 
-/// A strategy as the lab's tables know it.
+/// A strategy in the list of the lab.
 pub struct Entry {
     /// Its name.
     pub name: &'static str,
     /// What it does, in one sentence.
     pub summary: &'static str,
-    /// What it promises to spend where nothing fails; `None` if it promises nothing.
+    /// How often it opens and initialises at most if nothing fails; `None` if it promises nothing.
     pub promise: Option<Promise>,
     /// True for a planted defect, which is not part of the matrix unless asked for.
-    pub canary: bool,
+    pub is_canary: bool,
     /// Builds one for a process.
     pub build: fn(Context) -> Box<dyn Strategy>,
 }

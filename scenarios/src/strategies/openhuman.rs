@@ -2,9 +2,9 @@
 //!
 //! From the field report:
 //! - two maps by path, one of connections behind a mutex, one of breakers; a cached connection is never evicted;
-//! - the breaker is asked before the cache; three failures trip it for 30 s; then *everyone* passes until one fails,
+//! - the breaker is asked before the cache; three failures trip it for 30 s; then *every* caller passes until one fails,
 //!   and each failure re-arms it;
-//! - where opening fails with 14, 1546 or 4874, `-shm` and then `-wal` are unlinked, without asking who is live, and
+//! - where opening fails with 14, 1546 or 4874, `-shm` and then `-wal` are unlinked, without checking for live connections, and
 //!   the open is retried once; only then a failure is counted.
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub(super) const ENTRY: Entry = Entry {
     summary: "caches a connection behind a breaker; unlinks -shm and -wal when an open fails with 14, 1546 or 4874",
     // Threads that start together may all open before one of them has filled the cache.
     promise: Some(Promise { opens_max: 4, schema_inits_max: 4 }),
-    canary: false,
+    is_canary: false,
     build: |context| Box::new(OpenHuman { context, connections: Mutex::default(), breakers: Mutex::default() }),
 };
 
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_the_cooldown_everyone_passes_until_one_fails() {
+    fn after_the_cooldown_every_caller_passes_until_one_fails() {
         let mut breaker = Breaker::default();
         let at = Duration::from_secs;
         breaker.failed(at(1));
@@ -123,7 +123,7 @@ mod tests {
         assert!(!breaker.is_open(at(2)));
         breaker.failed(at(3));
         assert!(breaker.is_open(at(32)));
-        assert!(!breaker.is_open(at(33)), "and not for a single caller alone");
+        assert!(!breaker.is_open(at(33)), "and not for one caller alone");
         breaker.failed(at(33));
         assert!(breaker.is_open(at(62)), "each failure re-arms it");
     }

@@ -6,8 +6,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::Context;
 
-/// Result codes by which the applications recognise "the disk is acting up", with the names that their reports give
-/// them.
+/// The result codes that the applications treat as errors of the disk, with the names of their reports.
 pub(super) mod codes {
     /// "unable to open database file"
     pub(in super::super) const CANTOPEN: i32 = 14;
@@ -32,7 +31,7 @@ pub fn open(context: &Context) -> rusqlite::Result<Connection> {
 /// What SQLite returned.
 pub fn open_and_init(context: &Context) -> rusqlite::Result<Connection> {
     if let Some(parent) = context.path.parent() {
-        // The reports' code ignores the result: the open that follows fails with a message of its own.
+        // The code of the reports ignores the result, because the open that follows fails too.
         let _ = context.host.create_dir_all(parent);
     }
     let connection = open(context)?;

@@ -1,7 +1,7 @@
 //! `percall`: opens a connection for every call, with the whole schema set up each time.
 //!
-//! What the reports began with: four workers that poll every 5 s make about 69,000 opens a day, each a full
-//! initialisation. There is no breaker, and every error is reported.
+//! The first version of the reports: four workers that poll every 5 s open it about 69,000 times a day, each time with a
+//! full initialisation. There is no breaker, and every error is reported.
 
 use super::{Context, Entry, Failure, Strategy, Work, opening};
 
@@ -9,7 +9,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "percall",
     summary: "opens a connection and sets the schema up for every call",
     promise: None,
-    canary: false,
+    is_canary: false,
     build: |context| Box::new(PerCall { context }),
 };
 

@@ -1,7 +1,7 @@
-//! `seawall`: the connection layer of this project, with the clock of the run behind its seam.
+//! `seawall`: the connection layer of this project, with the clock of the run in its system interface.
 //!
 //! On real files it is the crate as it is built for production. In the simulator it is the same sources with the
-//! simulator's locks and the simulated machine behind the seam.
+//! simulator's locks and the simulated machine behind the interface.
 
 use seawall_harness::oracle::economy::Promise;
 
@@ -11,7 +11,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "seawall",
     summary: "this project's connection layer: exactly-once init, half-open breaker, no file ever unlinked, exclusive mode if the wal-index fails",
     promise: Some(Promise { opens_max: 1, schema_inits_max: 1 }),
-    canary: false,
+    is_canary: false,
     build: |context| match context.host.layer_os(&context.clock) {
         LayerOs::Real(os) => Box::new(real::Seawall::new(context, os)),
         LayerOs::Simulated(os) => Box::new(simulated::Seawall::new(context, os)),
@@ -59,7 +59,7 @@ macro_rules! strategy {
 
             impl From<$layer::Error> for Failure {
                 fn from(error: $layer::Error) -> Self {
-                    Self { message: error.to_string(), code: error.extended_code(), alarm: error.is_corruption() }
+                    Self { message: error.to_string(), code: error.extended_code(), is_alarm: error.is_corruption() }
                 }
             }
         }

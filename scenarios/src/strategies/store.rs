@@ -1,7 +1,7 @@
 //! `seawall-store`: the connection layer of this project as a store, with readers beside the writer, each call through
 //! the entry point that is made for it.
 //!
-//! Opened when it is first needed; if that fails, the next call tries again, as a program would that has to come up.
+//! It is opened by the first call. If that fails, the next call tries again.
 
 use seawall_harness::oracle::economy::Promise;
 
@@ -14,7 +14,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "seawall-store",
     summary: "this project's connection layer as a store: one connection writes, two read in snapshots beside it",
     promise: Some(Promise { opens_max: 1 + READERS as u64, schema_inits_max: 1 }),
-    canary: false,
+    is_canary: false,
     build: |context| match context.host.layer_os(&context.clock) {
         LayerOs::Real(os) => Box::new(real::SeawallStore::new(context, os)),
         LayerOs::Simulated(os) => Box::new(simulated::SeawallStore::new(context, os)),

@@ -1,8 +1,7 @@
 //! Workloads: what the actors do through a strategy.
 //!
-//! A script is drawn from the run's seed, one for each actor. An actor touches its own transactions only, so what it
-//! must find follows from its own script and from what it was told, whatever the others do; they meet in the pages, the
-//! locks and the log.
+//! A script is drawn from the run's seed, one for each actor. An actor changes its own transactions only, so what it must
+//! read follows from its own script and the outcomes of its steps. Actors share the pages, the locks and the log.
 
 pub mod schema;
 
@@ -18,7 +17,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
-    /// Inserts a transaction of so many rows, in the version that is the step's number.
+    /// Inserts a transaction of `parts` rows, in the version that is the step's number.
     Insert {
         /// How many rows.
         parts: u32,
@@ -39,9 +38,9 @@ pub enum Step {
     Read,
     /// Runs a checkpoint.
     Checkpoint(CheckpointMode),
-    /// Does nothing for so many milliseconds of the run's time.
+    /// Does nothing for some milliseconds of the run's time.
     Pause {
-        /// How long.
+        /// Milliseconds.
         ms: u32,
     },
 }
@@ -50,13 +49,13 @@ pub enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum CheckpointMode {
-    /// As much as can be done without waiting for anybody.
+    /// As much as is possible without waiting.
     Passive,
     /// Waits for writers and readers.
     Full,
-    /// And for the readers of the log, so that the next writer begins it anew.
+    /// Waits also for the readers of the log, so that the next writer starts at its beginning.
     Restart,
-    /// And truncates the log.
+    /// As `Restart`, and truncates the log.
     Truncate,
 }
 
@@ -109,7 +108,7 @@ pub fn script(seed: Seed, actor: Actor, length: u32) -> Vec<Step> {
     // A read looks at everything that was written, so in a long script there are fewer of them.
     let reads_percent = (14 * 64 / length.max(64)).max(1);
     for index in 0..length {
-        // The first step writes, so that no script measures nothing.
+        // The first step writes, so that every script measures something.
         let step = if index == 0 { insert(&mut rng) } else { draw(&mut rng, &inserted, reads_percent) };
         if matches!(step, Step::Insert { .. }) {
             inserted.push(index);

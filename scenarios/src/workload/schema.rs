@@ -1,12 +1,12 @@
-//! The application's schema: what every strategy must have set up before its first caller may work.
+//! The application's schema: every strategy sets it up before the first caller's work.
 //!
 //! It has the size of the schemas in the field reports (8 tables, 15 indexes, 8 additive migrations), because the cost
-//! of setting it up is half of the argument for a cached connection. The ledger's two tables are among them.
+//! of setting it up is a main reason for a cached connection. The two tables of the ledger are among them.
 
 use rusqlite::Connection;
 use seawall_harness::oracle::table;
 
-/// Tables and indexes, each statement by itself harmless where it has run before.
+/// Tables and indexes. Each statement may run again.
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS documents(
   id INTEGER PRIMARY KEY, source TEXT NOT NULL, title TEXT, body TEXT, created_at INTEGER NOT NULL DEFAULT 0);
@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS settings(key TEXT PRIMARY KEY NOT NULL, value TEXT) W
 CREATE INDEX IF NOT EXISTS settings_by_value ON settings(value);
 ";
 
-/// Columns that were added over the years: table, column, declaration.
+/// Columns that migrations added: table, column, declaration.
 const MIGRATIONS: [(&str, &str, &str); 8] = [
     ("documents", "language", "TEXT"),
     ("documents", "checksum", "BLOB"),
@@ -47,7 +47,7 @@ const MIGRATIONS: [(&str, &str, &str); 8] = [
     ("jobs", "error", "TEXT"),
 ];
 
-/// Indexes on columns that came by migration.
+/// Indexes on columns that migrations added.
 const LATE_INDEXES: &str = "
 CREATE INDEX IF NOT EXISTS documents_by_checksum ON documents(checksum);
 CREATE INDEX IF NOT EXISTS jobs_by_attempts ON jobs(attempts);

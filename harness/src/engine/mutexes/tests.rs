@@ -178,10 +178,6 @@ fn points_of(id: c_int, shared: bool) -> u64 {
     struct Counting(Rc<Cell<u64>>);
 
     impl Policy for Counting {
-        fn name(&self) -> &'static str {
-            "counting"
-        }
-
         fn begin(&mut self, _seed: Seed, _actors: usize) {}
 
         fn choose(&mut self, point: &sched::Point<'_>) -> usize {

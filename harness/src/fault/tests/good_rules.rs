@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{Dirty, Effect, Rule, Selector, When, parse_rule, toml};
+use super::super::{Rule, Selector, When, parse_rule, toml};
 use crate::actor::Actor;
 use crate::call::{Method, Role};
 use crate::codes::{Errno, ResultCode};
@@ -80,7 +80,9 @@ fn a_rule_means_what_it_says() {
         parsed("sync@db:error=IOERR_FSYNC,errno=EIO,dirty=dropped:when=3+2:p=0.5:times=4:actor=p2.*:from=2s:until=5s");
     assert_eq!(rule.select, Selector { method: Some(Method::Sync), role: Some(Role::Db) });
     let (code, errno) = (ResultCode(1034), Some(Errno(libc::EIO)));
-    assert_eq!(rule.effect, Effect::Error { code, errno, dirty: Some(Dirty::Dropped) });
+    let [(error, _), (errno_key, _), (dirty, _)] = *rule.effect.entries() else { panic!("{rule:?}") };
+    assert_eq!((rule.effect.entry().key.word, rule.effect.code(error)), ("error", Some(code)));
+    assert_eq!((rule.effect.errno(errno_key), rule.effect.word(dirty)), (errno, Some("dropped")));
     assert_eq!(rule.when, Some(When::Every { first: 3, step: 2 }));
     assert_eq!((rule.p, rule.times, rule.after), (Some(0.5), Some(4), None));
     assert_eq!(rule.from, Some(Duration::from_secs(2)));

@@ -1,10 +1,12 @@
 //! `drop-locks`: who else gets in afterwards, on real files and in the simulation.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
 
 use super::*;
+use crate::fault::FaultPlan;
 use crate::rig::Rig;
 use crate::sched::Task;
 use crate::sched::round_robin::RoundRobin;
@@ -58,14 +60,14 @@ fn check_real(rule: &str, journal_mode: &str, gets_in: bool) {
     assert_eq!(rows(&other).unwrap(), 0);
     connection.execute_batch("BEGIN IMMEDIATE").unwrap();
     assert!(!another_process_writes(&world.path()), "{rule}: it is locked to begin with");
-    world.arm();
+    world.shim.arm();
     connection.execute_batch(&unfinished(journal_mode)).unwrap();
     assert_eq!(rows(&other).map_err(|error| extended(&error)), Ok(0));
-    world.heal();
-    let fired = world.shared_state().rule(0).fired();
+    world.shim.disarm();
+    let fired = world.shim.shared_state().rule(0).fired();
     assert_eq!(fired > 0, !rule.contains("p9"), "{rule}");
     assert_eq!(another_process_writes(&world.path()), gets_in, "{rule}");
-    let ruled = trace::read(world.shared_state()).into_iter().filter(|entry| entry.ruling == RulingKind::DropLocks);
+    let ruled = world.shim.trace().into_iter().filter(|entry| entry.ruling == RulingKind::DropLocks);
     // The call itself is carried out: what a file control is not for is answered by the VFS below.
     let outcomes: Vec<_> = ruled.map(|entry| (entry.rule, entry.outcome)).collect();
     let natural = if rule.starts_with("filecontrol") { ffi::SQLITE_NOTFOUND } else { ffi::SQLITE_OK };
@@ -88,7 +90,7 @@ fn a_process_that_lost_its_locks_locks_nobody_out() {
 fn nobody_notices_where_nobody_else_is() {
     let world = World::new(&["*@*:drop-locks"]);
     let connection = wal(&world);
-    world.arm();
+    world.shim.arm();
     connection
         .execute_batch(
             "PRAGMA temp_store = 1; PRAGMA cache_size = 5; CREATE TEMP TABLE big(x);
@@ -100,7 +102,7 @@ fn nobody_notices_where_nobody_else_is() {
         .unwrap();
     assert_eq!(rows(&connection).unwrap(), 1002);
     assert_eq!(crate::oracle::integrity::check(&connection, "live").complaints, Vec::<String>::new());
-    let trace = trace::read(world.shared_state());
+    let trace = world.shim.trace();
     let of = |role| trace.iter().filter(move |entry| entry.call.role == role);
     for role in [Role::Db, Role::Journal, Role::Wal, Role::Shm] {
         assert!(of(role).any(|entry| entry.ruling == RulingKind::DropLocks), "{role}");

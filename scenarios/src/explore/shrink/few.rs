@@ -47,10 +47,6 @@ impl Few {
 }
 
 impl Policy for Few {
-    fn name(&self) -> &'static str {
-        "few"
-    }
-
     fn begin(&mut self, seed: Seed, _actors: usize) {
         self.dice = Dice::new(seed.stream("few"));
         self.seen.fill(0);

@@ -242,10 +242,6 @@ impl Serial {
 }
 
 impl Policy for Serial {
-    fn name(&self) -> &'static str {
-        "serial"
-    }
-
     fn begin(&mut self, _seed: Seed, _actors: usize) {}
 
     fn choose(&mut self, point: &Point<'_>) -> usize {
@@ -281,10 +277,6 @@ struct Recorder {
 }
 
 impl Policy for Recorder {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
     fn begin(&mut self, seed: Seed, actors: usize) {
         self.inner.begin(seed, actors);
     }

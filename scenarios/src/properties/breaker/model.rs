@@ -1,21 +1,21 @@
-//! The model: what a breaker is required to do, told by looking things up in its history.
+//! The model: what a breaker must do, computed from its whole history.
 //!
-//! It has no counters, no buckets and no leases. It remembers every permit, every result that counted and every change,
-//! and answers each question by going through them from the beginning.
+//! It has no counters, no buckets and no leases. It keeps every permit, every result that counted and every change, and
+//! computes each answer from all of them.
 
 use std::time::Duration;
 
 use seawall::BreakerState;
 use seawall::breaker::{BreakerCounters, BreakerMode, BreakerPolicy, Transition, WindowCounts};
 
-/// Into so many slices a window is cut.
+/// The number of slices of a window.
 const SLICES: u128 = 10;
 
 pub(super) struct Model {
     policy: BreakerPolicy,
     mode: BreakerMode,
     pub(super) now: Duration,
-    /// Everything that was announced, and when.
+    /// All changes that were announced, with their times.
     changes: Vec<(Transition, Duration)>,
     given: Vec<Given>,
     results: Vec<Counted>,
@@ -33,17 +33,17 @@ struct Given {
 enum Right {
     /// Of a closed circuit.
     Free,
-    /// Of a circuit that is not looked at.
+    /// Of a disabled breaker.
     Unwatched,
-    /// Of a probe, until then.
+    /// Of a probe, until the deadline.
     Probe { deadline: Duration },
-    /// Of a probe that has given it back.
+    /// Of a probe that has returned it.
     Returned,
-    /// Of a caller that should have been refused.
+    /// Of a caller that an enforcing breaker would have refused.
     Void,
 }
 
-/// A result that came in time.
+/// A result that counted.
 #[derive(Clone, Copy)]
 struct Counted {
     generation: u64,
@@ -80,7 +80,7 @@ impl Model {
         self.changes.get(generation as usize).map(|(transition, _)| *transition)
     }
 
-    /// Somebody asks to pass. The error is how long to wait; `None` for ever.
+    /// A caller asks for a permit. The error is how long to wait; `None` for ever.
     pub(super) fn admit(&mut self) -> Result<(), Option<Duration>> {
         if self.mode == BreakerMode::ForcedOpen {
             self.refusals += 1;
@@ -131,7 +131,7 @@ impl Model {
         true
     }
 
-    /// The holder of a permit gives it back without a result.
+    /// The holder of a permit returns it without a result.
     pub(super) fn release(&mut self, nth: usize) {
         if matches!(self.given[nth].right, Right::Probe { .. }) {
             self.given[nth].right = Right::Returned;
@@ -212,7 +212,7 @@ impl Model {
         }
     }
 
-    /// What a caller finds expired stays so, even if the clock goes back.
+    /// A permit that has expired at a call stays so, even if the clock goes back.
     fn take_back_late_probes(&mut self) {
         for given in &mut self.given {
             if matches!(given.right, Right::Probe { deadline } if self.now >= deadline) {

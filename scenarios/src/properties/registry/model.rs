@@ -1,4 +1,4 @@
-//! What must come of each step: written from the descriptions of stores, caches and the registry alone.
+//! The model: the reply to each step, from the documentation of stores, caches and the registry alone.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,13 +20,13 @@ pub(super) enum Answer {
     OtherSettings,
     /// It is open under another name.
     HardLinked,
-    /// It is the parent's.
+    /// It belongs to the parent process.
     Forked,
     /// It was closed.
     Closed,
     /// The file has lost its name.
     Moved,
-    /// There was nothing to call.
+    /// Nothing was called.
     Done,
 }
 
@@ -35,14 +35,14 @@ impl Answer {
     pub(super) const COUNT: usize = 8;
 }
 
-/// An answer, and what is in the registry then.
+/// An answer, and the paths that are in the registry then.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Reply {
     pub(super) answer: Answer,
     pub(super) open: Vec<PathBuf>,
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.answer {
             Answer::Shared => "shared",
@@ -62,19 +62,19 @@ impl fmt::Display for Told {
 
 /// See the module's documentation.
 pub(super) struct Model {
-    /// A bias for the tests of the property: a second name of an open file is a file of its own.
-    overlooks_links: bool,
+    /// A defect for the tests of the property: a second name of an open file counts as another file.
+    ignores_links: bool,
     pub(super) pid: u32,
-    slots: Vec<Slot>,
+    databases: Vec<Database>,
     /// By canonical path.
     registered: BTreeMap<PathBuf, usize>,
-    /// The slots of the stores that somebody holds.
+    /// The databases of the stores that are held.
     pub(super) stores: Vec<usize>,
     caches: [Cache; CACHES],
 }
 
-/// What is behind a store.
-struct Slot {
+/// A database of the process, shared by stores and caches.
+struct Database {
     path: PathBuf,
     settings: Settings,
     pid: u32,
@@ -85,33 +85,33 @@ struct Slot {
 
 #[derive(Default)]
 struct Cache {
-    /// As text: to compare paths is to overlook `.` and doubled slashes.
+    /// As text, because a comparison of paths ignores `.` and doubled slashes.
     spelled: BTreeMap<OsString, usize>,
     canonical: BTreeMap<PathBuf, usize>,
 }
 
 impl Model {
-    pub(super) fn new(overlooks_links: bool) -> Self {
-        let (slots, registered, stores, caches) = Default::default();
-        Self { overlooks_links, pid: 1, slots, registered, stores, caches }
+    pub(super) fn new(ignores_links: bool) -> Self {
+        let (databases, registered, stores, caches) = Default::default();
+        Self { ignores_links, pid: 1, databases, registered, stores, caches }
     }
 
-    /// What is to be told with this answer.
-    pub(super) fn told(&self, answer: Answer) -> Told {
-        let held = self.registered.iter().filter(|(_, slot)| self.is_held(**slot));
-        Told { answer, open: held.map(|(path, _)| path.clone()).collect() }
+    /// The reply with this answer.
+    pub(super) fn reply(&self, answer: Answer) -> Reply {
+        let held = self.registered.iter().filter(|(_, database)| self.is_held(**database));
+        Reply { answer, open: held.map(|(path, _)| path.clone()).collect() }
     }
 
-    pub(super) fn pid_of(&self, slot: usize) -> u32 {
-        self.slots[slot].pid
+    pub(super) fn pid_of(&self, database: usize) -> u32 {
+        self.databases[database].pid
     }
 
     pub(super) fn open(&mut self, path: &Path, settings: Settings) -> Answer {
         match self.find(path, settings) {
-            Ok(slot) => {
-                let answer = self.call_slot(slot);
+            Ok(database) => {
+                let answer = self.call_database(database);
                 if matches!(answer, Answer::Shared | Answer::Fresh) {
-                    self.stores.push(slot);
+                    self.stores.push(database);
                 }
                 answer
             }
@@ -120,21 +120,21 @@ impl Model {
     }
 
     pub(super) fn call(&mut self, store: usize) -> Answer {
-        let slot = self.stores[store];
-        match &self.slots[slot] {
-            Slot { pid, .. } if *pid != self.pid => Answer::Forked,
-            Slot { is_closed: true, .. } => Answer::Closed,
-            _ => self.call_slot(slot),
+        let database = self.stores[store];
+        match &self.databases[database] {
+            Database { pid, .. } if *pid != self.pid => Answer::Forked,
+            Database { is_closed: true, .. } => Answer::Closed,
+            _ => self.call_database(database),
         }
     }
 
     pub(super) fn close(&mut self, store: usize) -> Answer {
-        let slot = self.stores[store];
-        if self.slots[slot].pid != self.pid {
+        let database = self.stores[store];
+        if self.databases[database].pid != self.pid {
             return Answer::Forked;
         }
-        self.slots[slot].is_closed = true;
-        self.close_slot(slot)
+        self.databases[database].is_closed = true;
+        self.close_database(database)
     }
 
     pub(super) fn drop_store(&mut self, store: usize) {
@@ -143,76 +143,76 @@ impl Model {
 
     pub(super) fn call_cache(&mut self, cache: usize, path: &Path) -> Answer {
         let spelled = self.spelled(cache, path);
-        let slot = match spelled {
-            Some(slot) => slot,
+        let database = match spelled {
+            Some(database) => database,
             None => match self.find(path, Settings::Usual) {
-                Ok(slot) => slot,
+                Ok(database) => database,
                 Err(refusal) => return refusal,
             },
         };
-        let canonical = self.slots[slot].path.clone();
+        let canonical = self.databases[database].path.clone();
         let cache = &mut self.caches[cache];
         if spelled.is_none() {
-            cache.canonical.insert(canonical, slot);
+            cache.canonical.insert(canonical, database);
             // What a relative path means changes with the working directory.
             if path.is_absolute() {
-                cache.spelled.insert(path.as_os_str().to_owned(), slot);
+                cache.spelled.insert(path.as_os_str().to_owned(), database);
             }
         }
-        self.call_slot(slot)
+        self.call_database(database)
     }
 
     pub(super) fn close_in_cache(&mut self, cache: usize, path: &Path) -> Answer {
         let by_name = || self.caches[cache].canonical.get(&canonical(path)).copied();
-        let Some(slot) = self.spelled(cache, path).or_else(by_name) else { return Answer::Done };
-        if self.slots[slot].pid == self.pid { self.close_slot(slot) } else { Answer::Done }
+        let Some(database) = self.spelled(cache, path).or_else(by_name) else { return Answer::Done };
+        if self.databases[database].pid == self.pid { self.close_database(database) } else { Answer::Done }
     }
 
     pub(super) fn drop_cache(&mut self, cache: usize) {
         self.caches[cache] = Cache::default();
     }
 
-    /// What a cache knows under this spelling, if it is still of use.
+    /// The database that a cache has under this spelling, if it is still valid.
     fn spelled(&self, cache: usize, path: &Path) -> Option<usize> {
-        let slot = self.caches[cache].spelled.get(path.as_os_str()).copied();
-        slot.filter(|slot| self.slots[*slot].pid == self.pid && !self.slots[*slot].is_closed)
+        let database = self.caches[cache].spelled.get(path.as_os_str()).copied();
+        database.filter(|database| self.databases[*database].pid == self.pid && !self.databases[*database].is_closed)
     }
 
-    /// The slot that a call gets.
+    /// The database that a call gets.
     fn find(&mut self, path: &Path, settings: Settings) -> Result<usize, Answer> {
         let canonical = canonical(path);
-        if let Some(slot) = self.registered.get(&canonical).copied().filter(|slot| self.is_held(*slot)) {
-            match &self.slots[slot] {
-                Slot { is_closed: true, .. } => {}
-                Slot { pid, settings: others, .. } if *pid == self.pid => {
-                    return if *others == settings { Ok(slot) } else { Err(Answer::OtherSettings) };
+        if let Some(database) = self.registered.get(&canonical).copied().filter(|database| self.is_held(*database)) {
+            match &self.databases[database] {
+                Database { is_closed: true, .. } => {}
+                Database { pid, settings: others, .. } if *pid == self.pid => {
+                    return if *others == settings { Ok(database) } else { Err(Answer::OtherSettings) };
                 }
-                Slot { open: Some(_), .. } => return Err(Answer::Forked),
-                Slot { open: None, .. } => {}
+                Database { open: Some(_), .. } => return Err(Answer::Forked),
+                Database { open: None, .. } => {}
             }
         }
         if self.is_open_elsewhere(&canonical) {
             return Err(Answer::HardLinked);
         }
         let (pid, open, is_closed) = (self.pid, None, false);
-        self.slots.push(Slot { path: canonical.clone(), settings, pid, open, is_closed });
-        self.registered.insert(canonical, self.slots.len() - 1);
-        Ok(self.slots.len() - 1)
+        self.databases.push(Database { path: canonical.clone(), settings, pid, open, is_closed });
+        self.registered.insert(canonical, self.databases.len() - 1);
+        Ok(self.databases.len() - 1)
     }
 
     /// Whether the file at a path is open under another name.
     fn is_open_elsewhere(&self, path: &Path) -> bool {
         let file = file_at(path);
-        let mut others = self.registered.iter().filter(|(name, slot)| **name != path && self.is_held(**slot));
-        !self.overlooks_links && file.is_some() && others.any(|(_, slot)| self.slots[*slot].open == file)
+        let mut others = self.registered.iter().filter(|(name, database)| **name != path && self.is_held(**database));
+        !self.ignores_links && file.is_some() && others.any(|(_, database)| self.databases[*database].open == file)
     }
 
-    fn call_slot(&mut self, slot: usize) -> Answer {
-        let Slot { path, open, .. } = &self.slots[slot];
+    fn call_database(&mut self, database: usize) -> Answer {
+        let Database { path, open, .. } = &self.databases[database];
         if open.is_none() && self.is_open_elsewhere(path) {
             return Answer::HardLinked;
         }
-        let Slot { path, open, .. } = &mut self.slots[slot];
+        let Database { path, open, .. } = &mut self.databases[database];
         match *open {
             Some(file) if file_at(path) != Some(file) => {
                 *open = None;
@@ -220,25 +220,25 @@ impl Model {
             }
             Some(_) => Answer::Shared,
             None => {
-                // The real one has made the file by now.
+                // The real store has created the file by now.
                 *open = file_at(path);
                 Answer::Fresh
             }
         }
     }
 
-    fn close_slot(&mut self, slot: usize) -> Answer {
-        let Slot { path, open, .. } = &mut self.slots[slot];
+    fn close_database(&mut self, database: usize) -> Answer {
+        let Database { path, open, .. } = &mut self.databases[database];
         match open.take() {
             Some(file) if file_at(path) != Some(file) => Answer::Moved,
             _ => Answer::Done,
         }
     }
 
-    /// Whether anybody keeps it from being closed and forgotten.
-    fn is_held(&self, slot: usize) -> bool {
+    /// Whether a store or a cache holds it.
+    fn is_held(&self, database: usize) -> bool {
         let in_caches = self.caches.iter().flat_map(|cache| cache.spelled.values().chain(cache.canonical.values()));
-        self.stores.iter().chain(in_caches).any(|held| *held == slot)
+        self.stores.iter().chain(in_caches).any(|held| *held == database)
     }
 }
 

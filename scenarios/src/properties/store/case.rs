@@ -1,4 +1,4 @@
-//! What happens in a case: drawn from the seed alone.
+//! A case: processes, settings, faults and operations, drawn from the seed alone.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use seawall_harness::seed::Seed;
 
 use crate::workload::CheckpointMode;
 
-/// The ops of a case, of all actors together.
-const DEEDS_MAX: u32 = 14;
+/// The most ops of a case, of all actors together.
+const OPS_MAX: u32 = 14;
 
-/// Faults that say so: a layer that is told of them can be held to its word.
+/// Faults that return an error or take time. A layer can handle them, so what it promises must hold.
 const FAILURES: [&str; 17] = [
     "open@db:error=CANTOPEN",
     "open@wal:error=CANTOPEN",
@@ -44,7 +44,7 @@ pub(super) struct Case {
     pub(super) ops: Vec<Op>,
 }
 
-/// How every process sets its store up.
+/// The settings of the store of every process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Config {
     pub(super) readers: usize,
@@ -56,11 +56,11 @@ pub(super) struct Config {
     pub(super) migrates: bool,
 }
 
-/// What one actor does once.
+/// One operation of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Op {
     pub(super) actor: Actor,
-    /// No other op has it: the row that the op writes.
+    /// The row that the op writes. It differs for all ops.
     pub(super) number: u32,
     pub(super) act: Act,
 }
@@ -70,7 +70,7 @@ pub(super) struct Op {
 pub(super) enum Act {
     /// Writes a row.
     Write(EntryPoint, Ending),
-    /// Reads everything twice, with so many milliseconds between.
+    /// Reads all rows twice, with a pause between.
     Read {
         pause_ms: u32,
     },
@@ -82,12 +82,12 @@ pub(super) enum Act {
     },
     /// Changes a setting of the connection.
     Change {
-        door: EntryPoint,
+        entry_point: EntryPoint,
         setting: usize,
     },
-    /// Keeps a connection for so many milliseconds.
+    /// Holds a connection for `ms` milliseconds.
     Hold {
-        door: EntryPoint,
+        entry_point: EntryPoint,
         ms: u32,
     },
     /// Calls the store from inside of a closure.
@@ -98,14 +98,14 @@ pub(super) enum Act {
     Checkpoint(CheckpointMode),
     Health,
     Maintain,
-    /// Closes the store; whoever calls next opens it again.
+    /// Closes the store. The next call opens it again.
     Close {
         patience_ms: u32,
     },
     Pause {
         ms: u32,
     },
-    /// The process dies.
+    /// Kills the process.
     Kill,
 }
 
@@ -134,7 +134,7 @@ pub(super) enum Inner {
     Health,
 }
 
-/// Settings that a borrower may change: what he runs, what the next one must find, and where to look.
+/// Settings that a caller may change: the statement, the query for the setting, and what the next caller must find.
 pub(super) const SETTINGS: [(&str, &str, i64); 6] = [
     ("PRAGMA foreign_keys = OFF", "PRAGMA foreign_keys", 1),
     ("PRAGMA synchronous = OFF", "PRAGMA synchronous", 2),
@@ -154,7 +154,7 @@ impl Case {
         let rules = draw_rules(&mut rng);
         let can_kill = rng.random_ratio(1, 8);
         let has_misuse = rng.random_ratio(2, 3);
-        let count = rng.random_range(3..=DEEDS_MAX);
+        let count = rng.random_range(3..=OPS_MAX);
         let ops = (1..=count).map(|number| {
             let actor = Actor { process: rng.random_range(1..=processes), thread: rng.random_range(1..=threads) };
             let act = match rng.random_range(0..100_u32) {
@@ -173,9 +173,9 @@ impl Case {
         (1..=self.processes).flat_map(|process| (1..=self.threads).map(move |thread| Actor { process, thread }))
     }
 
-    /// Whether nothing is in the way of anybody: then every call that is no misuse must succeed.
-    pub(super) fn is_calm(&self) -> bool {
-        let is_in_the_way = |act| {
+    /// Whether nothing may make a call fail: then every call that is not misuse must succeed.
+    pub(super) fn is_undisturbed(&self) -> bool {
+        let disturbs = |act| {
             matches!(act, Act::Kill | Act::Hold { .. } | Act::Close { .. })
                 || matches!(act, Act::Change { setting, .. } if SETTINGS[setting].1.ends_with("locking_mode"))
         };
@@ -183,21 +183,21 @@ impl Case {
             && self.rules.is_empty()
             && self.config.acquire_timeout >= Duration::from_secs(1)
             && self.config.busy_timeout >= Duration::from_millis(100)
-            && !self.ops.iter().any(|op| is_in_the_way(op.act))
+            && !self.ops.iter().any(|op| disturbs(op.act))
     }
 }
 
 impl Config {
     fn draw(rng: &mut impl Rng) -> Self {
         let ms = Duration::from_millis;
-        let lives = [None, None, None, Some(ms(0)), Some(ms(30)), Some(ms(500))];
+        let ages = [None, None, None, Some(ms(0)), Some(ms(30)), Some(ms(500))];
         Self {
             readers: rng.random_range(0..=3),
             busy_timeout: [ms(0), ms(30), ms(200)][rng.random_range(0..3)],
             acquire_timeout: [ms(0), ms(50), ms(2000)][rng.random_range(0..3)],
             first_connect_wait: [ms(100), ms(1000)][rng.random_range(0..2)],
-            lifetime: lives[rng.random_range(0..lives.len())],
-            idle: lives[rng.random_range(0..lives.len())],
+            lifetime: ages[rng.random_range(0..ages.len())],
+            idle: ages[rng.random_range(0..ages.len())],
             migrates: rng.random_ratio(1, 2),
         }
     }
@@ -236,8 +236,8 @@ fn draw_use(rng: &mut impl Rng) -> Act {
         17 => Act::Close { patience_ms: [0, 100, 5000][rng.random_range(0..3)] },
         18 => Act::Pause { ms: [1, 40, 600][rng.random_range(0..3)] },
         _ => {
-            let door = [EntryPoint::Write, EntryPoint::Read, EntryPoint::WithConnection][rng.random_range(0..3)];
-            Act::Hold { door, ms: [5, 100, 60_000][rng.random_range(0..3)] }
+            let entry_point = [EntryPoint::Write, EntryPoint::Read, EntryPoint::WithConnection][rng.random_range(0..3)];
+            Act::Hold { entry_point, ms: [5, 100, 60_000][rng.random_range(0..3)] }
         }
     }
 }
@@ -246,7 +246,7 @@ const CHECKPOINTS: [CheckpointMode; 4] =
     [CheckpointMode::Passive, CheckpointMode::Full, CheckpointMode::Restart, CheckpointMode::Truncate];
 
 fn draw_misuse(rng: &mut impl Rng) -> Act {
-    let doors = [EntryPoint::Write, EntryPoint::Read, EntryPoint::WithConnection];
+    let entry_points = [EntryPoint::Write, EntryPoint::Read, EntryPoint::WithConnection];
     let own_transaction = [EntryPoint::Write, EntryPoint::WithConnection];
     match rng.random_range(0..12) {
         0..2 => Act::Write(own_transaction[rng.random_range(0..2)], Ending::Fails),
@@ -254,17 +254,17 @@ fn draw_misuse(rng: &mut impl Rng) -> Act {
         4 => Act::WriteInRead,
         5..7 => Act::Dangle { writes: rng.random_ratio(2, 3) },
         7..9 => Act::Change {
-            door: [EntryPoint::Read, EntryPoint::WithConnection][rng.random_range(0..2)],
+            entry_point: [EntryPoint::Read, EntryPoint::WithConnection][rng.random_range(0..2)],
             setting: rng.random_range(0..SETTINGS.len()),
         },
         _ => {
             let inner = match rng.random_range(0..6) {
-                nth @ 0..3 => Inner::EntryPoint(doors[nth]),
+                nth @ 0..3 => Inner::EntryPoint(entry_points[nth]),
                 3 => Inner::Checkpoint,
                 4 => Inner::Close,
                 _ => Inner::Health,
             };
-            Act::Nest { outer: doors[rng.random_range(0..3)], inner }
+            Act::Nest { outer: entry_points[rng.random_range(0..3)], inner }
         }
     }
 }

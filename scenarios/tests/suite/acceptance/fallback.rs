@@ -9,15 +9,8 @@ use rusqlite::Connection;
 use seawall::health::State;
 use seawall::{Cache, Health};
 use seawall_harness::call::Method;
-use seawall_harness::clock::Clock;
 use seawall_harness::codes::ResultCode;
-use seawall_harness::fault::FaultPlan;
-use seawall_harness::seed::Seed;
-use seawall_harness::shared_state::{Mode, SharedState};
-use seawall_harness::trace;
 use seawall_harness::vfs::FaultVfs;
-use seawall_harness::vfs::api::SqliteApi;
-use seawall_harness::vfs::injector::Injector;
 use seawall_scenarios::clocked_os::ClockedOs;
 use tempfile::TempDir;
 
@@ -51,17 +44,14 @@ fn code(health: &Health) -> Option<ResultCode> {
 fn check(name: &str) {
     let dir = tempfile::tempdir().unwrap();
     let path = crashed(&dir);
-    let shared_state = Arc::new(SharedState::private(1 << 14));
-    let clock = Clock::new(Arc::clone(&shared_state));
-    clock.set_scale(0);
-    let plan = FaultPlan::new(vec![format!("shmmap@shm:error={name}").parse().unwrap()], Seed(0)).unwrap();
-    let injector = Injector::new(Arc::clone(&shared_state), plan).with_clock(clock.clone());
-    let shim = FaultVfs::new(SqliteApi::linked(), &format!("fallback-{name}"), None, false, injector).unwrap();
+    let builder = FaultVfs::builder().fault(&format!("shmmap@shm:error={name}")).unwrap();
+    let shim = builder.clock_scale(0).register().unwrap();
+    let clock = shim.clock();
     let os = ClockedOs::new(clock.clone(), 1).with_lock_patience(Duration::from_millis(200));
     let cache = Cache::builder().vfs(shim.name()).os(Arc::new(os)).build();
     let (healthy, degraded) = (State::Healthy, State::Degraded);
 
-    shared_state.set_mode(Mode::ARMED.and(Mode::TRACE));
+    shim.arm();
     assert_eq!(cache.with_connection(&path, |connection| rows(connection)).unwrap(), (0..ROWS).collect::<Vec<_>>());
     cache.with_connection(&path, |connection| insert(connection, ROWS)).unwrap();
     let health = cache.health(&path);
@@ -72,7 +62,7 @@ fn check(name: &str) {
     cache.with_connection(&path, |connection| insert(connection, ROWS + 1)).unwrap();
     assert_eq!(cache.health(&path).state, degraded, "{name}: probing does not help as long as it fails");
 
-    shared_state.set_mode(Mode::TRACE);
+    shim.disarm();
     cache.with_connection(&path, |connection| insert(connection, ROWS + 2)).unwrap();
     assert_eq!(cache.health(&path).state, degraded, "{name}: not probed before its time");
     clock.advance(Duration::from_secs(5));
@@ -82,8 +72,8 @@ fn check(name: &str) {
 
     cache.close_all().unwrap();
     assert_eq!(shim.injector().open_files().len(), 0, "{name}");
-    let mapped = trace::read(&shared_state).iter().filter(|entry| entry.call.method == Method::ShmMap).count();
-    assert!(mapped > 0 && shared_state.rule(0).fired() > 0, "{name}: the shim was in the way");
+    let mapped = shim.trace().iter().filter(|entry| entry.call.method == Method::ShmMap).count();
+    assert!(mapped > 0 && shim.fired() > 0, "{name}: the shim was in the way");
     drop(cache);
     let fresh = Connection::open(&path).unwrap();
     assert_eq!(rows(&fresh).unwrap().len() as i64, ROWS + 3, "{name}");

@@ -37,6 +37,7 @@ fn lists_name_what_there_is_to_choose_from() {
     let oracles = ["integrity", "ledger", "atomicity", "isolation", "walindex", "progress", "hygiene", "economy"];
     check("oracles", &[&oracles[..], &["alarm"]].concat());
     check("verdicts", &["survived", "degraded", "lost", "corrupt", "not-measured"]);
+    check("effects", &["error", "drop-locks", "power-cut"]);
     check("methods", &["open", "shmmap", "unfetch"]);
     check("roles", &["db", "wal", "shm", "journal"]);
     check("codes", &["CANTOPEN", "IOERR_SHMMAP", "BUSY_SNAPSHOT"]);

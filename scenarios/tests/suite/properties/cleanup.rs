@@ -197,7 +197,7 @@ fn unlinking_store(world: &World, path: PathBuf) -> Box<dyn Store> {
 impl From<strategies::Failure> for Reply {
     fn from(failure: strategies::Failure) -> Self {
         // It does not say how far a COMMIT came, so after each failure the outcome is unknown.
-        Self { message: failure.message, outcome_unknown: true, alarm: failure.alarm }
+        Self { message: failure.message, outcome_unknown: true, alarm: failure.is_alarm }
     }
 }
 

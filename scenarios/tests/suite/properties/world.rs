@@ -1,18 +1,14 @@
 //! A small world for properties within one process: a folder, a shim with fault rules, virtual time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use seawall::Os;
-use seawall_harness::call::{Method, Role};
+use seawall_harness::call::{Call, Method, Role};
 use seawall_harness::clock::Clock;
-use seawall_harness::fault::{FaultPlan, Rule};
-use seawall_harness::seed::Seed;
-use seawall_harness::shared_state::{Mode, SharedState};
+use seawall_harness::shared_state::SharedState;
 use seawall_harness::vfs::FaultVfs;
-use seawall_harness::vfs::api::SqliteApi;
-use seawall_harness::vfs::injector::Injector;
 use seawall_scenarios::clocked_os::ClockedOs;
 
 /// See the module's documentation. Faults are off until [`World::arm`].
@@ -28,37 +24,29 @@ pub(super) struct World {
 impl World {
     /// A world with these rules, in the grammar's text form.
     pub(super) fn new(rules: &[String], seed: u64) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let rules: Vec<Rule> = rules.iter().map(|rule| rule.parse().expect("a valid rule")).collect();
-        let plan = FaultPlan::new(rules, Seed(seed)).expect("a plan of few rules");
-        let shared_state = Arc::new(SharedState::private(2));
-        shared_state.set_mode(Mode::TRACE);
-        let clock = Clock::new(Arc::clone(&shared_state));
-        clock.set_scale(0);
+        let rules = rules.iter().map(|rule| rule.parse().expect("a valid rule"));
         let (wal_deletions, wal_truncations) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let (deletions, truncations) = (Arc::clone(&wal_deletions), Arc::clone(&wal_truncations));
-        let injector = Injector::new(Arc::clone(&shared_state), plan).with_clock(clock.clone()).with_hook(Box::new(
-            move |_, call| {
-                match (call.method, call.role) {
-                    (Method::Delete, Role::Wal) => deletions.fetch_add(1, Ordering::Relaxed),
-                    (Method::Truncate, Role::Wal) => truncations.fetch_add(1, Ordering::Relaxed),
-                    _ => 0,
-                };
-                true
-            },
-        ));
-        let name = format!("property-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let shim = FaultVfs::new(SqliteApi::linked(), &name, None, false, injector).expect("a shim");
+        let observer = move |_, call: &Call| {
+            match (call.method, call.role) {
+                (Method::Delete, Role::Wal) => deletions.fetch_add(1, Ordering::Relaxed),
+                (Method::Truncate, Role::Wal) => truncations.fetch_add(1, Ordering::Relaxed),
+                _ => 0,
+            };
+        };
+        let builder = FaultVfs::builder().rules(rules).seed(seed).clock_scale(0).trace_capacity(2);
+        let shim = builder.observer(observer).register().expect("a shim");
+        let (shared_state, clock) = (Arc::clone(shim.shared_state()), shim.clock());
         let folder = tempfile::tempdir_in(seawall_scenarios::scratch::default_folder()).expect("a folder");
         Self { shim, shared_state, clock, folder, wal_deletions, wal_truncations }
     }
 
     pub(super) fn arm(&self) {
-        self.shared_state.set_mode(Mode::ARMED.and(Mode::TRACE));
+        self.shim.arm();
     }
 
     pub(super) fn heal(&self) {
-        self.shared_state.set_mode(Mode::TRACE);
+        self.shim.disarm();
     }
 
     /// How often SQLite itself has asked to delete, and to truncate, a `-wal`.

@@ -20,10 +20,11 @@ use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::draft::{Draft, selector};
 use super::error::{GrammarError, Mistake};
-use super::key::{Key, Takes};
+use super::key::{Form, Key, Takes, Vocabulary};
 use super::piece::Piece;
-use super::rule::Rule;
 use super::value;
+use crate::fault::effect::EFFECTS;
+use crate::fault::rule::Rule;
 use crate::suggest;
 
 const CALL: &str = "call";
@@ -41,7 +42,12 @@ pub struct FaultFile {
 
 /// Reads a file.
 pub fn parse(text: &str) -> Result<FaultFile, GrammarError> {
-    file(text).map_err(|mistake| mistake.in_file(text))
+    parse_with(Vocabulary(EFFECTS), text)
+}
+
+/// Reads a file with the effects of a vocabulary.
+pub(in crate::fault) fn parse_with(vocabulary: Vocabulary, text: &str) -> Result<FaultFile, GrammarError> {
+    file(vocabulary, text).map_err(|mistake| mistake.in_file(text))
 }
 
 /// Prints a file that [`parse`] reads as the same again, given rules that the grammar accepts.
@@ -56,7 +62,7 @@ pub fn print(file: &FaultFile) -> String {
         }
         text += &format!("[[{FAULT}]]\n{CALL} = \"{}\"\n", rule.select);
         for (key, value) in rule.entries() {
-            text += &line(key, value.as_deref());
+            text += &line(key, value.map(|value| value.to_string()).as_deref());
             text.push('\n');
         }
     }
@@ -65,13 +71,13 @@ pub fn print(file: &FaultFile) -> String {
 
 /// A key with its value as a line of TOML. No value contains a character that TOML would want escaped.
 fn line(key: Key, value: Option<&str>) -> String {
-    let literal = match (key, value) {
+    let literal = match (key.form, value) {
         (_, None) => "true".to_owned(),
-        (Key::P, Some(value)) => value.to_owned(),
-        (Key::When, Some(value)) => format!("\"{value}\""),
+        (Form::Probability, Some(value)) => value.to_owned(),
+        (Form::When, Some(value)) => format!("\"{value}\""),
         (_, Some(value)) => number_or_string(value),
     };
-    format!("{} = {literal}", key.word())
+    format!("{} = {literal}", key.word)
 }
 
 fn number_or_string(value: &str) -> String {
@@ -100,7 +106,7 @@ fn entries<'a>(table: &'a DeTable<'_>) -> Vec<Entry<'a>> {
     entries
 }
 
-fn file(text: &str) -> Result<FaultFile, Mistake> {
+fn file(vocabulary: Vocabulary, text: &str) -> Result<FaultFile, Mistake> {
     let document = DeTable::parse(text)
         .map_err(|error| Mistake::new(error.span().unwrap_or_default(), error.message().replace('\n', ", ")))?;
     let mut file = FaultFile::default();
@@ -110,12 +116,12 @@ fn file(text: &str) -> Result<FaultFile, Mistake> {
             (FAULT, DeValue::Array(faults)) => {
                 for fault in faults.iter() {
                     let DeValue::Table(table) = fault.get_ref() else { return Err(no_table(fault.span())) };
-                    file.rules.push(rule(table, fault.span(), text)?);
+                    file.rules.push(rule(vocabulary, table, fault.span(), text)?);
                 }
             }
             (FAULT, _) => return Err(no_table(entry.key_span)),
             (key, _) => {
-                let known = key == CALL || Key::from_word(key).is_some();
+                let known = key == CALL || vocabulary.find(key).is_some();
                 let help = match known {
                     true => format!("it belongs under `[[{FAULT}]]`"),
                     false => suggest::help(key, "keys", [SEED, FAULT]),
@@ -174,7 +180,7 @@ fn in_value<T>(
     })
 }
 
-fn rule(table: &DeTable<'_>, header: Range<usize>, source: &str) -> Result<Rule, Mistake> {
+fn rule(vocabulary: Vocabulary, table: &DeTable<'_>, header: Range<usize>, source: &str) -> Result<Rule, Mistake> {
     let entries = entries(table);
     let call = entries.iter().find(|entry| entry.key == CALL);
     let call =
@@ -187,10 +193,10 @@ fn rule(table: &DeTable<'_>, header: Range<usize>, source: &str) -> Result<Rule,
         let mistake = Mistake::new(call.value_span.clone(), "a call is a string");
         return Err(mistake.with_help("write for example `\"sync@wal\"`"));
     };
-    let mut draft = Draft::new(in_value(call, source, text, |piece| selector(piece.trim()))?);
+    let mut draft = Draft::new(vocabulary, in_value(call, source, text, |piece| selector(piece.trim()))?);
     for entry in entries.iter().filter(|entry| entry.key != CALL) {
-        let Some(key) = Key::from_word(entry.key) else {
-            let known = std::iter::once(CALL).chain(Key::ALL.iter().map(|key| key.word()));
+        let Some((key, _)) = vocabulary.find(entry.key) else {
+            let known = [&[CALL], &*vocabulary.effect_words(), &Vocabulary::modifier_words()].concat();
             return Err(unknown_key(entry).with_help(suggest::help(entry.key, "keys", known)));
         };
         set(&mut draft, key, entry, source)?;
@@ -200,8 +206,8 @@ fn rule(table: &DeTable<'_>, header: Range<usize>, source: &str) -> Result<Rule,
 
 fn set(draft: &mut Draft, key: Key, entry: &Entry<'_>, source: &str) -> Result<(), Mistake> {
     let place = entry.key_span.start..entry.value_span.end;
-    let word = key.word();
-    let given = match (entry.value, key.takes()) {
+    let word = key.word;
+    let given = match (entry.value, key.form.takes()) {
         (DeValue::Boolean(true), Takes::Nothing | Takes::Perhaps) => return draft.set(key, place, None),
         (DeValue::Boolean(false), Takes::Nothing | Takes::Perhaps) => {
             let sentence = format!("`{word}` is `true` or not there");
@@ -215,7 +221,7 @@ fn set(draft: &mut Draft, key: Key, entry: &Entry<'_>, source: &str) -> Result<(
         (DeValue::Integer(integer), _) => decimal(integer),
         (DeValue::Float(float), _) => Cow::Borrowed(float.as_str()),
         _ => {
-            let example = key.example().split_once('=').map(|(_, value)| value);
+            let example = key.example.split_once('=').map(|(_, value)| value);
             let help = format!("for example `{}`", line(key, example));
             return Err(Mistake::new(entry.value_span.clone(), format!("`{word}` needs a value")).with_help(help));
         }

@@ -1,4 +1,4 @@
-//! Real files, real stores: where the steps are taken, beside the model.
+//! The steps on real files with real stores, and beside them the model.
 
 use std::cell::RefCell;
 use std::fs;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use seawall::os::{FileId, FileLock, FileStatus, FileSystem};
 use seawall::{Builder, Cache, Error, JournalMode, Os, Registry, Store, SystemOs};
 
-use super::model::{Answer, Model, Told};
+use super::model::{Answer, Model, Reply};
 use super::{CACHES, FILES, Settings, Spelling, Step, Way};
 
 thread_local! {
@@ -22,14 +22,14 @@ thread_local! {
 /// The folder of a thread: made once, emptied before each case.
 struct Folder {
     dir: tempfile::TempDir,
-    /// The way to it from the working directory.
+    /// The path to it from the working directory.
     relative: PathBuf,
 }
 
 impl Folder {
     fn new() -> io::Result<Self> {
         let dir = tempfile::tempdir_in(crate::scratch::default_folder())?;
-        // What is compared are canonical paths.
+        // Canonical paths are compared.
         let path = fs::canonicalize(dir.path())?;
         let up = std::env::current_dir()?.ancestors().skip(1).map(|_| "..").collect::<PathBuf>();
         let relative = up.join(path.strip_prefix("/").unwrap_or(&path));
@@ -45,7 +45,7 @@ impl Folder {
                 fs::remove_file(entry?.path())?;
             }
         }
-        turn(self.dir.path(), "a")?;
+        redirect(self.dir.path(), "a")?;
         for file in 0..FILES {
             symlink(format!("{file}.db"), self.dir.path().join(format!("a/{file}.link")))?;
         }
@@ -53,8 +53,8 @@ impl Folder {
     }
 }
 
-/// Turns the symbolic link to the folder.
-fn turn(folder: &Path, to: &str) -> io::Result<()> {
+/// Redirects the symbolic link of the folder.
+fn redirect(folder: &Path, to: &str) -> io::Result<()> {
     let link = folder.join("link");
     match fs::remove_file(&link) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -69,7 +69,7 @@ struct ForkingOs {
 }
 
 /// See the module's documentation.
-pub(super) struct Play {
+pub(super) struct RegistryRun {
     folder: PathBuf,
     relative: PathBuf,
     os: Arc<ForkingOs>,
@@ -82,28 +82,27 @@ pub(super) struct Play {
     model: Model,
 }
 
-impl Play {
-    pub(super) fn new(overlooks_links: bool) -> Result<Self, String> {
-        let place = FOLDER.with_borrow_mut(|place| {
-            let folder = match place {
+impl RegistryRun {
+    pub(super) fn new(ignores_links: bool) -> io::Result<Self> {
+        let (folder, relative) = FOLDER.with_borrow_mut(|folder| {
+            let folder = match folder {
                 Some(folder) => folder,
                 empty => empty.insert(Folder::new()?),
             };
             folder.clear()?;
             io::Result::Ok((fs::canonicalize(folder.dir.path())?, folder.relative.clone()))
-        });
-        let (folder, relative) = place.map_err(|error| format!("the folder: {error}"))?;
+        })?;
         let os = Arc::new(ForkingOs { system: SystemOs::new(), pid: AtomicU32::new(1) });
         let (registry, connects, stores, caches) = (Registry::new(), Arc::default(), Vec::new(), Default::default());
-        Ok(Self { folder, relative, os, registry, connects, stores, caches, model: Model::new(overlooks_links) })
+        Ok(Self { folder, relative, os, registry, connects, stores, caches, model: Model::new(ignores_links) })
     }
 
-    /// Takes a step: what was told, and what should have been. `None` if there was nothing to do it with.
-    pub(super) fn step(&mut self, step: Step) -> Result<Option<(Told, Told)>, String> {
-        let (told, expected) = match step {
+    /// Performs a step: the reply, and the reply of the model. `None` if there was no store for it.
+    pub(super) fn step(&mut self, step: Step) -> io::Result<Option<(Reply, Reply)>> {
+        let (answer, expected) = match step {
             Step::Open { spelling, settings } => self.open(&self.path(spelling), settings),
             Step::Call { store } => match self.nth(store) {
-                Some(nth) => (self.answer(|play| play.stores[nth].with_connection(|_| Ok(()))), self.model.call(nth)),
+                Some(nth) => (self.answer(|run| run.stores[nth].with_connection(|_| Ok(()))), self.model.call(nth)),
                 None => return Ok(None),
             },
             Step::Close { store } => match self.nth(store) {
@@ -120,7 +119,7 @@ impl Play {
             },
             Step::CallCache { cache, spelling } => self.call_cache(cache, &self.path(spelling)),
             Step::CloseInCache { cache, spelling } => self.close_in_cache(cache, &self.path(spelling)),
-            // What a cache of the parent holds stays open in the child, for ever.
+            // What a cache of the parent holds stays open in the child.
             Step::DropCache { .. } if self.model.pid != 1 => return Ok(None),
             Step::DropCache { cache } => {
                 drop(self.caches[cache].take());
@@ -132,19 +131,19 @@ impl Play {
                 self.model.pid = 2;
                 (Answer::Done, Answer::Done)
             }
-            Step::Rename { .. } | Step::Unlink(_) | Step::Link(_) | Step::Turn => {
-                self.meddle(step).map_err(|error| format!("{step:?}: {error}"))?;
+            Step::Rename { .. } | Step::Unlink(_) | Step::Link(_) | Step::Redirect => {
+                self.change_files(step)?;
                 (Answer::Done, Answer::Done)
             }
         };
-        Ok(Some((Told { answer: told, open: self.registry.paths() }, self.model.told(expected))))
+        Ok(Some((Reply { answer, open: self.registry.paths() }, self.model.reply(expected))))
     }
 
     /// Closes everything, each process its own.
     pub(super) fn end(self) {
         for pid in [1, 2] {
             self.os.pid.store(pid, Ordering::Relaxed);
-            // Files that were moved on the way say so; they are closed all the same.
+            // Closing a file that was moved returns an error, and closes it.
             for cache in self.caches.iter().flatten() {
                 let _ = cache.close_all();
             }
@@ -155,55 +154,55 @@ impl Play {
     }
 
     fn open(&mut self, path: &Path, settings: Settings) -> (Answer, Answer) {
-        let told = self.answer(|play| {
-            let builder = play.builder();
+        let answer = self.answer(|run| {
+            let builder = run.builder();
             let builder = match settings {
                 Settings::Usual => builder,
                 Settings::Other => builder.busy_timeout(Duration::from_millis(1)),
             };
-            play.stores.push(builder.open(path)?);
+            run.stores.push(builder.open(path)?);
             Ok(())
         });
-        (told, self.model.open(path, settings))
+        (answer, self.model.open(path, settings))
     }
 
     fn close(&mut self, nth: usize) -> (Answer, Answer) {
-        let told = match self.answer(|play| play.stores[nth].close(Duration::ZERO).map(drop)) {
-            // Nobody asked for a connection.
+        let answer = match self.answer(|run| run.stores[nth].close(Duration::ZERO).map(drop)) {
+            // Closing connects to nothing.
             Answer::Shared => Answer::Done,
-            told => told,
+            answer => answer,
         };
-        (told, self.model.close(nth))
+        (answer, self.model.close(nth))
     }
 
     fn call_cache(&mut self, cache: usize, path: &Path) -> (Answer, Answer) {
         if self.caches[cache].is_none() {
             self.caches[cache] = Some(self.builder().build());
         }
-        let told = self.answer(|play| match &play.caches[cache] {
+        let answer = self.answer(|run| match &run.caches[cache] {
             Some(cache) => cache.with_connection(path, |_| Ok(())),
             None => Ok(()),
         });
-        (told, self.model.call_cache(cache, path))
+        (answer, self.model.call_cache(cache, path))
     }
 
     fn close_in_cache(&mut self, cache: usize, path: &Path) -> (Answer, Answer) {
-        let told = match self.answer(|play| play.caches[cache].as_ref().map_or(Ok(()), |cache| cache.close(path))) {
+        let answer = match self.answer(|run| run.caches[cache].as_ref().map_or(Ok(()), |cache| cache.close(path))) {
             Answer::Shared => Answer::Done,
-            told => told,
+            answer => answer,
         };
-        (told, self.model.close_in_cache(cache, path))
+        (answer, self.model.close_in_cache(cache, path))
     }
 
-    fn meddle(&self, step: Step) -> io::Result<()> {
+    fn change_files(&self, step: Step) -> io::Result<()> {
         let plain = |file| self.path(Spelling { file, way: Way::Plain });
         let result = match step {
             Step::Rename { from, to } => fs::rename(self.path(from), self.path(to)),
             Step::Unlink(spelling) => fs::remove_file(self.path(spelling)),
             Step::Link(file) => fs::hard_link(plain(file), self.path(Spelling { file, way: Way::SecondName })),
-            Step::Turn => {
+            Step::Redirect => {
                 let link = fs::read_link(self.folder.join("link"))?;
-                turn(&self.folder, if link == Path::new("a") { "b" } else { "a" })
+                redirect(&self.folder, if link == Path::new("a") { "b" } else { "a" })
             }
             _ => Ok(()),
         };
@@ -219,7 +218,7 @@ impl Play {
         Store::builder()
             .registry(Arc::clone(&self.registry))
             .os(Arc::clone(&self.os) as Arc<dyn Os>)
-            // Nothing is written, so that opening costs little.
+            // Opening writes nothing, so it costs little.
             .journal_mode(JournalMode::Keep)
             .first_connect_wait(None)
             .identity_check_interval(Duration::ZERO)
@@ -229,7 +228,7 @@ impl Play {
             })
     }
 
-    /// What came of a call, by its error or by the connections that it made.
+    /// How a call ended, by its error or by the connections that it made.
     fn answer(&mut self, call: impl FnOnce(&mut Self) -> Result<(), Error>) -> Answer {
         let before = self.connects.load(Ordering::Relaxed);
         let result = call(self);
@@ -249,7 +248,7 @@ impl Play {
         } else if message.contains("forked") {
             Answer::Forked
         } else {
-            panic!("nobody has asked for this: {message}")
+            panic!("an unexpected error: {message}")
         }
     }
 

@@ -1,19 +1,25 @@
 //! The text form: `METHOD[@ROLE]:EFFECT[:MODIFIER…]`. Space around any part is ignored.
 
-use super::draft::{Draft, effects, selector};
+use super::draft::{Draft, selector};
 use super::error::{GrammarError, Mistake};
-use super::key::Key;
+use super::key::Vocabulary;
 use super::piece::Piece;
-use super::rule::Rule;
 use crate::codes::{Errno, ResultCode};
+use crate::fault::effect::EFFECTS;
+use crate::fault::rule::Rule;
 use crate::suggest;
 
 /// Reads one rule.
 pub fn parse_rule(text: &str) -> Result<Rule, GrammarError> {
-    rule(Piece::new(text, 0).trim()).map_err(|mistake| mistake.in_rule(text))
+    parse_rule_with(Vocabulary(EFFECTS), text)
 }
 
-fn rule(text: Piece<'_>) -> Result<Rule, Mistake> {
+/// Reads one rule with the effects of a vocabulary.
+pub(in crate::fault) fn parse_rule_with(vocabulary: Vocabulary, text: &str) -> Result<Rule, GrammarError> {
+    rule(vocabulary, Piece::new(text, 0).trim()).map_err(|mistake| mistake.in_rule(text))
+}
+
+fn rule(vocabulary: Vocabulary, text: Piece<'_>) -> Result<Rule, Mistake> {
     if text.text.is_empty() {
         return Err(text
             .mistake("the rule is empty")
@@ -21,19 +27,19 @@ fn rule(text: Piece<'_>) -> Result<Rule, Mistake> {
     }
     let mut parts = text.split(":").map(Piece::trim);
     let first = parts.next().unwrap_or(text);
-    let Some(effect) = parts.next() else { return Err(no_colon(first)) };
-    let mut draft = Draft::new(selector(first)?);
+    let Some(effect) = parts.next() else { return Err(no_colon(vocabulary, first)) };
+    let mut draft = Draft::new(vocabulary, selector(first)?);
     for (index, item) in effect.split(",").map(Piece::trim).enumerate() {
-        effect_item(&mut draft, item, index)?;
+        effect_item(vocabulary, &mut draft, item, index)?;
     }
     for part in parts {
-        modifier(&mut draft, part)?;
+        modifier(vocabulary, &mut draft, part)?;
     }
     draft.finish(effect.span())
 }
 
 /// A text without a colon: the selector may be good up to where the colon belongs.
-fn no_colon(text: Piece<'_>) -> Mistake {
+fn no_colon(vocabulary: Vocabulary, text: Piece<'_>) -> Mistake {
     let (head, rest) = text.split_while(|character| character.is_alphanumeric() || "@*_-".contains(character));
     let select = match selector(head) {
         Ok(select) => select,
@@ -44,7 +50,7 @@ fn no_colon(text: Piece<'_>) -> Mistake {
         return rest.mistake("the effect is missing").with_help(help);
     }
     let end = rest.start + rest.text.chars().next().map_or(0, char::len_utf8);
-    let help = format!("write `{select}:EFFECT`; {}", effects());
+    let help = format!("write `{select}:EFFECT`; {}", vocabulary.effects_help());
     Mistake::new(rest.start..end, "a colon is missing here").with_help(help)
 }
 
@@ -56,52 +62,54 @@ fn key_and_value(item: Piece<'_>) -> (Piece<'_>, Option<Piece<'_>>) {
     }
 }
 
-fn effect_item(draft: &mut Draft, item: Piece<'_>, index: usize) -> Result<(), Mistake> {
+fn effect_item(vocabulary: Vocabulary, draft: &mut Draft, item: Piece<'_>, index: usize) -> Result<(), Mistake> {
     if item.text.is_empty() {
-        return Err(item.mistake("an effect is missing here").with_help(effects()));
+        return Err(item.mistake("an effect is missing here").with_help(vocabulary.effects_help()));
     }
     let (word, value) = key_and_value(item);
-    match Key::from_word(word.text) {
-        Some(key) if key.is_effect() => draft.set(key, item.span(), value),
+    match vocabulary.find(word.text) {
+        Some((key, true)) => draft.set(key, item.span(), value),
         Some(_) if index == 0 => {
             let sentence = format!("{} is a modifier, and the effect comes before it", word.quoted());
-            Err(word.mistake(sentence).with_help(effects()))
+            Err(word.mistake(sentence).with_help(vocabulary.effects_help()))
         }
         Some(_) => {
             let sentence = format!("{} is a modifier, not a part of the effect", word.quoted());
             Err(word.mistake(sentence).with_help("put `:` before it, not `,`"))
         }
-        None => Err(word.mistake(format!("unknown effect {}", word.quoted())).with_help(effect_help(word.text))),
+        None => {
+            Err(word.mistake(format!("unknown effect {}", word.quoted())).with_help(effect_help(vocabulary, word.text)))
+        }
     }
 }
 
 /// A code by itself is likely to be meant as an error with that code.
-fn effect_help(word: &str) -> String {
-    if let Some(nearest) = suggest::nearest(word, Key::words(true)) {
+fn effect_help(vocabulary: Vocabulary, word: &str) -> String {
+    if let Some(nearest) = suggest::nearest(word, vocabulary.effect_words()) {
         format!("did you mean `{nearest}`?")
     } else if let Ok(code) = word.parse::<ResultCode>() {
         format!("did you mean `error={code}`?")
     } else if let Ok(errno) = word.parse::<Errno>() {
         format!("did you mean `errno={errno}`?")
     } else {
-        effects()
+        vocabulary.effects_help()
     }
 }
 
-fn modifier(draft: &mut Draft, item: Piece<'_>) -> Result<(), Mistake> {
-    let modifiers = || suggest::help("", "modifiers", Key::words(false));
+fn modifier(vocabulary: Vocabulary, draft: &mut Draft, item: Piece<'_>) -> Result<(), Mistake> {
+    let modifiers = || suggest::help("", "modifiers", Vocabulary::modifier_words());
     if item.text.is_empty() {
         return Err(item.mistake("a modifier is missing here").with_help(modifiers()));
     }
     let (word, value) = key_and_value(item);
-    match Key::from_word(word.text) {
-        Some(key) if key.is_effect() => {
+    match vocabulary.find(word.text) {
+        Some((_, true)) => {
             let sentence = format!("{} is part of an effect, not a modifier", word.quoted());
             Err(word.mistake(sentence).with_help("put it before the modifiers, joined to the effect by `,`"))
         }
-        Some(key) => draft.set(key, item.span(), value),
+        Some((key, false)) => draft.set(key, item.span(), value),
         None => {
-            let help = suggest::help(word.text, "modifiers", Key::words(false));
+            let help = suggest::help(word.text, "modifiers", Vocabulary::modifier_words());
             Err(word.mistake(format!("unknown modifier {}", word.quoted())).with_help(help))
         }
     }

@@ -1,5 +1,7 @@
-//! Simulated runs in this very process. A process has room for one simulator, so these tests take turns, and they are
-//! not in the binary of the others.
+//! Simulated runs in the process of the tests. There is one simulator in a process at a time, so these tests take turns,
+//! and they have a binary of their own.
+
+mod toy;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
@@ -18,7 +20,7 @@ use seawall_scenarios::run::simulated::shrink::RunBench;
 use seawall_scenarios::run::spec::{RunSpec, SIM};
 use seawall_scenarios::shrink::{Bench as _, Limits, shrink};
 use seawall_scenarios::strategies::{Context, Entry, Failure, Strategy, Work};
-use seawall_scenarios::{faults, scratch};
+use seawall_scenarios::{faults, scratch, strategies};
 
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -27,21 +29,21 @@ fn simulator() -> (MutexGuard<'static, ()>, Simulator) {
     (turn, Simulator::new().unwrap())
 }
 
-fn world(strategy: &str, fault: &str, seed: Seed) -> RunSpec {
+fn spec(strategy: &str, fault: &str, seed: Seed) -> RunSpec {
     let fault = FaultName::Named(fault.to_owned());
     RunSpec::of(&Token { strategy: strategy.to_owned(), fault, medium: SIM.to_owned(), seed }).unwrap()
 }
 
 /// Runs of all strategies under all faults.
-fn worlds(seed: Seed, each: u64) -> impl Iterator<Item = RunSpec> {
+fn specs(seed: Seed, each: u64) -> impl Iterator<Item = RunSpec> {
     let strategies = ["percall", "openhuman", "seawall", "seawall-store"];
     let faults = faults::matrix().into_iter();
     faults.flat_map(move |fault| {
-        let world = move |strategy: &str, nth| world(strategy, &fault.title, seed.stream(&fault.title).nth(nth));
+        let spec = move |strategy: &str, nth| spec(strategy, &fault.title, seed.stream(&fault.title).nth(nth));
         strategies
             .into_iter()
             .flat_map(|strategy| (0..each).map(move |nth| (strategy, nth)))
-            .map(move |(strategy, nth)| world(strategy, nth))
+            .map(move |(strategy, nth)| spec(strategy, nth))
             .collect::<Vec<_>>()
     })
 }
@@ -50,30 +52,30 @@ fn worlds(seed: Seed, each: u64) -> impl Iterator<Item = RunSpec> {
 fn a_run_repeats_call_by_call_and_so_does_its_recorded_schedule() {
     let (_turn, mut simulator) = simulator();
     let mut preemptions = 0;
-    for world in worlds(Seed(1), 1) {
-        let first = simulator.run(&world, None, true).unwrap();
-        let again = simulator.run(&world, None, true).unwrap();
-        assert_eq!(first.record, again.record, "{}", world.token);
-        assert_eq!(first.calls, again.calls, "{}", world.token);
-        let replayed = simulator.run(&world, Some(&first.execution.preemptions), true).unwrap();
-        assert_eq!(first.record, replayed.record, "{}", world.token);
-        assert_eq!(first.execution, replayed.execution, "{}", world.token);
+    for spec in specs(Seed(1), 1) {
+        let first = simulator.run(&spec, None, true).unwrap();
+        let again = simulator.run(&spec, None, true).unwrap();
+        assert_eq!(first.record, again.record, "{}", spec.token);
+        assert_eq!(first.calls, again.calls, "{}", spec.token);
+        let replayed = simulator.run(&spec, Some(&first.execution.preemptions), true).unwrap();
+        assert_eq!(first.record, replayed.record, "{}", spec.token);
+        assert_eq!(first.execution, replayed.execution, "{}", spec.token);
         preemptions += first.execution.preemptions.len();
     }
     assert!(preemptions > 300, "{preemptions}");
 }
 
-/// The code of a killed process runs on until it has noticed; no rule is spent on that.
+/// The code of a killed process runs on for some calls. They do not count for the rules.
 #[test]
-fn a_rule_strikes_the_living_alone() {
+fn no_rule_fires_in_a_dead_process() {
     let (_turn, mut simulator) = simulator();
     let mut kills = 0;
     for number in 0..8 {
         let fault = FaultName::Rules(vec!["shmlock@shm:kill:when=9..16".to_owned()]);
         let token = Token { strategy: "percall".to_owned(), fault, medium: SIM.to_owned(), seed: Seed(number) };
-        let mut world = RunSpec::of(&token).unwrap();
-        world.shape.restarts.clear();
-        let counts = simulator.run(&world, None, false).unwrap().record.counts;
+        let mut spec = RunSpec::of(&token).unwrap();
+        spec.shape.restarts.clear();
+        let counts = simulator.run(&spec, None, false).unwrap().record.counts;
         assert_eq!(counts.faults_fired, counts.kills, "{token}");
         kills += counts.kills;
     }
@@ -83,10 +85,10 @@ fn a_rule_strikes_the_living_alone() {
 #[test]
 fn another_schedule_is_another_run() {
     let (_turn, mut simulator) = simulator();
-    let world = (0..).map(|n| world("seawall", "sigkill", Seed(n))).find(|world| world.shape.threads == 2).unwrap();
-    let first = simulator.run(&world, None, false).unwrap();
+    let spec = (0..).map(|n| spec("seawall", "sigkill", Seed(n))).find(|spec| spec.shape.threads == 2).unwrap();
+    let first = simulator.run(&spec, None, false).unwrap();
     assert!(!first.execution.preemptions.is_empty());
-    let other = simulator.run(&world, Some(&[]), false).unwrap();
+    let other = simulator.run(&spec, Some(&[]), false).unwrap();
     assert_ne!(first.record.trace_digest, other.record.trace_digest);
 }
 
@@ -94,9 +96,9 @@ fn another_schedule_is_another_run() {
 fn nothing_is_lost_by_seawall_and_percall_and_something_by_openhuman() {
     let (_turn, mut simulator) = simulator();
     let mut lost = 0;
-    for world in worlds(Seed(2), 2) {
-        let record = simulator.run(&world, None, false).unwrap().record;
-        if world.strategy.name == "openhuman" {
+    for spec in specs(Seed(2), 2) {
+        let record = simulator.run(&spec, None, false).unwrap().record;
+        if spec.strategy.name == "openhuman" {
             lost += record.counts.lost;
         } else {
             assert!(record.verdict <= Verdict::Degraded, "{}: {:?}", record.token, record.findings);
@@ -111,18 +113,18 @@ fn a_loss_shrinks_to_a_handful_of_steps_and_happens_on_real_files_as_well() {
     let lab = Runner::of_program(scratch::default_folder(), Path::new(env!("CARGO_BIN_EXE_seawall")));
     let mut confirmed = 0;
     for fault in ["cantopen-restart", "shmsize-restart", "cantopen-burst", "shmsize-flaky"] {
-        let mut losing = (0..).map(|number| world("openhuman", fault, Seed(number))).filter(|world| {
+        let mut losing = (0..).map(|number| spec("openhuman", fault, Seed(number))).filter(|spec| {
             simulator
-                .run(world, None, false)
+                .run(spec, None, false)
                 .unwrap()
                 .record
                 .findings
                 .first()
                 .is_some_and(|first| first.oracle == "ledger")
         });
-        let world = losing.next().unwrap();
+        let spec = losing.next().unwrap();
         drop(losing);
-        let (mut bench, first) = RunBench::new(&mut simulator, RunCase::of(&world, None), Limits::default()).unwrap();
+        let (mut bench, first) = RunBench::new(&mut simulator, RunCase::of(&spec, None), Limits::default()).unwrap();
         let small = shrink(&mut bench, first.clone()).unwrap();
         let executions = bench.executions();
         drop(bench);
@@ -132,7 +134,7 @@ fn a_loss_shrinks_to_a_handful_of_steps_and_happens_on_real_files_as_well() {
         let folder = tempfile::tempdir().unwrap();
         small.write(&folder.path().join("case.json")).unwrap();
         assert_eq!(RunCase::read(&folder.path().join("case.json")).unwrap(), small);
-        confirmed += u32::from(lab.execute_really(&small).unwrap().record.verdict >= Verdict::Lost);
+        confirmed += u32::from(lab.execute_on_real_files(&small).unwrap().record.verdict >= Verdict::Lost);
         eprintln!(
             "{fault}: {} preemptions, {} steps, {executions} executions; {confirmed}",
             small.schedule.len(),
@@ -172,7 +174,7 @@ static CROSSING: Entry = Entry {
     name: "percall",
     summary: "a canary",
     promise: None,
-    canary: true,
+    is_canary: true,
     build: |context| Box::new(Crossing { locks: Default::default(), calls: Default::default(), context }),
 };
 
@@ -181,7 +183,7 @@ fn canary_threads_that_wait_for_each_other_are_wedged_and_the_next_run_is_not_di
     let (_turn, mut simulator) = simulator();
     let mut wedged = 0;
     for number in 0..20 {
-        let healthy = world("percall", "none", Seed(number));
+        let healthy = spec("percall", "none", Seed(number));
         let before = simulator.run(&healthy, None, false).unwrap().record;
         let record = simulator.run(&RunSpec { strategy: &CROSSING, ..healthy.clone() }, None, false).unwrap().record;
         if record.verdict == Verdict::Wedged {
@@ -194,9 +196,9 @@ fn canary_threads_that_wait_for_each_other_are_wedged_and_the_next_run_is_not_di
     assert!(wedged >= 5, "{wedged}");
 }
 
-/// What the bench `simulator` compares is the same SQL: as many statements, and not a byte of the file is different.
+/// The bench `simulator` compares the same SQL: equally many statements, and files of the same bytes.
 #[test]
-fn plain_executions_do_what_the_simulator_does_when_nobody_is_preempted() {
+fn plain_executions_do_what_the_simulator_does_without_preemptions() {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let engine = Engine::linked();
     let mut explorer = Explorer::new(engine.clone(), false).unwrap();
@@ -216,4 +218,21 @@ fn plain_executions_do_what_the_simulator_does_when_nobody_is_preempted() {
         check(&Case { actors: vec![actor], ..case });
     }
     assert!(statements > 10_000, "{statements}");
+}
+
+/// The example of `docs/contributing/strategy.md`.
+#[test]
+fn the_toy_strategy_of_the_page_survives_the_matrix() {
+    static TOY: Entry = toy::ENTRY;
+    const PAGE: &str = include_str!("../../../docs/contributing/strategy.md");
+    assert!(PAGE.contains(&format!("```rust\n{}```\n", include_str!("toy.rs"))), "the page shows another file");
+    let (_turn, mut simulator) = simulator();
+    for fault in faults::matrix() {
+        for nth in 0..4 {
+            let spec = RunSpec { strategy: &TOY, ..spec("percall", &fault.title, Seed(nth)) };
+            let record = simulator.run(&spec, None, false).unwrap().record;
+            assert!(record.verdict <= Verdict::Degraded, "{}: {:?}", record.token, record.findings);
+            assert!(fault.title != "none" || record.verdict == Verdict::Survived, "{:?}", record.findings);
+        }
+    }
 }

@@ -11,24 +11,24 @@ use seawall::breaker::{Breaker, BreakerMode, BreakerPolicy, BreakerState, Permit
 use seawall_harness::seed::Seed;
 
 use self::model::Model;
-use super::fewest_steps;
+use super::{Counterexample, fewest_steps};
 
 const STEPS_MAX: usize = 80;
 const TICK: Duration = Duration::from_nanos(1);
 const MODES: [BreakerMode; 4] =
     [BreakerMode::Enforcing, BreakerMode::ForcedOpen, BreakerMode::Disabled, BreakerMode::MetricsOnly];
 
-/// Draws a policy and up to 80 steps, and plays them.
+/// Draws a policy and up to 80 steps, and executes them.
 ///
 /// # Errors
-/// The shortest story in which breaker and model differ.
-pub fn case(seed: Seed) -> Result<(), String> {
+/// The fewest steps for which breaker and model differ.
+pub fn case(seed: Seed) -> Result<(), Counterexample> {
     let (policy, steps) = draw(seed);
     judge(&policy, steps, Breaker::new)
 }
 
-/// What may happen to a breaker. Permits are counted back from the newest; where there are not so many, nothing
-/// happens.
+/// One call of a breaker, or a change of the time. Permits are counted back from the newest; a step for a permit that does
+/// not exist does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Admit,
@@ -40,41 +40,45 @@ enum Step {
     Set(BreakerMode),
 }
 
-fn judge(policy: &BreakerPolicy, steps: Vec<Step>, make: impl Fn(BreakerPolicy) -> Breaker) -> Result<(), String> {
-    if Play::new(policy, &make).all(&steps, &mut |_| {}).is_ok() {
+fn judge(
+    policy: &BreakerPolicy,
+    steps: Vec<Step>,
+    make: impl Fn(BreakerPolicy) -> Breaker,
+) -> Result<(), Counterexample> {
+    if BreakerRun::new(policy, &make).all(&steps, &mut |_| {}).is_ok() {
         return Ok(());
     }
-    let steps = fewest_steps(steps, |steps| Play::new(policy, &make).all(steps, &mut |_| {}).is_err());
+    let steps = fewest_steps(steps, |steps| BreakerRun::new(policy, &make).all(steps, &mut |_| {}).is_err());
     let mut story = format!("{policy:?}\n");
-    let verdict = Play::new(policy, &make).all(&steps, &mut |line| story += &format!("  {line}\n"));
-    Err(format!("{story}{}", verdict.expect_err("it has just failed")))
+    let verdict = BreakerRun::new(policy, &make).all(&steps, &mut |line| story += &format!("  {line}\n"));
+    Err(Counterexample(format!("{story}{}", verdict.expect_err("it has just failed"))))
 }
 
 /// Breaker and model, side by side.
-struct Play {
+struct BreakerRun {
     breaker: Breaker,
     model: Model,
     permits: Vec<Permit>,
     permits_max: usize,
 }
 
-impl Play {
+impl BreakerRun {
     fn new(policy: &BreakerPolicy, make: &impl Fn(BreakerPolicy) -> Breaker) -> Self {
         let permits_max = policy.half_open_permits.max(1) as usize;
         Self { breaker: make(policy.clone()), model: Model::new(policy.clone()), permits: Vec::new(), permits_max }
     }
 
-    fn all(&mut self, steps: &[Step], tell: &mut dyn FnMut(fmt::Arguments<'_>)) -> Result<(), String> {
+    fn all(&mut self, steps: &[Step], log: &mut dyn FnMut(fmt::Arguments<'_>)) -> Result<(), Counterexample> {
         steps.iter().zip(1..).try_for_each(|(step, number)| {
-            tell(format_args!("{number}. at {:?}: {step:?}", self.model.now));
-            let told = self.step(*step)?;
-            tell(format_args!("   {told:?}, {:?}", self.breaker.state(self.model.now)));
+            log(format_args!("{number}. at {:?}: {step:?}", self.model.now));
+            let announced = self.step(*step)?;
+            log(format_args!("   {announced:?}, {:?}", self.breaker.state(self.model.now)));
             self.compare()
         })
     }
 
     /// One step of both. They must answer the same and announce the same.
-    fn step(&mut self, step: Step) -> Result<Option<Transition>, String> {
+    fn step(&mut self, step: Step) -> Result<Option<Transition>, Counterexample> {
         let (before, generation) = (self.breaker.clone(), self.model.generation());
         let now = self.model.now;
         let mut is_void = false;
@@ -126,7 +130,7 @@ impl Play {
         Ok(announced)
     }
 
-    fn compare(&self) -> Result<(), String> {
+    fn compare(&self) -> Result<(), Counterexample> {
         let Self { breaker, model, permits, permits_max } = self;
         let now = model.now;
         same("generation", breaker.generation(), model.generation())?;
@@ -141,30 +145,32 @@ impl Play {
             current += usize::from(model.is_current(nth));
         }
         match breaker.state(now) {
-            BreakerState::HalfOpen { .. } if current > *permits_max => Err(format!("{current} permits are out")),
+            BreakerState::HalfOpen { .. } if current > *permits_max => {
+                Err(Counterexample(format!("{current} permits are out")))
+            }
             _ => Ok(()),
         }
     }
 }
 
-fn same<T: PartialEq + fmt::Debug>(what: &str, breaker: T, model: T) -> Result<(), String> {
+fn same<T: PartialEq + fmt::Debug>(what: &str, breaker: T, model: T) -> Result<(), Counterexample> {
     if breaker == model {
         return Ok(());
     }
-    Err(format!("{what}: the breaker says {breaker:?}, the model says {model:?}"))
+    Err(Counterexample(format!("{what}: the breaker says {breaker:?}, the model says {model:?}")))
 }
 
 fn draw(seed: Seed) -> (BreakerPolicy, Vec<Step>) {
     let mut rng = seed.stream("breaker").rng();
     let policy = draw_policy(&mut rng);
-    let mut temper = Temper {
+    let mut mix = StepMix {
         failures_percent: 50,
         waits_percent: [0, 15, 30][rng.random_range(0..3)],
         modes_percent: [0, 0, 2, 10][rng.random_range(0..4)],
         has_wild_clock: rng.random_ratio(1, 4),
     };
     let length = rng.random_range(1..=STEPS_MAX);
-    let steps = (0..length).map(|_| temper.step(&policy, &mut rng)).collect();
+    let steps = (0..length).map(|_| mix.step(&policy, &mut rng)).collect();
     (policy, steps)
 }
 
@@ -192,16 +198,16 @@ fn span(rng: &mut impl Rng) -> Duration {
     }
 }
 
-/// What kind of steps a case has.
-struct Temper {
-    /// Changes now and then, as outages come and go.
+/// How frequent each kind of step is in a case.
+struct StepMix {
+    /// Changes sometimes, as if outages began and ended.
     failures_percent: u32,
     waits_percent: u32,
     modes_percent: u32,
     has_wild_clock: bool,
 }
 
-impl Temper {
+impl StepMix {
     fn step(&mut self, policy: &BreakerPolicy, rng: &mut impl Rng) -> Step {
         if rng.random_ratio(1, 8) {
             self.failures_percent = [2, 30, 60, 98][rng.random_range(0..4)];
@@ -212,7 +218,7 @@ impl Temper {
         if rng.random_ratio(self.waits_percent, 100) {
             return self.wait(policy, rng);
         }
-        // Mostly the latest permits, since older ones seldom count; but those must be seen not to.
+        // Mostly the latest permits, because older ones seldom count. Some older ones must be tried too.
         let back = if rng.random_ratio(5, 6) { rng.random_range(0..3) } else { rng.random_range(0..30) };
         match rng.random_range(0..10) {
             0..4 => Step::Admit,
@@ -222,7 +228,7 @@ impl Temper {
         }
     }
 
-    /// Waits that end on, just before and just after the moments that matter.
+    /// A wait that ends at a moment that matters, just before it or just after it.
     fn wait(&self, policy: &BreakerPolicy, rng: &mut impl Rng) -> Step {
         if self.has_wild_clock && rng.random_ratio(1, 4) {
             let jump = Duration::from_secs([1, 60, 1 << 40, u64::MAX][rng.random_range(0..4)]);
@@ -256,7 +262,7 @@ mod tests {
         let mut seen: BTreeMap<String, u32> = BTreeMap::new();
         for nth in 0..1000 {
             let (policy, steps) = draw(Seed(nth));
-            let mut play = Play::new(&policy, &Breaker::new);
+            let mut play = BreakerRun::new(&policy, &Breaker::new);
             for step in steps {
                 if let Some(transition) = play.step(step).unwrap() {
                     let name = format!("{transition:?}").replace(|c: char| c.is_ascii_digit(), "");
@@ -269,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_breaker_that_differs_is_told_in_a_short_story() {
+    fn a_breaker_that_differs_gives_a_short_counterexample() {
         let impatient = |policy: BreakerPolicy| {
             let failures_max = policy.failures_max.saturating_sub(1);
             Breaker::new(BreakerPolicy { failures_max, ..policy })
@@ -278,7 +284,7 @@ mod tests {
         let noise = [Step::Admit, Step::Wait(TICK), Step::Release(0), Step::Success(0)];
         let steps: Vec<Step> = noise.into_iter().chain([Step::Admit; 5]).chain([Step::Failure(0); 4]).collect();
         assert_eq!(judge(&policy, steps.clone(), Breaker::new), Ok(()));
-        let story = judge(&policy, steps, impatient).unwrap_err();
+        let story = judge(&policy, steps, impatient).unwrap_err().0;
         let lines: Vec<&str> = story.lines().collect();
         assert!(lines[0].starts_with("BreakerPolicy"), "{story}");
         assert_eq!(lines[1], "  1. at 0ns: Admit", "{story}");

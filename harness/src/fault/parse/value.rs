@@ -6,21 +6,118 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::error::Mistake;
+use super::key::Form;
 use super::piece::Piece;
-use super::rule::When;
+use crate::actor::ActorPattern;
+use crate::codes::{Errno, ResultCode};
+use crate::fault::rule::When;
 use crate::suggest;
 
 const SIZE_UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 const DURATION_UNITS: [(&str, u128); 4] = [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];
 
+/// The value of a key. It prints in one canonical form, which reads back as the same value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Value {
+    /// A result code, printed by name.
+    Code(ResultCode),
+    /// An errno, printed by name.
+    Errno(Errno),
+    /// Bytes.
+    Size(u64),
+    /// A duration.
+    Time(Duration),
+    /// One of the words of a [`Choice`].
+    Word(&'static str),
+    /// Calls by their numbers.
+    When(When),
+    /// Above 0 and at most 1.
+    Probability(f64),
+    /// A whole number from 1.
+    Count(u64),
+    /// Threads of processes.
+    Actor(ActorPattern),
+}
+
+/// A few words of which a value is one.
+#[derive(Debug)]
+pub struct Choice {
+    /// What the words are, for the message `unknown …`.
+    pub what: &'static str,
+    /// What introduces the list of words, for help.
+    pub intro: &'static str,
+    /// The words.
+    pub words: &'static [&'static str],
+}
+
 /// Bytes, printed in the largest unit that divides them: `64KiB`, `1000`.
-pub(super) struct Size(pub(super) u64);
+struct Size(u64);
 
 /// A duration, printed in the largest unit that divides it: `2s`, `1500ms`.
-pub(super) struct Time(pub(super) Duration);
+struct Time(Duration);
 
 /// A probability, printed with as few digits as tell it from its neighbours: `0.05`, `1e-7`.
-pub(super) struct Probability(pub(super) f64);
+struct Probability(f64);
+
+impl Form {
+    /// Reads a value of this form.
+    pub(super) fn read(self, piece: Piece<'_>) -> Result<Value, Mistake> {
+        Ok(match self {
+            Self::Nothing => return Err(piece.mistake("no value is taken here")),
+            Self::Code => Value::Code(result_code(piece)?),
+            Self::Errno => Value::Errno(errno(piece)?),
+            // The size of a call is a C `int`.
+            Self::Size | Self::OptionalSize => Value::Size(size(piece, u32::MAX.into())?),
+            Self::Quota => Value::Size(size(piece, u64::MAX)?),
+            Self::Time => Value::Time(duration(piece)?),
+            Self::Word(choice) => Value::Word(word(piece, choice)?),
+            Self::When => Value::When(when(piece)?),
+            Self::Probability => Value::Probability(probability(piece)?),
+            Self::Count => Value::Count(positive(piece)?),
+            Self::Actor => Value::Actor(actor(piece)?),
+        })
+    }
+}
+
+fn result_code(piece: Piece<'_>) -> Result<ResultCode, Mistake> {
+    let code: ResultCode = piece.text.parse().map_err(|_| {
+        let help = match ResultCode::nearest(piece.text) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => "any result code of SQLite by name or number, such as IOERR_FSYNC or 1034".to_owned(),
+        };
+        piece.mistake(format!("unknown result code {}", piece.quoted())).with_help(help)
+    })?;
+    if code.is_success() {
+        let sentence = format!("{code} is no error");
+        return Err(piece.mistake(sentence).with_help("`drop` and `lie` report success for nothing done"));
+    }
+    Ok(code)
+}
+
+fn errno(piece: Piece<'_>) -> Result<Errno, Mistake> {
+    piece.text.parse().map_err(|_| {
+        let help = match Errno::nearest(piece.text) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => "a name or a number from 1 to 4095, such as EIO or 5".to_owned(),
+        };
+        piece.mistake(format!("unknown errno {}", piece.quoted())).with_help(help)
+    })
+}
+
+fn word(piece: Piece<'_>, choice: &'static Choice) -> Result<&'static str, Mistake> {
+    choice.words.iter().copied().find(|word| *word == piece.text).ok_or_else(|| {
+        let help = suggest::help(piece.text, choice.intro, choice.words.iter().copied());
+        piece.mistake(format!("unknown {} {}", choice.what, piece.quoted())).with_help(help)
+    })
+}
+
+fn actor(piece: Piece<'_>) -> Result<ActorPattern, Mistake> {
+    piece.text.parse().map_err(|_| {
+        let help = format!("actors are written {}", ActorPattern::FORMS);
+        piece.mistake(format!("{} names no actor", piece.quoted())).with_help(help)
+    })
+}
 
 /// A whole number from 0.
 pub(super) fn count(piece: Piece<'_>) -> Result<u64, Mistake> {
@@ -39,7 +136,7 @@ fn whole_number<T: FromStr>(piece: Piece<'_>) -> Result<T, Mistake> {
 }
 
 /// A whole number from 1.
-pub(super) fn positive(piece: Piece<'_>) -> Result<u64, Mistake> {
+fn positive(piece: Piece<'_>) -> Result<u64, Mistake> {
     match count(piece)? {
         0 => Err(piece.mistake("counting begins at 1")),
         number => Ok(number),
@@ -47,7 +144,7 @@ pub(super) fn positive(piece: Piece<'_>) -> Result<u64, Mistake> {
 }
 
 /// Which of the counted calls: `3`, `3+`, `2..4`, `3+2`.
-pub(super) fn when(piece: Piece<'_>) -> Result<When, Mistake> {
+fn when(piece: Piece<'_>) -> Result<When, Mistake> {
     const FORMS: &str = "write N (that call), N+ (it and all later), N..M (from N to M) or N+S (every S-th from N)";
     let read = |part: Piece<'_>| positive(part.trim()).map_err(|mistake| mistake.with_help(FORMS));
     if let Some((first, last)) = piece.split_once("..") {
@@ -66,7 +163,7 @@ pub(super) fn when(piece: Piece<'_>) -> Result<When, Mistake> {
 }
 
 /// Bytes: `512`, `64KiB`, `1MiB`.
-pub(super) fn size(piece: Piece<'_>, max: u64) -> Result<u64, Mistake> {
+fn size(piece: Piece<'_>, max: u64) -> Result<u64, Mistake> {
     let (digits, unit) = piece.split_while(|character| character.is_ascii_digit());
     if digits.text.is_empty() {
         return Err(piece.mistake(format!("{} is no size", piece.quoted())).with_help("write 512, 64KiB or 1MiB"));
@@ -94,7 +191,7 @@ fn unknown_size_unit(unit: Piece<'_>) -> Mistake {
 }
 
 /// A duration: `50ms`, `2s`, `1.5s`, `10us`, `250ns`.
-pub(super) fn duration(piece: Piece<'_>) -> Result<Duration, Mistake> {
+fn duration(piece: Piece<'_>) -> Result<Duration, Mistake> {
     let (number, unit) = piece.split_while(|character| character.is_ascii_digit() || character == '.');
     let (whole, fraction) = number.split_once(".").unwrap_or((number, Piece::new("0", number.span().end)));
     if whole.text.is_empty() || fraction.text.is_empty() || fraction.text.contains('.') {
@@ -133,7 +230,7 @@ fn fraction_of(digits: Piece<'_>, factor: u128) -> Result<u128, Mistake> {
 }
 
 /// A probability above 0, at most 1.
-pub(super) fn probability(piece: Piece<'_>) -> Result<f64, Mistake> {
+fn probability(piece: Piece<'_>) -> Result<f64, Mistake> {
     // Without this, Rust's words `inf` and `nan` would be numbers too.
     let is_number = piece.text.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
     let number: Option<f64> = piece.text.parse().ok().filter(|_| is_number);
@@ -144,6 +241,22 @@ pub(super) fn probability(piece: Piece<'_>) -> Result<f64, Mistake> {
         Some(p) if p > 0.0 && p <= 1.0 => Ok(p),
         Some(0.0) => Err(piece.mistake("a rule with probability 0 never fires").with_help("leave the rule out")),
         Some(_) => Err(piece.mistake("a probability is above 0 and at most 1")),
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => code.fmt(f),
+            Self::Errno(errno) => errno.fmt(f),
+            Self::Size(bytes) => Size(*bytes).fmt(f),
+            Self::Time(duration) => Time(*duration).fmt(f),
+            Self::Word(word) => f.write_str(word),
+            Self::When(when) => when.fmt(f),
+            Self::Probability(p) => Probability(*p).fmt(f),
+            Self::Count(count) => count.fmt(f),
+            Self::Actor(actor) => actor.fmt(f),
+        }
     }
 }
 
@@ -172,17 +285,6 @@ impl fmt::Display for Probability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Both forms are the shortest that read back as the same number; the first is endless for tiny ones.
         if self.0 < 1e-4 { write!(f, "{:e}", self.0) } else { write!(f, "{}", self.0) }
-    }
-}
-
-impl fmt::Display for When {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nth(n) => write!(f, "{n}"),
-            Self::From(first) => write!(f, "{first}+"),
-            Self::Range(first, last) => write!(f, "{first}..{last}"),
-            Self::Every { first, step } => write!(f, "{first}+{step}"),
-        }
     }
 }
 

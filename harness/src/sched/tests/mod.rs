@@ -5,19 +5,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::pct::Pct;
 use super::random::Random;
 use super::rare::Rare;
 use super::replay::Replay;
-use super::round_robin::RoundRobin;
 use super::sync::Mutex;
-use super::{Execution, Policy, Preemption, Scheduler, Task};
+use super::{Execution, POLICIES, Policy, PolicyEntry, Preemption, Scheduler, Task, policy};
 use crate::actor::Actor;
 use crate::call::{Call, Method, Role};
 use crate::clock::Clock;
 use crate::runtime;
 use crate::seed::Seed;
 use crate::shared_state::SharedState;
+
+mod toy;
 
 fn call(method: Method) -> Call {
     Call { method, role: Role::Db, file: 1, arg: 0, amount: 0 }
@@ -50,33 +50,41 @@ fn play(policy: Box<dyn Policy>, seed: u64, calls_max: u64) -> (Vec<(u16, u32)>,
     (Rc::try_unwrap(log).unwrap().into_inner(), execution)
 }
 
-fn policies() -> Vec<Box<dyn Policy>> {
-    vec![
-        Box::new(Rare::default()),
-        Box::new(Pct::default()),
-        Box::new(Random::default()),
-        Box::new(RoundRobin::default()),
-    ]
+/// The list, and the toy policy of the page on policies.
+fn entries() -> impl Iterator<Item = &'static PolicyEntry> {
+    POLICIES.iter().chain(&[toy::ENTRY])
+}
+
+const PAGE: &str = include_str!("../../../../docs/contributing/policy.md");
+
+#[test]
+fn the_page_lists_every_policy_and_shows_the_toy_policy() {
+    for PolicyEntry { name, summary, .. } in POLICIES {
+        assert!(PAGE.contains(&format!("| `{name}` | {summary} |\n")), "{name}");
+        assert!(policy(name).is_some());
+    }
+    assert!(PAGE.contains(&format!("```rust\n{}```\n", include_str!("toy.rs"))));
+    assert!(policy(toy::ENTRY.name).is_none());
 }
 
 #[test]
 fn every_policy_repeats_by_seed_and_differs_between_seeds() {
-    for number in 0..policies().len() {
-        let run = |seed| play(policies().swap_remove(number), seed, 1000);
+    for entry in entries() {
+        let run = |seed| play((entry.create)(), seed, 1000);
         let different: std::collections::BTreeSet<_> = (0..40).map(|seed| run(seed).0).collect();
-        assert!(different.len() > 3, "{}", policies()[number].name());
+        assert!(different.len() > 3, "{}", entry.name);
         for seed in 0..40 {
             assert_eq!(run(seed), run(seed));
-            assert_eq!(run(seed).1.calls, 60, "everybody comes to the end");
+            assert_eq!(run(seed).1.calls, 60, "every actor comes to the end");
         }
     }
 }
 
 #[test]
 fn a_recorded_schedule_replays() {
-    for number in 0..policies().len() {
+    for entry in entries() {
         for seed in 0..40 {
-            let (log, execution) = play(policies().swap_remove(number), seed, 1000);
+            let (log, execution) = play((entry.create)(), seed, 1000);
             let replayed = play(Box::new(Replay::new(&execution.preemptions)), 99, 1000);
             assert_eq!(replayed, (log, execution));
         }

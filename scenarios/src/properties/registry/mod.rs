@@ -1,19 +1,19 @@
-//! The registry against a model: which calls share a store, which are refused, which get one that is fresh.
+//! The registry against a model: which calls share a store, which are refused, and which get a new store.
 //!
-//! On real files, which the model asks for what a name stands for: files under several spellings, behind symbolic
-//! links, under second hard links; renamed, deleted, turned to elsewhere while they are open; opened through stores and
-//! caches, with the same settings or others; closed, dropped, and inherited by a forked child.
+//! The files are real: under several spellings, behind symbolic links, under second hard links; renamed, deleted or
+//! redirected while they are open; opened through stores and caches, with the same settings or others; closed, dropped,
+//! and inherited by a forked child. The model asks the file system which file a name stands for.
 
 mod model;
-mod place;
+mod run;
 
 use std::fmt;
 
 use rand::{Rng, RngExt};
 use seawall_harness::seed::Seed;
 
-use self::place::Play;
-use super::fewest_steps;
+use self::run::RegistryRun;
+use super::{Counterexample, fewest_steps};
 
 const STEPS_MAX: usize = 20;
 
@@ -23,16 +23,16 @@ const FILES: usize = 2;
 /// How many caches there are.
 const CACHES: usize = 2;
 
-/// Draws up to 20 steps, and plays them.
+/// Draws up to 20 steps, and executes them.
 ///
 /// # Errors
-/// The shortest story in which registry and model differ.
-pub fn case(seed: Seed) -> Result<(), String> {
+/// The fewest steps for which registry and model differ.
+pub fn case(seed: Seed) -> Result<(), Counterexample> {
     judge(draw(seed), false)
 }
 
-/// What a program may do with databases, or somebody else with their files. Stores are counted back from the newest;
-/// where there are not so many, nothing happens.
+/// What an application does with databases, or another program with their files. Stores are counted back from the newest;
+/// a step for a store that does not exist does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Open {
@@ -66,9 +66,9 @@ enum Step {
     Unlink(Spelling),
     /// Gives a file a second name.
     Link(usize),
-    /// Turns the symbolic link to the folder to another one.
-    Turn,
-    /// From now on it is the child that acts.
+    /// Redirects the symbolic link of the folder to another folder.
+    Redirect,
+    /// From now on the child acts.
     Fork,
 }
 
@@ -96,40 +96,41 @@ enum Way {
     Relative,
 }
 
-/// Settings of a store that somebody opens.
+/// Settings of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Settings {
     Usual,
     Other,
 }
 
-/// Plays the steps, and makes the story short if it goes wrong. `overlooks_links` is a bias of the model, for the
-/// tests.
-fn judge(steps: Vec<Step>, overlooks_links: bool) -> Result<(), String> {
-    let fails = |steps: &[Step]| play(steps, overlooks_links, &mut |_| {}).is_err();
+/// Executes the steps, and reduces them if they fail. `ignores_links` is a defect of the model, for the tests.
+fn judge(steps: Vec<Step>, ignores_links: bool) -> Result<(), Counterexample> {
+    let fails = |steps: &[Step]| execute(steps, ignores_links, &mut |_| {}).is_err();
     if !fails(&steps) {
         return Ok(());
     }
     let steps = fewest_steps(steps, fails);
     let mut story = String::new();
-    let verdict = play(&steps, overlooks_links, &mut |line| story += &format!("  {line}\n"));
-    Err(verdict.err().map_or_else(|| format!("{story}it did not happen again"), |error| format!("{story}{error}")))
+    let verdict = execute(&steps, ignores_links, &mut |line| story += &format!("  {line}\n"));
+    let reason = verdict.err().map_or_else(|| "it did not happen again".to_owned(), |error| error.0);
+    Err(Counterexample(format!("{story}{reason}")))
 }
 
-fn play(steps: &[Step], overlooks_links: bool, tell: &mut dyn FnMut(fmt::Arguments<'_>)) -> Result<(), String> {
-    let mut play = Play::new(overlooks_links)?;
+fn execute(steps: &[Step], ignores_links: bool, log: &mut dyn FnMut(fmt::Arguments<'_>)) -> Result<(), Counterexample> {
+    let mut run = RegistryRun::new(ignores_links).map_err(Counterexample::new)?;
     let result = steps.iter().zip(1..).try_for_each(|(step, number)| {
-        let Some((told, expected)) = play.step(*step)? else { return Ok(()) };
-        tell(format_args!("{number}. {step:?}: {told}"));
-        if told == expected { Ok(()) } else { Err(format!("it was {told}, and the model says {expected}")) }
+        let Some((reply, expected)) = run.step(*step).map_err(Counterexample::new)? else { return Ok(()) };
+        log(format_args!("{number}. {step:?}: {reply}"));
+        let differs = || Counterexample(format!("it was {reply}, and the model says {expected}"));
+        if reply == expected { Ok(()) } else { Err(differs()) }
     });
-    play.end();
+    run.end();
     result
 }
 
 fn draw(seed: Seed) -> Vec<Step> {
     let mut rng = seed.stream("registry").rng();
-    // Few names, so that they meet.
+    // Few names, so that steps concern the same file.
     let files = rng.random_range(1..=FILES);
     let forks = rng.random_ratio(1, 6);
     let moves = rng.random_ratio(1, 3);
@@ -162,7 +163,7 @@ fn draw_step(rng: &mut impl Rng, files: usize, forks: bool, moves: bool) -> Step
         0..2 if forks => Step::Fork,
         2..5 if moves => Step::Rename { from: own_name(rng), to: own_name(rng) },
         5..6 if moves => Step::Unlink(own_name(rng)),
-        6..8 => Step::Turn,
+        6..8 => Step::Redirect,
         8..12 => Step::Link(rng.random_range(0..files)),
         12..40 => {
             let settings = if rng.random_ratio(1, 6) { Settings::Other } else { Settings::Usual };
@@ -190,24 +191,25 @@ mod tests {
         assert_ne!(draw(Seed(7)), draw(Seed(8)));
         let mut seen: BTreeMap<Answer, u32> = BTreeMap::new();
         for nth in 0..1500 {
-            let mut play = Play::new(false).unwrap();
+            let mut run = RegistryRun::new(false).unwrap();
             for step in draw(Seed(nth)) {
-                if let Some((told, _)) = play.step(step).unwrap() {
-                    *seen.entry(told.answer).or_default() += 1;
+                if let Some((reply, _)) = run.step(step).unwrap() {
+                    *seen.entry(reply.answer).or_default() += 1;
                 }
             }
-            play.end();
+            run.end();
         }
         assert_eq!(seen.len(), Answer::COUNT, "{seen:?}");
         assert!(seen.values().all(|times| *times >= 20), "{seen:?}");
     }
 
     #[test]
-    fn canary_a_model_that_overlooks_hard_links_is_told_apart_in_a_short_story() {
+    fn canary_a_model_that_ignores_hard_links_gives_a_short_counterexample() {
         let open = |way| Step::Open { spelling: Spelling { file: 0, way }, settings: Settings::Usual };
-        let steps = vec![Step::Turn, open(Way::Plain), Step::Call { store: 0 }, Step::Link(0), open(Way::SecondName)];
+        let steps =
+            vec![Step::Redirect, open(Way::Plain), Step::Call { store: 0 }, Step::Link(0), open(Way::SecondName)];
         assert_eq!(judge(steps.clone(), false), Ok(()));
-        let story = judge(steps, true).unwrap_err();
+        let story = judge(steps, true).unwrap_err().0;
         assert_eq!(story.lines().count(), 4, "{story}");
         let last = "it was refused for another name of the file (open: 0.db), and the model says fresh";
         assert!(story.lines().last().is_some_and(|line| line.starts_with(last)), "{story}");
