@@ -12,8 +12,9 @@ use std::time::Instant;
 use std::{env, fs};
 
 use seawall_harness::engine::Engine;
+use seawall_harness::sched::POLICIES;
 use seawall_harness::seed::Seed;
-use seawall_scenarios::explore::{Case, ExploreError, Explorer, POLICIES, Plain};
+use seawall_scenarios::explore::{Case, ExploreError, Explorer, Plain};
 use seawall_scenarios::scratch;
 
 type Failure = Box<dyn std::error::Error>;

@@ -78,7 +78,7 @@ fn sections() -> Vec<Section> {
             kind: "scenarios",
             items: explore::SCENARIOS.iter().filter(|s| s.is_listed).map(|s| item(s.name, s.summary)).collect(),
         },
-        Section { kind: "policies", items: POLICIES.iter().map(|p| item(p.name, p.summary)).collect() },
+        Section { kind: "policies", items: POLICIES.iter().map(|policy| item(policy.name, policy.summary)).collect() },
         Section { kind: "verdicts", items: Verdict::ALL.iter().map(|v| item(v.word(), v.meaning())).collect() },
         Section { kind: "methods", items: Method::ALL.iter().map(|m| item(m.word(), "")).collect() },
         Section {

@@ -3,11 +3,12 @@
 use seawall_harness::engine::SqlError;
 use seawall_harness::fault::presets::UnknownPreset;
 use seawall_harness::fault::{GrammarError, PlanError};
+use seawall_harness::sched::POLICIES;
 use seawall_harness::seed::Seed;
 use seawall_harness::suggest;
 use seawall_harness::vfs::RegisterError;
 
-use super::{POLICIES, SCENARIOS};
+use super::SCENARIOS;
 
 /// See the module's documentation.
 #[derive(Debug, thiserror::Error)]
@@ -63,5 +64,5 @@ fn scenarios_help(name: &str) -> String {
 }
 
 fn policies_help(name: &str) -> String {
-    suggest::help(name, "there are", POLICIES.iter().map(|entry| entry.name))
+    suggest::help(name, "there are", POLICIES.iter().map(|policy| policy.name))
 }

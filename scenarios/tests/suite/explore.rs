@@ -5,6 +5,7 @@
 use std::process::Output;
 
 use assert_cmd::Command;
+use seawall_harness::sched::POLICIES;
 use seawall_scenarios::engines::{self, Cache};
 use seawall_scenarios::explore::{CaseFile, Schedule};
 use seawall_scenarios::story::difference;
@@ -40,7 +41,7 @@ fn comes_through(arguments: &[&str]) -> Value {
 
 #[test]
 fn executions_repeat_call_by_call_and_the_linked_sqlite_comes_through() {
-    for policy in seawall_scenarios::explore::POLICIES.iter().map(|entry| entry.name) {
+    for policy in POLICIES.iter().map(|policy| policy.name) {
         let report = comes_through(&["--policy", policy, "--seed", "5", "--executions", "60"]);
         assert_eq!((&report["policy"], &report["executions"]), (&policy.into(), &60.into()));
     }
