@@ -258,7 +258,7 @@ impl FileState {
         method: Method,
         arg: i64,
         amount: i32,
-        execute: impl FnMut(Option<Alteration>) -> c_int,
+        execute: impl FnMut(Option<&Alteration>) -> c_int,
     ) -> c_int {
         self.vfs.injector.conduct(&self.call(method, self.open.role, arg, amount), execute)
     }
@@ -336,7 +336,7 @@ impl VfsState {
         role: Role,
         arg: i64,
         amount: i32,
-        execute: impl FnMut(Option<Alteration>) -> c_int,
+        execute: impl FnMut(Option<&Alteration>) -> c_int,
     ) -> c_int {
         self.injector.conduct(&Call { method, role, file: 0, arg, amount }, execute)
     }
@@ -687,7 +687,7 @@ unsafe extern "C" fn x_read(
         // it returned OK or SHORT_READ.
         let bytes = unsafe { slice::from_raw_parts_mut(buffer.cast::<u8>(), length) };
         match alteration {
-            Alteration::Bytes(change, number) => change(bytes, number).map_or(rc, |code| code.0),
+            Alteration::Bytes(change, number) => change(bytes, *number).map_or(rc, |code| code.0),
             _ => rc,
         }
     })
@@ -721,21 +721,21 @@ unsafe extern "C" fn x_write(
 unsafe fn write_altered(
     buffer: *const c_void,
     amount: c_int,
-    alteration: Alteration,
+    alteration: &Alteration,
     write: impl Fn(*const c_void, c_int) -> c_int,
 ) -> c_int {
     let length = usize::try_from(amount).unwrap_or(0);
     match alteration {
         Alteration::Skip => ffi::SQLITE_OK,
         Alteration::Cut(bytes, code) => {
-            let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX).min(amount);
+            let bytes = c_int::try_from(*bytes).unwrap_or(c_int::MAX).min(amount);
             let rc = if bytes > 0 { write(buffer, bytes) } else { ffi::SQLITE_OK };
             if rc == ffi::SQLITE_OK { code.map_or(rc, |code| code.0) } else { rc }
         }
         Alteration::Bytes(change, number) if length > 0 => {
             // SAFETY: see above.
             let mut changed = unsafe { slice::from_raw_parts(buffer.cast::<u8>(), length) }.to_vec();
-            let code = change(&mut changed, number);
+            let code = change(&mut changed, *number);
             let rc = write(changed.as_ptr().cast(), amount);
             if rc == ffi::SQLITE_OK { code.map_or(rc, |code| code.0) } else { rc }
         }

@@ -180,7 +180,7 @@ impl Injector {
     ///
     /// A panic on the way is caught here, since it must not unwind into C; SQLite gets an I/O error.
     #[inline(always)]
-    pub(crate) fn conduct(&self, call: &Call, mut execute: impl FnMut(Option<Alteration>) -> i32) -> i32 {
+    pub(crate) fn conduct(&self, call: &Call, mut execute: impl FnMut(Option<&Alteration>) -> i32) -> i32 {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             if !self.passes_hook(call) {
                 return ffi::SQLITE_IOERR;
@@ -189,7 +189,7 @@ impl Injector {
             let outcome = match begun.ruling.as_deref() {
                 None => execute(None),
                 Some(Ruling { fail: Some(code), .. }) => *code,
-                Some(Ruling { alteration, .. }) => execute(*alteration),
+                Some(Ruling { alteration, .. }) => execute(alteration.as_ref()),
             };
             self.finish(call, &begun, outcome);
             outcome
