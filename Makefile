@@ -30,8 +30,7 @@ properties: ## the property suites of breaker, registry and store alone
 
 explore: ## every scenario of the simulator on the linked SQLite, each execution twice and compared call by call
 	$(CARGO) build --locked --release --package seawall-scenarios --bin seawall
-	for scenario in mixed bank schema shared; do \
-	  $(SEAWALL) explore $$scenario --twice --max-seconds $(EXPLORE_SECONDS) --out $(OUT) || exit; done
+	$(SEAWALL) explore all --twice --max-seconds $(EXPLORE_SECONDS) --out $(OUT)
 
 test: replay ## all tests, after the runs that once failed
 	$(CARGO) test --locked --workspace

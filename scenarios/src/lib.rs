@@ -1,12 +1,13 @@
-//! The lab: it tests the connection layer, and other connection strategies, under faults.
+//! The lab: the place where the connection layer, and other connection strategies beside it, meet the faults.
 //!
 //! - [`strategies`]: ways to hand out connections, behind one trait;
-//! - [`workload`]: what the actors do;
-//! - [`faults`]: what goes wrong;
-//! - [`engines`]: versions of SQLite to run on;
+//! - [`workload`]: the steps of the actors;
+//! - [`faults`]: the rows of the matrix;
 //! - [`run`]: one run, from a token to a record;
 //! - [`soak`]: many runs, a matrix of verdicts, compared with the reviewed [`expectations`];
-//! - [`properties`]: what must hold for every seed;
+//! - [`explore`]: scenarios of plain SQL in the simulator, on any of the [`engines`];
+//! - [`reproduce`]: what a token or a case file names, executed again, shrunk and told as a story;
+//! - [`properties`]: what must hold for every seed, by the hundred thousand;
 //! - [`cli`]: the program `seawall`.
 
 pub mod case_file;

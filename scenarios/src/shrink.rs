@@ -78,7 +78,7 @@ pub(crate) struct Goal<'a, C> {
     limits: Limits<'a, C>,
 }
 
-/// When shrinking ends, and who is told of its progress.
+/// When shrinking ends, and what is called with its progress.
 pub struct Limits<'a, C> {
     /// True as soon as shrinking must end.
     pub is_over: Box<dyn FnMut() -> bool + 'a>,

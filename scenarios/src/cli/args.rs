@@ -290,8 +290,19 @@ pub(super) enum Listing {
     Codes,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let hint = || format!("`{text}` is not a duration: write 30s, 10m or 1h");
+/// Why the value of an option cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum ValueError {
+    #[error("`{0}` is not a duration: write 30s, 10m or 1h")]
+    Duration(String),
+    #[error("`{0}` is not a share: write K/N with 1 <= K <= N, like 1/4")]
+    Share(String),
+    #[error("`{0}` is too small a share: N is at most {SHARES_MAX}")]
+    SmallShare(String),
+}
+
+fn duration(text: &str) -> Result<Duration, ValueError> {
+    let hint = || ValueError::Duration(text.to_owned());
     let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(hint)?;
     let (number, unit) = text.split_at(split);
     let number: u64 = number.parse().map_err(|_| hint())?;
@@ -308,12 +319,12 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// The most shares that there can be.
 pub(super) const SHARES_MAX: u64 = u32::MAX as u64;
 
-fn partition(text: &str) -> Result<(u64, u64), String> {
+fn partition(text: &str) -> Result<(u64, u64), ValueError> {
     let parts = text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
     match parts {
-        Some((_, n)) if n > SHARES_MAX => Err(format!("`{text}` is too small a share: N is at most {SHARES_MAX}")),
+        Some((_, n)) if n > SHARES_MAX => Err(ValueError::SmallShare(text.to_owned())),
         Some((k, n)) if 1 <= k && k <= n => Ok((k, n)),
-        _ => Err(format!("`{text}` is not a share: write K/N with 1 <= K <= N, like 1/4")),
+        _ => Err(ValueError::Share(text.to_owned())),
     }
 }
 
@@ -336,6 +347,6 @@ mod tests {
         assert_eq!(partition("2/3"), Ok((2, 3)));
         assert!(partition("0/3").is_err() && partition("4/3").is_err() && partition("x").is_err());
         assert_eq!(partition("1/4294967295"), Ok((1, SHARES_MAX)));
-        assert!(partition("1/4294967296").unwrap_err().contains("at most 4294967295"));
+        assert!(partition("1/4294967296").unwrap_err().to_string().contains("at most 4294967295"));
     }
 }

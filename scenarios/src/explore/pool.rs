@@ -23,7 +23,7 @@ const STOP_PERIOD: Duration = Duration::from_millis(50);
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Reply {
     /// The result of the child's share.
-    Tally(Tally),
+    Tally(Box<Tally>),
     /// Why there is none.
     Broken(String),
 }
@@ -71,7 +71,7 @@ pub fn execute(
         }
         match events.recv_timeout(STOP_PERIOD) {
             Ok(Event::Report(life, Reply::Tally(part))) => {
-                tally.add(part);
+                tally.add(*part);
                 has_replied[usize::from(life.process) - 1] = true;
             }
             Ok(Event::Report(_, Reply::Broken(message))) => return Err(PoolError::Broken(message)),
@@ -96,7 +96,8 @@ pub fn child() -> io::Result<()> {
         let _ = io::stdin().lock().read_to_end(&mut Vec::new());
         parent_is_gone.store(true, Ordering::Relaxed);
     });
-    let reply = search(&order, &stop).map_or_else(|error| Reply::Broken(error.to_string()), Reply::Tally);
+    let reply = search(&order, &stop)
+        .map_or_else(|error| Reply::Broken(error.to_string()), |tally| Reply::Tally(Box::new(tally)));
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, &reply)?;
     out.write_all(b"\n")

@@ -63,7 +63,7 @@ struct Report<'a> {
 }
 
 impl Reproduction for Exploration {
-    type Lab = Explorer;
+    type Executor = Explorer;
     type Outcome = Outcome;
     type Case = Failing;
     type Bench<'a> = CaseBench<'a>;

@@ -89,7 +89,7 @@ pub struct Setting {
 /// What a kind of token and case file does in its own way; the rest is [`Subject`].
 pub trait Reproduction {
     /// What executes it.
-    type Lab;
+    type Executor;
     /// The result of one execution, as it is printed.
     type Outcome;
     /// What is shrunk.
@@ -115,19 +115,19 @@ pub trait Reproduction {
     ///
     /// # Errors
     /// If it cannot be executed in this setting.
-    fn open(&self, setting: &Setting, is_traced: bool) -> Result<Self::Lab, ReproduceError>;
+    fn open(&self, setting: &Setting, is_traced: bool) -> Result<Self::Executor, ReproduceError>;
 
     /// Executes it once.
     ///
     /// # Errors
     /// If that is not possible; trouble within an execution is a verdict.
-    fn execute(&self, lab: &mut Self::Lab) -> Result<Executed<Self::Outcome>, ReproduceError>;
+    fn execute(&self, executor: &mut Self::Executor) -> Result<Executed<Self::Outcome>, ReproduceError>;
 
     /// Executes it once more in another way that must have the same result, if there is one.
     ///
     /// # Errors
     /// If the results differ.
-    fn verify(&self, _lab: &mut Self::Lab) -> Result<Option<Executed<Self::Outcome>>, ReproduceError> {
+    fn verify(&self, _executor: &mut Self::Executor) -> Result<Option<Executed<Self::Outcome>>, ReproduceError> {
         Ok(None)
     }
 
@@ -146,7 +146,7 @@ pub trait Reproduction {
     /// If it finds nothing, or cannot be shrunk.
     fn bench<'a>(
         &self,
-        lab: &'a mut Self::Lab,
+        executor: &'a mut Self::Executor,
         limits: Limits<'a, Self::Case>,
     ) -> Result<(Self::Bench<'a>, Self::Case), ReproduceError>;
 
@@ -159,7 +159,7 @@ pub trait Reproduction {
     /// If it cannot be executed, or does not repeat.
     fn tell(
         &self,
-        lab: &mut Self::Lab,
+        executor: &mut Self::Executor,
         case: &Self::Case,
         name: &str,
     ) -> Result<Option<(Self::File, Story)>, ReproduceError>;
@@ -224,4 +224,31 @@ pub enum ReproduceError {
     /// The lab itself does not work.
     #[error("{0}")]
     Broken(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_none_is_refused_by_name() {
+        #[track_caller]
+        fn check(text: &str, message: &str) {
+            let error = parse(text).err().unwrap().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+        check("sx1:mixed:3.51.1:rare:2a:00000000", "token format `sx1`");
+        check("sw9:percall:none:sim:2a:00000000", "token format `sw9`");
+        check("sx2:mixed:linked:rare:none:2a:00000000", "is damaged");
+        check("sw1:percall:none:sim:2a:00000000", "is damaged");
+        check("hello", "`hello` is not a token");
+        check("nothing.json", "cannot read nothing.json");
+    }
+
+    #[test]
+    fn a_token_of_each_kind_is_known_by_its_prefix() {
+        for body in ["sx2:bank:linked:rare:none:2a", "sw1:percall:none:sim:2a"] {
+            assert!(parse(&seawall_harness::token::seal(body)).is_ok(), "{body}");
+        }
+    }
 }

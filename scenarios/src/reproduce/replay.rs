@@ -53,16 +53,16 @@ pub(super) fn replay<R: Reproduction>(
     let is_as_recorded = expected.is_some();
     let mut repeater = Repeater { subject, must_repeat, expected, calls: Vec::new(), divergence: None };
     let (mut verdicts, mut outcomes) = (Vec::new(), Vec::new());
-    let mut lab = subject.open(setting, true)?;
+    let mut executor = subject.open(setting, true)?;
     for time in 0..times {
         if time > 0 && until.is_over() {
             break;
         }
-        let executed = subject.execute(&mut lab)?;
+        let executed = subject.execute(&mut executor)?;
         verdicts.push((executed.verdict, executed.is_expected));
         outcomes.push(repeater.compare(executed)?);
     }
-    if let Some(executed) = subject.verify(&mut lab)? {
+    if let Some(executed) = subject.verify(&mut executor)? {
         repeater.compare(executed)?;
     }
     let Repeater { calls, divergence, .. } = repeater;

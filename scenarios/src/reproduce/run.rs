@@ -35,7 +35,7 @@ struct Run {
 }
 
 /// What executes a run.
-enum Lab {
+enum Executor {
     Simulator(Box<Simulator>),
     Processes(Runner),
 }
@@ -60,7 +60,7 @@ impl Run {
 }
 
 impl Reproduction for Run {
-    type Lab = Lab;
+    type Executor = Executor;
     type Outcome = RunRecord;
     type Case = RunCase;
     type Bench<'a> = RunBench<'a>;
@@ -85,22 +85,22 @@ impl Reproduction for Run {
         self.token.is_none() && !setting.is_real
     }
 
-    fn open(&self, setting: &Setting, _is_traced: bool) -> Result<Lab, ReproduceError> {
+    fn open(&self, setting: &Setting, _is_traced: bool) -> Result<Executor, ReproduceError> {
         let is_file = self.token.is_none();
         if is_file && setting.is_real || !self.spec.is_simulated() {
-            return Ok(Lab::Processes(setting.runner.clone()));
+            return Ok(Executor::Processes(setting.runner.clone()));
         }
-        Ok(Lab::Simulator(Box::new(Simulator::new().map_err(RunError::Simulator)?)))
+        Ok(Executor::Simulator(Box::new(Simulator::new().map_err(RunError::from)?)))
     }
 
-    fn execute(&self, lab: &mut Lab) -> Result<Executed<RunRecord>, ReproduceError> {
-        let (record, calls) = match lab {
-            Lab::Simulator(simulator) => {
+    fn execute(&self, executor: &mut Executor) -> Result<Executed<RunRecord>, ReproduceError> {
+        let (record, calls) = match executor {
+            Executor::Simulator(simulator) => {
                 let schedule = (!self.case.by_policy).then_some(&*self.case.schedule);
                 let Simulated { record, calls, .. } = simulator.run(&self.spec, schedule, true)?;
                 (record, calls)
             }
-            Lab::Processes(runner) => {
+            Executor::Processes(runner) => {
                 let run::Executed { record, calls } = match &self.token {
                     Some(token) => runner.execute(token)?,
                     None => runner.execute_on_real_files(&self.case)?,
@@ -124,10 +124,10 @@ impl Reproduction for Run {
 
     fn bench<'a>(
         &self,
-        lab: &'a mut Lab,
+        executor: &'a mut Executor,
         limits: Limits<'a, RunCase>,
     ) -> Result<(RunBench<'a>, RunCase), ReproduceError> {
-        let Lab::Simulator(simulator) = lab else {
+        let Executor::Simulator(simulator) = executor else {
             return Err(ReproduceError::Usage(format!(
                 "{} is a run on `{}`: only runs on `{SIM}` can be shrunk, since nothing else says who goes on where",
                 self.name, self.spec.token.medium
@@ -140,8 +140,13 @@ impl Reproduction for Run {
         Sizes { preemptions: case.schedule.len(), statements: case.steps.len() as u64, actors: case.actors() }
     }
 
-    fn tell(&self, lab: &mut Lab, case: &RunCase, name: &str) -> Result<Option<(RunCase, Story)>, ReproduceError> {
-        let Lab::Simulator(simulator) = lab else { return Ok(None) };
+    fn tell(
+        &self,
+        executor: &mut Executor,
+        case: &RunCase,
+        name: &str,
+    ) -> Result<Option<(RunCase, Story)>, ReproduceError> {
+        let Executor::Simulator(simulator) = executor else { return Ok(None) };
         let (simulated, story) = simulator.tell(case, name)?;
         let case = RunCase { calls: story::lines(&simulated.calls), ..case.clone() };
         Ok(story.map(|story| (case, story)))

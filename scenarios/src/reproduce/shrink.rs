@@ -77,7 +77,7 @@ impl<R: Reproduction> Subject for R {
         progress: &dyn Fn(&str),
     ) -> Result<Shrunk, ReproduceError> {
         let file = out.join(format!("{}-shrunken.json", self.stem().trim_end_matches("-shrunken")));
-        let mut lab = self.open(setting, false)?;
+        let mut executor = self.open(setting, false)?;
         let limits = Limits {
             is_over: Box::new(|| until.is_over()),
             progress: Box::new(|best, executions| {
@@ -85,18 +85,18 @@ impl<R: Reproduction> Subject for R {
                 progress(&format!("{preemptions} preemptions, {statements} statements; {executions} executions"));
             }),
         };
-        let (mut bench, first) = self.bench(&mut lab, limits)?;
+        let (mut bench, first) = self.bench(&mut executor, limits)?;
         let best = crate::shrink::shrink(&mut bench, first.clone()).map_err(Into::into)?;
         let executions = bench.executions();
         drop(bench);
         let (seconds, is_minimal) = (until.begun.elapsed().as_secs_f64(), !until.is_over());
-        let told = self.tell(&mut lab, &best, &file.display().to_string())?;
+        let told = self.tell(&mut executor, &best, &file.display().to_string())?;
         let nothing = || ReproduceError::Broken("the shrunken case finds nothing when it is told".to_owned());
         let (case, story) = told.ok_or_else(nothing)?;
         case_file::write(&file, &case)?;
         write_story(&file, &story)?;
         // Real processes must not meet the simulator's VFS.
-        drop(lab);
+        drop(executor);
         let on_real_files = self.confirm(setting, &case)?;
         let (before, after) = (Self::sizes(&first), Self::sizes(&best));
         Ok(Shrunk { story, file, before, after, executions, seconds, is_minimal, on_real_files })
@@ -112,7 +112,8 @@ fn write_story(path: &Path, story: &Story) -> Result<(), ReproduceError> {
         ("html", seawall_reports::html::story(story)),
     ];
     for (extension, text) in texts {
-        scratch::write_whole(&path.with_extension(extension), &text).map_err(CaseFileError::Unwritable)?;
+        scratch::write_whole(&path.with_extension(extension), &text)
+            .map_err(|error| CaseFileError::Unwritable(error.to_string()))?;
     }
     Ok(())
 }

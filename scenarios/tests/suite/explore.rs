@@ -7,7 +7,7 @@ use std::process::Output;
 use assert_cmd::Command;
 use seawall_harness::sched::POLICIES;
 use seawall_scenarios::engines::{self, Cache};
-use seawall_scenarios::explore::{CaseFile, Schedule};
+use seawall_scenarios::explore::{CaseFile, SCENARIOS, Schedule};
 use seawall_scenarios::story::difference;
 use serde_json::Value;
 
@@ -45,7 +45,7 @@ fn executions_repeat_call_by_call_and_the_linked_sqlite_comes_through() {
         let report = comes_through(&["--policy", policy, "--seed", "5", "--executions", "60"]);
         assert_eq!((&report["policy"], &report["executions"]), (&policy.into(), &60.into()));
     }
-    for scenario in ["bank", "schema", "shared"] {
+    for scenario in ["bank", "schema", "shared", "counter"] {
         comes_through(&[scenario, "--seed", "5", "--executions", "60"]);
     }
 }
@@ -62,6 +62,33 @@ fn errors_and_killed_processes_cost_nothing_that_was_acknowledged() {
     check(&["bank", "--preset", "flaky-shm,cantopen-storm", "--fault", "unlock@db:kill:p=0.02"]);
     check(&["shared", "--fault", "write@*:kill:p=0.02:times=2", "--fault", "sync@*:error=IOERR_FSYNC:p=0.02"]);
     check(&["schema", "--fault", "sync@*:kill:p=0.1", "--fault", "write@*:error=FULL:p=0.02"]);
+}
+
+#[test]
+fn all_listed_scenarios_are_explored_one_after_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program());
+    command.args(["explore", "all", "--executions", "4", "--seed", "1", "--jobs", "2", "--format", "json", "--out"]);
+    let output = command.arg(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let reports: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let scenarios: Vec<&str> = reports.iter().filter_map(|report| report["scenario"].as_str()).collect();
+    let listed = SCENARIOS.iter().filter(|scenario| scenario.is_listed).map(|scenario| scenario.name);
+    assert_eq!(scenarios, listed.collect::<Vec<_>>());
+    assert!(reports.iter().all(|report| report["executions"] == 4), "{text}");
+}
+
+/// The example of the page is the file that is compiled and explored.
+#[test]
+fn the_page_about_scenarios_shows_the_scenario_counter() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap();
+    let page = read("docs/contributing/scenario.md");
+    let code = page.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(code, read("scenarios/src/explore/scenarios/counter.rs"));
+    let line = "counter: Counter(CounterStep) => SCENARIO;";
+    assert!(page.contains(line) && read("scenarios/src/explore/scenarios/mod.rs").contains(line));
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(super) const DEADLOCK: Scenario = Scenario {
 
 pub(super) const LIVELOCK: Scenario = Scenario {
     name: "canary-livelock",
-    summary: "an actor never comes to its end: the oracle `progress` must find it",
+    summary: "an actor never ends: the oracle `progress` must find it",
     is_listed: false,
     draw: |_| draft(|process| if process == 1 { vec![write(), Step::Canary(Canary::Spin)] } else { vec![write()] }),
     ..mixed::SCENARIO

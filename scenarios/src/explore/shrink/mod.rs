@@ -177,8 +177,8 @@ fn complexity(case: &Case) -> u64 {
     let steps = case.actors.iter().flat_map(|plan| &plan.steps);
     let steps: usize = steps.map(|numbered| step_complexity(numbered.step)).sum();
     let Schedule::Preemptions(preemptions) = &case.schedule else { return u64::MAX };
-    let amidst = preemptions.iter().filter(|preemption| preemption.nth > 1).count();
-    (steps + simpler_settings(case).len() + amidst) as u64
+    let within_a_statement = preemptions.iter().filter(|preemption| preemption.nth > 1).count();
+    (steps + simpler_settings(case).len() + within_a_statement) as u64
 }
 
 fn step_complexity(step: Step) -> usize {

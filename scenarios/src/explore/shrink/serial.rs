@@ -23,7 +23,7 @@ use crate::explore::case::{ActorPlan, Begin, Case, Checkpoint, Numbered, Target}
 /// Sections of a step.
 const SECTIONS: u32 = LAST + 1;
 
-/// The first section of a step that belongs to a statement: an actor that has come to it has begun the step.
+/// The first section of a step that belongs to a statement: an actor that has reached it has begun the step.
 const FIRST: u32 = 2;
 
 /// A window opens at one of the first calls, at most this many, of a kind in a statement of its step.
@@ -80,8 +80,8 @@ impl Order {
         for (actor, number) in began.iter().copied().chain(unseen) {
             let steps = &failing.case.actors[actor].steps;
             let Some(numbered) = steps.iter().find(|numbered| numbered.number == number) else { continue };
-            let amidst = failing.preemptions().iter().filter(|p| (p.actor, p.section / SECTIONS) == (actor, number));
-            windows.extend(amidst.map(|preemption| {
+            let within = failing.preemptions().iter().filter(|p| (p.actor, p.section / SECTIONS) == (actor, number));
+            windows.extend(within.map(|preemption| {
                 let place = Position::Point(preemption.section % SECTIONS, preemption.nth);
                 Window { at: items.len(), place }
             }));
@@ -296,7 +296,7 @@ impl Policy for Recorder {
 mod tests {
     use super::*;
 
-    /// Two actors with two steps each, of three scheduling points; who was running at which of them.
+    /// Two actors with two steps each, of three scheduling points; which actor was running at which step.
     fn played(turns: Vec<Turn>) -> Vec<(usize, u32)> {
         let mut policy = Serial { turns, ..Serial::default() };
         let (mut current, mut at, mut run) = (0, [0_u32; 2], Vec::new());

@@ -9,7 +9,7 @@ use seawall_harness::verdict::Verdict;
 use super::{Answer, can_mount, on_a_small_disk, run, scratch, soak, text};
 use crate::acceptance::token;
 
-/// Who loses where a database's pages are not written: everybody, which no table expects.
+/// The pages of the database are not written: every strategy loses, which no table expects.
 const DROPPING: [&str; 10] =
     ["--fault", "write@db:drop", "--strategy", "percall", "--count", "12", "--seed", "1", "--jobs", "2"];
 
@@ -93,7 +93,7 @@ fn a_lab_that_loses_its_folder_is_broken() {
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
         fs::rename(&folder, &elsewhere).unwrap();
-        // Nobody makes the folder again where a file stands.
+        // Where a file stands, the folder cannot be made again.
         fs::write(&folder, "").unwrap();
         let Answer { status, out, err } = soaking.join().unwrap();
         assert_eq!((status, out.as_str()), (Some(70), ""), "{err}");

@@ -1,0 +1,55 @@
+//! Versions of SQLite beside the linked one: which there are, where they lie, and how they are built.
+//!
+//! The sources are in the package `libsqlite3-sys`: each release of it holds the amalgamation of one SQLite. Cargo fetches
+//! it, from its own cache or from the registry. The C compiler makes a shared object of it, with the options of the
+//! SQLite that this program links, so that two engines differ only in their version.
+
+mod build;
+mod cache;
+mod error;
+mod releases;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use seawall_harness::engine::Engine;
+
+pub use cache::{Cache, Progress, State};
+pub use error::{BuildError, ResolveError};
+pub use releases::{RELEASES, Release, release};
+
+use releases::number;
+
+/// The engine that `--sqlite` asks for: `linked`, a version, or the path of a shared object. A version that is not
+/// there is built.
+///
+/// # Errors
+/// See [`ResolveError`].
+pub fn resolve(text: &str) -> Result<Engine, ResolveError> {
+    // Standard error may be closed; the build goes on.
+    resolve_with(text, &|line| drop(writeln!(io::stderr().lock(), "{line}")))
+}
+
+/// As [`resolve`], which tells the progress of a build on standard error.
+///
+/// # Errors
+/// See [`ResolveError`].
+pub fn resolve_with(text: &str, progress: Progress<'_>) -> Result<Engine, ResolveError> {
+    let linked = Engine::linked();
+    if text == "linked" || text == linked.version() {
+        return Ok(linked);
+    }
+    let path = Path::new(text);
+    // A version is a version even where a file is called so: a file can be given as ./3.51.1.
+    if number(text).is_none() {
+        if path.components().count() < 2 && !path.exists() {
+            return Err(ResolveError::Neither(text.to_owned()));
+        }
+        return Ok(Engine::load(path)?);
+    }
+    let release = release(text)?;
+    let path = Cache::locate()?.build(release, progress)?;
+    Ok(Engine::load(&path)?)
+}
