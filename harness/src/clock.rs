@@ -1,10 +1,9 @@
 //! The clock of a run: what SQLite's `xSleep` and `xCurrentTime`, a breaker's cooldown and a fault's `stall` go by.
 //!
 //! Field constants are long (a cooldown of 30 s, a busy timeout of 5 s), runs are short. So the run's time is the wall
-//! clock's times a *scale*: at scale 20 a sleep of 5 s takes 250 ms, and everybody in the run agrees that 5 s have
-//! passed. At scale 0 the time is *virtual*: it moves only when somebody sleeps, and then at once. That is right where
-//! one actor runs at a time, since nobody else could use the time, and it makes the run independent of the machine's
-//! speed.
+//! clock's times a *scale*: at scale 20 a sleep of 5 s takes 250 ms, and all of the run agrees that 5 s have
+//! passed. At scale 0 the time is *virtual*: it moves only by sleeping, and then at once. That is right where one actor
+//! runs at a time, since no other one could use the time, and it makes the run independent of the machine's speed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -48,7 +47,7 @@ impl Clock {
         }
     }
 
-    /// Moves the clock forward without waiting, for everybody in the run.
+    /// Moves the clock forward without waiting, for the whole run.
     pub fn advance(&self, duration: Duration) {
         let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.shared_state.clock_offset_ns().fetch_add(ns, Ordering::Relaxed);

@@ -268,7 +268,7 @@ pub enum StoryKind {
     Refused,
     /// A transaction was acknowledged.
     Commit,
-    /// The actor is preempted in the midst of its statement; `text` says at which call.
+    /// The actor is preempted in the middle of its statement; `text` says at which call.
     Paused,
     /// The actor goes on.
     Resumed,

@@ -353,7 +353,7 @@ impl SharedState {
         self.rules()(index)
     }
 
-    /// The same for who asks for one rule after the other: the table is looked up once.
+    /// The same for asking for one rule after the other: the table is looked up once.
     #[inline]
     pub(crate) fn rules<'a>(&'a self) -> impl Fn(usize) -> RuleCounters<'a> {
         let rules =
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_share_a_board_by_its_file() {
+    fn processes_share_the_state_by_its_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("shared_state");
         let parent = SharedState::create(&path, 64).unwrap();

@@ -23,9 +23,9 @@ const DATABASE: &str = "/sim/shared.db";
 const ROWS: i64 = 7;
 
 thread_local! {
-    /// Who has made a VFS call in a call of SQLite's that has not returned yet.
+    /// The actor that has made a VFS call in a call of SQLite's that has not returned yet.
     static INSIDE: Cell<Option<Actor>> = const { Cell::new(None) };
-    /// VFS calls that somebody else made in the midst of it.
+    /// VFS calls that another actor made in the middle of it.
     static INTRUSIONS: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -46,7 +46,7 @@ fn watch(actor: Actor) {
     }
 }
 
-/// [`Random`], and how often somebody had to wait.
+/// [`Random`], and how often an actor had to wait.
 struct Watching(Random, Rc<Cell<u64>>);
 
 impl Policy for Watching {
@@ -55,7 +55,7 @@ impl Policy for Watching {
     }
 
     fn choose(&mut self, point: &Point<'_>) -> usize {
-        // Nobody sleeps: there is one connection.
+        // No actor sleeps: there is one connection.
         let waits = point.call.is_none() && !point.can_go_on && point.section != ENDED;
         self.1.set(self.1.get() + u64::from(waits));
         self.0.choose(point)
@@ -109,7 +109,7 @@ impl Bench {
         let actors = (1..=3_u16).map(|thread| {
             let (db, complaints) = (Rc::clone(&db), Rc::clone(&complaints));
             let task: Task = Box::new(move || {
-                if let Err(error) = play(&db, thread, &complaints) {
+                if let Err(error) = write_and_read(&db, thread, &complaints) {
                     complaints.borrow_mut().push(error.to_string());
                 }
             });
@@ -127,7 +127,7 @@ impl Bench {
     }
 }
 
-fn play(db: &Db, thread: u16, complaints: &RefCell<Vec<String>>) -> Result<(), SqlError> {
+fn write_and_read(db: &Db, thread: u16, complaints: &RefCell<Vec<String>>) -> Result<(), SqlError> {
     for round in 1..=4 {
         api(|| {
             db.execute(&format!("INSERT INTO t SELECT {thread}, {round}, n, 0, zeroblob(150) FROM seven"))?;
@@ -197,13 +197,13 @@ fn actors_on_one_connection_wait_for_each_others_statements() {
                 assert_eq!(bench.execute(seed), outcome, "{version}, seed {seed} once more");
             }
         }
-        println!("{version}: somebody waited in {waiting} of 400 executions, {waits} times");
-        assert!(waiting > 300, "{version}: somebody waited in {waiting} of 400 executions");
+        println!("{version}: an actor waited in {waiting} of 400 executions, {waits} times");
+        assert!(waiting > 300, "{version}: an actor waited in {waiting} of 400 executions");
     }
 }
 
 #[test]
-fn an_execution_that_is_halted_leaves_nobody_locked_out() {
+fn an_execution_that_is_halted_leaves_no_lock_behind() {
     let (_guard, engines) = engines();
     let mut bench = Bench::new(engines[0].clone());
     for seed in 0..100 {
@@ -216,8 +216,8 @@ fn an_execution_that_is_halted_leaves_nobody_locked_out() {
 }
 
 #[test]
-fn without_them_actors_meet_in_the_midst_of_a_statement() {
-    if !is_child("without_them_actors_meet_in_the_midst_of_a_statement") {
+fn without_them_actors_meet_in_the_middle_of_a_statement() {
+    if !is_child("without_them_actors_meet_in_the_middle_of_a_statement") {
         return;
     }
     // What SQLite does once two are let in is undefined, so this ends before the second one gets any further.
@@ -227,7 +227,7 @@ fn without_them_actors_meet_in_the_midst_of_a_statement() {
     for seed in 0..50 {
         bench.execute(seed);
     }
-    panic!("nobody met anybody in 50 executions");
+    panic!("no two actors met in 50 executions");
 }
 
 /// [`Random`], which ends the process with success as soon as something has come true.

@@ -169,7 +169,7 @@ fn bare(path: &Path) -> Connection {
     connection
 }
 
-/// Plays so many rounds, beginning with another one each time; returns what each made of each.
+/// Runs so many rounds, beginning with another one each time; returns what each made of each.
 fn rounds<T>(field: &[Stage], rounds: usize, mut turn: impl FnMut(&Stage) -> T) -> Vec<Vec<T>> {
     let mut results: Vec<Vec<T>> = field.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {

@@ -20,7 +20,7 @@ pub struct Db {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CheckpointMode {
-    /// What is possible without waiting for anybody.
+    /// What is possible without waiting.
     Passive,
     /// All frames; waits for writers.
     Full,
@@ -98,7 +98,7 @@ impl Db {
         Ok(Statement { prepared: self.handle.prepare(sql)? })
     }
 
-    /// How long a statement waits for somebody else's lock. Zero is not at all.
+    /// How long a statement waits for another connection's lock. Zero is not at all.
     ///
     /// # Errors
     /// What SQLite answers.

@@ -84,7 +84,7 @@ impl SqlError {
         ResultCode(self.code).primary().0
     }
 
-    /// True if somebody else's lock was in the way: BUSY and LOCKED, with all extensions.
+    /// True if another connection's lock was in the way: BUSY and LOCKED, with all extensions.
     pub fn is_busy(&self) -> bool {
         matches!(self.primary(), rusqlite::ffi::SQLITE_BUSY | rusqlite::ffi::SQLITE_LOCKED)
     }

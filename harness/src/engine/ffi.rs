@@ -188,7 +188,7 @@ impl Functions {
     /// # Errors
     /// [`EngineError::Unloadable`], [`EngineError::Lacks`].
     pub(super) fn load(file: &Path, given: &Path) -> Result<Self, EngineError> {
-        // SAFETY: initialisers of a library may do anything; whoever names a file to load vouches for it, as for any
+        // SAFETY: initialisers of a library may do anything; the caller that names a file to load vouches for it, as for any
         // program that they start.
         let library = unsafe { Library::open(Some(file), RTLD_NOW | RTLD_LOCAL) }
             .map_err(|error| EngineError::unloadable(file, given, &error))?;
@@ -484,7 +484,7 @@ impl Handle {
         self.check(rc)
     }
 
-    /// Closes the connection, once. BUSY means that somebody leaked a statement: the connection is leaked with it.
+    /// Closes the connection, once. BUSY means that a statement was leaked: the connection is leaked with it.
     fn end(&mut self) -> c_int {
         if self.is_closed {
             return ffi::SQLITE_OK;
@@ -497,7 +497,7 @@ impl Handle {
     }
 
     /// Interrupters lose the address. The lock is not held while SQLite works: closing calls the VFS, which may hand
-    /// the turn to whoever interrupts.
+    /// the turn to the thread that interrupts.
     fn forget(&self) {
         *self.interrupter.address.lock() = None;
     }

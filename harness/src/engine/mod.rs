@@ -147,14 +147,14 @@ impl Engine {
     }
 
     /// Makes the library go by mutexes that keep the actors of an execution apart as they do threads, so that several
-    /// actors may share a connection. For good, and for whoever uses the library in this process. Does nothing if it
+    /// actors may share a connection. For good, and for all that use the library in this process. Does nothing if it
     /// has been done.
     ///
     /// The library is shut down for it and started again. Nothing of it may be in use then, and no other thread in it.
     /// Registered VFSes stay, and so does the default one; automatic extensions are forgotten.
     ///
     /// A process in which an execution has deadlocked while actors held such mutexes is of no further use for their
-    /// connections: who comes to wait for one outside of an execution aborts the process.
+    /// connections: waiting for one outside of an execution aborts the process.
     ///
     /// # Errors
     /// BUSY if memory of the library is in use, as it is while a connection is open; MISUSE if the library does not

@@ -1,4 +1,4 @@
-//! Coroutines with stacks of their own, switched to and from in the midst of C frames.
+//! Coroutines with stacks of their own, switched to and from in the middle of C frames.
 //!
 //! # Contract
 //! corosensei keeps a suspended coroutine's stack as it is and resumes it on the same OS thread; a `Yielder` is valid

@@ -110,9 +110,9 @@ enum Status {
     Ready,
     /// Until this moment, in microseconds.
     Sleeping(u64),
-    /// Until somebody wakes this key.
+    /// Until another actor wakes this key.
     Blocked(usize),
-    /// Until somebody wakes this key, or until this moment.
+    /// Until another actor wakes this key, or until this moment.
     Waiting(usize, u64),
     Ended,
 }
@@ -121,7 +121,7 @@ enum Status {
 struct State {
     actors: Vec<Status>,
     suspenders: Vec<Suspender>,
-    /// Whether it was somebody else, and not the time, who ended each actor's last wait.
+    /// True if another actor, and not the time, ended each actor's last wait.
     woken: Vec<bool>,
     /// The section that each actor is in.
     section: Vec<u32>,
@@ -177,7 +177,7 @@ impl Runtime for Shared {
         }
         let current = state.current;
         if state.halted {
-            // Nobody waits any more, but time passes and the others get their turns: whoever polls comes to his end.
+            // Nothing waits any more, but time passes and the others get their turns, so that an actor that polls ends.
             state.now_us = state.now_us.saturating_add(duration_us);
             self.clock.set_us(state.now_us);
             if !state.others.is_empty() {
@@ -377,7 +377,7 @@ impl State {
         actors.filter(|(_, status)| **status != Status::Ended).map(|(actor, _)| actor).collect()
     }
 
-    /// Who waits for somebody to wake him.
+    /// The actors that wait to be woken.
     fn blocked(&self) -> Vec<usize> {
         let actors = self.actors.iter().enumerate();
         actors.filter(|(_, status)| matches!(status, Status::Blocked(_))).map(|(actor, _)| actor).collect()
@@ -391,7 +391,7 @@ impl State {
         self.now_us += 1;
         if self.calls > self.calls_max {
             self.halted = true;
-            // From here on nobody sleeps, so that everybody ends.
+            // From here on no actor sleeps, so that all end.
             self.wake_us = 0;
         }
         if self.now_us >= self.wake_us {
@@ -400,7 +400,7 @@ impl State {
         !self.halted
     }
 
-    /// Wakes who is due, and lists who is ready. If nobody is, time passes until somebody wakes.
+    /// Wakes the actors that are due, and lists the ready ones. If there are none, time passes until one wakes.
     fn sort_out(&mut self) {
         let ready = self.actors.contains(&Status::Ready);
         if !ready && let Some(first) = self.actors.iter().filter_map(|status| status.wake_us()).min() {

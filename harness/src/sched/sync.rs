@@ -4,8 +4,8 @@
 //! wait for one lets the others run: a thread that blocked would take all actors with it. The names and signatures are
 //! those of parking_lot, so that code which goes by the door of one module for its locks can be given these instead.
 //!
-//! Executions on several threads may share a [`Mutex`], a static one for example. Whoever holds it on another thread is
-//! waited for with the whole thread; he must not be preempted while he holds it.
+//! Executions on several threads may share a [`Mutex`], a static one for example. A holder on another thread is waited
+//! for with the whole thread, and must not be preempted while it holds the lock.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -17,7 +17,7 @@ use crate::runtime::{block, block_for, is_simulated, now, point, wake};
 /// A lock that one holds at a time.
 #[derive(Default)]
 pub struct Mutex<T: ?Sized> {
-    /// The [mark](mark) of the thread on which it is held; 0 if nobody holds it.
+    /// The [mark](mark) of the thread on which it is held; 0 if it is free.
     holder: AtomicUsize,
     inner: parking_lot::Mutex<T>,
 }
@@ -49,7 +49,7 @@ impl<T: ?Sized> Mutex<T> {
         self.guard(take(self.key(), is_here, || self.inner.try_lock(), || self.inner.lock()))
     }
 
-    /// Takes the lock if nobody holds it.
+    /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         point();
         Some(self.guard(self.inner.try_lock()?))
@@ -82,7 +82,7 @@ impl<T: ?Sized> Mutex<T> {
         self.holder.load(Ordering::Relaxed) == mark()
     }
 
-    /// The value, which nobody else can reach.
+    /// The value, which no other code can reach.
     pub fn get_mut(&mut self) -> &mut T {
         self.inner.get_mut()
     }
@@ -110,7 +110,7 @@ impl WaitTimeoutResult {
 }
 
 impl Condvar {
-    /// A place where nobody waits.
+    /// A place without waiters.
     pub const fn new() -> Self {
         Self { inner: parking_lot::Condvar::new() }
     }
@@ -126,7 +126,7 @@ impl Condvar {
         guard.holder.store(0, Ordering::Relaxed);
         guard.inner = None;
         wake(guard.key);
-        // Nobody can come between giving back and waiting: neither is a scheduling point.
+        // No actor can run between giving back and waiting: neither is a scheduling point.
         let is_notified = block_for(self.key(), timeout);
         let is_here = || guard.holder.load(Ordering::Relaxed) == mark();
         let inner = take(guard.key, is_here, || lock.try_lock(), || lock.lock());
@@ -137,7 +137,7 @@ impl Condvar {
 
     /// Lets one who waits go on.
     pub fn notify_one(&self) {
-        // In an execution all are woken: whoever finds nothing waits again, and who is first is the policy's choice.
+        // In an execution all are woken: one that finds nothing waits again, and which is first is the policy's choice.
         self.inner.notify_one();
         wake(self.key());
     }

@@ -843,7 +843,7 @@ unsafe fn prepend_vfs_name(vfs: &VfsState, out: *mut *mut c_char) {
     }
     // SAFETY: both are valid for `whole.len()` bytes, and a new allocation overlaps nothing.
     unsafe { ptr::copy_nonoverlapping(whole.as_ptr(), memory.cast::<u8>(), whole.len()) };
-    // SAFETY: null or from sqlite3_malloc; nobody else has the pointer.
+    // SAFETY: null or from sqlite3_malloc; no other code has the pointer.
     unsafe { (vfs.api.free)(below.cast()) };
     // SAFETY: `out` is valid for one pointer.
     unsafe { *out = memory.cast() };
@@ -890,7 +890,7 @@ unsafe extern "C" fn x_shm_map(
         return if rc_map == ffi::SQLITE_OK { rc } else { rc_map };
     }
     if rc != ffi::SQLITE_OK {
-        // On an error the pointer must be null (os_unix.c sets it so); after an injected one nobody else would have.
+        // On an error the pointer must be null (os_unix.c sets it so); after an injected one it is set here.
         // SAFETY: valid for one pointer (clause 3).
         unsafe { *out = ptr::null_mut() };
     }

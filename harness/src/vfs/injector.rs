@@ -213,31 +213,31 @@ impl Injector {
         let actor = current_actor();
         let shared_state = &*self.shared_state;
         let mode = shared_state.mode();
-        let turn = Turn { number: shared_state.next_call(), actor };
+        let id = CallId { number: shared_state.next_call(), actor };
         let mut ruling = None;
         if mode.has(Mode::ARMED) {
             if mode.has(Mode::VIRTUAL) {
-                ruling = self.rule_by_the_present(call, turn);
+                ruling = self.rule_by_changing_plan(call, id);
             } else if let Some(decision) =
-                self.plan.decide(shared_state, || shared_state.armed_for(), actor, call, turn.number)
+                self.plan.decide(shared_state, || shared_state.armed_for(), actor, call, id.number)
             {
-                ruling = self.apply(&decision, call, turn);
+                ruling = self.apply(&decision, call, id);
             }
         }
-        Begun { turn, mode, ruling }
+        Begun { id, mode, ruling }
     }
 
     /// In a simulated run. The plan is not locked while it is carried out, since that may let other actors run.
     #[cold]
-    fn rule_by_the_present(&self, call: &Call, turn: Turn) -> Option<Box<Ruling>> {
+    fn rule_by_changing_plan(&self, call: &Call, id: CallId) -> Option<Box<Ruling>> {
         // A rule is for what happens, and what is left of a dead process's code does not.
-        if runtime::is_dead(turn.actor.process) {
+        if runtime::is_dead(id.actor.process) {
             return None;
         }
         let changed = self.changing.as_ref().map(|plan| Arc::clone(&plan.lock()));
         let (plan, shared_state) = (changed.as_deref().unwrap_or(&self.plan), &*self.shared_state);
-        let decision = plan.decide(shared_state, || shared_state.armed_for(), turn.actor, call, turn.number)?;
-        self.apply(&decision, call, turn)
+        let decision = plan.decide(shared_state, || shared_state.armed_for(), id.actor, call, id.number)?;
+        self.apply(&decision, call, id)
     }
 
     #[inline(always)]
@@ -246,15 +246,15 @@ impl Injector {
             failed_genuinely(call.method);
         }
         if begun.mode.has(Mode::TRACE) {
-            self.write_down(begun.mode, call, begun.turn, begun.ruling.as_deref(), outcome);
+            self.record(begun.mode, call, begun.id, begun.ruling.as_deref(), outcome);
             if begun.mode.has(Mode::DIGEST) {
-                self.add_to_digest(call, begun.turn, begun.ruling.as_deref(), outcome);
+                self.add_to_digest(call, begun.id, begun.ruling.as_deref(), outcome);
             }
         }
     }
 
     #[inline(always)]
-    fn write_down(&self, mode: Mode, call: &Call, Turn { number, actor }: Turn, ruling: Option<&Ruling>, outcome: i32) {
+    fn record(&self, mode: Mode, call: &Call, CallId { number, actor }: CallId, ruling: Option<&Ruling>, outcome: i32) {
         let at_ns =
             if mode.has(Mode::VIRTUAL) { self.shared_state.run_time_ns() } else { self.shared_state.elapsed_ns() };
         let (ruling, rule) = ruling.map_or((RulingKind::Proceed, None), |ruling| (ruling.kind, Some(ruling.rule)));
@@ -264,7 +264,7 @@ impl Injector {
     // Out of line, and with an entry of its own: a call that is traced and nothing else must not pay for it.
     #[cold]
     #[inline(never)]
-    fn add_to_digest(&self, call: &Call, Turn { number, actor }: Turn, ruling: Option<&Ruling>, outcome: i32) {
+    fn add_to_digest(&self, call: &Call, CallId { number, actor }: CallId, ruling: Option<&Ruling>, outcome: i32) {
         let (ruling, rule) = ruling.map_or((RulingKind::Proceed, None), |ruling| (ruling.kind, Some(ruling.rule)));
         trace::fold(&self.shared_state, &Entry { number, at_ns: 0, actor, call: *call, ruling, rule, outcome });
     }
@@ -281,7 +281,7 @@ impl Injector {
 
     /// What a rule that fires makes of a call; waits and kills at once.
     #[cold]
-    fn apply(&self, decision: &Decision<'_>, call: &Call, turn: Turn) -> Option<Box<Ruling>> {
+    fn apply(&self, decision: &Decision<'_>, call: &Call, id: CallId) -> Option<Box<Ruling>> {
         let action = decision.effect.act(call, decision.dice);
         let mut ruling = Ruling { kind: action.kind(), rule: decision.rule, fail: None, alteration: None };
         match action {
@@ -293,13 +293,13 @@ impl Injector {
             }
             Action::Alter(alteration) => ruling.alteration = Some(alteration),
             Action::Stall(duration) => self.pause(duration),
-            Action::DropLocks => self.drop_locks(call, turn.actor),
-            Action::Kill if runtime::kill(turn.actor.process) => ruling.fail = Some(ffi::SQLITE_IOERR),
+            Action::DropLocks => self.drop_locks(call, id.actor),
+            Action::Kill if runtime::kill(id.actor.process) => ruling.fail = Some(ffi::SQLITE_IOERR),
             Action::Kill => {
                 if self.shared_state.mode().has(Mode::DIGEST) {
-                    self.add_to_digest(call, turn, Some(&ruling), 0);
+                    self.add_to_digest(call, id, Some(&ruling), 0);
                 }
-                self.write_down(self.shared_state.mode(), call, turn, Some(&ruling), 0);
+                self.record(self.shared_state.mode(), call, id, Some(&ruling), 0);
                 sys::kill_self()
             }
             Action::Nothing => return None,
@@ -426,14 +426,14 @@ fn failed_genuinely(method: Method) {
 
 /// Which call it is and whose.
 #[derive(Clone, Copy)]
-struct Turn {
+struct CallId {
     number: u64,
     actor: Actor,
 }
 
 /// A call on its way.
 struct Begun {
-    turn: Turn,
+    id: CallId,
     mode: Mode,
     /// What a rule made of it; boxed, since nearly no call has one.
     ruling: Option<Box<Ruling>>,

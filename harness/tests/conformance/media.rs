@@ -22,7 +22,7 @@ use seawall_harness::vfs::api::SqliteApi;
 
 use crate::ops::{Hands, NAMES, Op, Reply};
 
-/// Processes in play.
+/// Processes in use.
 pub const PROCESSES: u8 = 3;
 
 /// Set for a worker: the folder of its files.
@@ -198,8 +198,8 @@ pub fn machine(name: &str) -> (Rc<RefCell<Machine>>, SimVfs) {
     (machine, vfs)
 }
 
-/// Plays process `process`.
-pub fn play(process: u8) {
+/// Works in the name of process `process` from now on.
+pub fn work_as(process: u8) {
     runtime::set_current_actor(Actor { process: u16::from(process) + 1, thread: 1 });
 }
 
@@ -217,7 +217,7 @@ impl Simulated {
 
 impl Medium for Simulated {
     fn execute(&mut self, process: u8, op: Op) -> Reply {
-        play(process);
+        work_as(process);
         let number = u16::from(process) + 1;
         let mut machine = self.machine.borrow_mut();
         let done = |is_done: bool| Reply::with(ffi::SQLITE_OK, [i64::from(is_done)]);
@@ -248,7 +248,7 @@ impl Medium for Simulated {
 
     fn close_all(&mut self) {
         for (process, hands) in (0..PROCESSES).zip(&mut self.hands) {
-            play(process);
+            work_as(process);
             hands.reset();
         }
         let machine = self.machine.borrow();

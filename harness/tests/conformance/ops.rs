@@ -16,7 +16,7 @@ use crate::raw::{Memory, RawFile, RawVfs};
 /// Files that a process may have open.
 pub const SLOTS: u8 = 3;
 
-/// The names in play. The third and fourth belong to the first.
+/// The names in use. The third and fourth belong to the first.
 pub const NAMES: [&str; 6] = ["a.db", "b.db", "a.db-wal", "a.db-journal", "c.tmp", "a.db-shm"];
 
 /// Kinds of `xOpen`.
@@ -585,7 +585,7 @@ impl Hands {
     }
 
     /// True if mapping the wal-index might open it a second time in this process, for another inode of the database.
-    /// The unix VFS then cuts the file under the first one's mapping: a bus error for whoever looks at it.
+    /// The unix VFS then cuts the file under the first one's mapping: a bus error for a process that looks at it.
     fn has_two_generations(&self, number: usize) -> bool {
         let moved = |slot: &Slot| slot.is_database && slot.has_moved();
         let others = self.slots.iter().enumerate().filter(|(other, _)| *other != number);

@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use seawall_harness::media::sim::Machine;
 
-use crate::media::{machine, play};
+use crate::media::{machine, work_as};
 
 fn open(path: &str, vfs: &str) -> Connection {
     let connection = Connection::open_with_flags_and_vfs(path, OpenFlags::default(), vfs).unwrap();
@@ -84,10 +84,10 @@ const SCRIPT: &[(usize, &str)] = &[
 ];
 
 /// The answers to the script.
-fn play_script(vfs: &str, folder: &str, mode: &str, with: &str) -> Vec<String> {
+fn run_script(vfs: &str, folder: &str, mode: &str, with: &str) -> Vec<String> {
     let path = format!("{folder}/main.db");
     let connections = [0, 1].map(|process| {
-        play(process);
+        work_as(process);
         let connection = open(&path, vfs);
         run(&connection, "PRAGMA synchronous=OFF");
         run(&connection, with);
@@ -96,11 +96,11 @@ fn play_script(vfs: &str, folder: &str, mode: &str, with: &str) -> Vec<String> {
     });
     let mut answers = Vec::new();
     for &(who, sql) in SCRIPT {
-        play(who as u8);
+        work_as(who as u8);
         answers.push(format!("{who} {sql}: {}", run(&connections[who], &sql.replace("FOLDER", folder))));
     }
     for (process, connection) in (0..).zip(connections) {
-        play(process);
+        work_as(process);
         connection.close().unwrap();
     }
     answers
@@ -114,8 +114,8 @@ fn the_same_statements_bring_the_same_rows_and_files() {
             ["PRAGMA page_size=1024", "PRAGMA page_size=65536", "PRAGMA mmap_size=10000000", "PRAGMA synchronous=2"]
         {
             let folder = tempfile::Builder::new().prefix("conformance").tempdir().unwrap();
-            let real = play_script("unix", folder.path().to_str().unwrap(), mode, with);
-            let simulated = play_script(vfs.name(), "/data", mode, with);
+            let real = run_script("unix", folder.path().to_str().unwrap(), mode, with);
+            let simulated = run_script(vfs.name(), "/data", mode, with);
             assert_eq!(real, simulated, "{mode} {with}");
             assert!(real.last().unwrap().ends_with("integrity_check: ok,\n"), "{real:?}");
             for name in ["main.db", "other.db"] {
@@ -141,14 +141,14 @@ fn the_same_statements_bring_the_same_rows_and_files() {
 /// A process that is killed in the middle of a transaction that has reached the files; then what another one finds.
 fn die(machine: &Rc<RefCell<Machine>>, vfs: &str, mode: &str) {
     const DB: &str = "/data/main.db";
-    play(0);
+    work_as(0);
     let victim = open(DB, vfs);
     run(&victim, &format!("PRAGMA cache_size=5; PRAGMA journal_mode={mode}; CREATE TABLE t(a INTEGER PRIMARY KEY, b)"));
     run(&victim, FILL);
-    play(1);
+    work_as(1);
     let witness = open(DB, vfs);
     let before = run(&witness, "SELECT count(*), sum(length(b)) FROM t");
-    play(0);
+    work_as(0);
     run(&victim, "BEGIN; UPDATE t SET b='lost'||b");
     run(&victim, FILL);
     let side = if mode == "WAL" { "/data/main.db-wal" } else { "/data/main.db-journal" };
@@ -164,10 +164,10 @@ fn die(machine: &Rc<RefCell<Machine>>, vfs: &str, mode: &str) {
     // The first that happens afterwards is a call of a living process.
     machine.borrow_mut().resume(2);
     assert_eq!(memory, shm(), "{mode}: the dead have written");
-    play(1);
+    work_as(1);
     assert_eq!(run(&witness, "SELECT count(*), sum(length(b)) FROM t"), before, "{mode}");
     assert_eq!(run(&witness, "INSERT INTO t(b) VALUES('new')"), "");
-    play(0);
+    work_as(0);
     drop(victim);
     assert!(machine.borrow().open_files_of(1).is_empty());
     machine.borrow_mut().revive(1);
@@ -179,7 +179,7 @@ fn die(machine: &Rc<RefCell<Machine>>, vfs: &str, mode: &str) {
     machine.borrow_mut().resume(2);
     assert_eq!(memory, shm(), "{mode}: what the new life wrote was taken for the old one's");
     drop(reborn);
-    play(1);
+    work_as(1);
     drop(witness);
     let mut machine = machine.borrow_mut();
     assert_eq!((machine.open_files(), machine.any_locks(), machine.panic_message()), (0, false, None));
@@ -197,7 +197,7 @@ fn what_a_dead_process_leaves_is_recovered() {
 
 /// A database that was copied in, the wal-index that a test may look at, and time that passes by sleeping.
 #[test]
-fn a_machine_can_be_furnished_and_looked_at() {
+fn a_machine_can_be_filled_and_looked_at() {
     let (machine, vfs) = machine("sim-furniture");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
@@ -206,7 +206,7 @@ fn a_machine_can_be_furnished_and_looked_at() {
     connection.close().unwrap();
     assert!(machine.borrow_mut().write_file("/a.db", &std::fs::read(&path).unwrap()));
 
-    play(0);
+    work_as(0);
     let connection = open("/a.db", vfs.name());
     assert_eq!(run(&connection, "SELECT x FROM t"), "Integer(42),\n");
     assert_eq!(run(&connection, "SELECT datetime('now')"), "2026-01-01 00:00:00,\n");
@@ -219,11 +219,11 @@ fn a_machine_can_be_furnished_and_looked_at() {
         assert_eq!((index.u32_native(0), index.u32_native(16), index.u32_native(96)), (3_007_000, 1, 0));
         assert_eq!(machine.open_files_of(1), ["/a.db", "/a.db-wal"]);
     }
-    // A lock that nobody gives back: the busy timeout passes without waiting.
-    play(1);
+    // A lock that is never given back: the busy timeout passes without waiting.
+    work_as(1);
     let other = open("/a.db", vfs.name());
     run(&other, "BEGIN IMMEDIATE");
-    play(0);
+    work_as(0);
     let before = std::time::Instant::now();
     run(&connection, "PRAGMA busy_timeout=3600000");
     assert_eq!(run(&connection, "INSERT INTO t VALUES(44)"), "Some(5)");

@@ -22,7 +22,7 @@ const UNSAFE: [&str; 9] = [
     "harness/src/vfs/ffi.rs",
     "harness/src/vfs/api.rs",
     "harness/src/engine/ffi.rs",
-    "harness/src/engine/mutexes.rs",
+    "harness/src/engine/mutexes/mod.rs",
     "harness/src/engine/mutexes/tests.rs",
     "harness/src/media/sim/ffi.rs",
     "harness/src/sched/coroutine.rs",

@@ -168,7 +168,7 @@ fn actors_are_kept_apart_as_threads_are() {
             assert!(execution.deadlocked.is_empty() && (18..=30).contains(&state.1.get().1));
             found_busy |= state.2.get();
         }
-        assert!(found_busy, "nobody ever found it taken");
+        assert!(found_busy, "it was never found taken");
     }
 }
 
@@ -188,7 +188,7 @@ fn points_of(id: c_int, shared: bool) -> u64 {
 
     let count: Rc<Cell<u64>> = Rc::default();
     let mutexes = Rc::new([Raw::new(id), Raw::new(id)]);
-    // Whoever is no actor does not count as one.
+    // Code that is no actor does not count as one.
     mutexes[0].enter();
     mutexes[0].leave();
     let task = |which: usize| -> Task {
@@ -200,7 +200,7 @@ fn points_of(id: c_int, shared: bool) -> u64 {
             }
         })
     };
-    // The third one only sees to it that there is always somebody to go on.
+    // The third one only sees to it that there is always an actor to go on.
     let idle: Task = Box::new(|| ());
     run(1, Box::new(Counting(Rc::clone(&count))), vec![task(0), task(usize::from(!shared)), idle]);
     count.get()

@@ -1,7 +1,7 @@
 //! The disk: inodes and their bytes.
 //!
 //! # Fault model
-//! - A write is seen at once by everybody, whole, and lasts: it survives the process that made it. Nothing tears, rots
+//! - A write is seen at once by all processes, whole, and lasts: it survives the process that made it. Nothing tears, rots
 //!   or gets lost here; the shim does that, on the way in or out.
 //! - An inode lives while it has a name or is open. So a file that was unlinked, or renamed over, goes on for those who
 //!   have it open, beside a new file of the same name.
@@ -90,7 +90,7 @@ pub(super) struct Disk {
     free: Vec<InodeId>,
     /// Chunks of no inode.
     pool: Vec<Chunk>,
-    /// Chunks of inodes that were open when the disk was reset; somebody may still have their addresses.
+    /// Chunks of inodes that were open when the disk was reset; SQLite may still have their addresses.
     condemned: Vec<Chunk>,
     /// Chunks of inodes.
     used: u64,
@@ -115,7 +115,7 @@ impl Disk {
         self.inodes.iter_mut()
     }
 
-    /// An empty inode without a name that nobody has open; the caller changes that at once.
+    /// An empty inode, without a name and not open; the caller changes that at once.
     pub(super) fn create(&mut self) -> InodeId {
         if let Some(id) = self.free.pop() {
             return id;
@@ -148,7 +148,7 @@ impl Disk {
         if inode.named || inode.opens > 0 {
             return;
         }
-        debug_assert!(inode.holders.is_empty(), "an inode that nobody has open has no holders");
+        debug_assert!(inode.holders.is_empty(), "an inode that is not open has no holders");
         inode.size = 0;
         inode.locks.clear();
         inode.holders.clear();

@@ -220,7 +220,7 @@ fn panic_text(payload: &(dyn Any + Send)) -> String {
 /// `file` must be a file object for which `x_open` succeeded and `x_close` has not ended (clause 2).
 #[inline]
 unsafe fn on_file<T: Copy>(file: *mut sqlite3_file, otherwise: T, work: impl FnOnce(&mut Machine, u32) -> T) -> T {
-    // SAFETY: `x_open` filled in a SimFile at this address; nobody writes to it before `x_close` (clause 2).
+    // SAFETY: `x_open` filled in a SimFile at this address; nothing writes to it before `x_close` (clause 2).
     let file = unsafe { &*file.cast::<SimFile>() };
     if file.thread != this_thread() {
         return otherwise;
@@ -286,7 +286,7 @@ unsafe fn name_bytes<'a>(name: *const c_char) -> &'a [u8] {
 /// The buffer of a call, which may be uninitialised; empty if the length makes no sense.
 ///
 /// # Safety
-/// `buffer` must be valid for writing `length` bytes for `'a`, and nobody else may use it (clause 3).
+/// `buffer` must be valid for writing `length` bytes for `'a`, and no other code may use it (clause 3).
 #[inline]
 unsafe fn buffer_mut<'a, T>(buffer: *mut T, length: c_int) -> &'a mut [MaybeUninit<u8>] {
     let length = usize::try_from(length).unwrap_or(0);
@@ -742,7 +742,7 @@ pub(super) fn copy_in(cells: &[Cell<u8>], bytes: &[u8]) {
 #[inline]
 pub(super) fn copy_out(cells: &[Cell<u8>], out: &mut [MaybeUninit<u8>]) {
     assert_eq!(cells.len(), out.len());
-    // SAFETY: both are valid for the length, which is the same. A cell has the layout of its content, and nobody writes
+    // SAFETY: both are valid for the length, which is the same. A cell has the layout of its content, and nothing writes
     // to it during the copy: all of it happens on one thread.
     unsafe { ptr::copy(cells.as_ptr().cast::<MaybeUninit<u8>>(), out.as_mut_ptr(), out.len()) }
 }

@@ -8,7 +8,7 @@
 //! - Closing a descriptor cancels the process's POSIX locks on the inode, see `posix`. For databases the VFS takes care
 //!   of that, see `levels`; for other files it does not.
 //! - Memory-mapped reading shows the file's own bytes, so it is coherent with writes. Reading a mapping behind the end
-//!   of a file that somebody else has cut, a bus error in reality, brings arbitrary bytes.
+//!   of a file that another process has cut, a bus error in reality, brings arbitrary bytes.
 //! - `SQLITE_FCNTL_NULL_IO` is not known.
 
 use std::cell::Cell;

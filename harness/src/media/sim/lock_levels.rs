@@ -84,7 +84,7 @@ pub(super) fn raise(disk: &mut Disk, shms: &Shms, file: &mut OpenFile, level: u8
     }
     if level == SHARED_LEVEL {
         if holder.level == NONE {
-            // The pending byte is only touched: it is free unless somebody waits for the readers to go.
+            // The pending byte is only touched: it is free unless a process waits for the readers to end.
             if inode.locks.obstacle(process, PENDING, Kind::Read).is_some() {
                 return ffi::SQLITE_BUSY;
             }
@@ -138,7 +138,7 @@ pub(super) fn lower(disk: &mut Disk, file: &mut OpenFile, level: u8) -> c_int {
         return ffi::SQLITE_IOERR_UNLOCK;
     };
     if file.level > SHARED_LEVEL {
-        // Refused only if the process's own write lock was cancelled and somebody else has one now.
+        // Refused only if the process's own write lock was cancelled and another process has one now.
         if level == SHARED_LEVEL && !inode.locks.lock(process, SHARED, Kind::Read) {
             return ffi::SQLITE_IOERR_RDLOCK;
         }
@@ -156,7 +156,7 @@ pub(super) fn lower(disk: &mut Disk, file: &mut OpenFile, level: u8) -> c_int {
     ffi::SQLITE_OK
 }
 
-/// True if anybody holds the reserved lock or a higher one.
+/// True if any process holds the reserved lock or a higher one.
 pub(super) fn is_reserved(disk: &mut Disk, file: &OpenFile) -> bool {
     if !file.is_database() {
         return false;

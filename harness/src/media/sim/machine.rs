@@ -1,11 +1,11 @@
-//! The machine: its processes, their life and death, its clock and its randomness; and what a test may look at and do.
+//! The machine: its processes, their starts and ends, its clock and its randomness; and what a test may look at and do.
 //!
 //! # Fault model
 //! - A process is a number. It lives until [`Machine::kill`]: then its locks and its holds on shared memory are gone,
 //!   what it wrote stays, and each call that its code still makes fails with `SQLITE_IOERR`, except `xClose`.
 //! - [`Machine::revive`] begins a new life of the number. Wait until the code of the old life has ended: the files of
 //!   the old life stay dead, but a call without a file is taken for one of the new life.
-//! - Time is the run's clock. It moves when somebody sleeps and not otherwise, since calls take no time. The first
+//! - Time is the run's clock. It moves by sleeping and not otherwise, since calls take no time. The first
 //!   moment is 2026-01-01 00:00 UTC.
 //! - Randomness is a stream from a seed.
 
@@ -240,7 +240,7 @@ impl Machine {
     }
 
     /// A region of the wal-index of a database: the bytes that its `-shm` file has in memory now. Reading it has no
-    /// effect on anybody.
+    /// effect.
     pub fn shm_region(&self, database: &str, index: u64) -> Option<Bytes<'_>> {
         self.bytes(&format!("{database}-shm"))?.region(index * Self::REGION_BYTES, Self::REGION_BYTES)
     }

@@ -17,7 +17,7 @@
 //! # The devices
 //! ```text
 //! ffi       the C side: sqlite3_vfs v3, sqlite3_io_methods v3
-//! machine   processes, their life and death, the clock, randomness, what a test may look at and do
+//! machine   processes, their starts and ends, the clock, randomness, what a test may look at and do
 //! files     open files: one for each xOpen, with what the unix VFS keeps in its file object
 //! names     the directory: absolute paths to inodes
 //! disk      inodes and their bytes

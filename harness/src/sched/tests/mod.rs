@@ -26,7 +26,7 @@ fn call(method: Method) -> Call {
 type Log = Rc<RefCell<Vec<(u16, u32)>>>;
 
 /// Three actors of twenty calls each; what they did, in the order in which they did it.
-fn play(policy: Box<dyn Policy>, seed: u64, calls_max: u64) -> (Vec<(u16, u32)>, Execution) {
+fn execute(policy: Box<dyn Policy>, seed: u64, calls_max: u64) -> (Vec<(u16, u32)>, Execution) {
     let clock = Clock::new(Arc::new(SharedState::private(2)));
     clock.set_scale(0);
     let log: Log = Rc::default();
@@ -70,7 +70,7 @@ fn the_page_lists_every_policy_and_shows_the_toy_policy() {
 #[test]
 fn every_policy_repeats_by_seed_and_differs_between_seeds() {
     for entry in entries() {
-        let run = |seed| play((entry.create)(), seed, 1000);
+        let run = |seed| execute((entry.create)(), seed, 1000);
         let different: std::collections::BTreeSet<_> = (0..40).map(|seed| run(seed).0).collect();
         assert!(different.len() > 3, "{}", entry.name);
         for seed in 0..40 {
@@ -84,8 +84,8 @@ fn every_policy_repeats_by_seed_and_differs_between_seeds() {
 fn a_recorded_schedule_replays() {
     for entry in entries() {
         for seed in 0..40 {
-            let (log, execution) = play((entry.create)(), seed, 1000);
-            let replayed = play(Box::new(Replay::new(&execution.preemptions)), 99, 1000);
+            let (log, execution) = execute((entry.create)(), seed, 1000);
+            let replayed = execute(Box::new(Replay::new(&execution.preemptions)), 99, 1000);
             assert_eq!(replayed, (log, execution));
         }
     }
@@ -93,7 +93,7 @@ fn a_recorded_schedule_replays() {
 
 #[test]
 fn without_preemptions_actors_run_until_they_sleep_or_end() {
-    let (log, execution) = play(Box::new(Replay::new(&[])), 0, 1000);
+    let (log, execution) = execute(Box::new(Replay::new(&[])), 0, 1000);
     assert!(execution.preemptions.is_empty());
     let switches: Vec<u16> = log.chunk_by(|a, b| a.0 == b.0).map(|run| run[0].0).collect();
     assert_eq!(switches, [1, 2, 3, 1, 2, 3]);
@@ -101,7 +101,7 @@ fn without_preemptions_actors_run_until_they_sleep_or_end() {
 
 #[test]
 fn a_budget_of_calls_ends_every_actor() {
-    let (log, execution) = play(Box::new(Random::default()), 1, 25);
+    let (log, execution) = execute(Box::new(Random::default()), 1, 25);
     assert!(execution.halted);
     assert_eq!(log.len(), 25);
     assert_eq!(execution.calls, 28, "each actor made one more call, which failed");
@@ -134,7 +134,7 @@ fn run(policy: Box<dyn Policy>, seed: u64, tasks: Vec<Task>) -> Execution {
 }
 
 #[test]
-fn a_lock_lets_the_others_run_while_somebody_waits_for_it() {
+fn a_lock_lets_the_others_run_while_one_waits_for_it() {
     for seed in 0..200 {
         let counter = Rc::new(Mutex::new((0, false)));
         let task = |counter: &Rc<Mutex<(u32, bool)>>| -> Task {
@@ -157,7 +157,7 @@ fn a_lock_lets_the_others_run_while_somebody_waits_for_it() {
 }
 
 #[test]
-fn actors_that_wait_for_each_other_are_deadlocked_and_nobody_hangs() {
+fn actors_that_wait_for_each_other_are_deadlocked_and_nothing_hangs() {
     let deadlocks = (0..200).filter(|seed| {
         let locks = Rc::new([Mutex::new(()), Mutex::new(())]);
         let task = |first: usize| -> Task {
@@ -200,9 +200,9 @@ fn a_preemption_stays_where_it_was_if_an_earlier_section_is_left_out() {
     assert_eq!((whole.preemptions, shorter.preemptions), (preemptions.to_vec(), preemptions.to_vec()));
 }
 
-/// Waits for a flag by sleeping, and by nothing else, as one does who polls a lock file.
+/// Waits for a flag by sleeping, and by nothing else, as code does that polls a lock file.
 #[test]
-fn who_polls_comes_to_his_end_when_the_budget_has_run_out() {
+fn an_actor_that_polls_ends_when_the_budget_has_run_out() {
     let flag = Rc::new(RefCell::new(false));
     let clock = Clock::new(Arc::new(SharedState::private(2)));
     clock.set_scale(0);
@@ -224,7 +224,7 @@ fn who_polls_comes_to_his_end_when_the_budget_has_run_out() {
 }
 
 #[test]
-fn who_never_ends_without_a_call_is_left_behind() {
+fn an_actor_that_never_ends_and_makes_no_call_is_left_behind() {
     let spin: Task = Box::new(|| {
         while runtime::is_simulated() {
             runtime::point();

@@ -52,22 +52,22 @@ fn the_other_process() {
 
 #[track_caller]
 fn check_real(rule: &str, journal_mode: &str, gets_in: bool) {
-    let world = World::new(&[rule]);
-    let connection = world.open().unwrap();
+    let fixture = Fixture::new(&[rule]);
+    let connection = fixture.open().unwrap();
     let setup = format!("PRAGMA journal_mode = {journal_mode}; PRAGMA cache_size = 2; CREATE TABLE t(x)");
     connection.execute_batch(&setup).unwrap();
-    let other = world.open().unwrap();
+    let other = fixture.open().unwrap();
     assert_eq!(rows(&other).unwrap(), 0);
     connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-    assert!(!another_process_writes(&world.path()), "{rule}: it is locked to begin with");
-    world.shim.arm();
+    assert!(!another_process_writes(&fixture.path()), "{rule}: it is locked to begin with");
+    fixture.shim.arm();
     connection.execute_batch(&unfinished(journal_mode)).unwrap();
     assert_eq!(rows(&other).map_err(|error| extended(&error)), Ok(0));
-    world.shim.disarm();
-    let fired = world.shim.shared_state().rule(0).fired();
+    fixture.shim.disarm();
+    let fired = fixture.shim.shared_state().rule(0).fired();
     assert_eq!(fired > 0, !rule.contains("p9"), "{rule}");
-    assert_eq!(another_process_writes(&world.path()), gets_in, "{rule}");
-    let ruled = world.shim.trace().into_iter().filter(|entry| entry.ruling == RulingKind::DropLocks);
+    assert_eq!(another_process_writes(&fixture.path()), gets_in, "{rule}");
+    let ruled = fixture.shim.trace().into_iter().filter(|entry| entry.ruling == RulingKind::DropLocks);
     // The call itself is carried out: what a file control is not for is answered by the VFS below.
     let outcomes: Vec<_> = ruled.map(|entry| (entry.rule, entry.outcome)).collect();
     let natural = if rule.starts_with("filecontrol") { ffi::SQLITE_NOTFOUND } else { ffi::SQLITE_OK };
@@ -75,7 +75,7 @@ fn check_real(rule: &str, journal_mode: &str, gets_in: bool) {
 }
 
 #[test]
-fn a_process_that_lost_its_locks_locks_nobody_out() {
+fn a_process_that_lost_its_locks_locks_no_other_out() {
     check_real("write@journal:drop-locks:when=2", "DELETE", true);
     check_real("write@journal:drop-locks:actor=p9.*", "DELETE", false);
     check_real("write@wal:drop-locks:when=3", "WAL", true);
@@ -87,10 +87,10 @@ fn a_process_that_lost_its_locks_locks_nobody_out() {
 }
 
 #[test]
-fn nobody_notices_where_nobody_else_is() {
-    let world = World::new(&["*@*:drop-locks"]);
-    let connection = wal(&world);
-    world.shim.arm();
+fn lost_locks_change_nothing_without_another_process() {
+    let fixture = Fixture::new(&["*@*:drop-locks"]);
+    let connection = wal(&fixture);
+    fixture.shim.arm();
     connection
         .execute_batch(
             "PRAGMA temp_store = 1; PRAGMA cache_size = 5; CREATE TEMP TABLE big(x);
@@ -102,7 +102,7 @@ fn nobody_notices_where_nobody_else_is() {
         .unwrap();
     assert_eq!(rows(&connection).unwrap(), 1002);
     assert_eq!(crate::oracle::integrity::check(&connection, "live").complaints, Vec::<String>::new());
-    let trace = world.shim.trace();
+    let trace = fixture.shim.trace();
     let of = |role| trace.iter().filter(move |entry| entry.call.role == role);
     for role in [Role::Db, Role::Journal, Role::Wal, Role::Shm] {
         assert!(of(role).any(|entry| entry.ruling == RulingKind::DropLocks), "{role}");
@@ -114,7 +114,7 @@ fn nobody_notices_where_nobody_else_is() {
     assert!(without_file.all(|entry| entry.ruling == RulingKind::Proceed));
 }
 
-/// Whether the simulated process still has any lock in the midst of a transaction.
+/// Whether the simulated process still has any lock in the middle of a transaction.
 fn is_locked_in_simulation(rule: &str, journal_mode: &'static str) -> bool {
     const DATABASE: &str = "/sim/a.db";
     let plan = FaultPlan::new(vec![rule.parse().unwrap()], Seed(1)).unwrap();

@@ -1,12 +1,12 @@
 //! SQLite's own mutexes, made such that the actors of an execution are kept apart by them.
 //!
 //! SQLite's mutexes are recursive per OS thread, and all actors of an execution run on one: two that share a connection
-//! would both be let in, one in the midst of the other's statement. These go by the actor as well, and who has to wait
-//! lets the others run. Outside of executions they are ordinary locks, for any number of threads.
+//! would both be let in, one in the middle of the other's statement. These go by the actor as well, and an actor that has
+//! to wait lets the others run. Outside of executions they are ordinary locks, for any number of threads.
 //!
 //! - To enter a mutex that keeps other actors out is a scheduling point where SQLite's callers meet: at a *dynamic
 //!   recursive* mutex, which is that of a connection, from the moment on when a second actor comes to it. A connection
-//!   that nobody shares costs an execution no points.
+//!   that is not shared costs an execution no points.
 //! - The static mutexes (the allocator's, the random generator's) are no scheduling points. Waiting works there too,
 //!   since an actor can be preempted in a VFS call that SQLite makes with one of them in its hands. They are one set
 //!   for all engines of the process, and for all simulated processes: an actor may have to wait for another process's
@@ -27,8 +27,8 @@
 //! Object", "Configuring The SQLite Library", "Initialize The SQLite Library").
 //!
 //! 1. **Pointers.** A mutex that SQLite hands back is null or one that `xMutexAlloc` returned; a dynamic one is used no
-//!    more once it was given to `xMutexFree`, which happens when nobody holds or waits for it.
-//! 2. **Holders.** `xMutexLeave` is called by whoever holds the mutex. Fast and static mutexes are not entered twice.
+//!    more once it was given to `xMutexFree`, which happens when it is neither held nor waited for.
+//! 2. **Holders.** `xMutexLeave` is called by the holder of the mutex. Fast and static mutexes are not entered twice.
 //! 3. **Configuration.** The structure is copied by `sqlite3_config`, which wants a library that is not started.
 //!    `sqlite3_shutdown` wants that nothing of the library is in use, and no other thread in it. Both are harmless at a
 //!    library that was never started.
@@ -233,7 +233,7 @@ impl Mutex {
         if depth > 0 {
             return;
         }
-        // Those who wait are actors of this very thread, so nobody can begin to wait in between.
+        // Those who wait are actors of this very thread, so none can begin to wait in between.
         let is_awaited = self.is_awaited.load(Ordering::Relaxed);
         if is_awaited {
             self.is_awaited.store(false, Ordering::Relaxed);
@@ -303,7 +303,7 @@ unsafe extern "C" fn x_free(freed: *mut sqlite3_mutex) {
     // SAFETY: clause 1; not used below.
     let is_dynamic = unsafe { mutex(freed) }.is_some_and(|mutex| mutex.kind != Kind::Static);
     if is_dynamic {
-        // SAFETY: made by `Box::into_raw` in `x_alloc`, and not used by anybody any more (clause 1).
+        // SAFETY: made by `Box::into_raw` in `x_alloc`, and not used any more (clause 1).
         drop(unsafe { Box::from_raw(freed.cast::<Mutex>()) });
     }
 }
@@ -386,7 +386,7 @@ fn is_unused(functions: &Functions) -> Result<(), SqlError> {
     // SAFETY: null or from the library's malloc, and not used afterwards.
     unsafe { (vfs.free)(probe) };
     if with_probe <= in_use {
-        let message = "this SQLite does not count its memory, so nobody can tell whether a connection is open";
+        let message = "this SQLite does not count its memory, so it cannot be told whether a connection is open";
         return Err(functions.refusal(ffi::SQLITE_MISUSE, message));
     }
     if in_use != 0 {

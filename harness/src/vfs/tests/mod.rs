@@ -16,12 +16,12 @@ use crate::shared_state::{Counter, Mode};
 use crate::vfs::{FaultVfs, FaultVfsBuilder, RegisterError};
 
 /// A shim with a plan, over a folder.
-struct World {
+struct Fixture {
     shim: FaultVfs,
     dir: tempfile::TempDir,
 }
 
-impl World {
+impl Fixture {
     fn new(rules: &[&str]) -> Self {
         Self::with(rules, |builder| builder)
     }
@@ -45,8 +45,8 @@ impl World {
     }
 }
 
-fn wal(world: &World) -> Connection {
-    let connection = world.open().unwrap();
+fn wal(fixture: &Fixture) -> Connection {
+    let connection = fixture.open().unwrap();
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).unwrap();
     assert_eq!(mode, "wal");
     connection.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES(1)").unwrap();
@@ -63,8 +63,8 @@ fn extended(error: &rusqlite::Error) -> i32 {
 
 #[test]
 fn every_kind_of_call_passes_through() {
-    let world = World::new(&[]);
-    let connection = wal(&world);
+    let fixture = Fixture::new(&[]);
+    let connection = wal(&fixture);
     connection
         .execute_batch(
             "PRAGMA mmap_size = 1000000; PRAGMA temp_store = 1; PRAGMA cache_size = 5;
@@ -81,7 +81,7 @@ fn every_kind_of_call_passes_through() {
         .unwrap();
     assert_eq!(rows(&connection).unwrap(), 3002);
     drop(connection);
-    let trace = world.shim.trace();
+    let trace = fixture.shim.trace();
     let seen = |method| trace.iter().any(|entry| entry.call.method == method);
     use Method::*;
     for method in [
@@ -113,18 +113,18 @@ fn every_kind_of_call_passes_through() {
         assert!(trace.iter().any(|entry| entry.call.role == role), "no call on {role}");
     }
     assert_eq!(
-        world.shim.shared_state().counted(Counter::FilesOpened),
-        world.shim.shared_state().counted(Counter::FilesClosed)
+        fixture.shim.shared_state().counted(Counter::FilesOpened),
+        fixture.shim.shared_state().counted(Counter::FilesClosed)
     );
-    assert!(world.shim.injector().open_files().is_empty());
+    assert!(fixture.shim.injector().open_files().is_empty());
 }
 
 #[test]
 fn the_abilities_of_the_vfs_below_are_kept() {
-    let world = World::new(&[]);
-    let connection = wal(&world);
+    let fixture = Fixture::new(&[]);
+    let connection = wal(&fixture);
     let name: String = vfs_name(&connection);
-    assert!(name.starts_with(&format!("{}/unix", world.shim.name())), "{name}");
+    assert!(name.starts_with(&format!("{}/unix", fixture.shim.name())), "{name}");
     let plain = tempfile::tempdir().unwrap();
     let below = Connection::open(plain.path().join("b.db")).unwrap();
     assert_eq!(characteristics(&connection), characteristics(&below));
@@ -140,19 +140,19 @@ fn characteristics(connection: &Connection) -> (i32, i32, i32) {
 
 #[test]
 fn uri_parameters_reach_the_vfs_below() {
-    let world = World::new(&[]);
-    let uri = format!("file:{}?psow=0&nolock=1", world.path().display());
-    let connection = world.shim.open(&uri).unwrap();
+    let fixture = Fixture::new(&[]);
+    let uri = format!("file:{}?psow=0&nolock=1", fixture.path().display());
+    let connection = fixture.shim.open(&uri).unwrap();
     connection.execute_batch("CREATE TABLE t(x)").unwrap();
     // SQLITE_IOCAP_POWERSAFE_OVERWRITE is what the unix VFS takes from `psow`.
     assert_eq!(characteristics(&connection).2 & ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE, 0);
-    let plain = world.open().unwrap();
+    let plain = fixture.open().unwrap();
     assert_ne!(characteristics(&plain).2 & ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE, 0);
 }
 
 #[test]
 fn shims_stand_side_by_side_and_on_each_other() {
-    let below = World::new(&["write@*:error=FULL"]);
+    let below = Fixture::new(&["write@*:error=FULL"]);
     let above = FaultVfs::builder().base(below.shim.name()).register().unwrap();
     let connection = above.open(below.path()).unwrap();
     connection.execute_batch("CREATE TABLE t(x)").unwrap();
@@ -163,16 +163,16 @@ fn shims_stand_side_by_side_and_on_each_other() {
 
 #[test]
 fn names_are_checked() {
-    let world = World::new(&[]);
+    let fixture = Fixture::new(&[]);
     let register = |name: &str, base: Option<&str>| {
         base.into_iter().fold(FaultVfs::builder().name(name), FaultVfsBuilder::base).register().map(drop)
     };
-    assert_eq!(register(world.shim.name(), None), Err(RegisterError::NameTaken(world.shim.name().to_owned())));
+    assert_eq!(register(fixture.shim.name(), None), Err(RegisterError::NameTaken(fixture.shim.name().to_owned())));
     assert_eq!(register("x", Some("no such vfs")), Err(RegisterError::NoBase("no such vfs".to_owned())));
     assert_eq!(register("a\0b", None), Err(RegisterError::BadName("a\0b".to_owned())));
-    let gone = world.shim.name().to_owned();
-    let path = world.path();
-    drop(world);
+    let gone = fixture.shim.name().to_owned();
+    let path = fixture.path();
+    drop(fixture);
     assert!(
         Connection::open_with_flags_and_vfs(path, OpenFlags::default(), &*gone).is_err(),
         "an unregistered name is not found"
@@ -183,13 +183,13 @@ fn names_are_checked() {
 fn errors_are_injected_with_their_codes_and_heal() {
     #[track_caller]
     fn check(rule: &str, sql: &str, code: i32) {
-        let world = World::new(&[rule]);
-        let connection = wal(&world);
-        world.shim.arm();
+        let fixture = Fixture::new(&[rule]);
+        let connection = wal(&fixture);
+        fixture.shim.arm();
         let error = connection.execute_batch(sql).expect_err(rule);
         assert_eq!(extended(&error), code, "{rule}");
-        assert_eq!(world.shim.shared_state().rule(0).fired(), 1, "{rule}");
-        world.shim.disarm();
+        assert_eq!(fixture.shim.shared_state().rule(0).fired(), 1, "{rule}");
+        fixture.shim.disarm();
         connection.execute_batch(sql).unwrap();
         assert_eq!(crate::oracle::integrity::check(&connection, "live").complaints, Vec::<String>::new());
     }
@@ -210,47 +210,47 @@ fn the_wal_index_can_fail_in_every_way_when_a_connection_comes_to_it() {
         ("shmmap@shm:error=IOERR_SHMOPEN", ffi::SQLITE_IOERR_SHMOPEN),
         ("open@wal:error=CANTOPEN", ffi::SQLITE_CANTOPEN),
     ] {
-        let world = World::new(&[rule]);
-        let holder = wal(&world);
-        world.shim.arm();
-        let late = world.open().unwrap();
+        let fixture = Fixture::new(&[rule]);
+        let holder = wal(&fixture);
+        fixture.shim.arm();
+        let late = fixture.open().unwrap();
         assert_eq!(extended(&rows(&late).unwrap_err()), code, "{rule}");
         assert_eq!(rows(&holder).unwrap(), 1, "who has it mapped is unharmed");
-        world.shim.disarm();
+        fixture.shim.disarm();
         assert_eq!(rows(&late).unwrap(), 1);
     }
 }
 
 #[test]
 fn a_read_only_wal_index_can_be_read() {
-    let world = World::new(&["shmmap@shm:error=READONLY"]);
-    let _holder = wal(&world);
-    world.shim.arm();
-    let late = world.open().unwrap();
+    let fixture = Fixture::new(&["shmmap@shm:error=READONLY"]);
+    let _holder = wal(&fixture);
+    fixture.shim.arm();
+    let late = fixture.open().unwrap();
     assert_eq!(rows(&late).unwrap(), 1);
     assert!(late.execute_batch("INSERT INTO t VALUES(2)").is_err());
 }
 
 #[test]
 fn a_lying_and_a_dropping_disk_are_believed() {
-    let world = World::new(&["sync@*:lie", "write@db:drop", "truncate@wal:drop"]);
-    let connection = wal(&world);
-    world.shim.arm();
+    let fixture = Fixture::new(&["sync@*:lie", "write@db:drop", "truncate@wal:drop"]);
+    let connection = wal(&fixture);
+    fixture.shim.arm();
     connection.execute_batch("INSERT INTO t VALUES(2); PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
-    let shared_state = world.shim.shared_state();
+    let shared_state = fixture.shim.shared_state();
     assert!(shared_state.rule(0).fired() > 0 && shared_state.rule(1).fired() > 0 && shared_state.rule(2).fired() > 0);
 }
 
 #[test]
 fn a_flipped_bit_a_short_read_and_a_torn_write_are_what_they_say() {
-    let world = World::new(&["read@db:bitflip:when=1", "read@db:short=100:when=2", "write@db:torn=512:when=1"]);
-    let connection = world.open().unwrap();
+    let fixture = Fixture::new(&["read@db:bitflip:when=1", "read@db:short=100:when=2", "write@db:torn=512:when=1"]);
+    let connection = fixture.open().unwrap();
     connection.execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES(zeroblob(3000))").unwrap();
-    let before = std::fs::read(world.path()).unwrap();
+    let before = std::fs::read(fixture.path()).unwrap();
     drop(connection);
-    world.shim.arm();
+    fixture.shim.arm();
     let (mut page, mut again, mut short) = ([0_u8; 4096], [0_u8; 4096], [0_u8; 4096]);
-    super::ffi::tests::with_file(&world.path(), world.shim.name(), |file| {
+    super::ffi::tests::with_file(&fixture.path(), fixture.shim.name(), |file| {
         assert_eq!(file.read(&mut page, 4096), ffi::SQLITE_OK);
         assert_eq!(file.read(&mut short, 4096), ffi::SQLITE_IOERR_SHORT_READ);
         assert_eq!(file.read(&mut again, 4096), ffi::SQLITE_OK);
@@ -260,18 +260,18 @@ fn a_flipped_bit_a_short_read_and_a_torn_write_are_what_they_say() {
     assert_eq!(flipped, 1);
     assert_eq!(again, before[4096..8192]);
     assert_eq!((&short[..100], &short[100..]), (&before[4096..4196], &[0_u8; 3996][..]));
-    let after = std::fs::read(world.path()).unwrap();
+    let after = std::fs::read(fixture.path()).unwrap();
     assert_eq!((&after[..512], &after[512..]), (&[0xff_u8; 512][..], &before[512..]));
 }
 
 #[test]
 fn the_toy_effect_of_the_page_on_effects_brings_zeroes() {
-    let world = World::with(&[], |builder| builder.rules([toy_rule("read@db:zero:when=1")]));
-    world.open().unwrap().execute_batch("CREATE TABLE t(x)").unwrap();
-    let before = std::fs::read(world.path()).unwrap();
-    world.shim.arm();
+    let fixture = Fixture::with(&[], |builder| builder.rules([toy_rule("read@db:zero:when=1")]));
+    fixture.open().unwrap().execute_batch("CREATE TABLE t(x)").unwrap();
+    let before = std::fs::read(fixture.path()).unwrap();
+    fixture.shim.arm();
     let (mut zeroed, mut again) = ([7_u8; 4096], [7_u8; 4096]);
-    super::ffi::tests::with_file(&world.path(), world.shim.name(), |file| {
+    super::ffi::tests::with_file(&fixture.path(), fixture.shim.name(), |file| {
         assert_eq!(file.read(&mut zeroed, 0), ffi::SQLITE_OK);
         assert_eq!(file.read(&mut again, 0), ffi::SQLITE_OK);
     });
@@ -280,9 +280,9 @@ fn the_toy_effect_of_the_page_on_effects_brings_zeroes() {
 
 #[test]
 fn a_quota_lets_so_many_bytes_pass() {
-    let world = World::new(&["write@wal:error=FULL:after=64KiB"]);
-    let connection = wal(&world);
-    world.shim.arm();
+    let fixture = Fixture::new(&["write@wal:error=FULL:after=64KiB"]);
+    let connection = wal(&fixture);
+    fixture.shim.arm();
     let mut inserted = 0;
     let error = loop {
         match connection.execute_batch("INSERT INTO t VALUES(zeroblob(3000))") {
@@ -296,39 +296,39 @@ fn a_quota_lets_so_many_bytes_pass() {
 
 #[test]
 fn a_directory_sync_fails_by_itself_and_the_file_is_gone() {
-    let world = World::new(&["sync@dir:error=IOERR_DIR_FSYNC:times=1"]);
-    let connection = world.open().unwrap();
+    let fixture = Fixture::new(&["sync@dir:error=IOERR_DIR_FSYNC:times=1"]);
+    let connection = fixture.open().unwrap();
     // Only synchronous=EXTRA syncs the directory when it deletes a journal.
     connection.execute_batch("PRAGMA synchronous = EXTRA; CREATE TABLE t(x)").unwrap();
-    world.shim.arm();
+    fixture.shim.arm();
     let error = connection.execute_batch("INSERT INTO t VALUES(1)").unwrap_err();
     assert_eq!(extended(&error), ffi::SQLITE_IOERR_DIR_FSYNC);
-    assert!(!world.dir.path().join("a.db-journal").exists());
+    assert!(!fixture.dir.path().join("a.db-journal").exists());
 }
 
 #[test]
 fn an_injected_failure_of_close_leaks_nothing() {
-    let world = World::new(&["close@*:error=IOERR_CLOSE"]);
-    let connection = wal(&world);
-    world.shim.arm();
+    let fixture = Fixture::new(&["close@*:error=IOERR_CLOSE"]);
+    let connection = wal(&fixture);
+    fixture.shim.arm();
     drop(connection);
-    assert!(world.shim.injector().open_files().is_empty());
+    assert!(fixture.shim.injector().open_files().is_empty());
     let descriptors =
         std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|e| std::fs::read_link(e.ok()?.path()).ok());
-    let ours: Vec<_> = descriptors.filter(|target| target.starts_with(world.dir.path())).collect();
+    let ours: Vec<_> = descriptors.filter(|target| target.starts_with(fixture.dir.path())).collect();
     assert_eq!(ours, Vec::<PathBuf>::new());
 }
 
 #[test]
 fn the_errno_of_an_injected_failure_can_be_asked_for() {
-    let world = World::new(&["open@db:error=CANTOPEN,errno=EMFILE:times=1", "read@db:error=IOERR_READ:times=1"]);
-    wal(&world);
-    world.shim.arm();
-    let (rc, errno) = super::ffi::tests::open_errno(&world.path(), world.shim.name());
+    let fixture = Fixture::new(&["open@db:error=CANTOPEN,errno=EMFILE:times=1", "read@db:error=IOERR_READ:times=1"]);
+    wal(&fixture);
+    fixture.shim.arm();
+    let (rc, errno) = super::ffi::tests::open_errno(&fixture.path(), fixture.shim.name());
     assert_eq!((rc, errno), (ffi::SQLITE_CANTOPEN, libc::EMFILE));
     // A genuine failure afterwards is reported with its own errno.
-    let missing = world.dir.path().join("none").join("a.db");
-    let (rc, errno) = super::ffi::tests::open_errno(&missing, world.shim.name());
+    let missing = fixture.dir.path().join("none").join("a.db");
+    let (rc, errno) = super::ffi::tests::open_errno(&missing, fixture.shim.name());
     assert_eq!((rc, errno), (ffi::SQLITE_CANTOPEN, libc::ENOENT));
 }
 
@@ -337,50 +337,50 @@ fn a_panic_in_a_callback_is_an_io_error_and_is_recorded() {
     let observer = |_: Actor, call: &crate::call::Call| {
         assert!(call.method != Method::Write || call.role != Role::Wal, "canary");
     };
-    let world = World::with(&[], |builder| builder.observer(observer));
-    let connection = world.open().unwrap();
+    let fixture = Fixture::with(&[], |builder| builder.observer(observer));
+    let connection = fixture.open().unwrap();
     connection.execute_batch("PRAGMA journal_mode = WAL").unwrap();
     let error = connection.execute_batch("CREATE TABLE t(x)").unwrap_err();
     assert_eq!(extended(&error), ffi::SQLITE_IOERR);
-    assert!(world.shim.shared_state().counted(Counter::Panics) > 0);
-    assert!(world.shim.injector().panic_message().unwrap().contains("canary"));
+    assert!(fixture.shim.shared_state().counted(Counter::Panics) > 0);
+    assert!(fixture.shim.injector().panic_message().unwrap().contains("canary"));
 }
 
 #[test]
 fn a_stall_passes_the_time_of_the_run() {
-    let world = World::with(&["write@wal:stall=90s:times=1"], |builder| builder.clock_scale(0));
-    let connection = wal(&world);
-    world.shim.arm();
+    let fixture = Fixture::with(&["write@wal:stall=90s:times=1"], |builder| builder.clock_scale(0));
+    let connection = wal(&fixture);
+    fixture.shim.arm();
     connection.execute_batch("INSERT INTO t VALUES(2)").unwrap();
-    assert_eq!(world.shim.clock().now(), Duration::from_secs(90));
+    assert_eq!(fixture.shim.clock().now(), Duration::from_secs(90));
     let date: String = connection.query_row("SELECT datetime('now')", [], |row| row.get(0)).unwrap();
     assert_eq!(date, "2026-01-01 00:01:30");
 }
 
 #[test]
 fn a_busy_timeout_takes_no_time_where_time_is_virtual() {
-    let world = World::with(&[], |builder| builder.clock_scale(0));
-    let holder = wal(&world);
+    let fixture = Fixture::with(&[], |builder| builder.clock_scale(0));
+    let holder = wal(&fixture);
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let waiter = world.open().unwrap();
+    let waiter = fixture.open().unwrap();
     waiter.busy_timeout(Duration::from_secs(3600)).unwrap();
     assert_eq!(extended(&waiter.execute_batch("BEGIN IMMEDIATE").unwrap_err()), ffi::SQLITE_BUSY);
-    let now = world.shim.clock().now();
+    let now = fixture.shim.clock().now();
     assert!(now >= Duration::from_secs(3599), "{now:?}");
 }
 
 #[test]
 fn actors_are_told_apart_and_locks_are_known() {
-    let world = World::new(&["write@wal:error=FULL:actor=p7.t2"]);
-    let connection = wal(&world);
-    world.shim.arm();
+    let fixture = Fixture::new(&["write@wal:error=FULL:actor=p7.t2"]);
+    let connection = wal(&fixture);
+    fixture.shim.arm();
     runtime::set_current_actor(Actor { process: 7, thread: 1 });
     connection.execute_batch("BEGIN IMMEDIATE; INSERT INTO t VALUES(2)").unwrap();
     let held: Vec<_> =
-        world.shim.injector().open_files().iter().filter(|f| f.shm_exclusive() != 0).map(|f| f.role).collect();
+        fixture.shim.injector().open_files().iter().filter(|f| f.shm_exclusive() != 0).map(|f| f.role).collect();
     assert_eq!(held, [Role::Db], "the write lock is known");
     connection.execute_batch("COMMIT").unwrap();
-    assert!(world.shim.injector().open_files().iter().all(|f| f.shm_exclusive() == 0 && f.lock_level() <= 1));
+    assert!(fixture.shim.injector().open_files().iter().all(|f| f.shm_exclusive() == 0 && f.lock_level() <= 1));
     runtime::set_current_actor(Actor { process: 7, thread: 2 });
     assert_eq!(extended(&connection.execute_batch("INSERT INTO t VALUES(3)").unwrap_err()), ffi::SQLITE_FULL);
     runtime::set_current_actor(Actor { process: 0, thread: 0 });
@@ -388,25 +388,25 @@ fn actors_are_told_apart_and_locks_are_known() {
 
 #[test]
 fn switched_off_it_neither_counts_nor_traces() {
-    let world = World::new(&["*@*:error=IOERR"]);
-    world.shim.shared_state().set_mode(Mode::OFF);
-    let connection = wal(&world);
+    let fixture = Fixture::new(&["*@*:error=IOERR"]);
+    fixture.shim.shared_state().set_mode(Mode::OFF);
+    let connection = wal(&fixture);
     assert_eq!(rows(&connection).unwrap(), 1);
-    assert_eq!((world.shim.shared_state().calls(), world.count(Method::Open, Role::Db)), (0, 0));
+    assert_eq!((fixture.shim.shared_state().calls(), fixture.count(Method::Open, Role::Db)), (0, 0));
 }
 
 #[test]
 fn the_system_call_family_reaches_the_vfs_below() {
-    let world = World::new(&[]);
-    assert_eq!(super::ffi::tests::first_system_call(world.shim.name()), super::ffi::tests::first_system_call("unix"));
+    let fixture = Fixture::new(&[]);
+    assert_eq!(super::ffi::tests::first_system_call(fixture.shim.name()), super::ffi::tests::first_system_call("unix"));
 }
 
 #[test]
 fn a_seed_makes_the_salts_of_the_wal() {
     // SQLite's generator is seeded from the default VFS, once per process, so the shim's answer is asked for directly.
     let bytes = |seed| {
-        let world = World::with(&[], |builder| builder.entropy(Seed(seed)));
-        super::ffi::tests::randomness(world.shim.name())
+        let fixture = Fixture::with(&[], |builder| builder.entropy(Seed(seed)));
+        super::ffi::tests::randomness(fixture.shim.name())
     };
     assert_eq!(bytes(1), bytes(1));
     assert_ne!(bytes(1), bytes(2));
