@@ -14,6 +14,17 @@ use crate::support;
 /// How many runs of each schedule a strategy gets.
 const RUNS: usize = 3;
 
+/// The oracle of each planted defect, and the verdict.
+const DEFECTS: [(&str, Verdict); 7] = [
+    ("integrity", Verdict::Corrupt),
+    ("ledger", Verdict::Lost),
+    ("atomicity", Verdict::Corrupt),
+    ("progress", Verdict::Wedged),
+    ("hygiene", Verdict::Degraded),
+    ("economy", Verdict::Degraded),
+    ("alarm", Verdict::FalseAlarm),
+];
+
 /// Seeds of one schedule with no restart and enough steps for a defect at the tenth call.
 fn seeds(schedule: Schedule) -> impl Iterator<Item = Seed> {
     let is_long_enough = |shape: &RunShape| shape.restarts.is_empty() && shape.steps * u32::from(shape.threads) >= 20;
@@ -64,24 +75,12 @@ fn check_simulated(oracle: &str, verdict: Verdict) {
 
 #[test]
 fn each_defect_is_caught_by_its_oracle_in_every_run() {
-    check("integrity", Verdict::Corrupt);
-    check("ledger", Verdict::Lost);
-    check("atomicity", Verdict::Corrupt);
-    check("progress", Verdict::Wedged);
-    check("hygiene", Verdict::Degraded);
-    check("economy", Verdict::Degraded);
-    check("alarm", Verdict::FalseAlarm);
+    DEFECTS.iter().for_each(|(oracle, verdict)| check(oracle, *verdict));
 }
 
 #[test]
 fn each_defect_is_caught_in_the_simulator() {
-    check_simulated("integrity", Verdict::Corrupt);
-    check_simulated("ledger", Verdict::Lost);
-    check_simulated("atomicity", Verdict::Corrupt);
-    check_simulated("progress", Verdict::Wedged);
-    check_simulated("hygiene", Verdict::Degraded);
-    check_simulated("economy", Verdict::Degraded);
-    check_simulated("alarm", Verdict::FalseAlarm);
+    DEFECTS.iter().for_each(|(oracle, verdict)| check_simulated(oracle, *verdict));
 }
 
 #[test]
