@@ -8,6 +8,7 @@ macro_rules! words {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
+        #[non_exhaustive]
         pub enum $name { $($(#[$vmeta])* $variant),+ }
 
         impl $name {
@@ -25,7 +26,7 @@ macro_rules! words {
             }
 
             /// The value with this number, the inverse of `as u8`.
-            pub fn from_number(number: u8) -> Option<Self> {
+            pub(crate) fn from_number(number: u8) -> Option<Self> {
                 Self::ALL.get(usize::from(number)).copied()
             }
         }
@@ -138,7 +139,7 @@ words! {
 impl Role {
     /// The role of a file by its name, for the methods that are given a path and no handle. A name without one of
     /// SQLite's suffixes is a database.
-    pub fn of_path(path: &[u8]) -> Self {
+    pub(crate) fn of_path(path: &[u8]) -> Self {
         if path.ends_with(b"-wal") {
             Self::Wal
         } else if path.ends_with(b"-journal") {
@@ -182,12 +183,12 @@ impl Method {
     }
 
     /// True for the methods of an open file, false for those of the VFS.
-    pub const fn has_file(self) -> bool {
+    pub(crate) const fn has_file(self) -> bool {
         self as u8 >= Self::Close as u8
     }
 
     /// True if the call moves bytes and has a size, so that a byte quota applies.
-    pub const fn moves_bytes(self) -> bool {
+    pub(crate) const fn moves_bytes(self) -> bool {
         matches!(self, Self::Read | Self::Write)
     }
 }

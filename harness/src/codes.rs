@@ -79,7 +79,7 @@ impl ResultCode {
     ///
     /// `sqlite3_system_errno` shows the errno only for the families of CANTOPEN and IOERR, IOERR_NOMEM excepted; for
     /// the other codes it stays at what the last such failure left.
-    pub fn default_errno(self) -> Option<Errno> {
+    pub(crate) fn default_errno(self) -> Option<Errno> {
         // A code of the family that the table does not know yet counts as the family's own.
         let name = self.name().or_else(|| self.primary().name().filter(|&family| family == "IOERR"))?;
         let errno = match name {

@@ -89,6 +89,7 @@ impl Mode {
 
 /// Events that are counted over all processes of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Counter {
     /// xOpen calls on a main database file that succeeded.
     DbOpens,
@@ -113,7 +114,7 @@ type RuleWords = [AtomicU64; RULE_WORDS];
 impl<'a> RuleCounters<'a> {
     /// Counts one more selected call and returns its number, from 1.
     #[inline]
-    pub fn count_match(self) -> u64 {
+    pub(crate) fn count_match(self) -> u64 {
         self.words[0].fetch_add(1, Ordering::Relaxed) + 1
     }
 
@@ -140,7 +141,7 @@ impl<'a> RuleCounters<'a> {
     }
 
     /// Adds to the bytes that passed and returns their sum.
-    pub fn add_bytes(self, bytes: u64) -> u64 {
+    pub(crate) fn add_bytes(self, bytes: u64) -> u64 {
         self.words[2].fetch_add(bytes, Ordering::Relaxed) + bytes
     }
 
@@ -281,7 +282,7 @@ impl SharedState {
 
     /// Gives out the next call number, from 0.
     #[inline]
-    pub fn next_call(&self) -> u64 {
+    pub(crate) fn next_call(&self) -> u64 {
         self.word(Word::CallsNext).fetch_add(1, Ordering::Relaxed)
     }
 

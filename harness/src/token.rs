@@ -44,6 +44,7 @@ pub enum FaultName {
 
 /// Why a text is no token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TokenError {
     /// Another version of the lab made it.
     #[error(

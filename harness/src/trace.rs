@@ -19,6 +19,7 @@ use crate::shared_state::SharedState;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum RulingKind {
     /// The call went through.
     Proceed,
@@ -36,6 +37,18 @@ pub enum RulingKind {
 
 impl RulingKind {
     const ALL: [Self; 6] = [Self::Proceed, Self::Fail, Self::Mutate, Self::Stall, Self::Kill, Self::DropLocks];
+
+    /// What became of the call, as the end of a sentence that begins with it: `failed`; empty if it proceeded.
+    pub const fn predicate(self) -> &'static str {
+        match self {
+            Self::Proceed => "",
+            Self::Fail => "failed",
+            Self::Mutate => "altered",
+            Self::Stall => "stalled",
+            Self::Kill => "killed the process",
+            Self::DropLocks => "lost the locks",
+        }
+    }
 }
 
 /// One call of a run.

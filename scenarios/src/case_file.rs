@@ -98,5 +98,5 @@ pub fn read<T: DeserializeOwned>(path: &Path, field: &str, format: u32) -> Resul
 pub fn write(path: &Path, case: &impl Serialize) -> Result<(), CaseFileError> {
     let text = serde_json::to_string_pretty(case);
     let text = text.map_err(|error| CaseFileError::Unwritable(format!("cannot write {}: {error}", path.display())))?;
-    scratch::write_whole(path, &(text + "\n")).map_err(CaseFileError::Unwritable)
+    scratch::write_whole(path, &(text + "\n")).map_err(|error| CaseFileError::Unwritable(error.to_string()))
 }

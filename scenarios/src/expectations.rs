@@ -1,7 +1,7 @@
-//! The reviewed table of what each strategy is expected to come to under each fault.
+//! The reviewed table of the verdicts that are expected of each strategy under each fault.
 //!
-//! Flawed strategies are *expected* to lose; a cell that comes out otherwise, worse or better, is news. The table lies
-//! in `scenarios/expectations.toml` and is compiled in; its header says how it reads.
+//! Flawed strategies are *expected* to lose. A cell with another verdict, worse or better, is news. The table is
+//! `scenarios/expectations.toml`, which is compiled in; its header explains the format.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,7 +47,7 @@ pub enum ExpectationsError {
 /// The table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expectations {
-    /// Cells with fewer runs than this may come out milder than expected: a rare loss has not had its chance.
+    /// Cells with fewer runs may have a milder verdict than expected, because a rare loss may not have occurred.
     runs_for_certainty: u64,
     /// Strategy, fault (or `default`), verdicts.
     cells: BTreeMap<String, BTreeMap<String, Expected>>,
@@ -97,11 +97,10 @@ impl Expectations {
         names.iter().find_map(|name| row.get(*name)).cloned().unwrap_or_default()
     }
 
-    /// True if the outcome of a cell is no news. Where nothing is expected, refusing service is no news and everything
-    /// worse is.
-    pub fn agree(&self, expected: &Expected, verdict: Verdict, runs: u64) -> bool {
+    /// True if the verdict of a cell is no news. If nothing is expected, everything worse than refused service is news.
+    pub fn is_expected(&self, expected: &Expected, verdict: Verdict, runs: u64) -> bool {
         if verdict == Verdict::NotMeasured {
-            // Few runs may have missed their faults; many that all did are a fault that no longer strikes.
+            // In a few runs no fault may have fired. In many runs one must.
             return runs < self.runs_for_certainty;
         }
         let Some(worst) = expected.0.iter().max() else { return verdict <= Verdict::Degraded };
@@ -115,7 +114,7 @@ mod tests {
     use crate::{faults, strategies};
 
     #[test]
-    fn the_reviewed_table_speaks_of_what_exists_and_of_all_of_it() {
+    fn the_reviewed_table_has_all_strategies_and_only_known_faults() {
         let table = Expectations::reviewed();
         let faults: Vec<String> = faults::matrix().into_iter().map(|fault| fault.title).collect();
         for (strategy, row) in &table.cells {
@@ -143,8 +142,12 @@ mod tests {
         let text = "runs_for_certainty = 50\n[strategy.a]\nx = 'lost|corrupt'\ny = 'survived'\n";
         let table = Expectations::parse(text).unwrap();
         #[track_caller]
-        fn check(table: &Expectations, fault: &str, verdict: Verdict, runs: u64, agrees: bool) {
-            assert_eq!(table.agree(&table.of("a", fault, "real"), verdict, runs), agrees, "{fault} {verdict} {runs}");
+        fn check(table: &Expectations, fault: &str, verdict: Verdict, runs: u64, is_expected: bool) {
+            assert_eq!(
+                table.is_expected(&table.of("a", fault, "real"), verdict, runs),
+                is_expected,
+                "{fault} {verdict} {runs}"
+            );
         }
         check(&table, "x", Verdict::Lost, 50, true);
         check(&table, "x", Verdict::Degraded, 50, false);

@@ -1,7 +1,7 @@
 //! The faults of the matrix: each a name, and the rules and kills that a run draws for it from its seed.
 //!
-//! The calls that fail are drawn for each run (the third `shmmap` in one, the first in another); a report prints the rules
-//! that were drawn. The names:
+//! The calls that fail are drawn for each run (the third `shmmap` in one, the first in another); a report prints the
+//! rules that were drawn. The names:
 //!
 //! | name | what |
 //! |---|---|

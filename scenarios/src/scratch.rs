@@ -19,11 +19,19 @@ pub fn reason(error: &io::Error) -> String {
     text.rsplit_once(" at path ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
 }
 
+/// A file cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot write {}: {reason}", path.display())]
+pub struct WriteError {
+    path: PathBuf,
+    reason: String,
+}
+
 /// Writes a file, and its folder if there is none. A reader finds the old content or the whole text, never a part.
 ///
 /// # Errors
-/// A message with the path.
-pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), String> {
+/// See [`WriteError`].
+pub fn write_whole(path: &Path, text: &str) -> Result<(), WriteError> {
     let write = || -> io::Result<()> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
@@ -32,7 +40,7 @@ pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), String> {
         file.write_all(text.as_bytes())?;
         file.persist(path).map(drop).map_err(|error| error.error)
     };
-    write().map_err(|error| format!("cannot write {}: {}", path.display(), reason(&error)))
+    write().map_err(|error| WriteError { path: path.to_owned(), reason: reason(&error) })
 }
 
 /// The folder with the kind of its file system: `/dev/shm (tmpfs)`.
@@ -75,7 +83,7 @@ mod tests {
         }
         assert_eq!(fs::read_dir(folder.path().join("new")).unwrap().count(), 1, "nothing is left beside it");
         assert_ne!(fs::metadata(&path).unwrap().permissions().mode() & 0o400, 0);
-        let error = write_whole(&path.join("below"), "three").unwrap_err();
+        let error = write_whole(&path.join("below"), "three").unwrap_err().to_string();
         assert!(error.contains("cannot write") && error.contains("below"), "{error}");
     }
 

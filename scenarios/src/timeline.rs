@@ -21,15 +21,9 @@ pub fn of(calls: &[Entry], marks: &[TimelineEvent]) -> Vec<TimelineEvent> {
 fn event(entry: &Entry) -> TimelineEvent {
     let is_fault = entry.ruling != RulingKind::Proceed;
     let mut label = format!("call {}: {}", entry.number, entry.call);
-    let ruling = match entry.ruling {
-        RulingKind::Proceed => "",
-        RulingKind::Fail => " failed",
-        RulingKind::Mutate => " altered",
-        RulingKind::Stall => " stalled",
-        RulingKind::Kill => " killed the process",
-        RulingKind::DropLocks => " lost the locks",
-    };
-    label.push_str(ruling);
+    if is_fault {
+        label.push_str(&format!(" {}", entry.ruling.predicate()));
+    }
     if entry.call.method.can_fail() && entry.outcome != 0 {
         label.push_str(&format!(" → {}", ResultCode(entry.outcome)));
     }

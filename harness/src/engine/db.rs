@@ -18,6 +18,7 @@ pub struct Db {
 
 /// How much a checkpoint does, and whom it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CheckpointMode {
     /// What is possible without waiting for anybody.
     Passive,
@@ -31,6 +32,7 @@ pub enum CheckpointMode {
 
 /// What transaction a connection is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum TransactionState {
     /// None, or one that has touched nothing yet.
     None,

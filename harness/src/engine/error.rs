@@ -7,6 +7,7 @@ use crate::codes::{Errno, ResultCode};
 
 /// Why a file cannot serve as an engine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum EngineError {
     /// There is no such file, or it cannot be read.
     #[error("{}: {reason}", path.display())]

@@ -4,6 +4,7 @@ use std::fmt;
 
 /// One value of a row.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Value {
     /// NULL
     Null,

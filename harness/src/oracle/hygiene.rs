@@ -1,4 +1,4 @@
-//! `hygiene`: nothing is left over: no lock while nobody works, no open file or side file after the strategy was
+//! `hygiene`: nothing is left over: no lock while no actor works, no open file or side file after the strategy was
 //! closed, no copy of a healthy database.
 
 use std::fs;

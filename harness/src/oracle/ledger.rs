@@ -1,7 +1,7 @@
 //! `ledger`: every acknowledged commit is there, unchanged, and nothing is there that was refused.
 //!
 //! The model is held outside the database and knows, for each transaction, the set of states that an honest database
-//! may be in. An acknowledged commit leaves one; a commit whose outcome nobody was told adds one; a refusal adds none.
+//! may be in. An acknowledged commit leaves one; a commit with an unknown outcome adds one; a refusal adds none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::verdict::Verdict;
 pub struct Ledger {
     entries: BTreeMap<Key, Entry>,
     losses_seen: Vec<String>,
-    /// The transactions that somebody missed during the run.
+    /// The transactions that a reader missed during the run.
     missed: BTreeSet<Key>,
     acked: u64,
     refused: u64,
@@ -47,7 +47,7 @@ impl Ledger {
         entry.refused.remove(&state);
     }
 
-    /// COMMIT was tried and nobody knows how it ended; if it succeeded, the rows are in this state.
+    /// COMMIT was tried and its outcome is unknown; if it succeeded, the rows are in this state.
     pub fn indeterminate(&mut self, key: Key, state: State) {
         self.indeterminate += 1;
         self.entries.entry(key).or_default().possible.insert(state);
@@ -114,8 +114,8 @@ impl Ledger {
 }
 
 /// Rows that only a refused transaction would have written are no loss but a transaction that should not be there; so
-/// are rows of which nothing was ever acknowledged. Rows that are gone are a loss, whoever may have been refused their
-/// deletion.
+/// are rows of which nothing was ever acknowledged. Rows that are gone are a loss, even if their deletion was
+/// refused.
 fn is_loss(state: State, entry: &Entry) -> bool {
     entry.acked && (state == State::Absent || !entry.refused.contains(&state))
 }

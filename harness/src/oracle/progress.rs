@@ -16,7 +16,7 @@ pub const PAUSE_MS: u64 = 31_000;
 /// How one actor fared after the faults had healed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActorProgress {
-    /// Who.
+    /// The actor.
     pub actor: Actor,
     /// True if a commit was acknowledged.
     pub committed: bool,

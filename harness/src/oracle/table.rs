@@ -26,10 +26,10 @@ CREATE TABLE IF NOT EXISTS ledger(
 CREATE INDEX IF NOT EXISTS ledger_by_version ON ledger(version, txn);
 ";
 
-/// Names a transaction: who, and its number among this actor's.
+/// Names a transaction: the actor, and the number among the actor's transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
-    /// Whose transaction.
+    /// The actor.
     pub actor: Actor,
     /// Its number.
     pub txn: u32,

@@ -26,7 +26,8 @@ mod scheduler;
 pub mod sync;
 
 pub use policy::{Dice, Point, Policy, PolicyEntry};
-pub use scheduler::{ENDED, Execution, Preemption, Scheduler, Task};
+pub(crate) use scheduler::Scheduler;
+pub use scheduler::{ENDED, Execution, Preemption, Task};
 
 /// The policies that can be chosen by name, the default one first.
 pub const POLICIES: &[PolicyEntry] = &[rare::ENTRY, pct::ENTRY, random::ENTRY, round_robin::ENTRY];

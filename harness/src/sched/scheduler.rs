@@ -149,7 +149,7 @@ impl Runtime for Shared {
         if !state.count() {
             return false;
         }
-        self.clock.set(Duration::from_micros(state.now_us));
+        self.clock.set_us(state.now_us);
         // SQLite asks for randomness with a mutex in its hands that all connections of the process share: who went on
         // could come to wait for it, and with it the thread on which its holder would have to run.
         if !state.others.is_empty() && call.method != Method::Randomness {
@@ -179,7 +179,7 @@ impl Runtime for Shared {
         if state.halted {
             // Nobody waits any more, but time passes and the others get their turns: whoever polls comes to his end.
             state.now_us = state.now_us.saturating_add(duration_us);
-            self.clock.set(Duration::from_micros(state.now_us));
+            self.clock.set_us(state.now_us);
             if !state.others.is_empty() {
                 self.choose(state, None, false);
             }
@@ -187,7 +187,7 @@ impl Runtime for Shared {
         }
         state.actors[current] = Status::Sleeping(state.now_us.saturating_add(duration_us));
         state.sort_out();
-        self.clock.set(Duration::from_micros(state.now_us));
+        self.clock.set_us(state.now_us);
         let awake = state.actors[current] == Status::Ready;
         if !awake || !state.others.is_empty() {
             self.choose(state, None, awake);
@@ -212,7 +212,7 @@ impl Runtime for Shared {
         let current = state.current;
         state.actors[current] = Status::Blocked(key);
         state.sort_out();
-        self.clock.set(Duration::from_micros(state.now_us));
+        self.clock.set_us(state.now_us);
         if !state.others.is_empty() {
             return self.choose(state, None, false);
         }
@@ -233,7 +233,7 @@ impl Runtime for Shared {
         if state.halted {
             // As in `sleep`: the time is over at once, and the others get their turns.
             state.now_us = until;
-            self.clock.set(Duration::from_micros(until));
+            self.clock.set_us(until);
             if !state.others.is_empty() {
                 self.choose(state, None, false);
             }
@@ -242,7 +242,7 @@ impl Runtime for Shared {
         state.actors[current] = Status::Waiting(key, until);
         state.woken[current] = false;
         state.sort_out();
-        self.clock.set(Duration::from_micros(state.now_us));
+        self.clock.set_us(state.now_us);
         let is_over = state.actors[current] == Status::Ready;
         if !is_over || !state.others.is_empty() {
             self.choose(state, None, is_over);
@@ -312,7 +312,7 @@ impl Shared {
         let current = state.current;
         state.actors[current] = Status::Ended;
         state.sort_out();
-        self.clock.set(Duration::from_micros(state.now_us));
+        self.clock.set_us(state.now_us);
         if state.others.is_empty() {
             state.deadlocked = state.blocked();
             return None;

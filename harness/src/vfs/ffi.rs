@@ -49,6 +49,7 @@ type DlSymbol = Option<unsafe extern "C" fn(*mut sqlite3_vfs, *mut c_void, *cons
 
 /// Why a shim could not be registered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RegisterError {
     /// The name cannot be a C string.
     #[error("a VFS name cannot contain a NUL byte: {0:?}")]

@@ -144,7 +144,7 @@ impl Injector {
 
     /// Begins a new run: the shared state is [restarted](SharedState::restart), and files are numbered from 1 again. Nothing of the
     /// run before may be open any more.
-    pub fn restart(&self) {
+    pub(crate) fn restart(&self) {
         self.shared_state.restart();
         self.files_next.store(1, Ordering::Relaxed);
     }
@@ -153,7 +153,7 @@ impl Injector {
     ///
     /// # Panics
     /// If the plan of this injector cannot change ([`Self::with_changing_plan`]).
-    pub fn restart_with(&self, plan: FaultPlan) {
+    pub(crate) fn restart_with(&self, plan: FaultPlan) {
         let changing = self.changing.as_ref();
         *changing.unwrap_or_else(|| panic!("the plan of this injector was to stay")).lock() = Arc::new(plan);
         self.restart();

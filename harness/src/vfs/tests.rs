@@ -9,7 +9,6 @@ use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::actor::Actor;
 use crate::call::{Method, Role};
-use crate::fault::Rule;
 use crate::fault::effect::tests::toy_rule;
 use crate::runtime;
 use crate::seed::Seed;
@@ -28,10 +27,7 @@ impl World {
     }
 
     fn with(rules: &[&str], options: impl FnOnce(FaultVfsBuilder) -> FaultVfsBuilder) -> Self {
-        Self::with_rules(rules.iter().map(|rule| rule.parse().unwrap()).collect(), options)
-    }
-
-    fn with_rules(rules: Vec<Rule>, options: impl FnOnce(FaultVfsBuilder) -> FaultVfsBuilder) -> Self {
+        let rules = rules.iter().map(|rule| rule.parse().unwrap());
         let shim = options(FaultVfs::builder().rules(rules).seed(1)).register().unwrap();
         Self { shim, dir: tempfile::tempdir().unwrap() }
     }
@@ -270,7 +266,7 @@ fn a_flipped_bit_a_short_read_and_a_torn_write_are_what_they_say() {
 
 #[test]
 fn the_toy_effect_of_the_page_on_effects_brings_zeroes() {
-    let world = World::with_rules(vec![toy_rule("read@db:zero:when=1")], |injector| injector);
+    let world = World::with(&[], |builder| builder.rules([toy_rule("read@db:zero:when=1")]));
     world.open().unwrap().execute_batch("CREATE TABLE t(x)").unwrap();
     let before = std::fs::read(world.path()).unwrap();
     world.shim.arm();

@@ -1,4 +1,5 @@
-//! `seawall doctor`: what can be told about a database without disturbing anybody, and what can be done without loss.
+//! `seawall doctor`: what can be read of a database without disturbing its users, and what can be repaired without
+//! loss.
 
 use std::fmt::{Display, Write};
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ pub(super) struct DoctorArgs {
 const HELP: &str = "\
 Without --fix --yes nothing is written, locked, created or checkpointed: it is safe beside a running application.\n\
 --fix --yes lets SQLite roll back a hot journal and carry a left log into the database, or renames side files whose \
-database is gone into a folder beside it. It deletes nothing, and refuses while anybody has the database open.\n\
+database is gone into a folder beside it. It deletes nothing, and refuses while a process has the database open.\n\
 Exit status: 0 healthy; 100 a warning or a danger was found, or a repair was refused or failed; 2 there is no such \
 database.";
 
@@ -72,7 +73,7 @@ fn dry_run(args: &DoctorArgs, plan: &Plan, report: &Report) -> Result<Exit, Comp
     } else {
         let mut out = human(report);
         out.push('\n');
-        told_plan(&mut out, plan, "would");
+        write_plan(&mut out, plan, "would");
         if !plan.steps.is_empty() {
             let _ = writeln!(out, "nothing was done; to do it: seawall doctor {} --fix --yes", quoted(&args.database));
         }
@@ -92,7 +93,7 @@ fn repair(args: &DoctorArgs) -> Result<Exit, Complaint> {
         let _ = writeln!(out, "{}\n", heading("before"));
         out.push_str(&human(before));
         out.push('\n');
-        told_plan(&mut out, plan, "will");
+        write_plan(&mut out, plan, "will");
         for done in done {
             let _ = writeln!(out, "done: {done}");
         }
@@ -110,7 +111,7 @@ fn repair(args: &DoctorArgs) -> Result<Exit, Complaint> {
     Ok(if is_done { left.map_or(Exit::Expected, exit) } else { Exit::Finding })
 }
 
-fn told_plan(out: &mut String, plan: &Plan, verb: &str) {
+fn write_plan(out: &mut String, plan: &Plan, verb: &str) {
     for refusal in &plan.refusals {
         let _ = writeln!(out, "{}", paint(Severity::Warning, &format!("refused: {refusal}")));
     }
@@ -144,7 +145,7 @@ fn paint(severity: Severity, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// As a shell takes it.
+/// Quoted for a shell.
 fn quoted(path: &std::path::Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', "'\\''"))
 }
@@ -254,7 +255,7 @@ fn holders(report: &Report, line: &mut dyn FnMut(&str, &dyn Display)) {
         line("held by", &format!("{pid} {command}: {}; {locks}", files.join(", ")));
     }
     if report.pids().is_empty() {
-        line("held by", &"nobody that can be seen");
+        line("held by", &"no process that can be seen");
     }
     if report.processes.is_confined {
         line("unseen", &"processes outside of this container, and their locks");

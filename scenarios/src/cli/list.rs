@@ -1,4 +1,4 @@
-//! `seawall list`: what there is to choose from.
+//! `seawall list`: the strategies, faults, oracles and other names.
 
 use std::fmt::Write;
 
@@ -15,14 +15,14 @@ use super::args::{ListArgs, Listing, ReplayFormat};
 use super::{Complaint, Exit, print};
 use crate::{explore, faults, strategies};
 
-/// One thing to choose.
+/// One name.
 #[derive(Serialize)]
 struct Item {
     name: String,
     summary: String,
 }
 
-/// A heading and what stands under it.
+/// A heading with its names.
 #[derive(Serialize)]
 struct Section {
     kind: &'static str,

@@ -52,7 +52,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command could not do what it was asked to.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Complaint {
     exit: Exit,
@@ -73,7 +73,7 @@ impl From<RunError> for Complaint {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Spec(_) | RunError::Usage(_) => Self::usage(error),
-            RunError::Io { .. } | RunError::Simulator(_) => Self::broken(error),
+            RunError::Io { .. } | RunError::Rig(_) | RunError::Simulator(_) => Self::broken(error),
         }
     }
 }
@@ -113,7 +113,7 @@ impl From<ReproduceError> for Complaint {
     }
 }
 
-/// Parses the arguments and does what they ask for.
+/// Parses the arguments and executes the command.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     cli.color.write_global();
@@ -143,7 +143,7 @@ pub fn main() -> ExitCode {
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<Exit, Complaint> {
-    // The generators offer hidden commands as well, so these are left out before.
+    // The generators would offer hidden commands too, so they are removed before.
     let all = Cli::command();
     let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
     let mut command = clap::Command::new("seawall").version(env!("CARGO_PKG_VERSION")).propagate_version(true);
@@ -153,7 +153,7 @@ fn completions(shell: clap_complete::Shell) -> Result<Exit, Complaint> {
     print(&String::from_utf8_lossy(&script))
 }
 
-/// Writes a line to standard error. Where nobody reads it, or it cannot be written, the exit status has to do.
+/// Writes a line to standard error. If that fails, the exit status must suffice.
 fn say(line: &str) {
     use std::io::Write;
     let _ = writeln!(anstream::stderr().lock(), "{line}");
@@ -164,7 +164,7 @@ fn say(line: &str) {
 fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Complaint> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // Some programs send SIGTERM twice, to a process and to its group; that is still one wish.
+        // Some programs send SIGTERM twice, to a process and to its group. The second one must not end it.
         if signal == signal_hook::consts::SIGINT {
             signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop)).map_err(Complaint::broken)?;
         }
@@ -173,7 +173,7 @@ fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Complaint> {
     Ok(stop)
 }
 
-/// Writes a result to standard output. A reader that has seen enough (`| head`) is no error.
+/// Writes a result to standard output. A reader that has closed the pipe (`| head`) is no error.
 fn print(text: &str) -> Result<Exit, Complaint> {
     use std::io::Write;
     let mut out = anstream::stdout().lock();

@@ -1,4 +1,4 @@
-//! `seawall report`: a saved record, rendered again.
+//! `seawall report`: renders a saved record.
 
 use std::fs;
 
@@ -24,11 +24,11 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Complaint> {
     Ok(Exit::Expected)
 }
 
-/// The record as it goes to standard output.
+/// The record for standard output.
 pub(super) fn render(record: &SoakRecord, format: Format) -> String {
     let width = terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0));
     match format {
-        // With colours: anstream takes them out again where the terminal or the user does not want them.
+        // With colours. anstream removes them if the terminal or the user does not want them.
         Format::Human => reports::text::matrix(record, true, width),
         Format::Json => reports::json::soak(record),
         Format::Junit => reports::junit::soak(record),

@@ -1,5 +1,5 @@
-//! `seawall simulate`: the process in which a lab has its simulated runs executed; tokens on standard input, records on
-//! standard output, one a line. Started by the lab itself.
+//! `seawall simulate`: a process for simulated runs, started by the lab. It reads tokens from standard input and writes
+//! records to standard output, one in each line.
 
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
@@ -10,7 +10,11 @@ use crate::run::simulated::{Reply, Request, Simulator};
 pub(super) fn main() -> ExitCode {
     let mut simulator = match Simulator::new() {
         Ok(simulator) => simulator,
-        Err(message) => return answer(&Reply::Broken(message)).map_or(ExitCode::FAILURE, |()| ExitCode::FAILURE),
+        Err(error) => {
+            // If the lab is gone, no reply is needed.
+            let _ = answer(&Reply::Broken(error.to_string()));
+            return ExitCode::FAILURE;
+        }
     };
     let (sender, requests) = mpsc::channel();
     std::thread::spawn(move || {
@@ -19,7 +23,7 @@ pub(super) fn main() -> ExitCode {
                 return;
             }
         }
-        // The lab is gone, and nobody is interested in the run that is on its way.
+        // The lab is gone, so the present run does not matter.
         std::process::exit(0)
     });
     for line in requests {

@@ -90,7 +90,7 @@ impl Reproduction for Run {
         if is_file && setting.is_real || !self.spec.is_simulated() {
             return Ok(Executor::Processes(setting.runner.clone()));
         }
-        Ok(Executor::Simulator(Box::new(Simulator::new().map_err(RunError::Simulator)?)))
+        Ok(Executor::Simulator(Box::new(Simulator::new().map_err(RunError::from)?)))
     }
 
     fn execute(&self, executor: &mut Executor) -> Result<Executed<RunRecord>, ReproduceError> {

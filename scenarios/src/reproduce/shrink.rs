@@ -112,7 +112,8 @@ fn write_story(path: &Path, story: &Story) -> Result<(), ReproduceError> {
         ("html", seawall_reports::html::story(story)),
     ];
     for (extension, text) in texts {
-        scratch::write_whole(&path.with_extension(extension), &text).map_err(CaseFileError::Unwritable)?;
+        scratch::write_whole(&path.with_extension(extension), &text)
+            .map_err(|error| CaseFileError::Unwritable(error.to_string()))?;
     }
     Ok(())
 }

@@ -59,8 +59,8 @@ pub fn judge(
     }
 }
 
-/// That of the worst finding. Without findings it depends on whether a caller was given an error (a caller whose process
-/// was killed was not), and on whether the run measured anything.
+/// That of the worst finding. Without findings it depends on whether a caller was given an error (a caller whose
+/// process was killed was not), and on whether the run measured anything.
 fn verdict(spec: &RunSpec, counts: &Counts, findings: &[Finding], has_errors: bool) -> Verdict {
     if let Some(worst) = findings.first() {
         return worst.verdict;

@@ -27,6 +27,7 @@ use seawall_harness::record::RunRecord;
 use seawall_harness::shared_state::SharedState;
 use seawall_harness::token::Token;
 use seawall_harness::trace::{self, Entry};
+use seawall_harness::vfs::RegisterError;
 
 use judge::FreshLook;
 use real::Setup;
@@ -59,7 +60,10 @@ pub enum RunError {
     /// The run cannot be used for this.
     #[error("{0}")]
     Usage(String),
-    /// A simulator is broken.
+    /// The simulator cannot work.
+    #[error("the simulator is broken: {0}")]
+    Rig(#[from] RegisterError),
+    /// The process of a simulator does not answer, or not as it should.
     #[error("the simulator is broken: {0}")]
     Simulator(String),
     /// The system refused something that the lab needs.
@@ -114,7 +118,8 @@ impl Runner {
         self.execute(token).map(|executed| executed.record)
     }
 
-    /// Executes the run of a token in this process. If the medium is `sim`, nothing else may use SQLite in it meanwhile.
+    /// Executes the run of a token in this process. If the medium is `sim`, nothing else may use SQLite in it
+    /// meanwhile.
     ///
     /// # Errors
     /// See [`RunError`]. Trouble within the run is a verdict, not an error.
@@ -122,7 +127,7 @@ impl Runner {
         let spec = RunSpec::of(token)?;
         spec.plan()?;
         if spec.is_simulated() {
-            let mut simulator = Simulator::new().map_err(RunError::Simulator)?;
+            let mut simulator = Simulator::new()?;
             let Simulated { record, calls, .. } = simulator.run(&spec, None, true)?;
             return Ok(Executed { record, calls });
         }

@@ -15,8 +15,8 @@ use crate::workload::Step;
 pub enum Outcome {
     /// COMMIT returned success; the transaction's rows are in this state.
     Acked(State),
-    /// COMMIT returned success, but the transaction to be changed was not there, so nothing was written. It says as much
-    /// as a read.
+    /// COMMIT returned success, but the transaction to be changed was not there, so nothing was written. It says as
+    /// much as a read.
     Missed,
     /// COMMIT was tried and did not return success.
     Indeterminate(Failure),

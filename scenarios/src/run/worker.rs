@@ -52,8 +52,8 @@ pub fn main() -> ExitCode {
     std::process::exit(1)
 }
 
-/// Writes one line to standard output. It is in the pipe when this returns, so the lab gets it even if the worker is killed
-/// then.
+/// Writes one line to standard output. It is in the pipe when this returns, so the lab gets it even if the worker is
+/// killed then.
 fn report(report: &Report) {
     static OUT: Mutex<()> = Mutex::new(());
     let Ok(mut line) = serde_json::to_vec(report) else { return };

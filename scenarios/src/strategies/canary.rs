@@ -1,4 +1,5 @@
-//! The canaries: strategies with one planted defect each, one for each oracle. If one of them survives, the lab is broken.
+//! The canaries: strategies with one planted defect each, one for each oracle. If one of them survives, the lab is
+//! broken.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

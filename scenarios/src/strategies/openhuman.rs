@@ -2,10 +2,10 @@
 //!
 //! From the field report:
 //! - two maps by path, one of connections behind a mutex, one of breakers; a cached connection is never evicted;
-//! - the breaker is asked before the cache; three failures trip it for 30 s; then *every* caller passes until one fails,
-//!   and each failure re-arms it;
-//! - where opening fails with 14, 1546 or 4874, `-shm` and then `-wal` are unlinked, without checking for live connections, and
-//!   the open is retried once; only then a failure is counted.
+//! - the breaker is asked before the cache; three failures trip it for 30 s; then *every* caller passes until one
+//!   fails, and each failure re-arms it;
+//! - where opening fails with 14, 1546 or 4874, `-shm` and then `-wal` are unlinked, without checking for live
+//!   connections, and the open is retried once; only then a failure is counted.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

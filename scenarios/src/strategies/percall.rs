@@ -1,7 +1,7 @@
 //! `percall`: opens a connection for every call, with the whole schema set up each time.
 //!
-//! The first version of the reports: four workers that poll every 5 s open it about 69,000 times a day, each time with a
-//! full initialisation. There is no breaker, and every error is reported.
+//! The first version of the reports: four workers that poll every 5 s open it about 69,000 times a day, each time with
+//! a full initialisation. There is no breaker, and every error is reported.
 
 use super::{Context, Entry, Failure, Strategy, Work, opening};
 

@@ -1,7 +1,7 @@
 //! Workloads: what the actors do through a strategy.
 //!
-//! A script is drawn from the run's seed, one for each actor. An actor changes its own transactions only, so what it must
-//! read follows from its own script and the outcomes of its steps. Actors share the pages, the locks and the log.
+//! A script is drawn from the run's seed, one for each actor. An actor changes its own transactions only, so what it
+//! must read follows from its own script and the outcomes of its steps. Actors share the pages, the locks and the log.
 
 pub mod schema;
 

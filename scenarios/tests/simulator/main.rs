@@ -1,5 +1,5 @@
-//! Simulated runs in the process of the tests. There is one simulator in a process at a time, so these tests take turns,
-//! and they have a binary of their own.
+//! Simulated runs in the process of the tests. There is one simulator in a process at a time, so these tests take
+//! turns, and they have a binary of their own.
 
 mod toy;
 

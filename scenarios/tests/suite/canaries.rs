@@ -1,5 +1,5 @@
-//! The canaries, end to end: each planted defect is played by real processes and caught by the oracle it was planted
-//! for.
+//! The canaries, end to end: each planted defect is executed by real processes and in the simulator, and its oracle
+//! finds it.
 
 use seawall_harness::record::RunRecord;
 use seawall_harness::seed::Seed;
@@ -14,13 +14,13 @@ use crate::support;
 /// How many runs of each schedule a strategy gets.
 const RUNS: usize = 3;
 
-/// Seeds of one schedule whose processes all live long enough for a defect that shows at the tenth call.
+/// Seeds of one schedule with no restart and enough steps for a defect at the tenth call.
 fn seeds(schedule: Schedule) -> impl Iterator<Item = Seed> {
-    let long_enough = |shape: &RunShape| shape.restarts.is_empty() && shape.steps * u32::from(shape.threads) >= 20;
+    let is_long_enough = |shape: &RunShape| shape.restarts.is_empty() && shape.steps * u32::from(shape.threads) >= 20;
     let shape = |seed: Seed| RunSpec::of(&token("percall", "none", seed)).unwrap().shape;
     (0..).map(Seed).filter(move |seed| {
         let shape = shape(*seed);
-        shape.schedule == schedule && long_enough(&shape)
+        shape.schedule == schedule && is_long_enough(&shape)
     })
 }
 
@@ -30,15 +30,15 @@ fn runs(strategy: &str, schedule: Schedule) -> Vec<RunRecord> {
     seeds(schedule).take(RUNS).map(run).collect()
 }
 
-fn found_by(record: &RunRecord, oracle: &str, verdict: Verdict) -> bool {
+fn is_found_by(record: &RunRecord, oracle: &str, verdict: Verdict) -> bool {
     record.findings.iter().any(|finding| finding.oracle == oracle && finding.verdict == verdict)
 }
 
-/// The defect is caught by its own oracle, and nothing worse is found.
+/// Its own oracle finds the defect, and nothing worse is found.
 #[track_caller]
 fn assert_caught(record: &RunRecord, oracle: &str, verdict: Verdict) {
     assert_eq!(record.verdict, verdict, "{}: {:?}", record.token, record.findings);
-    assert!(found_by(record, oracle, verdict), "{}: {:?}", record.token, record.findings);
+    assert!(is_found_by(record, oracle, verdict), "{}: {:?}", record.token, record.findings);
 }
 
 /// In every run.
@@ -85,7 +85,7 @@ fn each_defect_is_caught_in_the_simulator() {
 }
 
 #[test]
-fn who_carries_no_defect_survives_where_nothing_fails() {
+fn a_strategy_without_a_defect_survives_where_nothing_fails() {
     for strategy in ["percall", "openhuman", "seawall", "seawall-store"] {
         for schedule in [Schedule::Sequential, Schedule::Racing] {
             for record in runs(strategy, schedule) {

@@ -1,4 +1,4 @@
-//! What the tests share: a lab whose workers are the program under test.
+//! Shared by the tests: a lab whose workers are the program under test.
 
 use std::path::PathBuf;
 

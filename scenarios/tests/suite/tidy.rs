@@ -147,7 +147,7 @@ fn runs_depend_on_their_seed_alone() {
     check(mentions(&words, lab));
     // Wall-clock time is for how long a soak or an exploration goes on, and for progress bars.
     let timed = [
-        "scenarios/src/soak.rs",
+        "scenarios/src/soak/mod.rs",
         "scenarios/src/cli/soak.rs",
         "scenarios/src/cli/explore.rs",
         "scenarios/src/cli/properties.rs",

@@ -30,7 +30,7 @@ pub struct GrammarError {
     in_file: bool,
 }
 
-/// A mistake in a text that the one who found it does not hold as a whole.
+/// A mistake in a part of a text; [`GrammarError`] is made of it where the whole text is known.
 #[derive(Clone, Debug)]
 pub(super) struct Mistake {
     pub(super) span: Range<usize>,

@@ -22,6 +22,7 @@ use std::iter;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 
+use super::ffi::{copy_in, copy_out};
 use super::lock_levels::Holder;
 use super::posix::ByteLocks;
 
@@ -209,9 +210,7 @@ impl Disk {
             let (index, within) = split(position);
             let (now, later) = rest.split_at(rest.len().min(CHUNK_BYTES - within));
             if let Some(chunk) = &inode.chunks[index] {
-                for (cell, &byte) in chunk.0[within..within + now.len()].iter().zip(now) {
-                    cell.set(byte);
-                }
+                copy_in(&chunk.0[within..within + now.len()], now);
             }
             position += now.len() as u64;
             rest = later;
@@ -316,11 +315,7 @@ impl Inode {
             let length = rest.len().min(CHUNK_BYTES - within);
             let (now, later) = rest.split_at_mut(length);
             match &self.chunks[index] {
-                Some(chunk) => {
-                    for (byte, cell) in now.iter_mut().zip(&chunk.0[within..within + length]) {
-                        byte.write(cell.get());
-                    }
-                }
+                Some(chunk) => copy_out(&chunk.0[within..within + length], now),
                 None => now.fill(MaybeUninit::new(0)),
             }
             position += length as u64;

@@ -718,3 +718,31 @@ unsafe extern "C" fn x_unfetch(file: *mut sqlite3_file, _offset: sqlite3_int64, 
     // SAFETY: clause 2.
     unsafe { on_file(file, ffi::SQLITE_IOERR, |machine, number| machine.unfetch(number, !page.is_null())) }
 }
+
+// ------------------------------------------------------------------------------------------------
+// Bytes of the disk
+
+/// Copies `bytes` to the disk. A loop over the cells would not be compiled to a `memcpy`.
+///
+/// # Panics
+/// If the lengths differ.
+#[inline]
+pub(super) fn copy_in(cells: &[Cell<u8>], bytes: &[u8]) {
+    assert_eq!(cells.len(), bytes.len());
+    // SAFETY: both are valid for the length, which is the same. A cell has the layout of its content and may be written
+    // through a shared borrow. SQLite may hand over bytes of a mapped page, which is memory of the disk: `copy` allows
+    // the two to overlap.
+    unsafe { ptr::copy(bytes.as_ptr(), cells.as_ptr().cast::<u8>().cast_mut(), bytes.len()) }
+}
+
+/// Copies bytes of the disk to `out`.
+///
+/// # Panics
+/// If the lengths differ.
+#[inline]
+pub(super) fn copy_out(cells: &[Cell<u8>], out: &mut [MaybeUninit<u8>]) {
+    assert_eq!(cells.len(), out.len());
+    // SAFETY: both are valid for the length, which is the same. A cell has the layout of its content, and nobody writes
+    // to it during the copy: all of it happens on one thread.
+    unsafe { ptr::copy(cells.as_ptr().cast::<MaybeUninit<u8>>(), out.as_mut_ptr(), out.len()) }
+}

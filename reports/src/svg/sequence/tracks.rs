@@ -1,5 +1,5 @@
-//! Follows the lanes of a sequence diagram from row to row and places what spans several rows: boxes of statements, pauses
-//! and the life of each lane.
+//! Follows the lanes of a sequence diagram from row to row and places what spans several rows: boxes of statements,
+//! pauses, and the spans in which a process runs.
 
 use super::layout::{Block, HEADER, Layout, Span, TOP};
 use super::{LINE, PAD};

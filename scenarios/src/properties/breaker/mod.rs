@@ -27,8 +27,8 @@ pub fn case(seed: Seed) -> Result<(), Counterexample> {
     judge(&policy, steps, Breaker::new)
 }
 
-/// One call of a breaker, or a change of the time. Permits are counted back from the newest; a step for a permit that does
-/// not exist does nothing.
+/// One call of a breaker, or a change of the time. Permits are counted back from the newest; a step for a permit that
+/// does not exist does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Admit,

@@ -31,8 +31,8 @@ pub fn case(seed: Seed) -> Result<(), Counterexample> {
     judge(draw(seed), false)
 }
 
-/// What an application does with databases, or another program with their files. Stores are counted back from the newest;
-/// a step for a store that does not exist does nothing.
+/// What an application does with databases, or another program with their files. Stores are counted back from the
+/// newest; a step for a store that does not exist does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Open {

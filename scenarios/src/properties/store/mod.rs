@@ -3,8 +3,8 @@
 //!
 //! What must hold for every case:
 //!
-//! - A row that was acknowledged is there at the end, and a row that was refused is not. A row of unknown outcome may be
-//!   there or not.
+//! - A row that was acknowledged is there at the end, and a row that was refused is not. A row of unknown outcome may
+//!   be there or not.
 //! - A read shows one snapshot, which has all rows that were acknowledged to its own thread before.
 //! - Init has succeeded once for each store, and migrations once for each file.
 //! - No transaction and no changed setting reaches the next caller.
@@ -120,8 +120,8 @@ fn execute(case: &Case, is_logged: bool, damage: Option<&str>) -> Result<Execute
     })
 }
 
-/// A machine for the calling thread. It is not the default VFS, because there may be one on each thread, and it does not
-/// seed SQLite's random generator: executions differ in the salts of the log and in nothing else.
+/// A machine for the calling thread. It is not the default VFS, because there may be one on each thread, and it does
+/// not seed SQLite's random generator: executions differ in the salts of the log and in nothing else.
 fn rig() -> Result<Rig<Environment>, Counterexample> {
     let rig = Rig::builder().label("seawall-store").mode(Mode::VIRTUAL).trace_capacity(2).calls_max(CALLS_MAX);
     rig.processes(|simulation| Rc::new(Environment::new(simulation))).build().map_err(Counterexample::new)

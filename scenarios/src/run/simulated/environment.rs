@@ -1,7 +1,7 @@
-//! The simulated machine as the code of its processes finds it: files beside SQLite's own, and lock files.
+//! The simulated machine for the code of its processes: files beside SQLite's own, and lock files.
 //!
-//! What a strategy does to a path goes to the machine of the execution that runs on the calling thread, in the name of
-//! the actor that runs: a process that has been killed gets nothing done any more.
+//! An operation on a path goes to the machine of the execution on the calling thread, for the running actor. In a
+//! process that was killed it does nothing and returns an error.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -22,22 +22,22 @@ use crate::story::{Event, Log, Note};
 use crate::strategies::{Host, LayerOs};
 
 thread_local! {
-    static HERE: RefCell<Option<Rc<Environment>>> = const { RefCell::new(None) };
+    static PRESENT: RefCell<Option<Rc<Environment>>> = const { RefCell::new(None) };
 }
 
 /// See the module's documentation.
 pub(crate) struct Environment {
     pub(super) machine: Rc<RefCell<Machine>>,
     pub(super) clock: Clock,
-    /// Who holds which lock file: the process, and a number that no other holding has.
+    /// The lock files that are held: the process, and a number that differs for all holders.
     locked: RefCell<BTreeMap<PathBuf, (u16, u64)>>,
     next: RefCell<u64>,
-    /// Where it is written down what is done to files, if the run is told.
+    /// The log of what is done to files, if there is one.
     log: RefCell<Option<Log>>,
     shared_state: Arc<SharedState>,
 }
 
-/// A lock file that is held. Dropping it gives it back.
+/// A lock file that is held. Dropping it unlocks the file.
 pub(super) struct HeldFile {
     path: PathBuf,
     number: u64,
@@ -50,19 +50,19 @@ impl Environment {
         Self { machine, clock, locked, next, log, shared_state: Arc::clone(simulation.shared_state()) }
     }
 
-    /// Makes it the place where the calling thread is.
+    /// Makes it the environment of the calling thread.
     pub(crate) fn enter(self: &Rc<Self>, log: Option<Log>) {
         self.locked.borrow_mut().clear();
         *self.next.borrow_mut() = 0;
         *self.log.borrow_mut() = log;
-        HERE.set(Some(Rc::clone(self)));
+        PRESENT.set(Some(Rc::clone(self)));
     }
 
-    /// Writes down that the running actor has done something to a file.
-    fn tell(&self, deed: &str, path: &Path) {
+    /// Logs what the running actor has done to a file.
+    fn log(&self, action: &str, path: &Path) {
         if let Some(log) = &*self.log.borrow() {
             let (at, actor) = (self.shared_state.calls(), Some(runtime::current_actor()));
-            let text = format!("{deed} {}", path.file_name().unwrap_or_default().to_string_lossy());
+            let text = format!("{action} {}", path.file_name().unwrap_or_default().to_string_lossy());
             let note = |kind| Event::Note(Note { at, actor, kind, text: text.clone() });
             log.borrow_mut().extend([note(StoryKind::Begin), note(StoryKind::End)]);
         }
@@ -88,14 +88,14 @@ impl Processes for Environment {
     }
 }
 
-/// Does something at the place where the calling thread is, if the running actor's process is alive.
+/// Does something in the environment of the calling thread, if the running actor's process is alive.
 fn here<T>(act: impl FnOnce(&Environment) -> io::Result<T>) -> io::Result<T> {
-    let place = HERE.with_borrow(Clone::clone);
-    let place = place.ok_or_else(|| io::Error::other("no simulated machine on this thread"))?;
-    if place.machine.borrow().is_dead(runtime::current_actor().process) {
+    let environment = PRESENT.with_borrow(Clone::clone);
+    let environment = environment.ok_or_else(|| io::Error::other("no simulated machine on this thread"))?;
+    if environment.machine.borrow().is_dead(runtime::current_actor().process) {
         return Err(io::Error::other("the process is dead"));
     }
-    act(&place)
+    act(&environment)
 }
 
 /// A path as the machine names it.
@@ -103,13 +103,13 @@ fn name(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-fn there_is_none() -> io::Error {
+fn not_found() -> io::Error {
     io::ErrorKind::NotFound.into()
 }
 
-/// The clock goes on for the dead as well.
+/// The clock, which goes on in dead processes too.
 pub(super) fn clock() -> Option<Clock> {
-    HERE.with_borrow(|place| place.as_ref().map(|place| place.clock.clone()))
+    PRESENT.with_borrow(|environment| environment.as_ref().map(|environment| environment.clock.clone()))
 }
 
 /// True if the running actor's process has been killed.
@@ -123,9 +123,9 @@ pub(super) struct SimHost;
 
 impl Host for SimHost {
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        here(|place| {
-            place.machine.borrow_mut().unlink(&name(path)).then_some(()).ok_or_else(there_is_none)?;
-            place.tell("unlink", path);
+        here(|environment| {
+            environment.machine.borrow_mut().unlink(&name(path)).then_some(()).ok_or_else(not_found)?;
+            environment.log("unlink", path);
             Ok(())
         })
     }
@@ -136,24 +136,24 @@ impl Host for SimHost {
     }
 
     fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
-        here(|place| {
-            let mut machine = place.machine.borrow_mut();
-            let bytes = machine.file(&name(from)).ok_or_else(there_is_none)?;
+        here(|environment| {
+            let mut machine = environment.machine.borrow_mut();
+            let bytes = machine.file(&name(from)).ok_or_else(not_found)?;
             machine.write_file(&name(to), &bytes);
-            place.tell("copy the database to", to);
+            environment.log("copy the database to", to);
             Ok(())
         })
     }
 
     fn overwrite(&self, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
-        here(|place| {
-            let mut machine = place.machine.borrow_mut();
-            let mut whole = machine.file(&name(path)).ok_or_else(there_is_none)?;
+        here(|environment| {
+            let mut machine = environment.machine.borrow_mut();
+            let mut whole = machine.file(&name(path)).ok_or_else(not_found)?;
             let at = usize::try_from(at).unwrap_or(usize::MAX);
-            let part = whole.get_mut(at..).and_then(|tail| tail.get_mut(..bytes.len())).ok_or_else(there_is_none)?;
+            let part = whole.get_mut(at..).and_then(|tail| tail.get_mut(..bytes.len())).ok_or_else(not_found)?;
             part.copy_from_slice(bytes);
             machine.write_file(&name(path), &whole);
-            place.tell("overwrite a part of", path);
+            environment.log("overwrite a part of", path);
             Ok(())
         })
     }
@@ -165,24 +165,24 @@ impl Host for SimHost {
 
 /// Number and size of the file that has this name.
 pub(super) fn file(path: &Path) -> io::Result<Option<(u64, u64)>> {
-    here(|place| Ok(place.machine.borrow().inode(&name(path))))
+    here(|environment| Ok(environment.machine.borrow().inode(&name(path))))
 }
 
 pub(super) fn exists(path: &Path) -> io::Result<bool> {
-    here(|place| Ok(place.machine.borrow().exists(&name(path))))
+    here(|environment| Ok(environment.machine.borrow().exists(&name(path))))
 }
 
 pub(super) fn try_lock_file(path: &Path) -> io::Result<Option<HeldFile>> {
-    here(|place| {
-        let mut locked = place.locked.borrow_mut();
+    here(|environment| {
+        let mut locked = environment.locked.borrow_mut();
         if locked.contains_key(path) {
             return Ok(None);
         }
-        let mut machine = place.machine.borrow_mut();
+        let mut machine = environment.machine.borrow_mut();
         if !machine.exists(&name(path)) {
             machine.write_file(&name(path), &[]);
         }
-        let mut next = place.next.borrow_mut();
+        let mut next = environment.next.borrow_mut();
         *next += 1;
         locked.insert(path.to_owned(), (runtime::current_actor().process, *next));
         Ok(Some(HeldFile { path: path.to_owned(), number: *next }))
@@ -191,8 +191,8 @@ pub(super) fn try_lock_file(path: &Path) -> io::Result<Option<HeldFile>> {
 
 impl Drop for HeldFile {
     fn drop(&mut self) {
-        let Some(place) = HERE.with_borrow(Clone::clone) else { return };
-        let mut locked = place.locked.borrow_mut();
+        let Some(environment) = PRESENT.with_borrow(Clone::clone) else { return };
+        let mut locked = environment.locked.borrow_mut();
         if locked.get(&self.path).is_some_and(|(_, number)| *number == self.number) {
             locked.remove(&self.path);
         }

@@ -1,12 +1,11 @@
-//! A run in the simulator: the same spec, strategies, faults, notes and oracles, with coroutines for threads, numbers
-//! for processes, and any VFS call or lock as the end of a turn.
+//! A run in the simulator: the same spec, driver, strategies, faults and oracles, with coroutines for threads and
+//! numbers for processes. Any VFS call or lock may end a turn.
 //!
 //! ```text
-//! spec ─► run (processes, their lives) ─► scheduler ─► actors ─► strategy ─► SQLite ─► shim ─► machine
-//!       ─► after the scripts: heal, probe, check, close ─► judge
+//! scheduler ─► actors ─► strategy ─► SQLite ─► shim ─► simulated machine
 //! ```
 //!
-//! One [`Simulator`] is one machine on one thread, and a process has room for one at a time: the linked SQLite has one
+//! A [`Simulator`] is one machine on one thread. There is one in a process at a time, because the linked SQLite has one
 //! random generator.
 
 pub mod case;
@@ -32,6 +31,7 @@ use seawall_harness::sched::{Execution, Policy, Preemption, Task};
 use seawall_harness::seed::Seed;
 use seawall_harness::shared_state::Mode;
 use seawall_harness::trace::Entry;
+use seawall_harness::vfs::RegisterError;
 
 use super::RunError;
 use super::driver::Trouble;
@@ -68,16 +68,16 @@ pub struct Simulator {
     rig: Rig<Environment>,
 }
 
-/// A run that was executed here.
+/// A run that was executed in the simulator.
 #[derive(Debug)]
 pub struct Simulated {
-    /// What it came to.
+    /// Its record.
     pub record: RunRecord,
     /// Its calls, if they were asked for.
     pub calls: Vec<Entry>,
     /// Its schedule.
     pub execution: Execution,
-    /// Whose step was the next to end, for all steps of all scripts.
+    /// The actors of all steps, in the order in which the steps ended.
     pub turns: Vec<Actor>,
 }
 
@@ -85,11 +85,11 @@ impl Simulator {
     /// A simulator; there must be no other one in this process.
     ///
     /// # Errors
-    /// A message if its VFS cannot be registered.
-    pub fn new() -> Result<Self, String> {
+    /// If its VFS cannot be registered.
+    pub fn new() -> Result<Self, RegisterError> {
         let rig = Rig::builder().label(SHIM_VFS).default_vfs().calls_max(CALLS_MAX).trace_capacity(TRACE_CAPACITY);
         let rig = rig.mode(MODE).processes(|simulation| Rc::new(Environment::new(simulation))).build();
-        Ok(Self { rig: rig.map_err(|error| error.to_string())? })
+        Ok(Self { rig: rig? })
     }
 
     /// Executes a run, by the policy or by a recorded schedule. Without `calls` the record has no timeline, and no
@@ -105,7 +105,7 @@ impl Simulator {
         self.execute(spec, policy, (spec.token.seed.stream("schedule"), calls), None)
     }
 
-    /// Executes a case, and tells how it went; there is nothing to tell if nothing is found.
+    /// Executes a case, and narrates it if there is a finding.
     ///
     /// # Errors
     /// As for [`Self::run`]; also if the case names what does not exist.
@@ -143,15 +143,13 @@ impl Simulator {
     ) -> Result<Simulated, RunError> {
         let plan = spec.plan()?;
         self.rig.set_policy(policy);
-        let simulation =
-            self.rig.begin(spec.token.seed, plan).map_err(|error| RunError::Simulator(error.to_string()))?;
-        let place = Rc::clone(self.rig.processes());
-        place.enter(log.cloned());
-        let shared_state = Arc::clone(simulation.shared_state());
-        let run = Rc::new(SimRun::new(spec.clone(), place, shared_state, simulation.vfs(), log.cloned()));
+        let simulation = self.rig.begin(spec.token.seed, plan)?;
+        let environment = Rc::clone(self.rig.processes());
+        environment.enter(log.cloned());
+        let run = Rc::new(SimRun::new(spec.clone(), environment, simulation, log.cloned()));
         let actors = spec.shape.actors().map(|actor| {
             let run = Rc::clone(&run);
-            let task: Task = Box::new(move || run.play(actor));
+            let task: Task = Box::new(move || run.perform_script(actor));
             (actor, task)
         });
         let execution = self.rig.run(seed, actors.collect());
@@ -160,8 +158,8 @@ impl Simulator {
         let calls = if calls { self.rig.calls() } else { Vec::new() };
         // An execution without an end has left side files behind. The trouble is the finding, not they.
         let look = self.look(result.is_ok());
-        let played = (run.driver.take_history(), result);
-        let record = judge::judge(spec, self.rig.shared_state(), played, &calls, look);
+        let outcome = (run.driver.take_history(), result);
+        let record = judge::judge(spec, self.rig.shared_state(), outcome, &calls, look);
         drop(run);
         Ok(Simulated { record, calls, execution, turns })
     }
@@ -179,10 +177,10 @@ impl Simulator {
         }
     }
 
-    fn look(&self, tidy: bool) -> FreshLook {
+    fn look(&self, has_ended: bool) -> FreshLook {
         let simulation = self.rig.simulation();
         runtime::set_current_actor(Actor { process: 0, thread: 0 });
-        let strays = if tidy { strays(&simulation.machine().borrow()) } else { Vec::new() };
+        let strays = if has_ended { strays(&simulation.machine().borrow()) } else { Vec::new() };
         FreshLook::at(Path::new(DATABASE), Some(simulation.machine_vfs()), strays)
     }
 }
@@ -195,7 +193,7 @@ pub(crate) fn strays(machine: &Machine) -> Vec<String> {
     hygiene::strays(DATABASE.strip_prefix(&prefix).unwrap_or(DATABASE), files)
 }
 
-/// What kept the actors from coming to their ends.
+/// Why the actors did not reach their ends.
 fn trouble(spec: &RunSpec, execution: &Execution) -> Option<Trouble> {
     if execution.halted {
         return Some(Trouble::Stuck(format!("no end after {CALLS_MAX} calls")));

@@ -1,4 +1,4 @@
-//! The connection layer's seam to the system, with the simulated machine behind it.
+//! The system interface of the connection layer, on the simulated machine.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ impl Os for SimulatedOs {
     }
 
     fn sleep(&self, pause: Duration) {
-        // Nobody waits in a dead process: its code is to come to its end.
+        // In a dead process no code waits: it must reach its end.
         if let Some(clock) = environment::clock().filter(|_| !environment::is_dead()) {
             clock.sleep(pause);
         }

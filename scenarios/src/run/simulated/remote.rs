@@ -1,7 +1,7 @@
 //! Simulators in processes of their own.
 //!
-//! An execution in the simulator is alone in its process, because a SQLite library has one random generator and one
-//! default VFS. A lab that executes several runs at once therefore keeps a pool of child processes.
+//! There is one execution in a process at a time, because a SQLite library has one random generator and one default
+//! VFS. To execute several runs at once, the lab keeps a pool of child processes.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -22,16 +22,16 @@ use crate::run::spec::RunSpec;
 /// To a simulator's process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// Which run.
+    /// The token of the run.
     pub token: String,
-    /// True if the record is to have its timeline.
-    pub timeline: bool,
+    /// True if the record needs its timeline.
+    pub has_timeline: bool,
 }
 
 /// From a simulator's process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
-    /// What the run came to.
+    /// The record of the run.
     Record(Box<RunRecord>),
     /// The token cannot be executed.
     Usage(String),
@@ -39,7 +39,7 @@ pub enum Reply {
     Broken(String),
 }
 
-/// Simulators that are not at work now.
+/// Idle simulators.
 #[derive(Clone, Debug, Default)]
 pub struct Pool {
     idle: Arc<Mutex<Vec<Remote>>>,
@@ -62,7 +62,7 @@ impl Simulator {
             Err(error) => return Reply::Broken(error.to_string()),
         };
         let result = RunSpec::of(&token).map_err(RunError::from);
-        match result.and_then(|spec| self.run(&spec, None, request.timeline)) {
+        match result.and_then(|spec| self.run(&spec, None, request.has_timeline)) {
             Ok(simulated) => Reply::Record(Box::new(simulated.record)),
             Err(error) => Reply::Usage(error.to_string()),
         }
@@ -70,13 +70,13 @@ impl Simulator {
 }
 
 impl Pool {
-    /// Has a run executed by a simulator of the pool, or by a new one, which is `program`.
+    /// Executes a run with a simulator of the pool, or with a new one, which is `program`.
     ///
     /// # Errors
     /// [`RunError`], also if the process cannot be started or does not answer.
-    pub fn execute(&self, program: &[OsString], token: &Token, timeline: bool) -> Result<RunRecord, RunError> {
-        let request = Request { token: token.to_string(), timeline };
-        // The guard is gone before the run begins.
+    pub fn execute(&self, program: &[OsString], token: &Token, has_timeline: bool) -> Result<RunRecord, RunError> {
+        let request = Request { token: token.to_string(), has_timeline };
+        // The lock is released before the run begins.
         let idle = self.idle.lock().pop();
         let asked = idle.and_then(|mut remote| remote.worker.order(&request).is_ok().then_some(remote));
         let mut remote = match asked {

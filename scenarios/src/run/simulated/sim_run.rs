@@ -11,8 +11,8 @@ use std::time::Duration;
 use seawall_harness::actor::Actor;
 use seawall_harness::oracle::integrity::Check;
 use seawall_harness::record::StoryKind;
+use seawall_harness::rig::Simulation;
 use seawall_harness::runtime::{self, Processes};
-use seawall_harness::shared_state::SharedState;
 
 use super::environment::{Environment, SimHost};
 use super::{DATABASE, MODE};
@@ -27,11 +27,9 @@ use crate::workload::Step;
 /// See the module's documentation.
 pub(super) struct SimRun {
     pub(super) driver: Driver,
-    place: Rc<Environment>,
-    shared_state: Arc<SharedState>,
-    /// The VFS to open the database with.
-    vfs: String,
-    /// Where it is written down what happens, if the run is told.
+    environment: Rc<Environment>,
+    simulation: Simulation,
+    /// The log of the steps and processes, if there is one.
     log: Option<Log>,
     processes: RefCell<BTreeMap<u16, Process>>,
 }
@@ -52,16 +50,10 @@ struct Process {
 }
 
 impl SimRun {
-    pub(super) fn new(
-        spec: RunSpec,
-        place: Rc<Environment>,
-        shared_state: Arc<SharedState>,
-        vfs: &str,
-        log: Option<Log>,
-    ) -> Self {
-        let driver = Driver::new(spec, Arc::clone(&shared_state), place.clock.clone(), MODE);
-        let (vfs, processes) = (vfs.to_owned(), RefCell::default());
-        let run = Self { driver, place, shared_state, vfs, log, processes };
+    pub(super) fn new(spec: RunSpec, environment: Rc<Environment>, simulation: Simulation, log: Option<Log>) -> Self {
+        let (shared_state, clock) = (Arc::clone(simulation.shared_state()), simulation.clock().clone());
+        let driver = Driver::new(spec, shared_state, clock, MODE);
+        let run = Self { driver, environment, simulation, log, processes: RefCell::default() };
         run.apply_due_events();
         run
     }
@@ -78,7 +70,7 @@ impl SimRun {
     /// After an execution without an end: all processes die in the middle of their steps.
     pub(super) fn kill_all(&self) {
         for process in self.driver.spec.shape.process_numbers() {
-            self.place.kill(process);
+            self.environment.kill(process);
             self.driver.note(|history| history.kills += 1);
         }
         self.driver.give_up_all();
@@ -86,35 +78,35 @@ impl SimRun {
 
     // -- Steps ----------------------------------------------------------------------------
 
-    /// Plays the script of an actor to its end.
-    pub(super) fn play(&self, actor: Actor) {
+    /// Performs the script of an actor to its end.
+    pub(super) fn perform_script(&self, actor: Actor) {
         let spec = &self.driver.spec;
         let script = &spec.scripts[&actor];
         for (index, step) in (0..).zip(script) {
             if !spec.omitted.contains(&(actor, index)) {
                 runtime::section(index + 1);
-                self.take(StepTask { actor, index, step: *step, script });
+                self.perform_step(StepTask { actor, index, step: *step, script });
             }
             self.driver.taken(actor);
             self.apply_due_events();
         }
     }
 
-    fn take(&self, task: StepTask<'_>) {
+    fn perform_step(&self, task: StepTask<'_>) {
         let StepTask { actor, index, step, .. } = task;
         if let Step::Pause { ms } = step {
-            self.place.clock.sleep(Duration::from_millis(u64::from(ms)));
+            self.simulation.clock().sleep(Duration::from_millis(u64::from(ms)));
         }
         let strategy = self.enter(actor.process);
         self.driver.begin(actor, index);
-        self.tell(actor, StoryKind::Begin, || step.to_string());
+        self.log(actor, StoryKind::Begin, || step.to_string());
         let report = self.perform(&*strategy, task);
         drop(strategy);
         if self.is_dead(actor.process) {
             // The outcome was not reported.
             self.driver.give_up(actor);
         } else {
-            self.tell_outcome(actor, step, &report.outcome);
+            self.log_outcome(actor, step, &report.outcome);
             self.driver.end(actor, index, &report);
         }
         self.leave(actor.process);
@@ -125,20 +117,20 @@ impl SimRun {
         StepReport { thread: task.actor.thread, index: task.index, begun_us, ended_us: self.driver.now_us(), outcome }
     }
 
-    fn tell(&self, actor: Actor, kind: StoryKind, text: impl FnOnce() -> String) {
+    fn log(&self, actor: Actor, kind: StoryKind, text: impl FnOnce() -> String) {
         if let Some(log) = &self.log {
-            let note = Note { at: self.shared_state.calls(), actor: Some(actor), kind, text: text() };
+            let note = Note { at: self.simulation.shared_state().calls(), actor: Some(actor), kind, text: text() };
             log.borrow_mut().push(Event::Note(note));
         }
     }
 
-    fn tell_outcome(&self, actor: Actor, step: Step, outcome: &Outcome) {
+    fn log_outcome(&self, actor: Actor, step: Step, outcome: &Outcome) {
         let kind = match outcome {
             Outcome::Acked(_) => StoryKind::Commit,
             Outcome::Indeterminate(_) | Outcome::Refused(_) => StoryKind::Refused,
             Outcome::Missed | Outcome::Read { .. } | Outcome::Done => StoryKind::End,
         };
-        self.tell(actor, kind, || match outcome.failure() {
+        self.log(actor, kind, || match outcome.failure() {
             Some(failure) => format!("{step}: {}", failure.message),
             None => step.to_string(),
         });
@@ -169,7 +161,7 @@ impl SimRun {
             drop(processes);
             self.driver.started(process, starts);
             let actor = Actor { process, thread: 1 };
-            self.tell(actor, StoryKind::Start, || if starts > 1 { "again".to_owned() } else { String::new() });
+            self.log(actor, StoryKind::Start, || if starts > 1 { "again".to_owned() } else { String::new() });
             return strategy;
         }
     }
@@ -187,7 +179,7 @@ impl SimRun {
     }
 
     fn is_dead(&self, process: u16) -> bool {
-        self.place.machine.borrow().is_dead(process)
+        self.simulation.machine().borrow().is_dead(process)
     }
 
     fn is_doomed(&self, here: &Process, process: u16) -> bool {
@@ -209,11 +201,11 @@ impl SimRun {
             // An application would log the error.
             let _ = strategy.close();
         }
-        let left = self.place.machine.borrow().open_files_of(process);
+        let left = self.simulation.machine().borrow().open_files_of(process);
         if self.is_dead(process) {
-            self.place.machine.borrow_mut().revive(process);
+            self.simulation.machine().borrow_mut().revive(process);
             self.driver.killed(process);
-            self.tell(Actor { process, thread: 1 }, StoryKind::Kill, String::new);
+            self.log(Actor { process, thread: 1 }, StoryKind::Kill, String::new);
         } else {
             self.driver.note(|history| history.open_files(process, left));
         }
@@ -232,9 +224,9 @@ impl SimRun {
         Context {
             host: Arc::new(SimHost),
             path: PathBuf::from(DATABASE),
-            vfs: self.vfs.clone(),
-            clock: self.place.clock.clone(),
-            shared_state: Arc::clone(&self.shared_state),
+            vfs: self.simulation.vfs().to_owned(),
+            clock: self.simulation.clock().clone(),
+            shared_state: Arc::clone(self.simulation.shared_state()),
         }
     }
 }
@@ -249,7 +241,7 @@ impl Medium for &SimRun {
 
     fn kill(&mut self, process: u16) -> Result<(), Infallible> {
         if self.is_running(process) {
-            self.place.kill(process);
+            self.environment.kill(process);
         }
         Ok(())
     }

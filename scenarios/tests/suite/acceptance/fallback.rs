@@ -1,5 +1,5 @@
-//! Where the wal-index fails for good, `seawall` reads every committed row and commits, says that it is degraded, and
-//! goes back when it can.
+//! If the wal-index fails for good, `seawall` reads every committed row and commits, reports that it is degraded, and
+//! returns to shared mode when it can.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 const ROWS: i64 = 100;
 
-/// A database whose committed rows are all in its `-wal`, as a crash leaves it behind.
+/// A database whose committed rows are all in its `-wal`, as after a crash.
 fn crashed(dir: &TempDir) -> PathBuf {
     let (origin, path) = (dir.path().join("origin.db"), dir.path().join("app.db"));
     let connection = Connection::open(&origin).unwrap();
@@ -73,7 +73,7 @@ fn check(name: &str) {
     cache.close_all().unwrap();
     assert_eq!(shim.injector().open_files().len(), 0, "{name}");
     let mapped = shim.trace().iter().filter(|entry| entry.call.method == Method::ShmMap).count();
-    assert!(mapped > 0 && shim.fired() > 0, "{name}: the shim was in the way");
+    assert!(mapped > 0 && shim.fired() > 0, "{name}: the calls went through the shim");
     drop(cache);
     let fresh = Connection::open(&path).unwrap();
     assert_eq!(rows(&fresh).unwrap().len() as i64, ROWS + 3, "{name}");
@@ -87,7 +87,7 @@ fn committed_rows_are_read_and_written_where_the_wal_index_fails_for_good() {
 }
 
 #[test]
-fn a_directory_in_the_place_of_the_database_is_named() {
+fn a_directory_at_the_path_of_the_database_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let error = Cache::builder().build().with_connection(dir.path(), |_| Ok(())).unwrap_err().to_string();
     let path = dir.path().canonicalize().unwrap();

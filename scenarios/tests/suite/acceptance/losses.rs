@@ -1,5 +1,5 @@
-//! A cleanup that unlinks a log loses committed rows without a trace, every time that it is replayed; who does not
-//! unlink does not lose.
+//! A cleanup that unlinks a log loses committed rows, no integrity check finds it, and it repeats in every replay. A
+//! strategy that does not unlink loses nothing.
 
 use seawall_harness::record::RunRecord;
 use seawall_harness::seed::Seed;
@@ -15,11 +15,11 @@ fn execute(token: &Token) -> RunRecord {
     support::lab().execute(token).unwrap().record
 }
 
-fn lost_silently(record: &RunRecord) -> bool {
+fn is_silent_loss(record: &RunRecord) -> bool {
     record.verdict == Verdict::Lost && record.counts.lost > 0 && record.integrity_ok
 }
 
-/// The tokens of the first losses of `openhuman` in sequential runs of so many processes.
+/// The tokens of the first losses of `openhuman` in sequential runs with these numbers of processes.
 fn losses(fault: &str, processes: std::ops::RangeInclusive<u16>) -> impl Iterator<Item = Token> {
     let tokens = (0..400).map(move |seed| token("openhuman", fault, Seed(seed)));
     let wanted = move |token: &Token| {
@@ -29,12 +29,12 @@ fn losses(fault: &str, processes: std::ops::RangeInclusive<u16>) -> impl Iterato
     tokens.filter(wanted).filter(|token| execute(token).verdict == Verdict::Lost)
 }
 
-/// Among so many crashed starts, at least `losses_min` lose rows of which every integrity check says nothing.
+/// Of 16 starts after a crash, at least `losses_min` lose rows though every integrity check passes.
 #[track_caller]
 fn check_restart(fault: &str, losses_min: usize) {
     const STARTS: u64 = 16;
     let run = |strategy, seed| execute(&token(strategy, fault, Seed(seed)));
-    let silent = (0..STARTS).filter(|seed| lost_silently(&run("openhuman", *seed))).count();
+    let silent = (0..STARTS).filter(|seed| is_silent_loss(&run("openhuman", *seed))).count();
     assert!(silent >= losses_min, "{silent} silent losses under {fault}");
     for strategy in ["seawall", "percall"] {
         for seed in 0..STARTS {

@@ -1,5 +1,4 @@
-//! What the lab and the connection layer promise as a whole: losses are found and repeat exactly, and `seawall` has
-//! none.
+//! What the lab and the connection layer promise: losses are found and repeat exactly, and `seawall` has none.
 
 mod fallback;
 mod losses;

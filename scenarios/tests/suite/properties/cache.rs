@@ -1,5 +1,5 @@
-//! The cache under threads that come all at once and opens that fail: exactly one initialisation for each file,
-//! whatever happens, and nothing left open at the end.
+//! The cache under threads that call at once and opens that fail: exactly one successful initialisation for each file,
+//! and no file open at the end.
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
@@ -15,7 +15,7 @@ use seawall::{BreakerState, Cache, Event, EventKind};
 use seawall_harness::actor::Actor;
 use seawall_harness::runtime;
 
-use super::world::World;
+use super::environment::Environment;
 use super::{config, regressions, rules};
 
 proptest! {
@@ -33,7 +33,7 @@ proptest! {
     }
 }
 
-/// Threads that all call at once, and what goes wrong meanwhile.
+/// Threads that call at once, and the faults and failures.
 #[derive(Clone, Debug)]
 struct Rush {
     rules: Vec<String>,
@@ -96,7 +96,7 @@ struct Inits {
     begun: AtomicU32,
     succeeded: AtomicU32,
     is_running: AtomicBool,
-    /// What must not be. A panic in here would be one of those that the cache is to survive.
+    /// What does not hold. It is no panic, because the cache must survive panics.
     complaints: Mutex<Vec<&'static str>>,
 }
 
@@ -125,9 +125,9 @@ impl Inits {
     }
 }
 
-/// A rush on its way.
+/// A rush while it is executed.
 struct Scene<'a> {
-    world: &'a World,
+    environment: &'a Environment,
     cache: Cache,
     inits: Arc<[Inits; FILES]>,
     events: Arc<Mutex<Vec<Event>>>,
@@ -138,25 +138,25 @@ struct Scene<'a> {
 const SPELLINGS: usize = 3;
 
 impl<'a> Scene<'a> {
-    fn new(world: &'a World, rush: &Rush) -> Self {
+    fn new(environment: &'a Environment, rush: &Rush) -> Self {
         let inits = rush.failures.clone().map(|failures| Inits { failures, ..Inits::default() });
         let (inits, events) = (Arc::new(inits), Arc::new(Mutex::new(Vec::new())));
         let (of_files, sink) = (Arc::clone(&inits), Arc::clone(&events));
         let cache = Cache::builder()
-            .vfs(world.shim.name())
-            .os(world.os())
+            .vfs(environment.shim.name())
+            .os(environment.os())
             .init(move |connection| {
                 let file = usize::from(connection.path().is_some_and(|path| path.ends_with("1.db")));
                 of_files[file].run(connection)
             })
             .events(Arc::new(move |event: &Event| sink.lock().unwrap().push(event.clone())))
             .build();
-        std::os::unix::fs::symlink(world.folder.path(), world.folder.path().join("link")).unwrap();
-        Self { world, cache, inits, events, acked: Mutex::default() }
+        std::os::unix::fs::symlink(environment.folder.path(), environment.folder.path().join("link")).unwrap();
+        Self { environment, cache, inits, events, acked: Mutex::default() }
     }
 
     fn path(&self, file: usize, spelling: usize) -> PathBuf {
-        let folder = self.world.folder.path();
+        let folder = self.environment.folder.path();
         let folder = [folder.to_owned(), folder.join("."), folder.join("link")][spelling].clone();
         folder.join(format!("{file}.db"))
     }
@@ -203,11 +203,11 @@ impl<'a> Scene<'a> {
         });
     }
 
-    /// The faults are over: everybody is served again, as soon as the initialisation has no failure left.
+    /// The faults have healed: every call succeeds again, once the initialisation has no failure left.
     fn recover(&self, file: usize) {
         let attempts_max = self.inits[file].failures.len() + 2;
         let is_served = (0..attempts_max as i64).any(|attempt| {
-            self.world.clock.advance(Duration::from_secs(31));
+            self.environment.clock.advance(Duration::from_secs(31));
             self.call_unwinding(0, attempt, Call { file, spelling: 0, kind: Kind::Write })
         });
         let health = self.cache.health(self.path(file, 0));
@@ -231,7 +231,7 @@ impl<'a> Scene<'a> {
             .collect();
         assert_eq!(here.iter().filter(|kind| matches!(kind, EventKind::InitCompleted)).count(), 1);
         let mut generations: Vec<u64> = here.iter().filter_map(|kind| generation(kind)).collect();
-        // Threads may announce out of turn, but each change once.
+        // Threads may announce changes in any order, but each change once.
         generations.sort_unstable();
         assert_eq!(generations, (1..=health.breaker_generation).collect::<Vec<_>>());
     }
@@ -264,21 +264,22 @@ fn generation(kind: &EventKind) -> Option<u64> {
 }
 
 fn run(rush: &Rush) {
-    let world = World::new(&rush.rules, rush.seed);
-    let scene = Scene::new(&world, rush);
-    world.arm();
+    let environment = Environment::new(&rush.rules, rush.seed);
+    let scene = Scene::new(&environment, rush);
+    environment.arm();
     scene.rush(&rush.threads);
-    world.heal();
+    environment.heal();
     for file in 0..FILES {
         let name = format!("{file}.db");
-        let open = world.open_files().iter().filter(|open| open.starts_with("db ") && open.ends_with(&name)).count();
-        assert!(open <= 1, "{open} connections to {name}: {:?}", world.open_files());
+        let open =
+            environment.open_files().iter().filter(|open| open.starts_with("db ") && open.ends_with(&name)).count();
+        assert!(open <= 1, "{open} connections to {name}: {:?}", environment.open_files());
     }
     for file in 0..FILES {
         scene.recover(file);
         scene.check(file);
     }
     scene.cache.close_all().unwrap();
-    assert_eq!(world.open_files(), Vec::<String>::new(), "left open");
+    assert_eq!(environment.open_files(), Vec::<String>::new(), "left open");
     scene.check_rows();
 }

@@ -1,4 +1,4 @@
-//! The classification of errors: laws that hold for every code, known or not, with every errno, in every step.
+//! The classification of errors: rules for every code, known or not, with every errno, in every operation.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -25,7 +25,7 @@ const OPERATIONS: [Operation; 11] = [
 /// Opening, growing, locking and mapping the wal-index.
 const WAL_INDEX: [i32; 4] = [4618, 4874, 5130, 5386];
 
-/// By these the system says "not now" and not "not at all": EINTR, EAGAIN, ENFILE, EMFILE.
+/// The system can succeed later: EINTR, EAGAIN, ENFILE, EMFILE.
 const PASSING: [i32; 4] = [4, 11, 23, 24];
 
 /// There is no room for the file: EFBIG, ENOSPC, EDQUOT.
@@ -42,11 +42,11 @@ fn check(code: i32, errno: Option<i32>, operation: Operation) {
     assert_eq!(class, classify(code, errno, operation), "the same inputs, the same class: {context}");
     assert!(!code_name(code).is_empty() && !operation.to_string().is_empty());
     never_counts_contention_as_an_outage(code, class, &context);
-    doubts_every_commit_that_was_under_way(code, operation, class, &context);
+    reports_an_unknown_outcome_for_every_failed_commit(code, operation, class, &context);
     sends_wal_index_failures_to_exclusive_mode(code, errno, operation, class, &context);
-    retries_nothing_blindly(code, errno, class, &context);
-    looks_at_the_errno_of_input_and_output_only(code, errno, operation, class, &context);
-    lets_only_the_content_be_corrupt(code, class, &context);
+    retries_at_once_only_after_a_transient_error(code, errno, class, &context);
+    uses_the_errno_of_input_and_output_only(code, errno, operation, class, &context);
+    calls_only_damaged_content_corrupt(code, class, &context);
     calls_no_failure_a_notice(code, class, &context);
 }
 
@@ -57,13 +57,13 @@ fn never_counts_contention_as_an_outage(code: i32, class: Class, context: &str) 
     );
     if is_answer {
         assert!(!class.is_availability(), "the database answered: {context}");
-        assert!(!class.discards_connection(), "the connection is as good as before: {context}");
+        assert!(!class.discards_connection(), "the connection is still good: {context}");
     }
 }
 
-fn doubts_every_commit_that_was_under_way(code: i32, operation: Operation, class: Class, context: &str) {
+fn reports_an_unknown_outcome_for_every_failed_commit(code: i32, operation: Operation, class: Class, context: &str) {
     if operation != Operation::Commit {
-        assert_ne!(class, Class::OutcomeUnknown, "only a COMMIT has an outcome to doubt: {context}");
+        assert_ne!(class, Class::OutcomeUnknown, "only a COMMIT has an unknown outcome: {context}");
         return;
     }
     let may_be_durable = matches!(
@@ -73,7 +73,7 @@ fn doubts_every_commit_that_was_under_way(code: i32, operation: Operation, class
     if may_be_durable {
         assert_eq!(class, Class::OutcomeUnknown, "{context}");
     }
-    // An extended code may know more than its primary one about why, never about how far the COMMIT came.
+    // An extended code may say more than its primary code about the cause, never about how far the COMMIT came.
     if classify(primary(code), None, Operation::Commit) == Class::OutcomeUnknown {
         assert_eq!(class, Class::OutcomeUnknown, "{context}");
     }
@@ -90,7 +90,7 @@ fn sends_wal_index_failures_to_exclusive_mode(
         let is_writer = matches!(operation, Operation::Begin | Operation::Write);
         let expected: &[Class] = match errno {
             Some(errno) if PASSING.contains(&errno) => &[Class::RetryNow, Class::RetryLater],
-            // The log of a writer needs room as well.
+            // The log of a writer needs space too.
             Some(errno) if is_writer && FULL.contains(&errno) => &[Class::RetryLater],
             _ => &[Class::Degrade],
         };
@@ -98,7 +98,7 @@ fn sends_wal_index_failures_to_exclusive_mode(
     }
 }
 
-fn retries_nothing_blindly(code: i32, errno: Option<i32>, class: Class, context: &str) {
+fn retries_at_once_only_after_a_transient_error(code: i32, errno: Option<i32>, class: Class, context: &str) {
     if class != Class::RetryNow {
         return;
     }
@@ -108,7 +108,7 @@ fn retries_nothing_blindly(code: i32, errno: Option<i32>, class: Class, context:
     assert!(is_lost_race || errno.is_some_and(|errno| PASSING.contains(&errno)), "{context}");
 }
 
-fn looks_at_the_errno_of_input_and_output_only(
+fn uses_the_errno_of_input_and_output_only(
     code: i32,
     errno: Option<i32>,
     operation: Operation,
@@ -119,7 +119,7 @@ fn looks_at_the_errno_of_input_and_output_only(
     if !without.is_availability() {
         assert_eq!(class, without, "a stale errno must not change an answer: {context}");
     } else if errno.is_some_and(|errno| [13, 30].contains(&errno)) {
-        assert_ne!(class, Class::RetryNow, "rights do not come back by themselves: {context}");
+        assert_ne!(class, Class::RetryNow, "rights do not return by themselves: {context}");
     }
     if is_disk_full(code, errno) && without.is_availability() {
         let is_reader_without_wal_index = class == Class::Degrade;
@@ -130,7 +130,7 @@ fn looks_at_the_errno_of_input_and_output_only(
     }
 }
 
-fn lets_only_the_content_be_corrupt(code: i32, class: Class, context: &str) {
+fn calls_only_damaged_content_corrupt(code: i32, class: Class, context: &str) {
     let is_about_content = matches!(primary(code), ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB)
         || [ffi::SQLITE_IOERR_DATA, ffi::SQLITE_IOERR_CORRUPTFS].contains(&code);
     assert!(class != Class::Quarantine || is_about_content, "{context}");
@@ -145,7 +145,7 @@ fn calls_no_failure_a_notice(code: i32, class: Class, context: &str) {
 }
 
 #[test]
-fn the_laws_hold_for_every_code_that_sqlite_names() {
+fn the_rules_hold_for_every_code_that_sqlite_names() {
     for (_, code) in ResultCode::all() {
         for errno in [None].into_iter().chain((0..=134).map(Some)).chain([Some(-1), Some(Errno::MAX.0)]) {
             for operation in OPERATIONS {
@@ -155,7 +155,7 @@ fn the_laws_hold_for_every_code_that_sqlite_names() {
     }
 }
 
-/// Known codes, codes that a later SQLite may hang under a known one, and anything else.
+/// Known codes, codes that a later SQLite may add to a known family, and any other number.
 fn code() -> impl Strategy<Value = i32> {
     let known: Vec<i32> = ResultCode::all().map(|(_, code)| code.0).collect();
     let primaries: Vec<i32> = known.iter().copied().filter(|code| *code < 256).collect();
@@ -174,7 +174,7 @@ proptest! {
     #![proptest_config(config(10_000, regressions!("classification")))]
 
     #[test]
-    fn the_laws_hold_for_codes_that_nobody_has_heard_of(
+    fn the_rules_hold_for_unknown_codes(
         code in code(),
         errno in errno(),
         operation in select(&OPERATIONS[..]),

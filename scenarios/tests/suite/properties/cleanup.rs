@@ -29,7 +29,7 @@ use seawall_scenarios::run::history::History;
 use seawall_scenarios::run::judge::{self, FreshLook};
 use seawall_scenarios::strategies::{self, Context, RealHost};
 
-use super::world::World;
+use super::environment::Environment;
 use super::{config, regressions, rules};
 
 proptest! {
@@ -133,7 +133,7 @@ trait Store {
     fn close(&self) -> Result<(), Reply>;
 }
 
-type MakeStore = fn(&World, PathBuf) -> Box<dyn Store>;
+type MakeStore = fn(&Environment, PathBuf) -> Box<dyn Store>;
 
 fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
     connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
@@ -144,10 +144,10 @@ struct SeawallStore {
     path: PathBuf,
 }
 
-fn seawall_store(world: &World, path: PathBuf) -> Box<dyn Store> {
+fn seawall_store(environment: &Environment, path: PathBuf) -> Box<dyn Store> {
     let cache = Cache::builder()
-        .vfs(world.shim.name())
-        .os(world.os())
+        .vfs(environment.shim.name())
+        .os(environment.os())
         .init(|connection| connection.execute_batch(table::SCHEMA))
         .build();
     Box::new(SeawallStore { cache, path })
@@ -188,9 +188,10 @@ impl Store for SeawallStore {
 /// The cache of a field report, which unlinks `-shm` and `-wal` when an open fails with 14, 1546 or 4874.
 struct UnlinkingStore(Box<dyn strategies::Strategy>);
 
-fn unlinking_store(world: &World, path: PathBuf) -> Box<dyn Store> {
+fn unlinking_store(environment: &Environment, path: PathBuf) -> Box<dyn Store> {
     let entry = strategies::find("openhuman").expect("a strategy of the matrix");
-    let (vfs, clock, shared_state) = (world.shim.name().to_owned(), world.clock.clone(), world.shared_state.clone());
+    let (vfs, clock, shared_state) =
+        (environment.shim.name().to_owned(), environment.clock.clone(), environment.shared_state.clone());
     Box::new(UnlinkingStore((entry.build)(Context { host: Arc::new(RealHost), path, vfs, clock, shared_state })))
 }
 
@@ -235,7 +236,7 @@ const PROBE_BASE: u32 = 1_000_000;
 
 /// A story while it is executed.
 struct Execution<'a> {
-    world: &'a World,
+    environment: &'a Environment,
     make_store: MakeStore,
     stores: Vec<Box<dyn Store>>,
     /// The number of the present folder.
@@ -247,9 +248,9 @@ struct Execution<'a> {
 
 /// Executes a story; the error says what does not hold.
 fn execute(story: &Story, make_store: MakeStore) -> Result<(), String> {
-    let world = World::new(&story.rules, story.seed);
+    let environment = Environment::new(&story.rules, story.seed);
     let mut execution = Execution {
-        world: &world,
+        environment: &environment,
         make_store,
         stores: Vec::new(),
         folder: 0,
@@ -258,7 +259,7 @@ fn execute(story: &Story, make_store: MakeStore) -> Result<(), String> {
     };
     execution.open_stores();
     if story.armed {
-        world.arm();
+        environment.arm();
     }
     for (index, (store, op)) in (0..).zip(&story.ops) {
         let before = LogSeen::now(&execution);
@@ -281,7 +282,7 @@ struct LogSeen {
 impl LogSeen {
     fn now(execution: &Execution<'_>) -> Self {
         let log = fs::metadata(execution.database().with_extension("db-wal")).ok();
-        let (deletions, truncations) = execution.world.wal_deletions_and_truncations();
+        let (deletions, truncations) = execution.environment.wal_deletions_and_truncations();
         Self { file: log.map(|log| (log.ino(), log.len())), deletions, truncations }
     }
 
@@ -298,13 +299,13 @@ impl LogSeen {
 
 impl Execution<'_> {
     fn database(&self) -> PathBuf {
-        self.world.folder.path().join(self.folder.to_string()).join("a.db")
+        self.environment.folder.path().join(self.folder.to_string()).join("a.db")
     }
 
     /// Starts a process in the present folder.
     fn open_stores(&mut self) {
-        fs::create_dir_all(self.world.folder.path().join(self.folder.to_string())).expect("a folder");
-        self.stores = (0..STORES).map(|_| (self.make_store)(self.world, self.database())).collect();
+        fs::create_dir_all(self.environment.folder.path().join(self.folder.to_string())).expect("a folder");
+        self.stores = (0..STORES).map(|_| (self.make_store)(self.environment, self.database())).collect();
     }
 
     fn perform(&mut self, index: u32, store: usize, op: &Op) {
@@ -327,9 +328,9 @@ impl Execution<'_> {
                 let _ = self.stores[store].close().map_err(|reply| self.refused(&reply));
             }
             Op::Crash { keeps_shm } => self.crash(keeps_shm),
-            Op::Wait { secs } => self.world.clock.advance(Duration::from_secs(secs)),
-            Op::Arm => self.world.arm(),
-            Op::Heal => self.world.heal(),
+            Op::Wait { secs } => self.environment.clock.advance(Duration::from_secs(secs)),
+            Op::Arm => self.environment.arm(),
+            Op::Heal => self.environment.heal(),
         }
     }
 
@@ -397,7 +398,7 @@ impl Execution<'_> {
 
     /// The files are kept, in a folder where no process has them open; the memory is not.
     fn crash(&mut self, keeps_shm: bool) {
-        let (from, mode) = (self.database(), self.world.shared_state.mode());
+        let (from, mode) = (self.database(), self.environment.shared_state.mode());
         self.folder += 1;
         let to = self.database();
         fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
@@ -409,22 +410,22 @@ impl Execution<'_> {
             }
         }
         // What the old process still does, it does to the old files.
-        self.world.heal();
+        self.environment.heal();
         self.stores.clear();
-        self.world.shared_state.set_mode(mode);
+        self.environment.shared_state.set_mode(mode);
         self.open_stores();
     }
 
     /// The faults heal, the stores recover and close, and the oracles judge.
     fn end(mut self) -> Result<(), String> {
-        self.world.heal();
+        self.environment.heal();
         for store in 0..STORES {
             self.probe(store);
         }
         for store in &self.stores {
             store.close().map_err(|reply| format!("closing failed though nothing else did: {}", reply.message))?;
         }
-        self.history.open_files = self.world.open_files();
+        self.history.open_files = self.environment.open_files();
         let database = self.database();
         let files = hygiene::stray_files(&database).expect("the folder");
         let look = FreshLook::at(&database, None, files);
@@ -435,7 +436,7 @@ impl Execution<'_> {
     }
 
     fn probe(&mut self, store: usize) {
-        let clock = self.world.clock.clone();
+        let clock = self.environment.clock.clone();
         let Ok(progress) = driver::probe(ACTOR, &clock, ATTEMPTS_MAX, |attempt| {
             let txn = PROBE_BASE + store as u32 * ATTEMPTS_MAX + attempt;
             let result = self.stores[store].write(EntryPoint::Write, &|transaction| insert(transaction, txn, 2));

@@ -6,10 +6,10 @@
 mod cache;
 mod classification;
 mod cleanup;
+mod environment;
 mod models;
 mod rules;
 mod scenario;
-mod world;
 
 use proptest::test_runner::{Config, FileFailurePersistence};
 
@@ -22,15 +22,15 @@ macro_rules! regressions {
 }
 use regressions;
 
-/// So many cases, unless `PROPTEST_CASES` says otherwise. Failures go to `regressions`.
+/// This many cases, unless `PROPTEST_CASES` is set. Failures go to `regressions`.
 fn config(cases: u32, regressions: &'static str) -> Config {
     let from_environment = Config::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { from_environment.cases } else { cases };
-    // The environment may also switch the keeping of failures off.
-    let keeps = from_environment.failure_persistence.is_some();
+    // The environment may also disable the file.
+    let has_file = from_environment.failure_persistence.is_some();
     Config {
         cases,
-        failure_persistence: keeps.then(|| Box::new(FileFailurePersistence::Direct(regressions)) as _),
+        failure_persistence: has_file.then(|| Box::new(FileFailurePersistence::Direct(regressions)) as _),
         max_shrink_iters: 2000,
         max_shrink_time: 60_000,
         ..from_environment

@@ -1,9 +1,9 @@
-//! Fault rules that an honest layer can survive: every call says that it failed, waits, or dies with its process.
+//! Fault rules that a layer can survive: a call returns an error, waits, or ends with its process.
 //!
-//! What no layer can survive is left out: bytes that change or vanish behind a success (`bitflip`, `drop`, `lie`,
-//! `torn` without an error). So are short reads of the database and of a rollback journal. SQLite takes the missing
-//! bytes of a database page for zeros, and the end of a journal for its end, so that there a short read is no error but
-//! other content.
+//! What no layer can survive is left out: bytes that change or vanish though the call succeeds (`bitflip`, `drop`,
+//! `lie`, `torn` without an error). So are short reads of the database and of a rollback journal. SQLite takes the
+//! missing bytes of a database page for zeros, and the end of a journal for its end, so that there a short read is no
+//! error but other content.
 
 use proptest::option;
 use proptest::prelude::*;
@@ -42,7 +42,7 @@ const ERRORS: &[(&str, &[&str])] = &[
 const OPENING: &[&str] =
     &["open@db", "open@wal", "open@journal", "open@*", "shmmap@shm", "shmlock@shm", "read@db", "write@db", "lock@db"];
 
-/// A failure of any kind that SQLite is told of.
+/// Any failure that SQLite gets as an error.
 pub(super) fn error() -> impl Strategy<Value = String> {
     let torn = (select(&["write@wal", "write@db", "write@*"][..]), 0..5000_u32, select(&["IOERR_WRITE", "FULL"][..]))
         .prop_map(|(call, bytes, code)| format!("{call}:torn={bytes},error={code}"));

@@ -1,4 +1,4 @@
-//! Whole runs of `seawall`, with worker processes: a random workload under a random plan of faults that say so.
+//! Whole runs of `seawall`, with worker processes: a random workload under a random plan of faults that return errors.
 //!
 //! The seed draws processes, threads, scripts, restarts and the order of turns; the rules are drawn here. Both shrink.
 
@@ -14,14 +14,15 @@ use seawall_harness::verdict::Verdict;
 use super::{config, regressions, rules};
 use crate::support::lab;
 
-/// Tokens of runs that failed once, one a line; `#` begins a comment. A token outlives changes in what this file draws.
+/// Tokens of runs that failed once, one in each line; `#` begins a comment. A token stays valid if this file draws
+/// other rules.
 const TOKENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/regressions/tokens.txt");
 
 fn execute(token: &Token) -> RunRecord {
     lab().execute(token).unwrap_or_else(|error| panic!("{token}: {error}")).record
 }
 
-/// What is wrong with a run, in full, or nothing.
+/// What is wrong with a run, or nothing.
 fn complaint(token: &Token, record: &RunRecord) -> Option<String> {
     // Refused service is no failure under rules as wide as these, nor is a run in which none of them fired.
     if matches!(record.verdict, Verdict::Survived | Verdict::Degraded | Verdict::NotMeasured) {
@@ -44,7 +45,7 @@ proptest! {
     #![proptest_config(config(200, regressions!("scenario")))]
 
     #[test]
-    fn seawall_comes_through_any_plan_of_honest_faults(
+    fn seawall_survives_any_plan_of_reported_faults(
         rules in prop_oneof![1 => Just(Vec::new()), 9 => prop::collection::vec(rules::trouble(), 1..4)],
         seed in any::<u32>(),
     ) {
@@ -61,7 +62,7 @@ proptest! {
 }
 
 #[test]
-fn runs_that_failed_once_stay_mended() {
+fn runs_that_failed_once_pass() {
     let text = if Path::new(TOKENS).exists() { fs::read_to_string(TOKENS).expect("the tokens") } else { String::new() };
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     for line in lines {

@@ -1,14 +1,15 @@
-//! Soak: many runs of each strategy under each fault, and a matrix of what they came to.
+//! Soak: many runs of each strategy under each fault, and the matrix of their verdicts.
+
+mod tally;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use seawall_harness::record::{Cell, ErrorCount, RunRecord, SCHEMA, SoakRecord};
+use seawall_harness::record::{Cell, SCHEMA, SoakRecord};
 use seawall_harness::seed::Seed;
 use seawall_harness::token::Token;
-use seawall_harness::verdict::Verdict;
 
 use crate::expectations::Expectations;
 use crate::faults::Fault;
@@ -16,8 +17,7 @@ use crate::run::spec::SIM;
 use crate::run::{RunError, Runner};
 use crate::strategies;
 
-/// How many error messages a cell keeps.
-const ERRORS_MAX: usize = 8;
+use tally::Tally;
 
 /// What to run.
 pub struct SoakConfig {
@@ -27,9 +27,9 @@ pub struct SoakConfig {
     pub strategies: Vec<&'static strategies::Entry>,
     /// The rows.
     pub faults: Vec<Fault>,
-    /// What the rows are run on, each of them: [`REAL`](crate::run::spec::REAL) or [`SIM`].
+    /// The media. Each row is run on all of them: [`REAL`](crate::run::spec::REAL) or [`SIM`].
     pub media: Vec<&'static str>,
-    /// When to stop starting runs. Every cell gets one run in any case.
+    /// When to stop starting runs. Every cell gets one run at least.
     pub duration: Option<Duration>,
     /// How many runs each cell gets.
     pub count: Option<u64>,
@@ -56,8 +56,8 @@ impl SoakConfig {
         self.strategies.len() as u64 * self.faults.len() as u64 * self.media.len() as u64
     }
 
-    /// The token of the `nth` run of a strategy under a fault. All strategies get the same seeds under a fault, so that
-    /// they stand before the same workload, the same processes and the same faults.
+    /// The token of the `nth` run of a strategy under a fault. All strategies get the same seeds under a fault, and
+    /// with them the same workload, processes and faults.
     pub fn token(&self, strategy: &strategies::Entry, fault: &Fault, medium: &str, nth: u64) -> Token {
         Token {
             strategy: strategy.name.to_owned(),
@@ -67,10 +67,10 @@ impl SoakConfig {
         }
     }
 
-    /// Executes the runs, until they are all done, the time is up or `stop` is set.
+    /// Executes the runs, until all are done, the time is over or `stop` is set.
     ///
     /// # Errors
-    /// The first [`RunError`]; what ran before is lost then.
+    /// The first [`RunError`]; the results of the runs before are lost then.
     pub fn execute(
         &self,
         runner: &Runner,
@@ -79,20 +79,25 @@ impl SoakConfig {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<SoakRecord, RunError> {
         let begun = Instant::now();
-        let tallies: Mutex<BTreeMap<At, Tally>> = Mutex::default();
+        let tallies: Mutex<BTreeMap<Position, Tally>> = Mutex::default();
         let trouble = Mutex::new(None);
         let lanes = self.lanes();
         std::thread::scope(|scope| {
             for lane in &lanes {
                 for _ in 0..lane.jobs {
                     scope.spawn(|| {
-                        while let Some((at, nth)) = self.next_run(lane, begun, stop) {
-                            let token = self.token(self.strategies[at.column], &self.faults[at.row], at.medium, nth);
+                        while let Some((position, nth)) = self.next_run(lane, begun, stop) {
+                            let token = self.token(
+                                self.strategies[position.column],
+                                &self.faults[position.row],
+                                position.medium,
+                                nth,
+                            );
                             match runner.record(&token, false) {
                                 Ok(record) => {
                                     let mut tallies = tallies.lock();
-                                    tallies.entry(at).or_default().add(nth, record);
-                                    progress(total(&tallies));
+                                    tallies.entry(position).or_default().add(nth, record);
+                                    progress(tally::progress(&tallies));
                                 }
                                 Err(error) => {
                                     stop.store(true, Ordering::Relaxed);
@@ -136,8 +141,8 @@ impl SoakConfig {
         self.strategies.len() as u64 * self.faults.len() as u64
     }
 
-    /// The next run of a medium that belongs to this partition. Cells take turns, so that they get equally many.
-    fn next_run(&self, lane: &Lane, begun: Instant, stop: &AtomicBool) -> Option<(At, u64)> {
+    /// The next run of a medium that belongs to this partition. Cells take turns, so they get equally many runs.
+    fn next_run(&self, lane: &Lane, begun: Instant, stop: &AtomicBool) -> Option<(Position, u64)> {
         let (part, parts) = self.partition;
         if stop.load(Ordering::Relaxed) {
             return None;
@@ -154,7 +159,7 @@ impl SoakConfig {
         }
         let columns = self.strategies.len() as u64;
         let (column, row) = ((cell % columns) as usize, (cell / columns) as usize);
-        Some((At { column, row, medium: lane.medium }, nth))
+        Some((Position { column, row, medium: lane.medium }, nth))
     }
 
     /// The cells, strategies outermost, then faults, then media.
@@ -162,16 +167,16 @@ impl SoakConfig {
         &self,
         runner: &Runner,
         expectations: &Expectations,
-        mut tallies: BTreeMap<At, Tally>,
+        mut tallies: BTreeMap<Position, Tally>,
     ) -> Result<Vec<Cell>, RunError> {
         let mut matrix = Vec::new();
         for (column, strategy) in self.strategies.iter().enumerate() {
             for (row, fault) in self.faults.iter().enumerate() {
                 for medium in &self.media {
-                    let mut tally = tallies.remove(&At { column, row, medium }).unwrap_or_default();
+                    let mut tally = tallies.remove(&Position { column, row, medium }).unwrap_or_default();
                     if let Some((nth, sample)) = tally.sample.as_mut().filter(|(_, sample)| sample.timeline.is_empty())
                     {
-                        // It repeats exactly, so its picture can be drawn afterwards.
+                        // It repeats exactly, so the timeline can be recorded afterwards.
                         *sample = runner.record(&self.token(strategy, fault, medium, *nth), true)?;
                     }
                     matrix.push(tally.into_cell(strategy, fault, medium, expectations));
@@ -182,105 +187,17 @@ impl SoakConfig {
     }
 }
 
-/// The place of a cell in the matrix.
+/// The position of a cell in the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct At {
+struct Position {
     column: usize,
     row: usize,
     medium: &'static str,
 }
 
-/// The runs of one medium on their way.
+/// The runs of one medium.
 struct Lane {
     medium: &'static str,
     jobs: usize,
     next: AtomicU64,
-}
-
-fn total(tallies: &BTreeMap<At, Tally>) -> Progress {
-    tallies.values().fold(Progress::default(), |sum, tally| Progress {
-        runs: sum.runs + tally.runs,
-        acked: sum.acked + tally.acked,
-        lost: sum.lost + tally.lost,
-    })
-}
-
-/// The sums of one cell.
-#[derive(Default)]
-struct Tally {
-    runs: u64,
-    acked: u64,
-    refused: u64,
-    indeterminate: u64,
-    lost: u64,
-    lost_silently: u64,
-    opens: u64,
-    schema_inits: u64,
-    calls: u64,
-    faults_fired: u64,
-    verdicts: BTreeMap<Verdict, u64>,
-    errors: BTreeMap<String, u64>,
-    /// The first of the worst runs, with its number.
-    sample: Option<(u64, RunRecord)>,
-}
-
-impl Tally {
-    fn add(&mut self, nth: u64, record: RunRecord) {
-        let counts = record.counts;
-        self.runs += 1;
-        self.acked += counts.acked;
-        self.refused += counts.refused;
-        self.indeterminate += counts.indeterminate;
-        self.lost += counts.lost;
-        self.lost_silently += u64::from(counts.lost > 0 && record.integrity_ok);
-        self.opens += counts.opens;
-        self.schema_inits += counts.schema_inits;
-        self.calls += counts.calls;
-        self.faults_fired += counts.faults_fired;
-        *self.verdicts.entry(record.verdict).or_default() += 1;
-        for error in &record.errors {
-            *self.errors.entry(error.message.clone()).or_default() += error.count;
-        }
-        // By number, not by arrival, so that the sample does not depend on which job was faster.
-        let better = self.sample.as_ref().is_none_or(|(n, sample)| {
-            (record.verdict, std::cmp::Reverse(nth)) > (sample.verdict, std::cmp::Reverse(*n))
-        });
-        if better {
-            self.sample = Some((nth, record));
-        }
-    }
-
-    fn into_cell(self, strategy: &strategies::Entry, fault: &Fault, medium: &str, expectations: &Expectations) -> Cell {
-        let verdict = self.verdicts.keys().next_back().copied().unwrap_or(Verdict::NotMeasured);
-        let expected = expectations.of(strategy.name, &fault.title, medium);
-        let mut errors: Vec<ErrorCount> =
-            self.errors.into_iter().map(|(message, count)| ErrorCount { message, count }).collect();
-        errors.sort_by_key(|error| std::cmp::Reverse(error.count));
-        errors.truncate(ERRORS_MAX);
-        let sample = self.sample.map(|(_, record)| record);
-        Cell {
-            strategy: strategy.name.to_owned(),
-            fault: fault.title.clone(),
-            fault_summary: fault.summary.clone(),
-            medium: medium.to_owned(),
-            verdict,
-            as_expected: expectations.agree(&expected, verdict, self.runs),
-            expected: expected.to_string(),
-            runs: self.runs,
-            acked: self.acked,
-            refused: self.refused,
-            indeterminate: self.indeterminate,
-            lost: self.lost,
-            corrupt: self.verdicts.get(&Verdict::Corrupt).copied().unwrap_or(0),
-            lost_silently: self.lost_silently,
-            opens: self.opens,
-            schema_inits: self.schema_inits,
-            calls: self.calls,
-            faults_fired: self.faults_fired,
-            verdicts: self.verdicts,
-            errors,
-            token: sample.as_ref().map(|record| record.token.clone()).unwrap_or_default(),
-            sample,
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! A small world for properties within one process: a folder, a shim with fault rules, virtual time.
+//! A test environment in one process: a folder, a shim with fault rules, virtual time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +11,8 @@ use seawall_harness::shared_state::SharedState;
 use seawall_harness::vfs::FaultVfs;
 use seawall_scenarios::clocked_os::ClockedOs;
 
-/// See the module's documentation. Faults are off until [`World::arm`].
-pub(super) struct World {
+/// See the module's documentation. Faults are off until [`Environment::arm`].
+pub(super) struct Environment {
     pub(super) shim: FaultVfs,
     pub(super) shared_state: Arc<SharedState>,
     pub(super) clock: Clock,
@@ -21,8 +21,8 @@ pub(super) struct World {
     wal_truncations: Arc<AtomicU64>,
 }
 
-impl World {
-    /// A world with these rules, in the grammar's text form.
+impl Environment {
+    /// An environment with these rules, in the text form of the grammar.
     pub(super) fn new(rules: &[String], seed: u64) -> Self {
         let rules = rules.iter().map(|rule| rule.parse().expect("a valid rule"));
         let (wal_deletions, wal_truncations) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
@@ -49,12 +49,12 @@ impl World {
         self.shim.disarm();
     }
 
-    /// How often SQLite itself has asked to delete, and to truncate, a `-wal`.
+    /// How often SQLite itself has deleted, and truncated, a `-wal`.
     pub(super) fn wal_deletions_and_truncations(&self) -> (u64, u64) {
         (self.wal_deletions.load(Ordering::Relaxed), self.wal_truncations.load(Ordering::Relaxed))
     }
 
-    /// The machine's own files with this world's clock.
+    /// The machine's own files with the virtual clock.
     pub(super) fn os(&self) -> Arc<dyn Os> {
         // Other tests of this program start processes.
         Arc::new(ClockedOs::new(self.clock.clone(), 1).with_lock_patience(Duration::from_millis(200)))

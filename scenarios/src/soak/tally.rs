@@ -1,0 +1,109 @@
+//! The sums over the runs of a cell.
+
+use std::collections::BTreeMap;
+
+use seawall_harness::record::{Cell, ErrorCount, RunRecord};
+use seawall_harness::verdict::Verdict;
+
+use super::Progress;
+use crate::expectations::Expectations;
+use crate::faults::Fault;
+use crate::strategies;
+
+/// How many error messages a cell keeps.
+const ERRORS_MAX: usize = 8;
+
+/// The sums of one cell.
+#[derive(Default)]
+pub(super) struct Tally {
+    runs: u64,
+    acked: u64,
+    refused: u64,
+    indeterminate: u64,
+    lost: u64,
+    lost_silently: u64,
+    opens: u64,
+    schema_inits: u64,
+    calls: u64,
+    faults_fired: u64,
+    verdicts: BTreeMap<Verdict, u64>,
+    errors: BTreeMap<String, u64>,
+    /// The first of the worst runs, with its number.
+    pub(super) sample: Option<(u64, RunRecord)>,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, nth: u64, record: RunRecord) {
+        let counts = record.counts;
+        self.runs += 1;
+        self.acked += counts.acked;
+        self.refused += counts.refused;
+        self.indeterminate += counts.indeterminate;
+        self.lost += counts.lost;
+        self.lost_silently += u64::from(counts.lost > 0 && record.integrity_ok);
+        self.opens += counts.opens;
+        self.schema_inits += counts.schema_inits;
+        self.calls += counts.calls;
+        self.faults_fired += counts.faults_fired;
+        *self.verdicts.entry(record.verdict).or_default() += 1;
+        for error in &record.errors {
+            *self.errors.entry(error.message.clone()).or_default() += error.count;
+        }
+        // By number and not by time, so that the sample does not depend on the speed of the jobs.
+        let is_worse = self.sample.as_ref().is_none_or(|(n, sample)| {
+            (record.verdict, std::cmp::Reverse(nth)) > (sample.verdict, std::cmp::Reverse(*n))
+        });
+        if is_worse {
+            self.sample = Some((nth, record));
+        }
+    }
+
+    pub(super) fn into_cell(
+        self,
+        strategy: &strategies::Entry,
+        fault: &Fault,
+        medium: &str,
+        expectations: &Expectations,
+    ) -> Cell {
+        let verdict = self.verdicts.keys().next_back().copied().unwrap_or(Verdict::NotMeasured);
+        let expected = expectations.of(strategy.name, &fault.title, medium);
+        let mut errors: Vec<ErrorCount> =
+            self.errors.into_iter().map(|(message, count)| ErrorCount { message, count }).collect();
+        errors.sort_by_key(|error| std::cmp::Reverse(error.count));
+        errors.truncate(ERRORS_MAX);
+        let sample = self.sample.map(|(_, record)| record);
+        Cell {
+            strategy: strategy.name.to_owned(),
+            fault: fault.title.clone(),
+            fault_summary: fault.summary.clone(),
+            medium: medium.to_owned(),
+            verdict,
+            as_expected: expectations.is_expected(&expected, verdict, self.runs),
+            expected: expected.to_string(),
+            runs: self.runs,
+            acked: self.acked,
+            refused: self.refused,
+            indeterminate: self.indeterminate,
+            lost: self.lost,
+            corrupt: self.verdicts.get(&Verdict::Corrupt).copied().unwrap_or(0),
+            lost_silently: self.lost_silently,
+            opens: self.opens,
+            schema_inits: self.schema_inits,
+            calls: self.calls,
+            faults_fired: self.faults_fired,
+            verdicts: self.verdicts,
+            errors,
+            token: sample.as_ref().map(|record| record.token.clone()).unwrap_or_default(),
+            sample,
+        }
+    }
+}
+
+/// How far the soak has come.
+pub(super) fn progress<K>(tallies: &BTreeMap<K, Tally>) -> Progress {
+    tallies.values().fold(Progress::default(), |sum, tally| Progress {
+        runs: sum.runs + tally.runs,
+        acked: sum.acked + tally.acked,
+        lost: sum.lost + tally.lost,
+    })
+}
