@@ -1,8 +1,8 @@
 //! Plain: the SQL of a case without a simulator, as the measure of the simulator's speed.
 //!
-//! A real file, the platform's own VFS, `synchronous = OFF`; one connection after the other executes the whole script of
-//! its actor, so no lock is contended. Nothing is scheduled, recorded or judged: what remains is the time of SQLite and
-//! the kernel. The rows of reads are stepped through and not evaluated.
+//! A real file, the platform's own VFS, `synchronous = OFF`; one connection after the other executes the whole script
+//! of its actor, so no lock is contended. Nothing is scheduled, recorded or judged: what remains is the time of
+//! SQLite and the kernel. The rows of reads are stepped through and not evaluated.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! Shrinking of cases: fewer preemptions, faults, actors and steps, simpler ones, the same finding.
 //!
-//! Where no part can be left out any more, smaller cases are tried under fresh schedules: mostly the steps one after the
-//! other with one of them paused at a call (see [`serial`]), and sometimes those of the policy `rare` and of [`Few`],
-//! which preempts three times at most.
+//! Where no part can be left out any more, smaller cases are tried under fresh schedules: mostly the steps one after
+//! the other with one of them paused at a call (see [`serial`]), and sometimes those of the policy `rare` and of
+//! [`Few`], which preempts three times at most.
 
 mod few;
 mod serial;
