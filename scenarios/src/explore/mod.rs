@@ -47,7 +47,6 @@ pub use judge::Finding;
 pub use plain::Plain;
 pub use scenarios::{BankStep, Canary, CounterStep, Ddl, SCENARIOS, Scenario, SchemaStep, SharedStep, Step, find};
 pub use search::{Found, Search, Tally, WriteError};
-pub use seawall_harness::sched::POLICIES;
 pub use shrink::{CaseBench, Failing};
 pub use story::{Told, story};
 pub use token::{ExploreToken, ExploreTokenError, NO_FAULT};
