@@ -29,6 +29,7 @@ pub mod pool;
 mod scenarios;
 mod search;
 mod shrink;
+mod statements;
 mod story;
 mod token;
 

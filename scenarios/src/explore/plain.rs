@@ -11,7 +11,7 @@ use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE,
 use tempfile::TempDir;
 
 use super::case::{ActorPlan, Case, Checkpoint, Settings, Synchronous, Target};
-use super::connection_actor::Statements;
+use super::statements::Statements;
 use super::{DATABASE, ExploreError, Explorer, Step, scenarios};
 
 /// The platform's own VFS. It must be named: the default one belongs to an explorer.
