@@ -1,9 +1,9 @@
 //! Shrinking: from a case that fails to a small one that fails in the same way.
 //!
 //! Parts are left out by *ddmin* (Zeller, Hildebrandt: "Simplifying and Isolating Failure-Inducing Input", IEEE TSE
-//! 2002): half of them, then quarters, down to single ones, for as long as something can be left out. The rest is made
-//! simpler, one respect at a time. Both alternate until neither makes it smaller; then the bench may search for a smaller
-//! one in another way, such as the same work under another schedule, and everything starts again.
+//! 2002): half of them, then quarters, down to single ones, for as long as something can be left out. The rest is
+//! made simpler, one respect at a time. Both alternate until neither makes it smaller; then the bench may search for
+//! a smaller one in another way, such as the same work under another schedule, and everything starts again.
 //!
 //! The result is one-minimal unless the time ran out: no single part of it can be left out.
 

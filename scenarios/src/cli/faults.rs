@@ -1,13 +1,15 @@
-//! Fault rules on the command line: `--fault` and `--fault-file`.
+//! Fault rules on the command line: `--preset`, `--fault` and `--fault-file`.
 
 use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
-use seawall_harness::fault::{self, Rule};
+use seawall_harness::fault::{self, FaultPlan, Rule};
 use seawall_harness::seed::Seed;
+use seawall_harness::token::FaultName;
 
 use super::Complaint;
+use crate::explore::NO_FAULT;
 
 #[derive(Debug, Args)]
 pub(super) struct FaultArgs {
@@ -21,7 +23,7 @@ pub(super) struct FaultArgs {
 
 impl FaultArgs {
     /// True if neither option is given.
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.fault.is_empty() && self.fault_file.is_none()
     }
 
@@ -39,5 +41,38 @@ impl FaultArgs {
         }
         rules.extend(file.rules);
         Ok((rules, file.seed.map(Seed)))
+    }
+}
+
+/// The faults of an exploration.
+pub(super) struct Faults {
+    /// Their name in a token.
+    pub(super) name: FaultName,
+    pub(super) rules: Vec<Rule>,
+    /// The seed, if they came from a file that has one.
+    pub(super) seed: Option<Seed>,
+}
+
+impl Faults {
+    /// The faults of these presets and of the other options, which must be possible in explorations.
+    pub(super) fn read(presets: &[String], args: &FaultArgs) -> Result<Self, Complaint> {
+        let mut rules: Vec<Rule> = Vec::new();
+        for name in presets {
+            let preset = fault::find_preset(name).map_err(Complaint::usage)?;
+            rules.extend(preset.parse().map_err(Complaint::broken)?);
+        }
+        let (given, seed) = args.read()?;
+        rules.extend(given);
+        let plan = FaultPlan::new(rules.clone(), Seed(0)).map_err(Complaint::usage)?;
+        if let Err(error) = plan.check_real_medium() {
+            let context = if presets.is_empty() { String::new() } else { format!("--preset {}: ", presets.join(",")) };
+            return Err(Complaint::usage(format!("{context}{error}; explorations cannot do that yet")));
+        }
+        let name = match presets {
+            [] if rules.is_empty() => FaultName::Named(NO_FAULT.to_owned()),
+            [name] if args.is_empty() => FaultName::Named(name.clone()),
+            _ => FaultName::Rules(rules.iter().map(Rule::to_string).collect()),
+        };
+        Ok(Self { name, rules, seed })
     }
 }

@@ -50,8 +50,8 @@ struct Wanted {
     verdict: Option<Verdict>,
 }
 
-/// The subjects of the arguments. An argument with `@` before it is a file of them, one a line, each with or without its
-/// verdict behind it; empty lines and lines that begin with `#` do not count.
+/// The subjects of the arguments. An argument with `@` before it is a file of them, one a line, each with or without
+/// its verdict behind it; empty lines and lines that begin with `#` do not count.
 fn subjects(arguments: &[String]) -> Result<Vec<Wanted>, Complaint> {
     let mut subjects = Vec::new();
     for argument in arguments {

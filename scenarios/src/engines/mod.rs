@@ -1,8 +1,8 @@
 //! Versions of SQLite beside the linked one: which there are, where they lie, and how they are built.
 //!
-//! The sources are in the package `libsqlite3-sys`: each release of it holds the amalgamation of one SQLite. Cargo fetches
-//! it, from its own cache or from the registry. The C compiler makes a shared object of it, with the options of the
-//! SQLite that this program links, so that two engines differ only in their version.
+//! The sources are in the package `libsqlite3-sys`: each release of it holds the amalgamation of one SQLite. Cargo
+//! fetches it, from its own cache or from the registry. The C compiler makes a shared object of it, with the options
+//! of the SQLite that this program links, so that two engines differ only in their version.
 
 mod build;
 mod cache;

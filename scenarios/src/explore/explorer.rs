@@ -1,8 +1,8 @@
 //! The explorer: executes cases.
 //!
-//! One [`Explorer`] is one machine on one thread, and executes any number of cases: stacks, file buffers, the registered
-//! VFSes and the first databases of the scenarios are kept. Several explorers need several processes: a SQLite library
-//! has one random generator, and an execution must not depend on another one.
+//! One [`Explorer`] is one machine on one thread, and executes any number of cases: stacks, file buffers, the
+//! registered VFSes and the first databases of the scenarios are kept. Several explorers need several processes: a
+//! SQLite library has one random generator, and an execution must not depend on another one.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

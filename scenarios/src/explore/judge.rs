@@ -14,9 +14,9 @@ use seawall_harness::sched::Execution;
 
 use super::DATABASE;
 use super::case::Case;
-use super::connection_actor::{Statements, history_key};
 use super::history::{History, Snapshot};
 use super::scenarios;
+use super::statements::{Statements, history_key};
 
 pub use seawall_harness::record::Finding;
 

@@ -6,9 +6,9 @@
 //!                                                ─► history ─► judge (oracles) ─► findings
 //! ```
 //!
-//! A [`Case`] is everything that an execution consists of. It is drawn from a seed, or it was recorded or shrunk, with
-//! its schedule as a list of preemptions. An [`Explorer`] executes cases; a [`Search`] draws one case after the other and
-//! executes it, in this process or with a [`pool`] of child processes.
+//! A [`Case`] is everything that an execution consists of. It is drawn from a seed, or it was recorded or shrunk,
+//! with its schedule as a list of preemptions. An [`Explorer`] executes cases; a [`Search`] draws one case after the
+//! other and executes it, in this process or with a [`pool`] of child processes.
 //!
 //! # Faults
 //! The rules of a case are armed for the whole execution, and off when it is judged. An error that SQLite is told of
@@ -29,6 +29,7 @@ pub mod pool;
 mod scenarios;
 mod search;
 mod shrink;
+mod statements;
 mod story;
 mod token;
 

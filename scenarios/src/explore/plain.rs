@@ -1,8 +1,8 @@
 //! Plain: the SQL of a case without a simulator, as the measure of the simulator's speed.
 //!
-//! A real file, the platform's own VFS, `synchronous = OFF`; one connection after the other executes the whole script of
-//! its actor, so no lock is contended. Nothing is scheduled, recorded or judged: what remains is the time of SQLite and
-//! the kernel. The rows of reads are stepped through and not evaluated.
+//! A real file, the platform's own VFS, `synchronous = OFF`; one connection after the other executes the whole script
+//! of its actor, so no lock is contended. Nothing is scheduled, recorded or judged: what remains is the time of
+//! SQLite and the kernel. The rows of reads are stepped through and not evaluated.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE,
 use tempfile::TempDir;
 
 use super::case::{ActorPlan, Case, Checkpoint, Settings, Synchronous, Target};
-use super::connection_actor::Statements;
+use super::statements::Statements;
 use super::{DATABASE, ExploreError, Explorer, Step, scenarios};
 
 /// The platform's own VFS. It must be named: the default one belongs to an explorer.

@@ -66,7 +66,7 @@ pub fn execute(
     let mut tally = Tally::default();
     let mut has_replied = vec![false; children.len()];
     loop {
-        if stop.load(Ordering::Relaxed) || tally.first.is_some() && !search.is_exhaustive {
+        if stop.load(Ordering::Relaxed) || tally.finding.is_some() && !search.is_exhaustive {
             children.iter_mut().for_each(Worker::close_orders);
         }
         match events.recv_timeout(STOP_PERIOD) {
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_results_of_all_children_are_added_up() {
-        let one = r#"{"Tally":{"executions":3,"calls":5,"acked":1,"faults_fired":0,"findings":0,"first":null}}"#;
+        let one = r#"{"Tally":{"executions":3,"calls":5,"acked":1,"faults_fired":0,"seconds":0.5,"finding":null,"findings":0}}"#;
         let tally = shell(&format!("read order; echo '{one}'")).unwrap();
         assert_eq!((tally.executions, tally.calls, tally.acked), (9, 15, 3));
     }
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn children_stop_when_they_are_asked_to() {
-        let script = r#"read order; read more; echo '{"Tally":{"executions":1,"calls":0,"acked":0,"faults_fired":0,"findings":0,"first":null}}'"#;
+        let script = r#"read order; read more; echo '{"Tally":{"executions":1,"calls":0,"acked":0,"faults_fired":0,"seconds":0.5,"finding":null,"findings":0}}'"#;
         let command = || {
             let mut command = Command::new("sh");
             command.args(["-c", script]);

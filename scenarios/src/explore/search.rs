@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use seawall_harness::engine::Engine;
+use seawall_harness::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
 use super::{Case, ExploreError, ExploreToken, Explorer, Finding, Outcome};
@@ -28,7 +29,7 @@ pub struct Search {
     pub is_verified: bool,
 }
 
-/// The result of a search.
+/// The result of a search, as it is printed: field names are a contract.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     /// Cases that were executed.
@@ -39,26 +40,34 @@ pub struct Tally {
     pub acked: u64,
     /// How often faults fired.
     pub faults_fired: u64,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// The finding of the execution with the lowest number.
+    pub finding: Option<Found>,
     /// Executions with a finding.
     pub findings: u64,
-    /// The finding of the execution with the lowest number.
-    pub first: Option<Found>,
 }
 
 /// An execution with a finding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Found {
+    /// The verdict of the worst finding.
+    pub verdict: Verdict,
+    /// Its oracle.
+    pub oracle: String,
     /// The token of the execution.
     #[serde(with = "token_text")]
     pub token: ExploreToken,
+    /// What was found, in words.
+    pub detail: String,
     /// The number of the execution, from 1.
     pub execution: u64,
     /// Seconds from the beginning of the search.
     pub seconds: f64,
-    /// The worst finding.
-    pub finding: Finding,
     /// Preemptions of the schedule.
     pub preemptions: usize,
+    /// The file with the case, if it is written.
+    pub file: Option<PathBuf>,
 }
 
 impl Search {
@@ -83,12 +92,16 @@ impl Search {
             }
             tally.count(&outcome);
             if let Some(finding) = outcome.findings.first() {
-                tally.first.get_or_insert_with(|| Found {
+                let Finding { verdict, oracle, detail } = finding.clone();
+                tally.finding.get_or_insert_with(|| Found {
+                    verdict,
+                    oracle,
                     token,
+                    detail,
                     execution: index + 1,
                     seconds: begun.elapsed().as_secs_f64(),
-                    finding: finding.clone(),
                     preemptions: outcome.execution.preemptions.len(),
+                    file: None,
                 });
                 if !self.is_exhaustive {
                     break;
@@ -96,6 +109,7 @@ impl Search {
             }
             index = index.saturating_add(shares);
         }
+        tally.seconds = begun.elapsed().as_secs_f64();
         Ok(tally)
     }
 
@@ -115,14 +129,15 @@ impl Tally {
         self.findings += u64::from(!outcome.findings.is_empty());
     }
 
-    /// Adds the result of another share.
+    /// Adds the result of another share, which took the same time.
     pub(super) fn add(&mut self, other: Self) {
         self.executions += other.executions;
         self.calls += other.calls;
         self.acked += other.acked;
         self.faults_fired += other.faults_fired;
         self.findings += other.findings;
-        self.first = self.first.take().into_iter().chain(other.first).min_by_key(|found| found.execution);
+        self.seconds = self.seconds.max(other.seconds);
+        self.finding = self.finding.take().into_iter().chain(other.finding).min_by_key(|found| found.execution);
     }
 }
 
@@ -138,16 +153,17 @@ pub enum WriteError {
 }
 
 impl Found {
-    /// Writes the case, with its schedule as a list of preemptions, into the folder; returns the path.
+    /// Writes the case, with its schedule as a list of preemptions, into the folder.
     ///
     /// # Errors
     /// See [`WriteError`].
-    pub fn write(&self, engine: Engine, folder: &Path) -> Result<PathBuf, WriteError> {
+    pub fn write(&mut self, engine: Engine, folder: &Path) -> Result<(), WriteError> {
         let mut explorer = Explorer::new(engine, true)?;
         let file = explorer.record(&self.token.case()?, Some(self.token.to_string()))?;
         let path = folder.join(format!("{}.json", self.token.file_stem()));
         file.write(&path)?;
-        Ok(path)
+        self.file = Some(path);
+        Ok(())
     }
 }
 
@@ -170,7 +186,6 @@ mod token_text {
 mod tests {
     use seawall_harness::seed::Seed;
     use seawall_harness::token::FaultName;
-    use seawall_harness::verdict::Verdict;
 
     use super::*;
 
@@ -183,17 +198,18 @@ mod tests {
     #[test]
     fn the_first_finding_of_all_shares_is_kept() {
         let found = |execution: u64| {
-            let finding =
-                Finding { oracle: "ledger".to_owned(), verdict: Verdict::Lost, detail: execution.to_string() };
-            Found { token: token(execution), execution, seconds: 1.0, finding, preemptions: 0 }
+            let (verdict, oracle, detail) = (Verdict::Lost, "ledger".to_owned(), execution.to_string());
+            let token = token(execution);
+            Found { verdict, oracle, token, detail, execution, seconds: 1.0, preemptions: 0, file: None }
         };
-        let tally = |execution| Tally { executions: 2, findings: 1, first: Some(found(execution)), ..Tally::default() };
+        let tally =
+            |execution| Tally { executions: 2, findings: 1, finding: Some(found(execution)), ..Tally::default() };
         let mut all = Tally::default();
         for execution in [9, 4, 6] {
             all.add(tally(execution));
         }
         all.add(Tally { executions: 1, ..Tally::default() });
-        assert_eq!((all.executions, all.findings, all.first), (7, 3, Some(found(4))));
+        assert_eq!((all.executions, all.findings, all.finding), (7, 3, Some(found(4))));
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! `bank`: accounts, transfers between them, and audits. The sum of all balances is the same in every snapshot, and each
-//! balance follows from the transfers in the same snapshot (the classic workload of isolation tests: Jepsen's `bank`).
+//! `bank`: accounts, transfers between them, and audits. The sum of all balances is the same in every snapshot, and
+//! each balance follows from the transfers in the same snapshot (the classic workload of isolation tests: Jepsen's
+//! `bank`).
 //!
 //! Each transfer leaves a row; these rows are the transactions of the ledger.
 
@@ -11,7 +12,8 @@ use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ActorPlan, Begin, Checkpoint, ConnectionActor, Draft, Layout, OwnStep, Query, Scenario, Settings, Step, actor_of, pick,
+    ActorPlan, Begin, Checkpoint, ConnectionActor, Draft, Layout, OwnStep, Query, Scenario, Settings, Step, actor_of,
+    pick,
 };
 
 pub(super) const SCENARIO: Scenario = Scenario {

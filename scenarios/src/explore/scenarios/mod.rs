@@ -11,7 +11,8 @@ use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 
 use super::case::{ActorPlan, Begin, Case, Checkpoint, Journal, Layout, Settings, Synchronous, Target};
-use super::connection_actor::{ConnectionActor, Query, actor_of, ledger_table};
+use super::connection_actor::ConnectionActor;
+use super::statements::{Query, actor_of, ledger_table};
 
 /// A scenario.
 pub struct Scenario {

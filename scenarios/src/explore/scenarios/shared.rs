@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ActorPlan, Checkpoint, ConnectionActor, Draft, OwnStep, Scenario, Step, ledger_table, mixed, nothing_else, pick,
 };
-use crate::explore::connection_actor::history_key;
+use crate::explore::statements::history_key;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "shared",

@@ -1,11 +1,11 @@
 //! Serial schedules with a window: one step after the other, except one step that is paused at a call while some of the
 //! following steps are executed.
 //!
-//! Most races need no more than that. ExecutionContext switches between whole steps cost nothing in a story; a bound on the other
-//! switches makes a systematic search small (Musuvathi, Qadeer: "Iterative ExecutionContext Bounding", PLDI 2007). So a failing
-//! execution is described by the order in which its steps began, and sketches are drawn from that: fewer steps, other
-//! sizes, another order, steps of other actors; and one window, either where the execution was preempted, or at a call
-//! that is the first of its kind in a statement.
+//! Most races need no more than that. Context switches between whole steps cost nothing in a story; a bound
+//! on the other switches makes a systematic search small (Musuvathi, Qadeer: "Iterative Context Bounding",
+//! PLDI 2007). So a failing execution is described by the order in which its steps began, and sketches are drawn from
+//! that: fewer steps, other sizes, another order, steps of other actors; and one window, either where the execution
+//! was preempted, or at a call that is the first of its kind in a statement.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

@@ -92,8 +92,8 @@ impl RunCase {
         self.steps.iter().map(|step| step.actor).collect::<BTreeSet<_>>().len()
     }
 
-    /// The spec, on the medium `sim`; with `is_real` it is the same on real files, one step after the other in the order
-    /// in which they ended.
+    /// The spec, on the medium `sim`; with `is_real` it is the same on real files, one step after the other in the
+    /// order in which they ended.
     ///
     /// # Errors
     /// If the token names what does not exist, or a step is not one of the run.
