@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use seawall::health::State;
+use seawall::HealthState;
 use seawall::{Cache, Health};
 use seawall_harness::call::Method;
 use seawall_harness::codes::ResultCode;
@@ -49,7 +49,7 @@ fn check(name: &str) {
     let clock = shim.clock();
     let os = ClockedOs::new(clock.clone(), 1).with_lock_patience(Duration::from_millis(200));
     let cache = Cache::builder().vfs(shim.name()).os(Arc::new(os)).build();
-    let (healthy, degraded) = (State::Healthy, State::Degraded);
+    let (healthy, degraded) = (HealthState::Healthy, HealthState::Degraded);
 
     shim.arm();
     assert_eq!(cache.with_connection(&path, |connection| rows(connection)).unwrap(), (0..ROWS).collect::<Vec<_>>());
