@@ -6,5 +6,6 @@ mod cli;
 mod explore;
 mod properties;
 mod shrink;
+mod structure;
 mod support;
 mod tidy;
