@@ -1,7 +1,7 @@
 //! The lab's machinery: what it takes to run unmodified SQLite into trouble, reproducibly, and to tell what was lost.
 //!
-//! This crate knows SQLite and nothing of the connection layer; the two meet in the crate `seawall-scenarios`. A call travels
-//! through it like this:
+//! This crate knows SQLite and nothing of the connection layer; the two meet in the crate `seawall-scenarios`. A call
+//! travels through it like this:
 //!
 //! ```text
 //! SQLite ─► vfs::ffi (trampoline, catches panics) ─► vfs::injector

@@ -1,7 +1,8 @@
 //! The plan: the fault rules of one run, and the decision that they come to at each call.
 //!
-//! Every decision follows from the rules, the seed and the counters on the shared state, never from a generator with a state
-//! of its own: the *n*-th call that a rule selects is decided in the same way whichever thread or process makes it.
+//! Every decision follows from the rules, the seed and the counters on the shared state, never from a generator with a
+//! state of its own: the *n*-th call that a rule selects is decided in the same way whichever thread or process makes
+//! it.
 
 use std::time::Duration;
 

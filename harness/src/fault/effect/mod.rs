@@ -1,7 +1,8 @@
 //! The effects: what a fault rule does to a call, one effect in one file.
 //!
-//! An effect's file holds an [`EffectEntry`]: its word and arguments, the calls and media that it goes with, and what it
-//! does to a call. [`EFFECTS`] is the list of them, and all that the parser, the plan and the injector know of effects.
+//! An effect's file holds an [`EffectEntry`]: its word and arguments, the calls and media that it goes with, and what
+//! it does to a call. [`EFFECTS`] is the list of them, and all that the parser, the plan and the injector know of
+//! effects.
 //! `docs/contributing/effect.md` explains how to add one.
 
 use std::time::Duration;
@@ -117,8 +118,8 @@ pub enum Alteration {
     Skip,
     /// `write`: only so many bytes reach the file. Then the call returns the code, or success.
     Cut(u32, Option<ResultCode>),
-    /// `read`, `write`: the bytes are changed, those that arrived or a copy of those to be written. The number is handed
-    /// to the function. The call returns the function's code, or its own.
+    /// `read`, `write`: the bytes are changed, those that arrived or a copy of those to be written. The number is
+    /// handed to the function. The call returns the function's code, or its own.
     Bytes(fn(&mut [u8], u64) -> Option<ResultCode>, u64),
 }
 

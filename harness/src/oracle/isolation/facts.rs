@@ -1,5 +1,5 @@
-//! What a history says: versions, and reads traced to their writers. And the first pass: does the order in which commits
-//! were acknowledged explain every read?
+//! What a history says: versions, and reads traced to their writers. And the first pass: does the order in which
+//! commits were acknowledged explain every read?
 
 use std::fmt;
 

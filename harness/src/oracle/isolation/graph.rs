@@ -37,7 +37,8 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    /// What the clock says, and which transaction read which version; a reader that overwrites that version says it of both.
+    /// What the clock says, and which transaction read which version; a reader that overwrites that version says it of
+    /// both.
     pub(super) fn of(facts: &Facts<'_>) -> Self {
         let transactions = &facts.history.transactions;
         let count = transactions.len();
@@ -212,8 +213,8 @@ impl Cycle {
         let steps: Vec<String> = self.edges.iter().map(|edge| edge.describe(history)).collect();
         let mut phenomenon = self.phenomenon;
         let mut story = steps.join("; ");
-        // Two transactions that read the same version and both overwrote it: whichever came second, its read is the only
-        // one that stands against the order.
+        // Two transactions that read the same version and both overwrote it: whichever came second, its read is the
+        // only one that stands against the order.
         if let [one, two] = self.edges[..]
             && (one.why, two.why, one.key) == (Why::ReadWrite, Why::ReadWrite, two.key)
         {

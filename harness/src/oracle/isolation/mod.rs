@@ -14,8 +14,9 @@
 //! the finding. The order of two commits whose calls overlapped is never guessed: either may have come first.
 //!
 //! What counts: reads of transactions that ended in ROLLBACK count, for SQLite shows them a snapshot as well. An
-//! indeterminate transaction is taken as committed if another transaction read what it wrote, and as a reader otherwise; as a
-//! committed one it may have taken effect after it ended (recovery finds the frames of a process that died).
+//! indeterminate transaction is taken as committed if another transaction read what it wrote, and as a reader
+//! otherwise; as a committed one it may have taken effect after it ended (recovery finds the frames of a process that
+//! died).
 //!
 //! What the caller must see to: no two writes of a key have the same version (reads of such a version are not
 //! judged); writes undone by ROLLBACK TO do not appear, unless a transaction reads them; a deleted key reads as never

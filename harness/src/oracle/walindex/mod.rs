@@ -86,8 +86,8 @@ pub struct Surroundings<'a> {
     /// Numbers (1 to 4) of the read locks that are held by connections whose read transaction has begun. A lock that
     /// a connection holds within its first call proves nothing: it may still find that it has to try again.
     pub readers: &'a [usize],
-    /// The WAL file as other processes see it, synced or not. Only while a connection has the wal-index mapped: what the
-    /// last connection leaves behind is stale, and is made anew by the next.
+    /// The WAL file as other processes see it, synced or not. Only while a connection has the wal-index mapped: what
+    /// the last connection leaves behind is stale, and is made anew by the next.
     pub wal: Option<&'a [u8]>,
 }
 

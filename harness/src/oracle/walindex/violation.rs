@@ -58,8 +58,8 @@ pub enum Violation {
     /// Nothing else is ever stored there (`walRestartHdr` asserts it).
     #[error("aReadMark[0] {0}, not 0")]
     ReadMarkZero(u32),
-    /// `walTryBeginRead` keeps the lock only if mark and header are still what it took; while it is held, no connection can
-    /// change the mark or restart the log.
+    /// `walTryBeginRead` keeps the lock only if mark and header are still what it took; while it is held, no connection
+    /// can change the mark or restart the log.
     #[error("aReadMark[{slot}] {mark} of a reader > mxFrame {max_frame}")]
     ReadMark {
         /// Which mark.
