@@ -53,7 +53,8 @@ impl Clock {
         self.shared_state.clock_offset_ns().fetch_add(ns, Ordering::Relaxed);
     }
 
-    /// Sets virtual time, in microseconds. For the scheduler, which alone knows what time it is where actors take turns.
+    /// Sets virtual time, in microseconds. For the scheduler, which alone knows what time it is where actors take
+    /// turns.
     #[inline]
     pub(crate) fn set_us(&self, now_us: u64) {
         self.shared_state.clock_offset_ns().store(now_us.saturating_mul(1000), Ordering::Relaxed);

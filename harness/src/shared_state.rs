@@ -1,5 +1,5 @@
-//! The shared state of a run: one region of memory that every process of the run maps, and the only thing they share besides
-//! the database.
+//! The shared state of a run: one region of memory that every process of the run maps, and the only thing they share
+//! besides the database.
 //!
 //! It holds the switches (are faults armed, are calls traced), the run's clock, the counters of the fault rules (so
 //! that "the third `shmmap` in any process" means what it says), the event counters, and the trace ring (so that the
@@ -286,8 +286,8 @@ impl SharedState {
         self.word(Word::CallsNext).fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Begins a new run on the same shared state: the calls and the events are counted from 0, the clock begins anew. For a
-    /// run in one process, between two executions.
+    /// Begins a new run on the same shared state: the calls and the events are counted from 0, the clock begins anew.
+    /// For a run in one process, between two executions.
     pub fn restart(&self) {
         let counted = [Word::CallsNext, Word::ClockOffsetNs, Word::ArmedAtNs, Word::Digest].map(|word| self.word(word));
         let events = &self.words()[HEADER_WORDS..TRACE_START];

@@ -1,5 +1,5 @@
-//! The public surface of the crate, held against `docs/harness-api.txt`. The words of `call::Method` and `call::Role` are
-//! written by a macro, and are not in the list.
+//! The public surface of the crate, held against `docs/harness-api.txt`. The words of `call::Method` and `call::Role`
+//! are written by a macro, and are not in the list.
 
 #[path = "../../tests/surface/mod.rs"]
 #[expect(dead_code, reason = "the other package's test asks for more")]

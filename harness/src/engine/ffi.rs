@@ -188,8 +188,8 @@ impl Functions {
     /// # Errors
     /// [`EngineError::Unloadable`], [`EngineError::Lacks`].
     pub(super) fn load(file: &Path, given: &Path) -> Result<Self, EngineError> {
-        // SAFETY: initialisers of a library may do anything; the caller that names a file to load vouches for it, as for any
-        // program that they start.
+        // SAFETY: initialisers of a library may do anything; the caller that names a file to load vouches for it, as
+        // for any program that they start.
         let library = unsafe { Library::open(Some(file), RTLD_NOW | RTLD_LOCAL) }
             .map_err(|error| EngineError::unloadable(file, given, &error))?;
         let found = Self::of(&library);

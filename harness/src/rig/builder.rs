@@ -95,8 +95,8 @@ impl<P: Processes + 'static> RigBuilder<P> {
         self
     }
 
-    /// What the shim does while no faults are armed: numbers and traces the calls and keeps a checksum of them, if it is
-    /// not told. [`Mode::VIRTUAL`] must be among it.
+    /// What the shim does while no faults are armed: numbers and traces the calls and keeps a checksum of them, if it
+    /// is not told. [`Mode::VIRTUAL`] must be among it.
     pub fn mode(mut self, mode: Mode) -> Self {
         self.config.mode = mode;
         self

@@ -1,5 +1,6 @@
 //! The rig: a simulated machine, SQLite on it, and a scheduler that runs several actors against one another, each
-//! execution from its seed. Your own code runs in it as it is, as long as it opens its databases by [`Simulation::vfs`].
+//! execution from its seed. Your own code runs in it as it is, as long as it opens its databases by
+//! [`Simulation::vfs`].
 //!
 //! ```text
 //! actors ─► sched (who goes on) ─► engine (SQLite) ─► vfs (faults, trace) ─► media::sim (machine)
@@ -25,8 +26,8 @@
 //! ```
 //!
 //! # Reuse
-//! One rig serves many executions, one after the other: memory, stacks and registered VFSes are kept. The same seed gives
-//! the same execution, call by call, whatever was executed before, if the rig is the *default* VFS
+//! One rig serves many executions, one after the other: memory, stacks and registered VFSes are kept. The same seed
+//! gives the same execution, call by call, whatever was executed before, if the rig is the *default* VFS
 //! ([`RigBuilder::default_vfs`]): SQLite seeds its own random generator from that one.
 //!
 //! After a deadlock the actors' code is still in the middle of SQLite, with files open and locks held. None of that can
@@ -81,9 +82,9 @@ impl Rig {
 }
 
 impl<P: Processes + 'static> Rig<P> {
-    /// Begins an execution: an empty disk, no locks, all processes alive, the clock and the calls at 0, no faults armed.
-    /// What of the execution before is still open fails at every call from now on. The machine's randomness follows
-    /// from `seed`.
+    /// Begins an execution: an empty disk, no locks, all processes alive, the clock and the calls at 0, no faults
+    /// armed. What of the execution before is still open fails at every call from now on. The machine's randomness
+    /// follows from `seed`.
     ///
     /// # Errors
     /// See [`RegisterError`]; only after a deadlock.

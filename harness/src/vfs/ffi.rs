@@ -16,8 +16,8 @@
 //!    table of version *n* exist if its `iVersion` is at least *n*; a member may be null where the VFS lacks the
 //!    ability.
 //! 5. **Threads.** Methods of one file object are never called concurrently. Methods of one VFS are.
-//! 6. **Unwinding.** C frames must not be unwound: [`Injector::conduct`] catches panics, and the straight path has nothing
-//!    that panics.
+//! 6. **Unwinding.** C frames must not be unwound: [`Injector::conduct`] catches panics, and the straight path has
+//!    nothing that panics.
 //!
 //! The base VFS is called through pointers that SQLite handed out under the same clauses, with arguments that SQLite
 //! gave us under clause 3; "passed on" below means that.
@@ -275,8 +275,8 @@ impl FileState {
         self.vfs.injector.conduct(&call, |_| self.noted(&call, &execute))
     }
 
-    /// Runs a call that gives something back through the injector. Where an error is injected, it is carried out all the
-    /// same: no system keeps a lock or a mapping because giving it back failed, and SQLite does not ask twice.
+    /// Runs a call that gives something back through the injector. Where an error is injected, it is carried out all
+    /// the same: no system keeps a lock or a mapping because giving it back failed, and SQLite does not ask twice.
     #[inline(never)]
     fn conduct_release(&self, call: Call, execute: impl Fn() -> c_int) -> c_int {
         let mut released = false;

@@ -142,8 +142,8 @@ impl Injector {
         self.files.lock().values().cloned().collect()
     }
 
-    /// Begins a new run: the shared state is [restarted](SharedState::restart), and files are numbered from 1 again. Nothing of the
-    /// run before may be open any more.
+    /// Begins a new run: the shared state is [restarted](SharedState::restart), and files are numbered from 1 again.
+    /// Nothing of the run before may be open any more.
     pub(crate) fn restart(&self) {
         self.shared_state.restart();
         self.files_next.store(1, Ordering::Relaxed);

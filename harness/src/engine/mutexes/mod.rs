@@ -1,8 +1,8 @@
 //! SQLite's own mutexes, made such that the actors of an execution are kept apart by them.
 //!
 //! SQLite's mutexes are recursive per OS thread, and all actors of an execution run on one: two that share a connection
-//! would both be let in, one in the middle of the other's statement. These go by the actor as well, and an actor that has
-//! to wait lets the others run. Outside of executions they are ordinary locks, for any number of threads.
+//! would both be let in, one in the middle of the other's statement. These go by the actor as well, and an actor that
+//! has to wait lets the others run. Outside of executions they are ordinary locks, for any number of threads.
 //!
 //! - To enter a mutex that keeps other actors out is a scheduling point where SQLite's callers meet: at a *dynamic
 //!   recursive* mutex, which is that of a connection, from the moment on when a second actor comes to it. A connection

@@ -1,8 +1,8 @@
 //! The disk: inodes and their bytes.
 //!
 //! # Fault model
-//! - A write is seen at once by all processes, whole, and lasts: it survives the process that made it. Nothing tears, rots
-//!   or gets lost here; the shim does that, on the way in or out.
+//! - A write is seen at once by all processes, whole, and lasts: it survives the process that made it. Nothing tears,
+//!   rots or gets lost here; the shim does that, on the way in or out.
 //! - An inode lives while it has a name or is open. So a file that was unlinked, or renamed over, goes on for those who
 //!   have it open, beside a new file of the same name.
 //! - The disk has [`DISK_BYTES_MAX`] bytes, counted in chunks. A write that needs more fails with `SQLITE_FULL`. Holes

@@ -742,7 +742,7 @@ pub(super) fn copy_in(cells: &[Cell<u8>], bytes: &[u8]) {
 #[inline]
 pub(super) fn copy_out(cells: &[Cell<u8>], out: &mut [MaybeUninit<u8>]) {
     assert_eq!(cells.len(), out.len());
-    // SAFETY: both are valid for the length, which is the same. A cell has the layout of its content, and nothing writes
-    // to it during the copy: all of it happens on one thread.
+    // SAFETY: both are valid for the length, which is the same. A cell has the layout of its content, and nothing
+    // writes to it during the copy: all of it happens on one thread.
     unsafe { ptr::copy(cells.as_ptr().cast::<MaybeUninit<u8>>(), out.as_mut_ptr(), out.len()) }
 }

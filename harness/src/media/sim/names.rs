@@ -6,8 +6,8 @@
 //!   under it; so a file is never created for want of a directory in vain, unlike on a real disk.
 //! - An inode has at most one name: there are no hard links. There are no symbolic links and no permissions; each file
 //!   can be read and written by every process.
-//! - Names change at once, for all processes, and last: what a power cut would leave of the changes since the last sync of
-//!   a directory is not modelled. It would stand here, as a list of changes for each directory.
+//! - Names change at once, for all processes, and last: what a power cut would leave of the changes since the last sync
+//!   of a directory is not modelled. It would stand here, as a list of changes for each directory.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

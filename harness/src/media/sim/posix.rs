@@ -8,8 +8,8 @@
 //! - Only the ranges that SQLite locks exist, each as a unit of its own: the pending byte, the reserved byte, the
 //!   shared range, the eight slots of the wal-index and its dead man's switch. SQLite never locks a part of the shared
 //!   range on Unix, so nothing is lost by that.
-//! - There is no waiting: a lock is taken at once or refused. Nothing fails otherwise, and no lock is granted wrongly, as they
-//!   are on broken network file systems; that fault belongs into the shim.
+//! - There is no waiting: a lock is taken at once or refused. Nothing fails otherwise, and no lock is granted wrongly,
+//!   as they are on broken network file systems; that fault belongs into the shim.
 
 /// A set of lockable ranges, one bit each.
 pub(super) type Units = u16;

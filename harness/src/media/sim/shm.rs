@@ -7,8 +7,8 @@
 //! - One wal-index is opened for each process and inode of a database, at the first mapping, by the name that the
 //!   `-shm` file has then. If that file is unlinked or replaced, those who have it open go on with the old generation,
 //!   beside those who open the new one.
-//! - Who opens it while no other *process* has it open cuts it to 3 bytes, so that no process trusts what a crash left. The
-//!   dead man's switch that tells is a POSIX lock like the slots, with the same trap.
+//! - Who opens it while no other *process* has it open cuts it to 3 bytes, so that no process trusts what a crash left.
+//!   The dead man's switch that tells is a POSIX lock like the slots, with the same trap.
 //! - Slots are shared or exclusive, and never change from one to the other. Files of one process are kept apart by the
 //!   process's own table, processes by POSIX locks.
 //! - The options `readonly_shm` and "unix-excl" do not exist. Regions never fail to be made unless the disk is full.
