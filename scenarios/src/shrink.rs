@@ -78,12 +78,15 @@ pub(crate) struct Goal<'a, C> {
     limits: Limits<'a, C>,
 }
 
+/// Called with each smaller case, and with the number of executions.
+type OnProgress<'a, C> = Box<dyn FnMut(&C, u64) + 'a>;
+
 /// When shrinking ends, and what is called with its progress.
 pub struct Limits<'a, C> {
     /// True as soon as shrinking must end.
     pub is_over: Box<dyn FnMut() -> bool + 'a>,
     /// Called with each smaller case, and with the number of executions.
-    pub progress: Box<dyn FnMut(&C, u64) + 'a>,
+    pub progress: OnProgress<'a, C>,
 }
 
 impl<C> Default for Limits<'_, C> {

@@ -32,6 +32,9 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 /// Sees each call.
 type Observer = Arc<dyn Fn(Actor, &Call) + Send + Sync>;
 
+/// Makes the processes of a machine.
+type MakeProcesses<P> = Box<dyn Fn(&Simulation) -> Rc<P>>;
+
 /// The options of a [`Rig`].
 #[must_use]
 pub struct RigBuilder<P = RefCell<Machine>> {
@@ -48,7 +51,7 @@ pub(super) struct Config<P> {
     pub(super) mode: Mode,
     label: String,
     observer: Option<Observer>,
-    processes: Box<dyn Fn(&Simulation) -> Rc<P>>,
+    processes: MakeProcesses<P>,
 }
 
 pub(super) fn default_policy() -> Box<dyn Policy> {

@@ -21,6 +21,9 @@ use crate::trace::{self, Entry};
 /// Calls that the trace keeps, by default.
 const TRACE_CAPACITY: usize = 1 << 14;
 
+/// Sees each call.
+type Observer = Box<dyn Fn(Actor, &Call) + Send + Sync>;
+
 /// The options of a [`FaultVfs`].
 #[must_use]
 pub struct FaultVfsBuilder {
@@ -36,7 +39,7 @@ pub struct FaultVfsBuilder {
     has_clock: bool,
     clock_scale: Option<u32>,
     entropy: Option<Seed>,
-    observer: Option<Box<dyn Fn(Actor, &Call) + Send + Sync>>,
+    observer: Option<Observer>,
 }
 
 impl FaultVfs {

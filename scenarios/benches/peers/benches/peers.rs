@@ -4,8 +4,9 @@
 //! them; a ratio is the median over the rounds. `control` is a second bare mutex: its distance from 1.00 is the noise.
 //!
 //! Fair: the same SQLite, pragmas, statements and database for all, each with a file of its own; pools have a
-//! connection for every reader and one for the writer; blocking peers are called from threads, async peers from tasks on
-//! one multi-threaded tokio runtime; one peer runs at a time; acknowledged commits are counted in the file at the end.
+//! connection for every reader and one for the writer; blocking peers are called from threads, async peers from tasks
+//! on one multi-threaded tokio runtime; one peer runs at a time; acknowledged commits are counted in the file at the
+//! end.
 //!
 //! Differences that stay: r2d2_sqlite and deadpool-sqlite test a connection with a `SELECT` at each borrow, which is
 //! their default. tokio-rusqlite and the mutex have one connection, so they cannot read while they write. The two async
