@@ -4,7 +4,6 @@ mod surface;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-
 use surface::{Sources, attributes, docs, is_pub, named};
 use syn::{ImplItem, Item};
 

@@ -1,9 +1,8 @@
 //! Who makes a call: one thread of one process, real or simulated, and patterns that select some of them.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
 
 /// One thread of one process, `p1.t2`. Both are numbered from 1 in the order in which the run creates them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -5,12 +5,11 @@
 //! passed. At scale 0 the time is *virtual*: it moves only by sleeping, and then at once. That is right where one actor
 //! runs at a time, since no other one could use the time, and it makes the run independent of the machine's speed.
 
+use crate::runtime;
+use crate::shared_state::SharedState;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use crate::runtime;
-use crate::shared_state::SharedState;
 
 /// Handle to the clock on a shared state.
 #[derive(Clone, Debug)]

@@ -1,9 +1,8 @@
 //! SQLite's result codes and the system's errno values, by name and by number.
 
+use crate::suggest::nearest;
 use std::fmt;
 use std::str::FromStr;
-
-use crate::suggest::nearest;
 
 /// A primary or extended result code of SQLite. It prints as its name without `SQLITE_`, or as its number if it has
 /// none.

@@ -5,14 +5,13 @@
 //! after; that makes "acknowledged" mean the same to both. A worker ends when its standard input does, so none outlives
 //! its parent.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
-
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 /// Names one life of one worker: after a kill the next life has the same process number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -143,9 +142,8 @@ pub fn was_killed(status: ExitStatus) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
     use super::*;
+    use std::sync::mpsc;
 
     const LIFE: Life = Life { process: 1, number: 0 };
 

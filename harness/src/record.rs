@@ -3,11 +3,9 @@
 //! The renderers of `seawall-reports` read nothing but these types, and a saved record renders to the same page again.
 //! Field names are a contract: they appear in `soak --format json` as they stand here.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-
 use crate::verdict::Verdict;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Version of the JSON layout below. It grows when a field changes its meaning or goes away, not when one is added.
 pub const SCHEMA: u32 = 1;

@@ -4,12 +4,11 @@
 //! the calling thread's slot while an execution runs. Outside of executions the functions here do what is right there:
 //! nothing, or they say so and the caller asks the system.
 
+use crate::actor::Actor;
+use crate::call::Call;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
-
-use crate::actor::Actor;
-use crate::call::Call;
 
 /// What an execution does for the code of its actors.
 pub(crate) trait Runtime {

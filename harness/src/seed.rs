@@ -4,11 +4,10 @@
 //! that a change in how one of them draws leaves the others as they were. The generator is named (ChaCha8), because a
 //! token must mean the same run in a later build; `StdRng` makes no such promise.
 
-use std::fmt;
-use std::str::FromStr;
-
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use std::fmt;
+use std::str::FromStr;
 
 /// The seed of a run, or of a stream within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,9 +69,8 @@ impl FromStr for Seed {
 
 #[cfg(test)]
 mod tests {
-    use rand::Rng;
-
     use super::*;
+    use rand::Rng;
 
     #[test]
     fn streams_differ_and_repeat() {

@@ -15,12 +15,11 @@
 //! then trace_capacity x 8 words the trace ring, see `trace`
 //! ```
 
+use crate::sys::{self, SharedWords};
 use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use crate::sys::{self, SharedWords};
 
 /// The most rules a plan may have.
 pub const RULES_MAX: usize = 64;

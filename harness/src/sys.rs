@@ -115,9 +115,8 @@ pub(crate) fn set_errno(errno: i32) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
-
     use super::*;
+    use std::sync::atomic::Ordering;
 
     #[test]
     fn two_mappings_of_one_file_see_each_other() {

@@ -10,12 +10,10 @@
 //!  └ format version: it grows whenever the same fields would give another run
 //! ```
 
+use crate::seed::Seed;
+use data_encoding::BASE64URL_NOPAD;
 use std::fmt;
 use std::str::FromStr;
-
-use data_encoding::BASE64URL_NOPAD;
-
-use crate::seed::Seed;
 
 /// The present format version.
 pub const VERSION: &str = "sw1";
@@ -148,9 +146,8 @@ fn shorten(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+    use proptest::prelude::*;
 
     fn token(fault: FaultName, seed: u64) -> Token {
         Token { strategy: "openhuman".to_owned(), fault, medium: "real".to_owned(), seed: Seed(seed) }

@@ -4,16 +4,14 @@
 //! slot through the call number, and stores the number last, so that a reader can tell a whole entry from one that is
 //! being overwritten or that a killed process left half-written.
 
-use std::io;
-use std::sync::atomic::{Ordering, fence};
-
-use serde::Serialize;
-
 use crate::actor::Actor;
 use crate::call::{Call, Method, Role};
 use crate::codes::ResultCode;
 use crate::seed::mix;
 use crate::shared_state::SharedState;
+use serde::Serialize;
+use std::io;
+use std::sync::atomic::{Ordering, fence};
 
 /// What the plan made of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

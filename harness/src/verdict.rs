@@ -1,9 +1,8 @@
 //! What a run comes to: one closed list of verdicts, ordered by how bad the news is.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
 
 /// The outcome of a run, or of a cell of many runs (where it is the worst one).
 ///

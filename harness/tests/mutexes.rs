@@ -2,12 +2,6 @@
 //! own; what must be seen without it runs in a child process.
 #![expect(unsafe_code, reason = "one connection on several threads, as SQLite allows and the engine's type does not")]
 
-use std::cell::{Cell, RefCell};
-use std::path::Path;
-use std::process::Command;
-use std::rc::Rc;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-
 use seawall_harness::actor::Actor;
 use seawall_harness::engine::{Db, Engine, OPEN_READ_WRITE_CREATE, SqlError, Step};
 use seawall_harness::fault::FaultPlan;
@@ -16,6 +10,11 @@ use seawall_harness::runtime::current_actor;
 use seawall_harness::sched::random::Random;
 use seawall_harness::sched::{ENDED, Execution, Point, Policy, Task};
 use seawall_harness::seed::Seed;
+use std::cell::{Cell, RefCell};
+use std::path::Path;
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 const DATABASE: &str = "/sim/shared.db";
 

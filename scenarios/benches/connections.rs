@@ -4,18 +4,17 @@
 //! Every contestant answers the same query. At the end they are timed against each other in turns, and the ratios are
 //! printed: those mean something on a machine where the times themselves do not.
 
+use criterion::{BenchmarkId, Criterion, Throughput};
+use rusqlite::Connection;
+use seawall::Cache;
+use seawall_scenarios::scratch;
+use seawall_scenarios::workload::schema;
 use std::fmt;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
-
-use criterion::{BenchmarkId, Criterion, Throughput};
-use rusqlite::Connection;
-use seawall::Cache;
-use seawall_scenarios::scratch;
-use seawall_scenarios::workload::schema;
 use tempfile::TempDir;
 
 /// What is set up when a database is opened.

@@ -9,7 +9,6 @@ mod variants;
 
 use std::env;
 use std::process::{Command, ExitCode, Stdio};
-
 use variants::{Failure, RULES, Variant, Workload, Writer};
 
 /// Numbers of commits whose difference is measured.

@@ -4,9 +4,8 @@
 
 mod variants;
 
-use std::time::Duration;
-
 use criterion::{Criterion, criterion_group, criterion_main};
+use std::time::Duration;
 use variants::{Variant, Workload, Writer};
 
 fn wal_commit(criterion: &mut Criterion) {

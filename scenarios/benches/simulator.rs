@@ -5,17 +5,16 @@
 //! ratio is the median of the turns'. Both have what else they need made for them beforehand: the cases, and the plain
 //! one its files, which it need not remove either. Waiting for a processor is in the times and not in the CPU seconds.
 
-use std::hint::black_box;
-use std::path::Path;
-use std::process::ExitCode;
-use std::time::Instant;
-use std::{env, fs};
-
 use seawall_harness::engine::Engine;
 use seawall_harness::sched::POLICIES;
 use seawall_harness::seed::Seed;
 use seawall_scenarios::explore::{Case, ExploreError, Explorer, Plain};
 use seawall_scenarios::scratch;
+use std::hint::black_box;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+use std::{env, fs};
 
 type Failure = Box<dyn std::error::Error>;
 

@@ -8,16 +8,15 @@
 //! Fair: the same SQLite, pragmas and statements for all, each on a file of its own. Where the store wraps the work in
 //! a transaction, so does the mutex.
 
+use rusqlite::{Connection, TransactionBehavior};
+use seawall::{Builder, Registry, Store};
+use seawall_scenarios::scratch;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use rusqlite::{Connection, TransactionBehavior};
-use seawall::{Builder, Registry, Store};
-use seawall_scenarios::scratch;
 use tempfile::TempDir;
 
 const ROWS: i64 = 10_000;

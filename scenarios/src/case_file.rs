@@ -1,13 +1,11 @@
 //! Case files: JSON that a person can read and change, with the number of its format in one field.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
+use crate::scratch;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-
-use crate::scratch;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Why a case file cannot be read or written.
 #[derive(Debug, thiserror::Error)]

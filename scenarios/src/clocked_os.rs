@@ -1,13 +1,12 @@
 //! The connection layer's seam to the system, with the run's clock behind it and the machine's own files.
 
-use std::io;
-use std::path::Path;
-use std::time::Duration;
-
 use seawall::os::FileLock;
 use seawall::{Os, SystemOs};
 use seawall_harness::clock::Clock;
 use seawall_harness::runtime;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
@@ -25,7 +24,7 @@ impl ClockedOs {
         Self { clock, pid, lock_patience: Duration::ZERO, system: SystemOs::new() }
     }
 
-    /// Waits so long, by the wall clock, for a lock file that somebody holds. For programs that start other processes
+    /// Waits up to this long, by the wall clock, for a lock file that another process holds. For programs that start other processes
     /// meanwhile: between fork and exec a child shares every lock file that is open, and virtual time does not wait for
     /// it.
     #[must_use]

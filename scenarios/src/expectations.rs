@@ -3,11 +3,10 @@
 //! Flawed strategies are *expected* to lose. A cell with another verdict, worse or better, is news. The table is
 //! `scenarios/expectations.toml`, which is compiled in; its header explains the format.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
 use seawall_harness::verdict::{UnknownVerdict, Verdict};
 use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// The verdicts that are expected of a cell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

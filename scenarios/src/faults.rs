@@ -16,13 +16,12 @@
 //!
 //! CODE is `shmmap`, `shmsize`, `shmopen` (the wal-index cannot be mapped, grown, opened), `truncate` or `cantopen`.
 
-use std::time::Duration;
-
 use rand::{Rng, RngExt};
 use seawall_harness::fault::{self, Rule};
 use seawall_harness::seed::Seed;
 use seawall_harness::suggest;
 use seawall_harness::token::FaultName;
+use std::time::Duration;
 
 /// The faults of one run.
 #[derive(Clone, Debug, PartialEq)]

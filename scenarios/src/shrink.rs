@@ -216,9 +216,8 @@ fn accept<B: Bench>(bench: &mut B, best: &mut B::Candidate, found: B::Candidate)
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
+    use std::convert::Infallible;
 
     /// Numbers and words; it fails if all wanted numbers are there.
     #[derive(Clone, Debug, PartialEq)]

@@ -1,10 +1,6 @@
 //! The story of an execution: what the actors did, in order, and at which calls they were paused. Explorations and
 //! simulated runs share it.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::sync::Arc;
-
 use seawall_harness::actor::Actor;
 use seawall_harness::call::{Call, Role};
 use seawall_harness::codes::ResultCode;
@@ -13,6 +9,9 @@ use seawall_harness::sched::{ENDED, Point, Policy};
 use seawall_harness::seed::Seed;
 use seawall_harness::shared_state::SharedState;
 use seawall_harness::trace::{Entry, RulingKind};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// One event of an execution, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -64,13 +64,12 @@ pub use report::{BackupFiles, DatabaseFile, DoctorReport, FileRole, JournalModes
 pub use wal::{Wal, WalHeader};
 pub use wal_index::WalIndex;
 
-use summary::Observations;
-
 use crate::error::{Cause, Error, Operation};
 use crate::ffi::read_in_child;
 use crate::os::{FileId, FileKind, Os, SystemOs};
 use std::io;
 use std::path::{Path, PathBuf};
+use summary::Observations;
 
 /// How often a database is looked at until two looks say the same, or there is nothing to worry about.
 const LOOKS_MAX: u32 = 5;

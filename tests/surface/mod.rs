@@ -6,11 +6,10 @@
 //!
 //! What the list does not know: trait impls that the compiler adds by itself, and what macros write.
 
+use proc_macro2::Span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-
-use proc_macro2::Span;
 use syn::spanned::Spanned;
 use syn::{Attribute, Fields, ImplItem, Item, ItemEnum, ItemImpl, ItemStruct, Type, UseTree, Visibility};
 

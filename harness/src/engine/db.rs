@@ -1,13 +1,11 @@
 //! Connections and statements of any engine.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use rusqlite::ffi;
-
 use crate::engine::error::SqlError;
 use crate::engine::ffi::{Handle, Interrupter, Prepared};
 use crate::engine::value::Value;
+use rusqlite::ffi;
+use std::borrow::Cow;
+use std::fmt;
 
 /// A connection of any engine, with extended result codes. Dropping it closes it.
 ///

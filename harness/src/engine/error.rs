@@ -1,9 +1,8 @@
 //! What can go wrong with a library, and with SQL.
 
+use crate::codes::{Errno, ResultCode};
 use std::fmt;
 use std::path::{Path, PathBuf};
-
-use crate::codes::{Errno, ResultCode};
 
 /// Why a file cannot serve as an engine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -23,21 +23,19 @@
 //!    before the call returns. Out-pointers are written to, and not kept.
 #![expect(unsafe_code, reason = "an FFI module")]
 
+use crate::codes::ResultCode;
+use crate::engine::error::{EngineError, SqlError};
+use crate::engine::value::Value;
+use crate::vfs::api::SqliteApi;
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use parking_lot::Mutex;
+use rusqlite::ffi::{self, sqlite3, sqlite3_stmt, sqlite3_vfs};
 use std::ffi::{CStr, CString, c_char, c_int, c_uchar, c_uint, c_void};
 use std::fmt;
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::Arc;
-
-use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-use parking_lot::Mutex;
-use rusqlite::ffi::{self, sqlite3, sqlite3_stmt, sqlite3_vfs};
-
-use crate::codes::ResultCode;
-use crate::engine::error::{EngineError, SqlError};
-use crate::engine::value::Value;
-use crate::vfs::api::SqliteApi;
 
 // ------------------------------------------------------------------------------------------------
 // The table

@@ -1,11 +1,10 @@
 //! Tests on the linked engine, on the system's library if there is one, and on files that are no engines.
 
-use std::fs;
-use std::path::PathBuf;
-
 use super::*;
 use crate::seed::Seed;
 use crate::vfs::FaultVfs;
+use std::fs;
+use std::path::PathBuf;
 
 fn memory(engine: &Engine) -> Db {
     engine.open(":memory:", OPEN_READ_WRITE_CREATE, None).unwrap()

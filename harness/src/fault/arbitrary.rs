@@ -1,16 +1,14 @@
 //! Arbitrary valid rules, and texts that are almost rules, for the property tests.
 
-use std::time::Duration;
-
-use proptest::option;
-use proptest::prelude::*;
-use proptest::sample::select;
-
 use super::effect::{EFFECTS, Effect, Form, Key, Value};
 use super::rule::{Rule, Selector, When};
 use crate::actor::ActorPattern;
 use crate::call::{Method, Role};
 use crate::codes::{Errno, ResultCode};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::time::Duration;
 
 fn code() -> impl Strategy<Value = ResultCode> {
     let known: Vec<_> = ResultCode::all().map(|(_, code)| code).collect();

@@ -4,14 +4,13 @@
 //! state of its own: the *n*-th call that a rule selects is decided in the same way whichever thread or process makes
 //! it.
 
-use std::time::Duration;
-
 use crate::actor::Actor;
 use crate::call::{Call, Method, Role};
 use crate::fault::effect::Effect;
 use crate::fault::rule::{Rule, When};
 use crate::seed::{Seed, mix};
 use crate::shared_state::{RULES_MAX, RuleCounters, SharedState};
+use std::time::Duration;
 
 /// The fault rules of a run, ready to be asked.
 #[derive(Debug)]

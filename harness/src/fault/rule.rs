@@ -3,12 +3,6 @@
 //! A rule *counts* the calls it selects ([`Rule::selects`]) while the plan is armed and the time is within `from` and
 //! `until`. Its other modifiers decide which of the counted calls it fires at; all that are given must agree.
 
-use std::fmt;
-use std::str::FromStr;
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
-
 use super::effect::Effect;
 use super::parse::error::GrammarError;
 use super::parse::grammar::parse_rule;
@@ -16,6 +10,10 @@ use super::parse::key::{self, Entry, Key};
 use super::parse::value::Value;
 use crate::actor::{Actor, ActorPattern};
 use crate::call::{Method, Role};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
 
 /// Which calls by method and file role. `None` is any. Prints with both parts, `write@*`; a text without a role means
 /// any.

@@ -1,11 +1,10 @@
 //! `alarm`: no report calls a healthy database corrupt.
 
-use serde::{Deserialize, Serialize};
-
 use crate::actor::Actor;
 use crate::oracle::table::Table;
 use crate::oracle::{Evidence, Oracle};
 use crate::verdict::Verdict;
+use serde::{Deserialize, Serialize};
 
 /// A report that the database is corrupt: an operation ended in SQLITE_CORRUPT or SQLITE_NOTADB, or the strategy said
 /// so itself.

@@ -1,14 +1,12 @@
 //! `hygiene`: nothing is left over: no lock while no actor works, no open file or side file after the strategy was
 //! closed, no copy of a healthy database.
 
+use crate::oracle::{Evidence, Oracle};
+use crate::verdict::Verdict;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
 use std::path::Path;
-
-use serde::{Deserialize, Serialize};
-
-use crate::oracle::{Evidence, Oracle};
-use crate::verdict::Verdict;
 
 /// What was left over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +55,7 @@ pub const ORACLE: Oracle = Oracle {
 fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
     let Leftovers { locks, open_files, files } = &evidence.hygiene;
     let left =
-        [("locks held while nobody worked", locks), ("files open after closing", open_files), ("stray files", files)];
+        [("locks held while no actor worked", locks), ("files open after closing", open_files), ("stray files", files)];
     left.into_iter()
         .filter(|(_, list)| !list.is_empty())
         .map(|(what, list)| (Verdict::Degraded, format!("{} {what}: {}", list.len(), list.join(", "))))

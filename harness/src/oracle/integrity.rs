@@ -1,10 +1,9 @@
 //! `integrity`: integrity_check, quick_check and foreign_key_check find nothing, on a live and on a fresh connection.
 
-use rusqlite::Connection;
-use serde::{Deserialize, Serialize};
-
 use crate::oracle::{Evidence, Oracle};
 use crate::verdict::Verdict;
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
 
 /// The pragmas that are run, in this order.
 pub const PRAGMAS: [&str; 3] = ["integrity_check", "quick_check", "foreign_key_check"];
@@ -87,10 +86,9 @@ fn canary() -> Evidence {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::oracle::table;
+    use std::fs;
 
     fn found(connection: &Connection) -> Vec<String> {
         let evidence = Evidence { checks: vec![check(connection, "fresh")], ..Evidence::default() };

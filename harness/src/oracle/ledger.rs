@@ -3,12 +3,11 @@
 //! The model is held outside the database and knows, for each transaction, the set of states that an honest database
 //! may be in. An acknowledged commit leaves one; a commit with an unknown outcome adds one; a refusal adds none.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::actor::Actor;
 use crate::oracle::table::{Key, State, Table};
 use crate::oracle::{Evidence, Oracle, observed};
 use crate::verdict::Verdict;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the callers were told.
 #[derive(Clone, Debug, Default)]
@@ -211,7 +210,7 @@ mod tests {
         ledger.refused(key(1), State::Whole(0));
         assert_eq!(verdicts(&ledger, &[]), []);
         assert_eq!(verdicts(&ledger, &[(1, State::Whole(0))]), [Verdict::Corrupt]);
-        assert_eq!(verdicts(&ledger, &[(9, State::Whole(0))]), [Verdict::Corrupt], "nobody ever wrote it");
+        assert_eq!(verdicts(&ledger, &[(9, State::Whole(0))]), [Verdict::Corrupt], "no transaction wrote it");
     }
 
     #[test]

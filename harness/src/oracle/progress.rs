@@ -1,10 +1,9 @@
 //! `progress`: once the faults have healed, every actor commits within a bounded number of attempts.
 
-use serde::{Deserialize, Serialize};
-
 use crate::actor::Actor;
 use crate::oracle::{Evidence, Oracle, observed};
 use crate::verdict::Verdict;
+use serde::{Deserialize, Serialize};
 
 /// How often an actor may try. Each attempt is preceded by a pause of [`PAUSE_MS`] of the run's time.
 pub const ATTEMPTS_MAX: u32 = 5;

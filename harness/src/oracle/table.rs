@@ -4,13 +4,11 @@
 //! all of them, so any mixture that a reader sees was torn apart. The secondary index and the foreign key give
 //! integrity checks something to disagree about.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
+use crate::actor::Actor;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
-
-use crate::actor::Actor;
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// Creates the table and what belongs to it; does nothing where it exists.
 pub const SCHEMA: &str = "

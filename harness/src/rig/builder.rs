@@ -1,10 +1,5 @@
 //! How a rig is made.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::{Parts, Rig, Simulation};
 use crate::actor::Actor;
 use crate::call::Call;
@@ -19,6 +14,10 @@ use crate::seed::Seed;
 use crate::shared_state::{Mode, SharedState};
 use crate::vfs::injector::Injector;
 use crate::vfs::{FaultVfs, RegisterError};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Calls after which an execution is halted, by default.
 const CALLS_MAX: u64 = 1_000_000;

@@ -1,15 +1,14 @@
 //! What code finds in the simulator, inside and outside of an execution's actors.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::sync::Arc;
-
 use crate::actor::Actor;
 use crate::clock::Clock;
 use crate::engine::{Db, Engine, OPEN_READ_WRITE_CREATE, SqlError};
 use crate::media::sim::Machine;
 use crate::runtime;
 use crate::shared_state::SharedState;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// The machine of a [`Rig`](super::Rig), its clock, and the VFSes over it. Clones are the same one.
 #[derive(Clone)]

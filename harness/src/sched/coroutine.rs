@@ -6,11 +6,10 @@
 //! suspended coroutine would unwind its stack, C frames and all: [`Coroutine`] leaks it instead.
 #![expect(unsafe_code, reason = "an FFI module")]
 
-use std::cell::Cell;
-use std::rc::Rc;
-
 use corosensei::stack::DefaultStack;
 use corosensei::{CoroutineResult, Yielder};
+use std::cell::Cell;
+use std::rc::Rc;
 
 /// Bytes of stack of each coroutine. SQLite's deepest paths (a VACUUM in a trigger, FTS5) stay well below a quarter of
 /// it.

@@ -1,10 +1,9 @@
 //! `replay`: the preemptions of a recorded schedule, and no others.
 
-use std::collections::BTreeMap;
-
 use super::policy::{Point, Policy};
 use super::scheduler::Preemption;
 use crate::seed::Seed;
+use std::collections::BTreeMap;
 
 /// See the module's documentation. Where a recorded choice cannot be made, because that actor is not ready, no actor
 /// is preempted.

@@ -1,11 +1,5 @@
 //! The scheduler: runs the actors of one execution to their ends, in the order that the policy wants.
 
-use std::cell::{RefCell, RefMut};
-use std::rc::Rc;
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
-
 use super::coroutine::{Coroutine, Stacks, Suspender};
 use super::policy::{Point, Policy};
 use crate::actor::Actor;
@@ -13,6 +7,10 @@ use crate::call::{Call, Method};
 use crate::clock::Clock;
 use crate::runtime::{self, Processes, Runtime};
 use crate::seed::Seed;
+use serde::{Deserialize, Serialize};
+use std::cell::{RefCell, RefMut};
+use std::rc::Rc;
+use std::time::Duration;
 
 /// What one actor does in an execution. It may make VFS calls through any connection.
 pub type Task = Box<dyn FnOnce()>;

@@ -7,12 +7,11 @@
 //! Executions on several threads may share a [`Mutex`], a static one for example. A holder on another thread is waited
 //! for with the whole thread, and must not be preempted while it holds the lock.
 
+use crate::runtime::{block, block_for, is_simulated, now, point, wake};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-
-use crate::runtime::{block, block_for, is_simulated, now, point, wake};
 
 /// A lock that one holds at a time.
 #[derive(Default)]

@@ -3,9 +3,8 @@
 //! One Cargo graph can link one SQLite only. With the functions in a table the same shim serves the linked library, one
 //! that was loaded at run time, a loadable extension and a preload library.
 
-use std::ffi::{c_char, c_int, c_void};
-
 use rusqlite::ffi::{self, sqlite3_vfs};
+use std::ffi::{c_char, c_int, c_void};
 
 /// The SQLite functions that the shim needs. All entries must come from one and the same library.
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,5 @@
 //! The options of a fault-injecting VFS, and what a test asks it.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use rusqlite::{Connection, OpenFlags};
-
 use super::api::SqliteApi;
 use super::injector::Injector;
 use super::{FaultVfs, RegisterError};
@@ -17,6 +11,10 @@ use crate::fault::{self, FaultPlan, GrammarError, Rule, find_preset};
 use crate::seed::Seed;
 use crate::shared_state::{Mode, SharedState};
 use crate::trace::{self, Entry};
+use rusqlite::{Connection, OpenFlags};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Calls that the trace keeps, by default.
 const TRACE_CAPACITY: usize = 1 << 14;

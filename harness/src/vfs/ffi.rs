@@ -23,6 +23,14 @@
 //! gave us under clause 3; "passed on" below means that.
 #![expect(unsafe_code, reason = "an FFI module")]
 
+use crate::call::{Call, Method, Role};
+use crate::fault::PlanError;
+use crate::fault::effect::Alteration;
+use crate::vfs::api::SqliteApi;
+use crate::vfs::injector::{Injector, OpenFile};
+use rusqlite::ffi::{
+    self, sqlite3_file, sqlite3_filename, sqlite3_int64, sqlite3_io_methods, sqlite3_syscall_ptr, sqlite3_vfs,
+};
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
@@ -30,16 +38,6 @@ use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-use rusqlite::ffi::{
-    self, sqlite3_file, sqlite3_filename, sqlite3_int64, sqlite3_io_methods, sqlite3_syscall_ptr, sqlite3_vfs,
-};
-
-use crate::call::{Call, Method, Role};
-use crate::fault::PlanError;
-use crate::fault::effect::Alteration;
-use crate::vfs::api::SqliteApi;
-use crate::vfs::injector::{Injector, OpenFile};
 
 /// The address that `xDlSym` looks up, as bindgen spells it.
 type DlSymbol = Option<unsafe extern "C" fn(*mut sqlite3_vfs, *mut c_void, *const c_char)>;
@@ -965,11 +963,9 @@ unsafe extern "C" fn x_unfetch(file: *mut sqlite3_file, offset: sqlite3_int64, p
 pub(super) mod tests {
     //! C-level access to a VFS and to connections, for the shim's tests.
 
-    use std::path::Path;
-
-    use rusqlite::Connection;
-
     use super::*;
+    use rusqlite::Connection;
+    use std::path::Path;
 
     fn control(connection: &Connection, op: c_int, arg: *mut c_void) -> c_int {
         // SAFETY: the handle is used while `connection` is borrowed.

@@ -1,20 +1,5 @@
 //! What happens at each call: number it, ask the plan, carry it out, write it down.
 
-use std::any::Any;
-use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::fmt;
-use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
-
-use parking_lot::Mutex;
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
-use rusqlite::ffi;
-
 use crate::actor::Actor;
 use crate::call::{Call, Method, Role};
 use crate::clock::Clock;
@@ -25,6 +10,19 @@ use crate::seed::Seed;
 use crate::shared_state::{Counter, Mode, SharedState};
 use crate::sys;
 use crate::trace::{self, Entry, RulingKind};
+use parking_lot::Mutex;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rusqlite::ffi;
+use std::any::Any;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 thread_local! {
     /// The errno of this thread's last injected failure, until a genuine failure replaces it.

@@ -12,13 +12,11 @@ mod ops;
 mod raw;
 mod sql;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt::Write;
-
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
-
 use media::{Medium, Real, Simulated};
 use ops::{How, Op, Reply};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write;
 
 /// Steps of processes.
 type Steps = Vec<(u8, Op)>;

@@ -1,15 +1,6 @@
 //! The two media: real processes with real files on the unix VFS, and processes of a simulated machine.
 
-use std::cell::RefCell;
-use std::fs;
-use std::io::{BufRead, Write};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::Duration;
-
+use crate::ops::{Hands, NAMES, Op, Reply};
 use rusqlite::ffi;
 use seawall_harness::actor::Actor;
 use seawall_harness::clock::Clock;
@@ -19,8 +10,15 @@ use seawall_harness::runtime;
 use seawall_harness::seed::Seed;
 use seawall_harness::shared_state::SharedState;
 use seawall_harness::vfs::api::SqliteApi;
-
-use crate::ops::{Hands, NAMES, Op, Reply};
+use std::cell::RefCell;
+use std::fs;
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
 
 /// Processes in use.
 pub const PROCESSES: u8 = 3;

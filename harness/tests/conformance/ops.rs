@@ -5,13 +5,11 @@
 //! two media that agree are asked the same. They also keep away from bus errors: mapped memory is not looked at where
 //! its file may have been cut.
 
-use std::ffi::c_int;
-
+use crate::raw::{Memory, RawFile, RawVfs};
 use proptest::prelude::*;
 use rusqlite::ffi;
 use serde::{Deserialize, Serialize};
-
-use crate::raw::{Memory, RawFile, RawVfs};
+use std::ffi::c_int;
 
 /// Files that a process may have open.
 pub const SLOTS: u8 = 3;

@@ -5,10 +5,9 @@
 //! (mapped memory is looked at before it is given back).
 #![expect(unsafe_code, reason = "an FFI module")]
 
+use rusqlite::ffi::{self, sqlite3_file, sqlite3_io_methods, sqlite3_vfs};
 use std::ffi::{CString, c_int, c_void};
 use std::ptr::{self, NonNull};
-
-use rusqlite::ffi::{self, sqlite3_file, sqlite3_io_methods, sqlite3_vfs};
 
 /// A VFS in SQLite's list.
 #[derive(Clone, Copy)]

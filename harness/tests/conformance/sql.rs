@@ -1,15 +1,13 @@
 //! Whole SQL on the simulated machine: the same statements on both media bring the same rows and the same database
 //! file, byte for byte; and what a simulated process leaves when it dies is recovered by the next one.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
+use crate::media::{machine, work_as};
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use seawall_harness::media::sim::Machine;
-
-use crate::media::{machine, work_as};
+use std::cell::RefCell;
+use std::rc::Rc;
 
 fn open(path: &str, vfs: &str) -> Connection {
     let connection = Connection::open_with_flags_and_vfs(path, OpenFlags::default(), vfs).unwrap();

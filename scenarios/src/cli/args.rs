@@ -1,12 +1,10 @@
 //! The command line.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
+use super::faults::FaultArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use seawall_harness::seed::Seed;
-
-use super::faults::FaultArgs;
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// Fault injection and reproduction for SQLite.
 #[derive(Debug, Parser)]
@@ -330,9 +328,8 @@ fn partition(text: &str) -> Result<(u64, u64), ValueError> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound() {

@@ -1,16 +1,14 @@
 //! `seawall doctor`: what can be read of a database without disturbing its users, and what can be repaired without
 //! loss.
 
-use std::fmt::{Display, Write};
-use std::path::PathBuf;
-
+use super::{Complaint, Exit, print};
 use anstyle::{AnsiColor, Style};
 use clap::Args;
 use seawall::doctor::fix::{self, FixOutcome, FixPlan};
 use seawall::doctor::{self, DoctorReport, Severity, WalIndexFile};
 use serde::Serialize;
-
-use super::{Complaint, Exit, print};
+use std::fmt::{Display, Write};
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]

@@ -1,19 +1,17 @@
 //! `seawall explore`: executions in the simulator, until something is found.
 
-use std::fmt::Write as _;
-use std::process::{Command, ExitCode};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
-
-use seawall_harness::engine::Engine;
-use seawall_harness::fault::Rule;
-use serde::Serialize;
-
 use super::args::{ExploreArgs, ReplayFormat, SHARES_MAX};
 use super::faults::Faults;
 use super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
 use crate::engines;
 use crate::explore::{self, ExploreError, ExploreToken, Explorer, Found, Search, Tally, pool};
+use seawall_harness::engine::Engine;
+use seawall_harness::fault::Rule;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// The name for all listed scenarios.
 const ALL: &str = "all";

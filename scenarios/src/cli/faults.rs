@@ -1,15 +1,13 @@
 //! Fault rules on the command line: `--preset`, `--fault` and `--fault-file`.
 
-use std::fs;
-use std::path::PathBuf;
-
+use super::Complaint;
+use crate::explore::NO_FAULT;
 use clap::Args;
 use seawall_harness::fault::{self, FaultPlan, Rule};
 use seawall_harness::seed::Seed;
 use seawall_harness::token::FaultName;
-
-use super::Complaint;
-use crate::explore::NO_FAULT;
+use std::fs;
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct FaultArgs {

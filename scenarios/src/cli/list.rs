@@ -1,7 +1,8 @@
 //! `seawall list`: the strategies, faults, oracles and other names.
 
-use std::fmt::Write;
-
+use super::args::{ListArgs, Listing, ReplayFormat};
+use super::{Complaint, Exit, print};
+use crate::{explore, faults, strategies};
 use seawall_harness::call::{Method, Role};
 use seawall_harness::codes::ResultCode;
 use seawall_harness::fault::EFFECTS;
@@ -10,10 +11,7 @@ use seawall_harness::oracle::ORACLES;
 use seawall_harness::sched::POLICIES;
 use seawall_harness::verdict::Verdict;
 use serde::Serialize;
-
-use super::args::{ListArgs, Listing, ReplayFormat};
-use super::{Complaint, Exit, print};
-use crate::{explore, faults, strategies};
+use std::fmt::Write;
 
 /// One name.
 #[derive(Serialize)]

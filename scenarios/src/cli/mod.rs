@@ -16,17 +16,15 @@ mod simulate;
 mod soak;
 mod sqlite;
 
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
-use clap::{CommandFactory, Parser};
-
 use crate::engines::ResolveError;
 use crate::explore::{ExploreError, WriteError};
 use crate::reproduce::ReproduceError;
 use crate::run::{RunError, worker};
 use args::{Cli, Command};
+use clap::{CommandFactory, Parser};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// How the program ends, better endings first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,17 +1,15 @@
 //! `seawall properties`: what must hold for every seed.
 
-use std::fmt::Write;
-use std::io::IsTerminal;
-use std::time::{Duration, Instant};
-
+use super::args::{PropertiesArgs, ReplayFormat};
+use super::{Complaint, Exit, print, soak};
+use crate::properties::{self, ALL, Failure, Property};
 use indicatif::{ProgressBar, ProgressStyle};
 use seawall_harness::seed::Seed;
 use seawall_harness::suggest;
 use serde::Serialize;
-
-use super::args::{PropertiesArgs, ReplayFormat};
-use super::{Complaint, Exit, print, soak};
-use crate::properties::{self, ALL, Failure, Property};
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 
 /// The output for one property. Field names are a contract.
 #[derive(Serialize)]

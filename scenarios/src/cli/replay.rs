@@ -1,15 +1,13 @@
 //! `seawall replay`: what tokens and case files name, executed again.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write as _};
-use std::path::Path;
-
-use seawall_harness::trace::{self, Entry};
-use seawall_harness::verdict::Verdict;
-
 use super::args::{CaseMedium, ReplayArgs, ReplayFormat};
 use super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
 use crate::reproduce::{self, Replayed, Setting, Subject, Until};
+use seawall_harness::trace::{self, Entry};
+use seawall_harness::verdict::Verdict;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
 
 pub(super) fn run(args: ReplayArgs) -> Result<Exit, Complaint> {
     // All of them are checked before the first is executed.

@@ -1,12 +1,10 @@
 //! `seawall report`: renders a saved record.
 
-use std::fs;
-
-use seawall_harness::record::SoakRecord;
-use seawall_reports as reports;
-
 use super::args::{Format, ReportArgs};
 use super::{Complaint, Exit, print, say, soak};
+use seawall_harness::record::SoakRecord;
+use seawall_reports as reports;
+use std::fs;
 
 pub(super) fn run(args: &ReportArgs) -> Result<Exit, Complaint> {
     let path = args.record.display();

@@ -1,19 +1,17 @@
 //! `seawall shrink`: a finding of the simulator, made as small as possible and told as a story.
 
+use super::args::{ReplayFormat, ShrinkArgs};
+use super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
+use crate::reproduce::{self, Setting, Shrunk, Until};
+use indicatif::ProgressBar;
+use seawall_harness::record::Story;
+use seawall_harness::verdict::Verdict;
+use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use indicatif::ProgressBar;
-use seawall_harness::record::Story;
-use seawall_harness::verdict::Verdict;
-use serde::Serialize;
-
-use super::args::{ReplayFormat, ShrinkArgs};
-use super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
-use crate::reproduce::{self, Setting, Shrunk, Until};
 
 /// Columns of a story in a report.
 const WIDTH: usize = 110;

@@ -1,11 +1,10 @@
 //! `seawall simulate`: a process for simulated runs, started by the lab. It reads tokens from standard input and writes
 //! records to standard output, one in each line.
 
+use crate::run::simulated::{Reply, Request, Simulator};
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 use std::sync::mpsc;
-
-use crate::run::simulated::{Reply, Request, Simulator};
 
 pub(super) fn main() -> ExitCode {
     let mut simulator = match Simulator::new() {

@@ -1,18 +1,5 @@
 //! `seawall soak`: the matrix.
 
-use std::fs;
-use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-use indicatif::{ProgressBar, ProgressStyle};
-use seawall_harness::fault;
-use seawall_harness::record::SoakRecord;
-use seawall_harness::seed::Seed;
-use seawall_harness::token::FaultName;
-use seawall_harness::verdict::Verdict;
-use seawall_reports as reports;
-
 use super::args::{Medium, SoakArgs};
 use super::{Complaint, Exit, print, report, say, stop_on_interrupt};
 use crate::expectations::Expectations;
@@ -21,6 +8,17 @@ use crate::run::Runner;
 use crate::run::spec::{REAL, SIM};
 use crate::soak::{Progress, SoakConfig};
 use crate::{scratch, strategies};
+use indicatif::{ProgressBar, ProgressStyle};
+use seawall_harness::fault;
+use seawall_harness::record::SoakRecord;
+use seawall_harness::seed::Seed;
+use seawall_harness::token::FaultName;
+use seawall_harness::verdict::Verdict;
+use seawall_reports as reports;
+use std::fs;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const DURATION: Duration = Duration::from_secs(60);
 

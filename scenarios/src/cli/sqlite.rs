@@ -1,18 +1,16 @@
 //! `seawall sqlite`: versions of SQLite to run scenarios on.
 
-use std::fmt::Write;
-use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-
+use super::args::ReplayFormat;
+use super::{Complaint, Exit, print, say};
+use crate::engines::{BuildError, Cache, RELEASES, Release, State, release};
 use clap::{Args, Subcommand};
 use parking_lot::Mutex;
 use seawall_harness::engine::Engine;
 use serde::Serialize;
-
-use super::args::ReplayFormat;
-use super::{Complaint, Exit, print, say};
-use crate::engines::{BuildError, Cache, RELEASES, Release, State, release};
+use std::fmt::Write;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 #[derive(Debug, Args)]
 #[command(after_long_help = FOLDER)]

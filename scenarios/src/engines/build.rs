@@ -1,14 +1,12 @@
 //! The build of one library: cargo fetches the sources, a C compiler makes a shared object of them.
 
+use super::{BuildError, Progress, Release};
+use seawall_harness::engine::Engine;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
-
-use seawall_harness::engine::Engine;
-
-use super::{BuildError, Progress, Release};
 
 /// How the compiler is called: what `libsqlite3-sys` does for its bundled build, at the workspace's optimisation level.
 const OPTIONS: &[&str] = &[

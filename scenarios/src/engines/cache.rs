@@ -1,10 +1,9 @@
 //! The folder with the libraries.
 
-use std::path::{Path, PathBuf};
-use std::{env, fs};
-
 use super::build::{BuildFolder, Tools, missing_is_fine, stamp, unwritable, write_synced};
 use super::{BuildError, Release};
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 /// Whether there is a library of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,8 @@
 //! Why there is no engine.
 
+use seawall_harness::engine::EngineError;
 use std::io;
 use std::path::PathBuf;
-
-use seawall_harness::engine::EngineError;
 
 /// Why there is no library.
 #[derive(Debug, thiserror::Error)]

@@ -11,10 +11,9 @@ mod releases;
 #[cfg(test)]
 mod tests;
 
+use seawall_harness::engine::Engine;
 use std::io::{self, Write as _};
 use std::path::Path;
-
-use seawall_harness::engine::Engine;
 
 pub use cache::{Cache, Progress, State};
 pub use error::{BuildError, ResolveError};

@@ -1,16 +1,14 @@
 //! Tests of the versions and of their build.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use seawall_harness::engine::Engine;
-
 use super::build::{Tools, compilers, tail};
 use super::cache::target_above;
 use super::releases::number;
 use super::*;
+use seawall_harness::engine::Engine;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const QUIET: Progress<'static> = &|_| ();
 

@@ -1,9 +1,10 @@
 //! An actor of an exploration: it opens a connection, takes its steps, and starts again after its process was killed.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
-use std::sync::Arc;
-
+use super::case::{ActorPlan, Case};
+use super::connection_actor::ConnectionActor;
+use super::history::History;
+use super::{DATABASE, Step};
+use crate::story::{Event, Log, Note};
 use rusqlite::ffi::SQLITE_OPEN_FULLMUTEX;
 use seawall_harness::actor::Actor;
 use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError};
@@ -11,12 +12,9 @@ use seawall_harness::media::sim::Machine;
 use seawall_harness::record::StoryKind;
 use seawall_harness::runtime;
 use seawall_harness::shared_state::SharedState;
-
-use super::case::{ActorPlan, Case};
-use super::connection_actor::ConnectionActor;
-use super::history::History;
-use super::{DATABASE, Step};
-use crate::story::{Event, Log, Note};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// How long a connection waits for a lock, in milliseconds of the simulated clock.
 const BUSY_TIMEOUT_MS: u32 = 20;

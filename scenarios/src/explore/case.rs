@@ -1,8 +1,8 @@
 //! A case: everything that an execution consists of. It is drawn from a seed, or read from a file; the file is JSON
 //! that a person can read and change.
 
-use std::path::Path;
-
+use super::{Step, find, policy};
+use crate::case_file::{self, CaseFileError};
 use seawall_harness::actor::Actor;
 use seawall_harness::engine::CheckpointMode;
 use seawall_harness::fault::Rule;
@@ -10,9 +10,7 @@ use seawall_harness::record::Finding;
 use seawall_harness::sched::Preemption;
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
-
-use super::{Step, find, policy};
-use crate::case_file::{self, CaseFileError};
+use std::path::Path;
 
 /// The format of the files. Another number is refused.
 pub const FORMAT: u32 = 1;

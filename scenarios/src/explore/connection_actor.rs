@@ -1,19 +1,17 @@
 //! An actor with an open connection, and the steps that all scenarios share.
 
-use std::cell::Cell;
-
+use super::actor::{CLEANUP, ExecutionContext, LAST, STATEMENTS_MAX, section};
+use super::case::{Begin, Checkpoint, Journal, Target};
+use super::history::Snapshot;
+use super::statements::{Statements, filled, history_key, told};
+use super::{DATABASE, Step, scenarios};
 use seawall_harness::actor::Actor;
 use seawall_harness::engine::{Db, SqlError, Statement};
 use seawall_harness::oracle::isolation::{End, Op, Transaction};
 use seawall_harness::oracle::table::{Key, State};
 use seawall_harness::oracle::walindex;
 use seawall_harness::record::StoryKind;
-
-use super::actor::{CLEANUP, ExecutionContext, LAST, STATEMENTS_MAX, section};
-use super::case::{Begin, Checkpoint, Journal, Target};
-use super::history::Snapshot;
-use super::statements::{Statements, filled, history_key, told};
-use super::{DATABASE, Step, scenarios};
+use std::cell::Cell;
 
 /// See the module's documentation.
 pub(super) struct ConnectionActor<'a> {

@@ -1,5 +1,6 @@
 //! Why an exploration, or one of its executions, is not possible.
 
+use super::SCENARIOS;
 use seawall_harness::engine::SqlError;
 use seawall_harness::fault::presets::UnknownPreset;
 use seawall_harness::fault::{GrammarError, PlanError};
@@ -7,8 +8,6 @@ use seawall_harness::sched::POLICIES;
 use seawall_harness::seed::Seed;
 use seawall_harness::suggest;
 use seawall_harness::vfs::RegisterError;
-
-use super::SCENARIOS;
 
 /// See the module's documentation.
 #[derive(Debug, thiserror::Error)]

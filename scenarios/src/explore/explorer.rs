@@ -4,11 +4,11 @@
 //! registered VFSes and the first databases of the scenarios are kept. Several explorers need several processes: a
 //! SQLite library has one random generator, and an execution must not depend on another one.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
-use std::sync::Arc;
-
+use super::actor::{self, ExecutionContext, Process};
+use super::case::{Case, CaseFile, FORMAT, Journal, Layout, Schedule};
+use super::history::History;
+use super::{DATABASE, ExploreError, Outcome, find, judge};
+use crate::story::{Log, difference, lines};
 use seawall_harness::engine::{Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError};
 use seawall_harness::fault::{FaultPlan, Rule};
 use seawall_harness::rig::Rig;
@@ -16,12 +16,10 @@ use seawall_harness::sched::{Policy, Task};
 use seawall_harness::seed::Seed;
 use seawall_harness::shared_state::Mode;
 use seawall_harness::trace::Entry;
-
-use super::actor::{self, ExecutionContext, Process};
-use super::case::{Case, CaseFile, FORMAT, Journal, Layout, Schedule};
-use super::history::History;
-use super::{DATABASE, ExploreError, Outcome, find, judge};
-use crate::story::{Log, difference, lines};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// Calls after which an execution counts as stuck. A long one makes a few thousand.
 const CALLS_MAX: u64 = 200_000;

@@ -1,11 +1,10 @@
 //! The history of an execution: what the actors were told, in the order in which it happened.
 
-use std::collections::BTreeSet;
-
 use seawall_harness::actor::Actor;
 use seawall_harness::oracle::isolation::Transaction;
 use seawall_harness::oracle::ledger::Ledger;
 use seawall_harness::oracle::table::Table;
+use std::collections::BTreeSet;
 
 /// See the module's documentation.
 #[derive(Default)]

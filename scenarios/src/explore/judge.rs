@@ -1,7 +1,10 @@
 //! The judgement of an execution: a fresh connection after it, and the oracles.
 
-use std::collections::BTreeSet;
-
+use super::DATABASE;
+use super::case::Case;
+use super::history::{History, Snapshot};
+use super::scenarios;
+use super::statements::{Statements, history_key};
 use seawall_harness::actor::Actor;
 use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError, Value};
 use seawall_harness::oracle::alarm::Alarm;
@@ -11,12 +14,7 @@ use seawall_harness::oracle::table::{State, Table};
 use seawall_harness::oracle::{self, Evidence};
 use seawall_harness::runtime;
 use seawall_harness::sched::Execution;
-
-use super::DATABASE;
-use super::case::Case;
-use super::history::{History, Snapshot};
-use super::scenarios;
-use super::statements::{Statements, history_key};
+use std::collections::BTreeSet;
 
 pub use seawall_harness::record::Finding;
 

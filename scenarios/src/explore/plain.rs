@@ -4,15 +4,13 @@
 //! of its actor, so no lock is contended. Nothing is scheduled, recorded or judged: what remains is the time of
 //! SQLite and the kernel. The rows of reads are stepped through and not evaluated.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
-use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError};
-use tempfile::TempDir;
-
 use super::case::{ActorPlan, Case, Checkpoint, Settings, Synchronous, Target};
 use super::statements::Statements;
 use super::{DATABASE, ExploreError, Explorer, Step, scenarios};
+use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// The platform's own VFS. It must be named: the default one belongs to an explorer.
 const VFS: &str = "unix";

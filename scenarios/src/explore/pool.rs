@@ -3,18 +3,16 @@
 //! A child reads one [`Search`] from its standard input and writes one [`Reply`] to its standard output. It stops early
 //! when its standard input ends, so none outlives its parent.
 
+use super::{Explorer, Search, Tally};
+use crate::engines;
+use seawall_harness::process::{Event, Life, Worker};
+use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Read as _, Write as _};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
-
-use seawall_harness::process::{Event, Life, Worker};
-use serde::{Deserialize, Serialize};
-
-use super::{Explorer, Search, Tally};
-use crate::engines;
 
 /// How often the parent looks whether it has to stop.
 const STOP_PERIOD: Duration = Duration::from_millis(50);

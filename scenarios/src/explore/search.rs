@@ -1,15 +1,13 @@
 //! The search: one case after the other, drawn from the seeds that follow from one seed, until something is found.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-
+use super::{Case, ExploreError, ExploreToken, Explorer, Finding, Outcome};
+use crate::case_file::CaseFileError;
 use seawall_harness::engine::Engine;
 use seawall_harness::verdict::Verdict;
 use serde::{Deserialize, Serialize};
-
-use super::{Case, ExploreError, ExploreToken, Explorer, Finding, Outcome};
-use crate::case_file::CaseFileError;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// What is searched, and for how long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -169,9 +167,8 @@ impl Found {
 
 /// Tokens as text.
 mod token_text {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
     use crate::explore::ExploreToken;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     pub(super) fn serialize<S: Serializer>(token: &ExploreToken, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(token)
@@ -184,10 +181,9 @@ mod token_text {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use seawall_harness::seed::Seed;
     use seawall_harness::token::FaultName;
-
-    use super::*;
 
     fn token(seed: u64) -> ExploreToken {
         let fault = FaultName::Named("none".to_owned());

@@ -1,11 +1,10 @@
 //! How statements are executed, and how the tables of the scenarios are read.
 
+use super::actor::ExecutionContext;
 use seawall_harness::actor::Actor;
 use seawall_harness::engine::{Db, SqlError, Statement, Step as Row};
 use seawall_harness::oracle::table::{Key, State, Table};
 use seawall_harness::record::StoryKind;
-
-use super::actor::ExecutionContext;
 
 /// The statements of a connection, prepared when they are first needed.
 pub(super) struct Statements<'a> {

@@ -1,14 +1,12 @@
 //! The story of a case.
 
-use std::rc::Rc;
-use std::sync::Arc;
-
+use super::{Case, ExploreError, Explorer, Outcome};
+use crate::story::{Log, Note, Watched};
 use seawall_harness::actor::Actor;
 use seawall_harness::record::Story;
 use seawall_harness::trace::Entry;
-
-use super::{Case, ExploreError, Explorer, Outcome};
-use crate::story::{Log, Note, Watched};
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// An execution with its story.
 #[derive(Clone, Debug)]

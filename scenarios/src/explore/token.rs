@@ -11,14 +11,12 @@
 //!  └ format version
 //! ```
 
-use std::fmt;
-use std::str::FromStr;
-
+use super::ExploreError;
 use seawall_harness::fault::{self, Rule};
 use seawall_harness::seed::Seed;
 use seawall_harness::token::{FaultName, seal, unseal};
-
-use super::ExploreError;
+use std::fmt;
+use std::str::FromStr;
 
 /// The present format version.
 pub const VERSION: &str = "sx2";

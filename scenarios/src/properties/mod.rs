@@ -8,16 +8,14 @@ pub mod breaker;
 pub mod registry;
 pub mod store;
 
+use crate::shrink::{Bench, Candidate, shrink};
+use parking_lot::Mutex;
+use seawall_harness::seed::Seed;
 use std::any::Any;
 use std::convert::Infallible;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
-use seawall_harness::seed::Seed;
-
-use crate::shrink::{Bench, Candidate, shrink};
 
 /// After so many cases a thread reports the progress.
 const PROGRESS_CASES: u64 = 256;

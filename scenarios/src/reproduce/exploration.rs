@@ -1,17 +1,15 @@
 //! Explorations: a token names a case that is drawn from its seed; a file holds one.
 
-use std::fmt::Write as _;
-use std::path::Path;
-
-use seawall_harness::record::{Finding, Story};
-use seawall_harness::trace::Entry;
-use seawall_harness::verdict::Verdict;
-use serde::Serialize;
-
 use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes};
 use crate::engines;
 use crate::explore::{self, Case, CaseBench, CaseFile, ExploreToken, Explorer, Failing, Outcome};
 use crate::shrink::Limits;
+use seawall_harness::record::{Finding, Story};
+use seawall_harness::trace::Entry;
+use seawall_harness::verdict::Verdict;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::path::Path;
 
 pub(super) const KIND: Kind = Kind {
     prefix: "sx",

@@ -10,19 +10,17 @@ mod replay;
 mod run;
 mod shrink;
 
-use std::path::Path;
-
-use seawall_harness::record::Story;
-use seawall_harness::token::TokenError;
-use seawall_harness::trace::Entry;
-use seawall_harness::verdict::Verdict;
-use serde::Serialize;
-
 use crate::case_file::{self, CaseFileError};
 use crate::engines::ResolveError;
 use crate::explore::{ExploreError, ExploreTokenError};
 use crate::run::{RunError, Runner};
 use crate::shrink::{Bench, Candidate, Limits};
+use seawall_harness::record::Story;
+use seawall_harness::token::TokenError;
+use seawall_harness::trace::Entry;
+use seawall_harness::verdict::Verdict;
+use serde::Serialize;
+use std::path::Path;
 
 pub use recorded::Recorded;
 pub use replay::{Repetition, Replayed};

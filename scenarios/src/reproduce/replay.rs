@@ -1,10 +1,9 @@
 //! Replay: something is executed again, and the executions are compared.
 
-use seawall_harness::trace::Entry;
-use seawall_harness::verdict::Verdict;
-
 use super::{Executed, Recorded, ReproduceError, Reproduction, Setting, Until};
 use crate::story;
+use seawall_harness::trace::Entry;
+use seawall_harness::verdict::Verdict;
 
 /// Several executions of one subject.
 #[derive(Debug)]

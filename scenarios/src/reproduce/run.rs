@@ -1,13 +1,5 @@
 //! Runs of strategies: a token names what is drawn from its seed; a file holds what remains of that.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::Path;
-
-use seawall_harness::record::{RunRecord, Story};
-use seawall_harness::token::Token;
-use seawall_harness::verdict::Verdict;
-
 use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes};
 use crate::run::simulated::case::{FORMAT_FIELD, RunCase};
 use crate::run::simulated::shrink::RunBench;
@@ -16,6 +8,12 @@ use crate::run::spec::{RunSpec, SIM};
 use crate::run::{self, RunError, Runner};
 use crate::shrink::Limits;
 use crate::story;
+use seawall_harness::record::{RunRecord, Story};
+use seawall_harness::token::Token;
+use seawall_harness::verdict::Verdict;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
 
 pub(super) const KIND: Kind = Kind {
     prefix: "sw",

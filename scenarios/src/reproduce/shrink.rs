@@ -1,16 +1,14 @@
 //! Shrinking: a subject is made as small as possible, and what remains is written down as a case and as a story.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-
-use seawall_harness::record::Story;
-use seawall_harness::verdict::Verdict;
-
 use super::{Replayed, ReproduceError, Reproduction, Setting, Subject, replay};
 use crate::case_file::{self, CaseFileError};
 use crate::scratch;
 use crate::shrink::{Bench as _, Limits};
+use seawall_harness::record::Story;
+use seawall_harness::verdict::Verdict;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// When to end.
 #[derive(Clone, Copy, Debug)]

@@ -8,23 +8,21 @@
 //! A [`Medium`] starts and ends the processes and performs the steps: [`RealRun`](super::real::RealRun) with worker
 //! processes, [`SimRun`](super::simulated) in the simulator. It also decides which actor goes on.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::io;
-use std::sync::Arc;
-use std::time::Duration;
-
+use crate::run::history::History;
+use crate::run::protocol::StepReport;
+use crate::run::shape::Restart;
+use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
 use seawall_harness::actor::Actor;
 use seawall_harness::clock::Clock;
 use seawall_harness::oracle::integrity::Check;
 use seawall_harness::oracle::progress::{ATTEMPTS_MAX, ActorProgress, PAUSE_MS};
 use seawall_harness::record::MarkKind;
 use seawall_harness::shared_state::{Mode, SharedState};
-
-use crate::run::history::History;
-use crate::run::protocol::StepReport;
-use crate::run::shape::Restart;
-use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Why a run did not reach its end.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,9 @@
 //! The history of a run: the ledger, the marks on the timeline, the errors that callers got.
 
-use std::collections::BTreeMap;
-
+use crate::run::protocol::StepReport;
+use crate::run::step::Outcome;
+use crate::strategies::Failure;
+use crate::workload::Step;
 use seawall_harness::actor::Actor;
 use seawall_harness::codes::ResultCode;
 use seawall_harness::oracle::alarm::Alarm;
@@ -10,11 +12,7 @@ use seawall_harness::oracle::ledger::Ledger;
 use seawall_harness::oracle::progress::ActorProgress;
 use seawall_harness::oracle::table::{Key, State, Table};
 use seawall_harness::record::{ErrorCount, MarkKind, TimelineEvent};
-
-use crate::run::protocol::StepReport;
-use crate::run::step::Outcome;
-use crate::strategies::Failure;
-use crate::workload::Step;
+use std::collections::BTreeMap;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]

@@ -1,7 +1,10 @@
 //! After the run: the evidence, the findings of the oracles, the record.
 
-use std::path::Path;
-
+use crate::run::driver::Trouble;
+use crate::run::history::History;
+use crate::run::shape::Schedule;
+use crate::run::spec::RunSpec;
+use crate::timeline;
 use rusqlite::{Connection, OpenFlags};
 use seawall_harness::oracle::economy::Spending;
 use seawall_harness::oracle::hygiene::Leftovers;
@@ -12,12 +15,7 @@ use seawall_harness::record::{Counts, ErrorCount, Finding, RuleRecord, RunRecord
 use seawall_harness::shared_state::{Counter, SharedState};
 use seawall_harness::trace::{self, Entry};
 use seawall_harness::verdict::Verdict;
-
-use crate::run::driver::Trouble;
-use crate::run::history::History;
-use crate::run::shape::Schedule;
-use crate::run::spec::RunSpec;
-use crate::timeline;
+use std::path::Path;
 
 /// The record of a run that was executed. Without calls it has no timeline.
 pub fn judge(

@@ -17,24 +17,22 @@ pub mod spec;
 pub mod step;
 pub mod worker;
 
-use std::ffi::OsString;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
+use judge::FreshLook;
+use real::Setup;
 use seawall_harness::oracle::hygiene;
 use seawall_harness::record::RunRecord;
 use seawall_harness::shared_state::SharedState;
 use seawall_harness::token::Token;
 use seawall_harness::trace::{self, Entry};
 use seawall_harness::vfs::RegisterError;
-
-use judge::FreshLook;
-use real::Setup;
 use simulated::case::RunCase;
 use simulated::remote::Pool;
 use simulated::{Simulated, Simulator};
 use spec::{RunSpec, SpecError};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How many calls of a run are kept: enough for all of them in nearly every run.
 const TRACE_CAPACITY: usize = 1 << 15;

@@ -1,12 +1,10 @@
 //! The messages between the lab and the workers of a run, one JSON object in each line.
 
-use std::path::PathBuf;
-
-use seawall_harness::oracle::integrity::Check;
-use serde::{Deserialize, Serialize};
-
 use crate::run::simulated::case::RunCase;
 use crate::run::step::Outcome;
+use seawall_harness::oracle::integrity::Check;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// The first line to a worker. Everything else follows from the token.
 #[derive(Clone, Debug, Serialize, Deserialize)]

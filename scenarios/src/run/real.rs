@@ -1,5 +1,17 @@
 //! A run on real files: worker processes, which take turns or race.
 
+use crate::run::driver::{Driver, Medium, Trouble};
+use crate::run::history::History;
+use crate::run::protocol::{Assignment, Order, Report, StepReport};
+use crate::run::shape::Schedule;
+use crate::run::simulated::case::RunCase;
+use crate::run::spec::RunSpec;
+use rand::RngExt;
+use seawall_harness::actor::Actor;
+use seawall_harness::clock::Clock;
+use seawall_harness::oracle::integrity::Check;
+use seawall_harness::process::{Event, Life, Worker, was_killed};
+use seawall_harness::shared_state::{Mode, SharedState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,20 +19,6 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
-
-use rand::RngExt;
-use seawall_harness::actor::Actor;
-use seawall_harness::clock::Clock;
-use seawall_harness::oracle::integrity::Check;
-use seawall_harness::process::{Event, Life, Worker, was_killed};
-use seawall_harness::shared_state::{Mode, SharedState};
-
-use crate::run::driver::{Driver, Medium, Trouble};
-use crate::run::history::History;
-use crate::run::protocol::{Assignment, Order, Report, StepReport};
-use crate::run::shape::Schedule;
-use crate::run::simulated::case::RunCase;
-use crate::run::spec::RunSpec;
 
 /// How long all workers may be silent before they count as stuck. Wall clock: longer than any wait that the run's
 /// scaled time allows for.

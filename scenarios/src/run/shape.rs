@@ -1,15 +1,13 @@
 //! The processes and threads of a run, the order of their steps, and the restarts: all drawn from the seed.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
+use crate::faults::{self, CrashPattern, Faults};
 use rand::{Rng, RngExt};
 use seawall_harness::actor::Actor;
 use seawall_harness::record;
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
-
-use crate::faults::{self, CrashPattern, Faults};
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// Steps in the script of an actor under pressure: more than any machine performs in the time.
 const PRESSURE_STEPS: u32 = 20_000;

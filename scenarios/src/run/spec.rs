@@ -1,15 +1,13 @@
 //! What follows from a token: the same in the lab and in each worker.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use seawall_harness::actor::Actor;
-use seawall_harness::fault::{FaultPlan, PlanError};
-use seawall_harness::token::{Token, TokenError};
-
 use crate::faults::{self, CrashPattern, FaultError, Faults};
 use crate::run::shape::{RunShape, Schedule};
 use crate::strategies::{self, UnknownStrategy};
 use crate::workload::{self, Step};
+use seawall_harness::actor::Actor;
+use seawall_harness::fault::{FaultPlan, PlanError};
+use seawall_harness::token::{Token, TokenError};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// First transaction number of the probes, beyond every script's.
 pub const PROBE_BASE: u32 = 1_000_000;

@@ -1,13 +1,12 @@
 //! Performs a step of a script through a strategy, and says exactly how far it got.
 
+use crate::strategies::{Failure, Phase, Strategy, Written};
+use crate::workload::Step;
 use rusqlite::{Connection, Transaction, params};
 use seawall_harness::actor::Actor;
 use seawall_harness::oracle::integrity::{self, Check};
 use seawall_harness::oracle::table::{self, Key, State};
 use serde::{Deserialize, Serialize};
-
-use crate::strategies::{Failure, Phase, Strategy, Written};
-use crate::workload::Step;
 
 /// How a step ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

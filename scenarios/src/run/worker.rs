@@ -1,14 +1,10 @@
 //! The worker: one process of a run. It performs the scripts of its actors and reports the outcome of each step.
 
-use std::error::Error;
-use std::io::{self, BufRead, Write};
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Sender};
-use std::thread::JoinHandle;
-use std::time::Duration;
-
+use crate::run::protocol::{Assignment, Order, Report, StepReport};
+use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
+use crate::run::step::{self, StepTask};
+use crate::strategies::{Context, RealHost, Strategy};
+use crate::workload::Step;
 use parking_lot::Mutex;
 use seawall_harness::actor::Actor;
 use seawall_harness::clock::Clock;
@@ -18,12 +14,14 @@ use seawall_harness::shared_state::SharedState;
 use seawall_harness::token::Token;
 use seawall_harness::vfs::FaultVfs;
 use seawall_harness::vfs::injector::OpenFile;
-
-use crate::run::protocol::{Assignment, Order, Report, StepReport};
-use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
-use crate::run::step::{self, StepTask};
-use crate::strategies::{Context, RealHost, Strategy};
-use crate::workload::Step;
+use std::error::Error;
+use std::io::{self, BufRead, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Name of the lab's VFS in a worker.
 const VFS: &str = "seawall-fault";

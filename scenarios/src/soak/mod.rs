@@ -2,21 +2,18 @@
 
 mod tally;
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
-use seawall_harness::record::{Cell, SCHEMA, SoakRecord};
-use seawall_harness::seed::Seed;
-use seawall_harness::token::Token;
-
 use crate::expectations::Expectations;
 use crate::faults::Fault;
 use crate::run::spec::SIM;
 use crate::run::{RunError, Runner};
 use crate::strategies;
-
+use parking_lot::Mutex;
+use seawall_harness::record::{Cell, SCHEMA, SoakRecord};
+use seawall_harness::seed::Seed;
+use seawall_harness::token::Token;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tally::Tally;
 
 /// What to run.

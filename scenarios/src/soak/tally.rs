@@ -1,14 +1,12 @@
 //! The sums over the runs of a cell.
 
-use std::collections::BTreeMap;
-
-use seawall_harness::record::{Cell, ErrorCount, RunRecord};
-use seawall_harness::verdict::Verdict;
-
 use super::Progress;
 use crate::expectations::Expectations;
 use crate::faults::Fault;
 use crate::strategies;
+use seawall_harness::record::{Cell, ErrorCount, RunRecord};
+use seawall_harness::verdict::Verdict;
+use std::collections::BTreeMap;
 
 /// How many error messages a cell keeps.
 const ERRORS_MAX: usize = 8;

@@ -1,9 +1,8 @@
 //! A plain cached connection behind a mutex, to which the canaries add their defects. It has no defect of its own.
 
+use super::{Context, Failure, opening};
 use rusqlite::Connection;
 use seawall_harness::sched::sync::{Mutex, MutexGuard};
-
-use super::{Context, Failure, opening};
 
 /// One connection, opened when it is first needed.
 pub(super) struct Cached {

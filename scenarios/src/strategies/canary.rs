@@ -1,13 +1,11 @@
 //! The canaries: strategies with one planted defect each, one for each oracle. If one of them survives, the lab is
 //! broken.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use rusqlite::Connection;
-use seawall_harness::oracle::economy::Promise;
-
 use super::cached::Cached;
 use super::{Context, Entry, Failure, Strategy, Work, opening};
+use rusqlite::Connection;
+use seawall_harness::oracle::economy::Promise;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What is wrong with a canary.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,16 +1,14 @@
 //! What a strategy needs of the machine beside SQLite. Each medium of the lab implements it.
 
+use crate::clocked_os::ClockedOs;
+use seawall_harness::clock::Clock;
+use seawall_harness::runtime;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-
-use seawall_harness::clock::Clock;
-use seawall_harness::runtime;
-
-use crate::clocked_os::ClockedOs;
 
 /// The machine on which a strategy runs.
 pub trait Host: fmt::Debug + Send + Sync {

@@ -3,9 +3,7 @@
 //! One file each, and one line in [`ALL`]; `docs/contributing/strategy.md` shows how to add one. A strategy is written
 //! from its field report with the constants of the report. Its flaws are included, because they are what is measured.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
+use crate::workload::{CheckpointMode, schema};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use seawall_harness::clock::Clock;
 use seawall_harness::oracle::economy::Promise;
@@ -13,8 +11,8 @@ use seawall_harness::oracle::integrity::says_corrupt;
 use seawall_harness::shared_state::{Counter, SharedState};
 use seawall_harness::suggest;
 use serde::{Deserialize, Serialize};
-
-use crate::workload::{CheckpointMode, schema};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use host::{Host, LayerOs, RealHost};
 pub use opening::{open, open_and_init};

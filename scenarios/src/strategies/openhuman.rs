@@ -7,17 +7,15 @@
 //! - where opening fails with 14, 1546 or 4874, `-shm` and then `-wal` are unlinked, without checking for live
 //!   connections, and the open is retried once; only then a failure is counted.
 
+use super::opening::{self, codes};
+use super::{Context, Entry, Failure, Strategy, Work};
+use rusqlite::Connection;
+use seawall_harness::oracle::economy::Promise;
+use seawall_harness::sched::sync::Mutex;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-use rusqlite::Connection;
-use seawall_harness::oracle::economy::Promise;
-use seawall_harness::sched::sync::Mutex;
-
-use super::opening::{self, codes};
-use super::{Context, Entry, Failure, Strategy, Work};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "openhuman",

@@ -1,10 +1,8 @@
 //! How the applications of the field reports open a connection.
 
-use std::time::Duration;
-
-use rusqlite::{Connection, OpenFlags};
-
 use super::Context;
+use rusqlite::{Connection, OpenFlags};
+use std::time::Duration;
 
 /// The result codes that the applications treat as errors of the disk, with the names of their reports.
 pub(super) mod codes {

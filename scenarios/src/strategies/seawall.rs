@@ -3,9 +3,8 @@
 //! On real files it is the crate as it is built for production. In the simulator it is the same sources with the
 //! simulator's locks and the simulated machine behind the interface.
 
-use seawall_harness::oracle::economy::Promise;
-
 use super::{Entry, LayerOs};
+use seawall_harness::oracle::economy::Promise;
 
 pub(super) const ENTRY: Entry = Entry {
     name: "seawall",
@@ -22,12 +21,10 @@ pub(super) const ENTRY: Entry = Entry {
 macro_rules! strategy {
     ($build:ident, $layer:ident) => {
         mod $build {
+            use crate::strategies::{Context, Failure, Strategy, Work};
             use std::path::PathBuf;
             use std::sync::Arc;
-
             use $layer::{Cache, Os, Registry};
-
-            use crate::strategies::{Context, Failure, Strategy, Work};
 
             pub(super) struct Seawall {
                 cache: Cache,

@@ -3,9 +3,8 @@
 //!
 //! It is opened by the first call. If that fails, the next call tries again.
 
-use seawall_harness::oracle::economy::Promise;
-
 use super::{Entry, LayerOs};
+use seawall_harness::oracle::economy::Promise;
 
 /// Connections beside the one that writes.
 const READERS: usize = 2;
@@ -25,16 +24,14 @@ pub(super) const ENTRY: Entry = Entry {
 macro_rules! strategy {
     ($build:ident, $layer:ident) => {
         mod $build {
-            use std::sync::Arc;
-            use std::time::Duration;
-
-            use seawall_harness::sched::sync::Mutex;
-            use $layer::CheckpointMode as Mode;
-            use $layer::{Os, Registry, Store};
-
             use super::READERS;
             use crate::strategies::{Context, Failure, Phase, Reading, Strategy, Work, Writing, Written};
             use crate::workload::CheckpointMode;
+            use seawall_harness::sched::sync::Mutex;
+            use std::sync::Arc;
+            use std::time::Duration;
+            use $layer::CheckpointMode as Mode;
+            use $layer::{Os, Registry, Store};
 
             /// How long closing waits for calls in progress; there should be none.
             const PATIENCE: Duration = Duration::from_secs(10);

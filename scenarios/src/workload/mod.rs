@@ -5,13 +5,12 @@
 
 pub mod schema;
 
-use std::fmt;
-
 use rand::{Rng, RngExt};
 use seawall_harness::actor::Actor;
 use seawall_harness::oracle::table::State;
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// One thing that an actor does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,9 +3,6 @@
 
 mod toy;
 
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard};
-
 use rusqlite::Connection;
 use seawall_harness::engine::Engine;
 use seawall_harness::sched::sync;
@@ -21,6 +18,8 @@ use seawall_scenarios::run::spec::{RunSpec, SIM};
 use seawall_scenarios::shrink::{Bench as _, Limits, shrink};
 use seawall_scenarios::strategies::{Context, Entry, Failure, Strategy, Work};
 use seawall_scenarios::{faults, scratch, strategies};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard};
 
 static TURN: Mutex<()> = Mutex::new(());
 

@@ -1,10 +1,9 @@
 //! `reopening`: keeps one connection, and opens a new one after an error.
 
+use crate::strategies::{Context, Entry, Failure, Strategy, Work, open_and_init};
 use rusqlite::Connection;
 use seawall_harness::oracle::economy::Promise;
 use seawall_harness::sched::sync::Mutex;
-
-use crate::strategies::{Context, Entry, Failure, Strategy, Work, open_and_init};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "reopening",

@@ -1,15 +1,14 @@
 //! The canaries, end to end: each planted defect is executed by real processes and in the simulator, and its oracle
 //! finds it.
 
+use crate::acceptance::token;
+use crate::support;
 use seawall_harness::record::RunRecord;
 use seawall_harness::seed::Seed;
 use seawall_harness::token::Token;
 use seawall_harness::verdict::Verdict;
 use seawall_scenarios::run::shape::{RunShape, Schedule};
 use seawall_scenarios::run::spec::{RunSpec, SIM};
-
-use crate::acceptance::token;
-use crate::support;
 
 /// How many runs of each schedule a strategy gets.
 const RUNS: usize = 3;

@@ -2,16 +2,14 @@
 //!
 //! Each exploration is a process of its own: it makes its VFS the default one, which the other tests must not meet.
 
-use std::process::Output;
-
+use crate::support::program;
 use assert_cmd::Command;
 use seawall_harness::sched::POLICIES;
 use seawall_scenarios::engines::{self, Cache};
 use seawall_scenarios::explore::{CaseFile, SCENARIOS, Schedule};
 use seawall_scenarios::story::difference;
 use serde_json::Value;
-
-use crate::support::program;
+use std::process::Output;
 
 /// Explores with the findings in a folder of its own.
 pub(crate) fn explore(arguments: &[&str]) -> (Value, Output) {

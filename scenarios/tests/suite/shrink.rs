@@ -1,12 +1,11 @@
 //! Shrinking, end to end: what is left is small, fails in the same way, and is told in words.
 
+use crate::explore::explore;
+use crate::support::program;
 use assert_cmd::Command;
 use seawall_scenarios::engines::{self, Cache};
 use seawall_scenarios::explore::CaseFile;
 use serde_json::Value;
-
-use crate::explore::explore;
-use crate::support::program;
 
 /// Shrinks a token or the case in a file; the report, and the case that is left.
 #[track_caller]

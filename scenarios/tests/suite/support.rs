@@ -1,8 +1,7 @@
 //! Shared by the tests: a lab whose workers are the program under test.
 
-use std::path::PathBuf;
-
 use seawall_scenarios::run::Runner;
+use std::path::PathBuf;
 
 /// The program under test.
 pub(crate) fn program() -> PathBuf {

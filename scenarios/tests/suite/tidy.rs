@@ -131,6 +131,44 @@ fn lines_fit_the_page() {
 }
 
 #[test]
+fn imports_are_one_block() {
+    let mut complaints = Vec::new();
+    for source in sources() {
+        let lines: Vec<&str> = source.text.lines().collect();
+        for (number, three) in (1..).zip(lines.windows(3)) {
+            let is_split = three[0].ends_with(';') && three[1].is_empty() && three[2].starts_with("use ");
+            if is_split && (three[0].starts_with("use ") || three[0] == "};") {
+                complaints.push(format!("{}:{}: a blank line between imports", source.name, number + 1));
+            }
+        }
+    }
+    check(complaints);
+}
+
+/// Words for persons where a component acts: a process, a connection, a caller, a thread.
+const PERSONS: [&str; 9] = ["nobody", "somebody", "whoever", "anybody", "he", "him", "his", "himself", "everybody"];
+
+#[test]
+fn prose_names_components_and_not_persons() {
+    let mut complaints = Vec::new();
+    let pages = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "Makefile"];
+    let pages = pages.iter().map(|name| root().join(name));
+    let folders = [root().join("docs"), root().join("docs/contributing")];
+    let docs = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    let texts = pages.chain(docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    let texts = texts.map(|path| (path.display().to_string(), fs::read_to_string(&path).unwrap()));
+    let code = sources().into_iter().filter(|source| !source.name.ends_with("/tidy.rs"));
+    for (name, text) in texts.chain(code.map(|source| (source.name, source.text))) {
+        for (number, line) in (1..).zip(text.lines()) {
+            let words = line.split(|c: char| !c.is_alphanumeric());
+            let found = words.filter(|word| PERSONS.contains(&word.to_lowercase().as_str()));
+            complaints.extend(found.map(|word| format!("{name}:{number}: {word}")));
+        }
+    }
+    check(complaints);
+}
+
+#[test]
 fn nothing_is_left_open() {
     check(mentions(&["#[ignore", "todo!(", "unimplemented!(", "dbg!(", "FIXME", "XXX"], |_| true));
 }

@@ -37,18 +37,16 @@
 //!    only.
 #![expect(unsafe_code, reason = "an FFI module")]
 
+use crate::engine::error::SqlError;
+use crate::engine::ffi::Functions;
+use crate::runtime::{self, current_actor};
+use parking_lot::RawMutex;
+use parking_lot::lock_api::RawMutex as _;
+use rusqlite::ffi::{self, sqlite3_mutex, sqlite3_mutex_methods};
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-
-use parking_lot::RawMutex;
-use parking_lot::lock_api::RawMutex as _;
-use rusqlite::ffi::{self, sqlite3_mutex, sqlite3_mutex_methods};
-
-use crate::engine::error::SqlError;
-use crate::engine::ffi::Functions;
-use crate::runtime::{self, current_actor};
 
 // ------------------------------------------------------------------------------------------------
 // Who holds a mutex

@@ -1,10 +1,6 @@
 //! The mutexes by themselves: on threads, among actors, and both at once. The tests of a whole SQLite that goes by them
 //! stand in `harness/tests/mutexes.rs`, since they need a process of their own.
 
-use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
-
 use super::*;
 use crate::actor::Actor;
 use crate::clock::Clock;
@@ -12,6 +8,9 @@ use crate::sched::random::Random;
 use crate::sched::{self, Execution, Policy, Scheduler, Task};
 use crate::seed::Seed;
 use crate::shared_state::SharedState;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// A mutex as SQLite has it.
 struct Raw(*mut sqlite3_mutex);

@@ -1,12 +1,11 @@
 //! `errno=ERRNO`: the call is not made and fails as in a stock build whose system call fails so. The errno is what the
 //! caller looks at.
 
-use rusqlite::ffi;
-
 use super::{Action, Effect, EffectEntry, Form, Key, Refusal};
 use crate::call::{Call, Method, Role};
 use crate::codes::{Errno, ResultCode};
 use crate::fault::rule::Selector;
+use rusqlite::ffi;
 
 /// The effect in the list.
 pub const EFFECT: EffectEntry = EffectEntry {

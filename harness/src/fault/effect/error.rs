@@ -5,11 +5,10 @@
 //! write them (`kept`); they count as clean though they are not on the disk (`dropped`); they reach the disk after the
 //! failure was reported (`late`); they go back to what the disk holds, and reads show that (`reverted`).
 
-use rusqlite::ffi;
-
 use super::{Action, Choice, Effect, EffectEntry, Form, Key, Refusal, errno};
 use crate::call::{Call, Method};
 use crate::fault::rule::Selector;
+use rusqlite::ffi;
 
 /// The effect in the list.
 pub const EFFECT: EffectEntry = EffectEntry {

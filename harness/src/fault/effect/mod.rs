@@ -4,13 +4,12 @@
 //! it does to a call. [`EFFECTS`] is the list of them, and all that the parser, the plan and the injector know of
 //! effects. `docs/contributing/effect.md` explains how to add one.
 
-use std::time::Duration;
-
 use super::parse::key::Entry;
 use super::rule::Selector;
 use crate::call::{Call, Method, Role};
 use crate::codes::{Errno, ResultCode};
 use crate::trace::RulingKind;
+use std::time::Duration;
 
 pub use super::parse::key::{Form, Key};
 pub use super::parse::value::{Choice, Value};

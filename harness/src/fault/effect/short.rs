@@ -1,10 +1,9 @@
 //! `short`, `short=SIZE`: a read brings only that many bytes, or half of those asked for. The rest is zero.
 
-use rusqlite::ffi;
-
 use super::{Action, Alteration, Effect, EffectEntry, Form, Key};
 use crate::call::{Call, Method};
 use crate::codes::ResultCode;
+use rusqlite::ffi;
 
 /// The effect in the list.
 pub const EFFECT: EffectEntry = EffectEntry {

@@ -1,8 +1,6 @@
 //! A rule while it is being read, from either form: its keys with their places, then the rule if they make sense
 //! together.
 
-use std::ops::Range;
-
 use super::error::Mistake;
 use super::key::{AFTER, Key, Takes, UNTIL, Vocabulary};
 use super::piece::Piece;
@@ -11,6 +9,7 @@ use crate::call::{Method, Role};
 use crate::fault::effect::{Effect, EffectEntry};
 use crate::fault::rule::{Rule, Selector};
 use crate::suggest;
+use std::ops::Range;
 
 /// The keys read so far, with their values.
 pub(super) struct Draft {

@@ -1,9 +1,8 @@
 //! The words before the `=`: the same in the text form and in TOML.
 
-use std::iter;
-
 use super::value::{Choice, Value};
 use crate::fault::effect::EffectEntry;
+use std::iter;
 
 /// A word with the form of its value.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,7 @@
 //! A part of the text being parsed that knows where it stands in the whole.
 
-use std::ops::Range;
-
 use super::error::{Mistake, clipped, shown};
+use std::ops::Range;
 
 /// Characters of a text that a message repeats.
 const QUOTED_MAX: usize = 60;

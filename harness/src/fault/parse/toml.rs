@@ -12,12 +12,6 @@
 //! An effect without a value is `drop = true`; a value that is a number may be written as one. TOML integers end at
 //! 2^63 - 1: a larger seed is a string.
 
-use std::borrow::Cow;
-use std::ops::Range;
-
-use toml::Spanned;
-use toml::de::{DeInteger, DeTable, DeValue};
-
 use super::draft::{Draft, selector};
 use super::error::{GrammarError, Mistake};
 use super::key::{Form, Key, Takes, Vocabulary};
@@ -26,6 +20,10 @@ use super::value;
 use crate::fault::effect::EFFECTS;
 use crate::fault::rule::Rule;
 use crate::suggest;
+use std::borrow::Cow;
+use std::ops::Range;
+use toml::Spanned;
+use toml::de::{DeInteger, DeTable, DeValue};
 
 const CALL: &str = "call";
 const SEED: &str = "seed";

@@ -1,10 +1,6 @@
 //! Values: counts, sizes, durations, probabilities and which calls, read with their place and printed in one canonical
 //! form.
 
-use std::fmt;
-use std::str::FromStr;
-use std::time::Duration;
-
 use super::error::Mistake;
 use super::key::Form;
 use super::piece::Piece;
@@ -12,6 +8,9 @@ use crate::actor::ActorPattern;
 use crate::codes::{Errno, ResultCode};
 use crate::fault::rule::When;
 use crate::suggest;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
 
 const SIZE_UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 const DURATION_UNITS: [(&str, u128); 4] = [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];

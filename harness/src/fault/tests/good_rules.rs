@@ -1,11 +1,10 @@
 //! Rules that parse, what they mean, and how they print.
 
-use std::time::Duration;
-
 use super::super::{Rule, Selector, When, parse_rule, toml};
 use crate::actor::Actor;
 use crate::call::{Method, Role};
 use crate::codes::{Errno, ResultCode};
+use std::time::Duration;
 
 #[track_caller]
 fn parsed(text: &str) -> Rule {

@@ -1,10 +1,9 @@
 //! Properties of both forms: printing and parsing are inverses, and no text brings the parsers down.
 
-use proptest::prelude::*;
-
 use super::super::arbitrary::{mutated, rule, soup};
 use super::super::toml::{self, FaultFile};
 use super::super::{GrammarError, Rule, parse_rule};
+use proptest::prelude::*;
 
 fn file() -> impl Strategy<Value = FaultFile> {
     (any::<Option<u64>>(), prop::collection::vec(rule(), 0..4)).prop_map(|(seed, rules)| FaultFile { seed, rules })

@@ -17,14 +17,13 @@
 //! behind the owner's back. Chunks go from inode to inode without being freed or cleared; what lies behind the end of a
 //! file is therefore arbitrary, and is cleared when the file grows over it.
 
+use super::ffi::{copy_in, copy_out};
+use super::lock_levels::Holder;
+use super::posix::ByteLocks;
 use std::cell::Cell;
 use std::iter;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
-
-use super::ffi::{copy_in, copy_out};
-use super::lock_levels::Holder;
-use super::posix::ByteLocks;
 
 /// Bytes in a chunk. No page of a database (at most 64 KiB, a power of two) and no region of a wal-index (32 KiB)
 /// crosses from one chunk to the next.

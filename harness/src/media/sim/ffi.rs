@@ -20,6 +20,14 @@
 //!    panics.
 #![expect(unsafe_code, reason = "an FFI module")]
 
+use super::files::{Control, Opening};
+use super::machine::Machine;
+use super::shm::Region;
+use crate::vfs::RegisterError;
+use crate::vfs::api::SqliteApi;
+use rusqlite::ffi::{
+    self, sqlite3_file, sqlite3_filename, sqlite3_int64, sqlite3_io_methods, sqlite3_syscall_ptr, sqlite3_vfs,
+};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -29,16 +37,6 @@ use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::slice;
 use std::time::Duration;
-
-use rusqlite::ffi::{
-    self, sqlite3_file, sqlite3_filename, sqlite3_int64, sqlite3_io_methods, sqlite3_syscall_ptr, sqlite3_vfs,
-};
-
-use super::files::{Control, Opening};
-use super::machine::Machine;
-use super::shm::Region;
-use crate::vfs::RegisterError;
-use crate::vfs::api::SqliteApi;
 
 /// The address that `xDlSym` looks up, as bindgen spells it.
 type DlSymbol = Option<unsafe extern "C" fn(*mut sqlite3_vfs, *mut c_void, *const c_char)>;

@@ -11,17 +11,15 @@
 //!   of a file that another process has cut, a bus error in reality, brings arbitrary bytes.
 //! - `SQLITE_FCNTL_NULL_IO` is not known.
 
-use std::cell::Cell;
-use std::ffi::c_int;
-use std::mem::MaybeUninit;
-
-use rusqlite::ffi;
-
 use super::disk::{InodeId, StoreError};
 use super::lock_levels::{self, NONE};
 use super::machine::Machine;
 use super::posix;
 use super::shm::Region;
+use rusqlite::ffi;
+use std::cell::Cell;
+use std::ffi::c_int;
+use std::mem::MaybeUninit;
 
 /// The most that may be mapped of one file: SQLite's own default limit (SQLITE_MAX_MMAP_SIZE).
 const MMAP_BYTES_MAX: i64 = 0x7fff_0000;

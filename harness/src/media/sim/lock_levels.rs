@@ -9,14 +9,12 @@
 //! - A lock that a descriptor without write access cannot have fails with `SQLITE_IOERR_LOCK` (`EBADF`).
 //! - Nothing waits: a refused lock is `SQLITE_BUSY`.
 
-use std::ffi::c_int;
-
-use rusqlite::ffi;
-
 use super::disk::{Disk, Inode};
 use super::files::OpenFile;
 use super::posix::{self, Kind, PENDING, RESERVED, SHARED, SWITCH};
 use super::shm::Shms;
+use rusqlite::ffi;
+use std::ffi::c_int;
 
 pub(super) const NONE: u8 = 0;
 pub(super) const SHARED_LEVEL: u8 = 1;

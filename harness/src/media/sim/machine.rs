@@ -9,14 +9,6 @@
 //!   moment is 2026-01-01 00:00 UTC.
 //! - Randomness is a stream from a seed.
 
-use std::cell::RefCell;
-use std::ffi::c_int;
-use std::time::Duration;
-
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
-use rusqlite::ffi;
-
 use super::dead_process::DeadProcess;
 use super::disk::{Bytes, Disk, InodeId};
 use super::files::OpenFile;
@@ -26,6 +18,12 @@ use super::shm::Shms;
 use crate::clock::Clock;
 use crate::runtime::{Processes, current_actor};
 use crate::seed::Seed;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rusqlite::ffi;
+use std::cell::RefCell;
+use std::ffi::c_int;
+use std::time::Duration;
 
 /// 2026-01-01 00:00 UTC as SQLite counts: milliseconds since noon on the first day of the Julian calendar.
 const BEGIN_MS: i64 = 24_610_415 * 8_640_000;

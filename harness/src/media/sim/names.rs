@@ -9,10 +9,9 @@
 //! - Names change at once, for all processes, and last: what a power cut would leave of the changes since the last sync
 //!   of a directory is not modelled. It would stand here, as a list of changes for each directory.
 
+use super::disk::InodeId;
 use std::collections::BTreeMap;
 use std::ops::Bound;
-
-use super::disk::InodeId;
 
 /// The names of a machine.
 #[derive(Debug, Default)]

@@ -13,15 +13,13 @@
 //!   process's own table, processes by POSIX locks.
 //! - The options `readonly_shm` and "unix-excl" do not exist. Regions never fail to be made unless the disk is full.
 
-use std::cell::Cell;
-use std::ffi::c_int;
-
-use rusqlite::ffi;
-
 use super::disk::{Disk, InodeId};
 use super::files::OpenFile;
 use super::names::Names;
 use super::posix::{self, Kind, SLOTS, SWITCH};
+use rusqlite::ffi;
+use std::cell::Cell;
+use std::ffi::c_int;
 
 /// The open wal-indexes of all processes.
 #[derive(Debug, Default)]

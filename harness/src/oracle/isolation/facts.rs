@@ -1,9 +1,8 @@
 //! What a history says: versions, and reads traced to their writers. And the first pass: does the order in which
 //! commits were acknowledged explain every read?
 
-use std::fmt;
-
 use super::{Anomaly, End, History, Op, Phenomenon};
+use std::fmt;
 
 /// A version that a transaction left, or would have left.
 #[derive(Clone, Copy)]
@@ -114,7 +113,7 @@ impl<'a> Facts<'a> {
     fn trace(&mut self, txn: usize, key: usize, version: u64, known: Option<View>) -> Option<(Phenomenon, String)> {
         let from = if version == 0 { None } else { Some(self.install_of(key, version)) };
         let install = match from {
-            Some(None) => return Some((Phenomenon::OutOfThinAir, "which nobody wrote".to_owned())),
+            Some(None) => return Some((Phenomenon::OutOfThinAir, "which no transaction wrote".to_owned())),
             Some(Some(at)) => Some(self.installs[at]),
             None => None,
         };

@@ -27,14 +27,12 @@
 //! The `adya` crate checks the same anomalies and is not used: it takes only acknowledged writers into account, leaks
 //! memory with each check, and stops its search by the wall clock.
 
-use std::fmt;
-
-use facts::Facts;
-use graph::Graph;
-
 use super::{Evidence, Oracle, observed};
 use crate::actor::Actor;
 use crate::verdict::Verdict;
+use facts::Facts;
+use graph::Graph;
+use std::fmt;
 
 mod facts;
 mod graph;

@@ -1,13 +1,11 @@
 //! Healthy histories, one canary for each anomaly, and a comparison with a search through all orders.
 
-use std::collections::BTreeMap;
-use std::iter;
-
+use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-
-use super::*;
+use std::collections::BTreeMap;
+use std::iter;
 
 const C: End = End::Committed;
 const A: End = End::Aborted;
@@ -78,7 +76,7 @@ fn an_indeterminate_commit_may_be_there_or_not_but_not_both() {
 
 #[test]
 fn canary_reads_that_are_wrong_by_themselves_are_caught() {
-    finds(&[(1, 2, &[r(1, 7)], C)], "out of thin air: p1.t1's T0 read key 1 = 7, which nobody wrote");
+    finds(&[(1, 2, &[r(1, 7)], C)], "out of thin air: p1.t1's T0 read key 1 = 7, which no transaction wrote");
     finds(
         &[(1, 9, &[w(1, 1)], A), (2, 3, &[r(1, 1)], C)],
         "G1a: p2.t1's T1 read key 1 = 1, which p1.t1's T0 wrote and rolled back",
@@ -166,7 +164,7 @@ fn canary_the_oracle_reports_what_the_check_finds() {
     let stale = history(&[(1, 2, &[w(1, 1)], C), (3, 4, &[r(1, 0), r(2, 5)], C)]);
     let isolation = vec![history(&[(1, 2, &[w(1, 1)], C)]), stale];
     let found = judge(&Evidence { isolation, ..Evidence::default() });
-    let detail = "out of thin air: p2.t1's T1 read key 2 = 5, which nobody wrote (2 such observations)";
+    let detail = "out of thin air: p2.t1's T1 read key 2 = 5, which no transaction wrote (2 such observations)";
     assert_eq!(found, [(Verdict::Corrupt, detail.to_owned())]);
     assert_eq!(judge(&Evidence::default()), []);
 }

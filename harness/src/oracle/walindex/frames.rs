@@ -1,12 +1,11 @@
 //! The frames: where the wal-index enters them, and what the WAL itself holds of them.
 
-use std::iter;
-
 use super::layout::{
     FORMAT, FRAME_HEADER_BYTES, FRAMES, FRAMES_FIRST, HEADER_BYTES, MAGIC, REGION_BYTES, SLOTS, WAL_HEADER_BYTES,
     WalIndex, checksum, u32_at, u32_be,
 };
 use super::violation::Violation;
+use std::iter;
 
 /// Where a frame is entered (`walHashGet`, `walFramePage`).
 pub(super) struct FrameEntry<'a> {

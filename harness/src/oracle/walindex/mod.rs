@@ -17,11 +17,10 @@
 //! beyond mxFrame may be anything (an unfinished transaction, the remains of a dead one, uninitialised memory after
 //! recovery).
 
-use frames::{FrameEntry, check_wal};
-use layout::{FORMAT, NOT_USED, SUMMED_BYTES, checksum};
-
 use super::{Evidence, Oracle, observed};
 use crate::verdict::Verdict;
+use frames::{FrameEntry, check_wal};
+use layout::{FORMAT, NOT_USED, SUMMED_BYTES, checksum};
 
 mod frames;
 mod layout;

@@ -1,12 +1,10 @@
 //! What SQLite leaves is healthy, and each broken promise is caught.
 
-use std::fs;
-use std::path::PathBuf;
-
-use rusqlite::{Connection, ErrorCode};
-
 use super::layout::{COPY_BYTES, FRAME_HEADER_BYTES, FRAMES, FRAMES_FIRST, WAL_HEADER_BYTES, array, u32_at};
 use super::*;
+use rusqlite::{Connection, ErrorCode};
+use std::fs;
+use std::path::PathBuf;
 
 /// A database in WAL mode, in a folder of its own. The files are read beside SQLite, which cancels the process's
 /// locks: harmless here, where there is one process.

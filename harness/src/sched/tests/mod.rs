@@ -1,10 +1,5 @@
 //! The scheduler with actors that make calls and nothing else.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
-
 use super::random::Random;
 use super::rare::Rare;
 use super::replay::Replay;
@@ -16,6 +11,10 @@ use crate::clock::Clock;
 use crate::runtime;
 use crate::seed::Seed;
 use crate::shared_state::SharedState;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 mod toy;
 

@@ -1,16 +1,15 @@
 //! `drop-locks`: who else gets in afterwards, on real files and in the simulation.
 
-use std::cell::RefCell;
-use std::path::Path;
-use std::process::Command;
-use std::rc::Rc;
-
 use super::*;
 use crate::fault::FaultPlan;
 use crate::rig::Rig;
 use crate::sched::Task;
 use crate::sched::round_robin::RoundRobin;
 use crate::trace::RulingKind;
+use std::cell::RefCell;
+use std::path::Path;
+use std::process::Command;
+use std::rc::Rc;
 
 /// Tells the child process which database to work on.
 const CHILD: &str = "SEAWALL_DROP_LOCKS_DATABASE";

@@ -2,11 +2,6 @@
 
 mod drop_locks;
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use rusqlite::{Connection, OpenFlags, ffi};
-
 use crate::actor::Actor;
 use crate::call::{Method, Role};
 use crate::fault::effect::tests::toy_rule;
@@ -14,6 +9,9 @@ use crate::runtime;
 use crate::seed::Seed;
 use crate::shared_state::{Counter, Mode};
 use crate::vfs::{FaultVfs, FaultVfsBuilder, RegisterError};
+use rusqlite::{Connection, OpenFlags, ffi};
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// A shim with a plan, over a folder.
 struct Fixture {

@@ -13,15 +13,14 @@
 //! peers never block a task of the runtime, which this bench does not measure. Syncs cost nothing on tmpfs: on a disk,
 //! the commits of all peers are closer together.
 
+use peers::work::{self, Work};
+use peers::{Failure, Kind, Peer, behavior};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
-
-use peers::work::{self, Work};
-use peers::{Failure, Kind, Peer, behavior};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 

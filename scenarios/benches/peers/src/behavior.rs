@@ -1,9 +1,8 @@
 //! Two defects between borrowers, and how a peer handles them.
 
+use crate::{Failure, Kind, Peer, work};
 use std::fs;
 use std::path::Path;
-
-use crate::{Failure, Kind, Peer, work};
 
 /// The observed behavior of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,14 +1,12 @@
 //! The peers. Each is set up as its documentation says, all with the same pragmas.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-
+use crate::Failure;
+use crate::work::{self, Work};
 use deadpool_sqlite::{Config, Hook, HookError, Runtime};
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::Connection;
-
-use crate::Failure;
-use crate::work::{self, Work};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 /// A way to share a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

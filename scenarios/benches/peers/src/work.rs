@@ -1,11 +1,9 @@
 //! The database and the work, the same for every peer. Every statement is a cached one.
 
+use crate::Failure;
+use rusqlite::Connection;
 use std::path::Path;
 use std::time::Duration;
-
-use rusqlite::Connection;
-
-use crate::Failure;
 
 /// Rows of the table that is read.
 pub const NOTES: i64 = 10_000;

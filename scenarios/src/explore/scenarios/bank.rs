@@ -10,7 +10,6 @@ use seawall_harness::oracle::isolation::{End, Op};
 use seawall_harness::oracle::table::{Key, State, Table};
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
-
 use super::{
     ActorPlan, Begin, Checkpoint, ConnectionActor, Draft, Layout, OwnStep, Query, Scenario, Settings, Step, actor_of,
     pick,

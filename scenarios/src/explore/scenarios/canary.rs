@@ -5,7 +5,6 @@ use seawall_harness::engine::SqlError;
 use seawall_harness::runtime;
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
-
 use super::bank::{self, BankStep};
 use super::schema::{self, Ddl, SchemaStep};
 use super::{

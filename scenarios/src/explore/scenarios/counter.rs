@@ -6,7 +6,6 @@ use seawall_harness::engine::SqlError;
 use seawall_harness::oracle::table::{Key, State, Table};
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
-
 use super::{ActorPlan, ConnectionActor, Draft, Layout, OwnStep, Query, Scenario, Settings, Step, actor_of, pick};
 
 pub(super) const SCENARIO: Scenario = Scenario {

@@ -5,7 +5,6 @@
 
 use rand::{Rng, RngExt};
 use seawall_harness::seed::Seed;
-
 use super::{
     ActorPlan, Begin, Checkpoint, Draft, Journal, Layout, Scenario, Settings, Step, Synchronous, Target, ledger_table,
     nothing_else, pick,

@@ -3,16 +3,15 @@
 //! A scenario is one file in this folder and one line in the list below; `docs/contributing/scenario.md` shows how to
 //! write one.
 
+use super::case::{ActorPlan, Begin, Case, Checkpoint, Journal, Layout, Settings, Synchronous, Target};
+use super::connection_actor::ConnectionActor;
+use super::statements::{Query, actor_of, ledger_table};
 use rand::{Rng, RngExt};
 use seawall_harness::actor::Actor;
 use seawall_harness::engine::SqlError;
 use seawall_harness::oracle::table::Table;
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
-
-use super::case::{ActorPlan, Begin, Case, Checkpoint, Journal, Layout, Settings, Synchronous, Target};
-use super::connection_actor::ConnectionActor;
-use super::statements::{Query, actor_of, ledger_table};
 
 /// A scenario.
 pub struct Scenario {

@@ -11,7 +11,6 @@ use seawall_harness::engine::SqlError;
 use seawall_harness::oracle::table::{Key, State, Table};
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
-
 use super::{
     ActorPlan, Begin, Checkpoint, ConnectionActor, Draft, Layout, OwnStep, Query, Scenario, Settings, Step, Target,
     actor_of, ledger_table, mixed, nothing_else, pick,

@@ -11,7 +11,6 @@ use seawall_harness::oracle::isolation::{End, Op};
 use seawall_harness::oracle::table::{Key, State};
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
-
 use super::{
     ActorPlan, Checkpoint, ConnectionActor, Draft, OwnStep, Scenario, Step, ledger_table, mixed, nothing_else, pick,
 };

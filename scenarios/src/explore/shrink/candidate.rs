@@ -1,14 +1,12 @@
 //! A case that fails, as a candidate: its parts, and what is simpler than it.
 
-use std::ops::Range;
-
-use seawall_harness::sched::{ENDED, Preemption};
-
 use super::PAYLOAD_BYTES_MAX;
 use crate::explore::case::{Begin, Checkpoint, Journal, Synchronous, Target};
 use crate::explore::scenarios::OwnStep;
 use crate::explore::{Case, Outcome, Schedule, Step};
 use crate::shrink::Candidate;
+use seawall_harness::sched::{ENDED, Preemption};
+use std::ops::Range;
 
 /// The largest distance of two preemptions that are left out as a pair.
 const PAIR_DISTANCE_MAX: usize = 4;

@@ -1,9 +1,8 @@
 //! Random schedules with few preemptions.
 
+use super::candidate::PREEMPTIONS_GOOD;
 use seawall_harness::sched::{Dice, Point, Policy, Preemption};
 use seawall_harness::seed::Seed;
-
-use super::candidate::PREEMPTIONS_GOOD;
 
 /// Preempts three times at most: after a wait of random length, at a call of a kind that is rare in this execution;
 /// some of its preemptions may repeat those of another schedule.

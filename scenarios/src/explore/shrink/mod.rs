@@ -8,13 +8,12 @@ mod candidate;
 mod few;
 mod serial;
 
+use super::{Case, ExploreError, Explorer, Outcome};
+use crate::shrink::{Bench, Candidate as _, Goal, Limits, leave_out};
 use seawall_harness::sched::rare::Rare;
 use seawall_harness::sched::{Dice, Policy};
 use seawall_harness::seed::Seed;
 use seawall_harness::verdict::Verdict;
-
-use super::{Case, ExploreError, Explorer, Outcome};
-use crate::shrink::{Bench, Candidate as _, Goal, Limits, leave_out};
 
 pub use candidate::Failing;
 

@@ -7,18 +7,16 @@
 //! that: fewer steps, other sizes, another order, steps of other actors; and one window, either where the execution
 //! was preempted, or at a call that is the first of its kind in a statement.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::rc::Rc;
-
-use seawall_harness::sched::replay::Replay;
-use seawall_harness::sched::{Dice, ENDED, Point, Policy};
-use seawall_harness::seed::Seed;
-
 use super::{Failing, PAYLOAD_BYTES_MAX};
 use crate::explore::Step;
 use crate::explore::actor::LAST;
 use crate::explore::case::{ActorPlan, Begin, Case, Checkpoint, Numbered, Target};
+use seawall_harness::sched::replay::Replay;
+use seawall_harness::sched::{Dice, ENDED, Point, Policy};
+use seawall_harness::seed::Seed;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
 
 /// Sections of a step.
 const SECTIONS: u32 = LAST + 1;

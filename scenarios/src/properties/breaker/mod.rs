@@ -3,15 +3,13 @@
 
 mod model;
 
-use std::fmt;
-use std::time::Duration;
-
+use self::model::Model;
+use super::{Counterexample, fewest_steps};
 use rand::{Rng, RngExt};
 use seawall::breaker::{Breaker, BreakerMode, BreakerPolicy, BreakerState, Permit, RateThreshold, Transition};
 use seawall_harness::seed::Seed;
-
-use self::model::Model;
-use super::{Counterexample, fewest_steps};
+use std::fmt;
+use std::time::Duration;
 
 const STEPS_MAX: usize = 80;
 const TICK: Duration = Duration::from_nanos(1);
@@ -251,9 +249,8 @@ impl StepMix {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn cases_repeat_and_reach_every_transition_and_mode() {

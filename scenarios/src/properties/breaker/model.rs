@@ -3,10 +3,9 @@
 //! It has no counters, no buckets and no leases. It keeps every permit, every result that counted and every change, and
 //! computes each answer from all of them.
 
-use std::time::Duration;
-
 use seawall::BreakerState;
 use seawall::breaker::{BreakerCounters, BreakerMode, BreakerPolicy, Transition, WindowCounts};
+use std::time::Duration;
 
 /// The number of slices of a window.
 const SLICES: u128 = 10;

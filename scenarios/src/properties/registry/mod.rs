@@ -7,13 +7,11 @@
 mod model;
 mod run;
 
-use std::fmt;
-
-use rand::{Rng, RngExt};
-use seawall_harness::seed::Seed;
-
 use self::run::RegistryRun;
 use super::{Counterexample, fewest_steps};
+use rand::{Rng, RngExt};
+use seawall_harness::seed::Seed;
+use std::fmt;
 
 const STEPS_MAX: usize = 20;
 
@@ -180,10 +178,9 @@ fn draw_step(rng: &mut impl Rng, files: usize, forks: bool, moves: bool) -> Step
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::model::Answer;
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn cases_repeat_and_reach_every_answer() {

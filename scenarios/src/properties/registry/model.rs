@@ -1,13 +1,12 @@
 //! The model: the reply to each step, from the documentation of stores, caches and the registry alone.
 
+use super::{CACHES, Settings};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-use super::{CACHES, Settings};
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

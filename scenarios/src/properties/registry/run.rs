@@ -1,5 +1,8 @@
 //! The steps on real files with real stores, and beside them the model.
 
+use super::model::{Answer, Model, Reply};
+use super::{CACHES, FILES, Settings, Spelling, Step, Way};
+use seawall::{Builder, Cache, Error, JournalMode, Os, Registry, Store, SystemOs};
 use std::cell::RefCell;
 use std::fs;
 use std::io;
@@ -8,11 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-
-use seawall::{Builder, Cache, Error, JournalMode, Os, Registry, Store, SystemOs};
-
-use super::model::{Answer, Model, Reply};
-use super::{CACHES, FILES, Settings, Spelling, Step, Way};
 
 thread_local! {
     static FOLDER: RefCell<Option<Folder>> = const { RefCell::new(None) };

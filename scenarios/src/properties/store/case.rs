@@ -1,12 +1,10 @@
 //! A case: processes, settings, faults and operations, drawn from the seed alone.
 
-use std::time::Duration;
-
+use crate::workload::CheckpointMode;
 use rand::{Rng, RngExt};
 use seawall_harness::actor::Actor;
 use seawall_harness::seed::Seed;
-
-use crate::workload::CheckpointMode;
+use std::time::Duration;
 
 /// The most ops of a case, of all actors together.
 const OPS_MAX: u32 = 14;

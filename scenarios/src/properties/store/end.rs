@@ -1,17 +1,15 @@
 //! The end of an execution: probes, closing, and a look at the database.
 
-use std::convert::Infallible;
-use std::time::Duration;
-
-use rusqlite::{Connection, OpenFlags};
-use seawall_harness::actor::Actor;
-use seawall_harness::oracle::integrity;
-use seawall_simulated::Error;
-
 use super::case::{Act, Case, Ending, EntryPoint, Op};
 use super::ops::{count, numbers_of};
 use super::run::{Outcome, StoreRun};
 use crate::run::{driver, simulated};
+use rusqlite::{Connection, OpenFlags};
+use seawall_harness::actor::Actor;
+use seawall_harness::oracle::integrity;
+use seawall_simulated::Error;
+use std::convert::Infallible;
+use std::time::Duration;
 
 /// Attempts to write after the faults have healed.
 const ATTEMPTS_MAX: u32 = 4;

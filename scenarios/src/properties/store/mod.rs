@@ -18,20 +18,18 @@ mod end;
 mod ops;
 mod run;
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
+use self::case::{Case, Op};
+use self::run::{Outcome, StoreRun};
+use super::{Counterexample, fewest_steps};
+use crate::run::simulated::environment::Environment;
 use seawall_harness::actor::Actor;
 use seawall_harness::fault::{FaultPlan, Rule};
 use seawall_harness::rig::Rig;
 use seawall_harness::sched::{Execution, Task};
 use seawall_harness::seed::Seed;
 use seawall_harness::shared_state::Mode;
-
-use self::case::{Case, Op};
-use self::run::{Outcome, StoreRun};
-use super::{Counterexample, fewest_steps};
-use crate::run::simulated::environment::Environment;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// Calls after which an execution counts as stuck. A long one makes some thousand.
 const CALLS_MAX: u64 = 200_000;
@@ -140,10 +138,9 @@ fn schedule(rig: &mut Rig<Environment>, seed: Seed, actors: Vec<(Actor, Task)>) 
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::case::{Act, Ending, EntryPoint};
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn cases_repeat_and_rows_are_acknowledged_refused_and_of_unknown_outcome() {

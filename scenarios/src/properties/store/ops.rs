@@ -1,18 +1,16 @@
 //! The operations of an actor, and what must hold for each.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::rc::Rc;
-use std::time::Duration;
-
+use super::case::{Act, Config, Ending, EntryPoint, Inner, Op, SETTINGS};
+use super::run::{Outcome, StoreRun};
+use crate::properties::panic_text;
 use rusqlite::{Connection, OptionalExtension};
 use seawall_harness::actor::Actor;
 use seawall_harness::runtime;
 use seawall_simulated::CheckpointMode as Mode;
 use seawall_simulated::{Error, Operation};
-
-use super::case::{Act, Config, Ending, EntryPoint, Inner, Op, SETTINGS};
-use super::run::{Outcome, StoreRun};
-use crate::properties::panic_text;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::time::Duration;
 
 /// The most time of all waits that are not settings: pauses between attempts, stalls of the faults.
 const MARGIN: Duration = Duration::from_secs(2);

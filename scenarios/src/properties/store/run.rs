@@ -1,19 +1,17 @@
 //! One execution of a case: simulated processes with a store each, and the outcomes of the rows.
 
+use super::case::{Case, Config};
+use crate::run::simulated::{self, SimulatedOs};
+use parking_lot::Mutex;
+use seawall_harness::actor::Actor;
+use seawall_harness::rig::Simulation;
+use seawall_simulated::{Error, Registry, Store};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-
-use parking_lot::Mutex;
-use seawall_harness::actor::Actor;
-use seawall_harness::rig::Simulation;
-use seawall_simulated::{Error, Registry, Store};
-
-use super::case::{Case, Config};
-use crate::run::simulated::{self, SimulatedOs};
 
 /// The outcome of a row, as its caller got it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,20 +2,18 @@
 //!
 //! A run that was shrunk does not follow from its seed any more, so it is kept as a file.
 
-use std::collections::BTreeSet;
-use std::path::Path;
-
+use crate::case_file::{self, CaseFileError};
+use crate::run::shape::{Restart, Schedule};
+use crate::run::spec::{REAL, RunSpec, SpecError};
+use crate::workload::Step;
 use seawall_harness::actor::Actor;
 use seawall_harness::fault::Rule;
 use seawall_harness::record::Finding;
 use seawall_harness::sched::Preemption;
 use seawall_harness::token::Token;
 use serde::{Deserialize, Serialize};
-
-use crate::case_file::{self, CaseFileError};
-use crate::run::shape::{Restart, Schedule};
-use crate::run::spec::{REAL, RunSpec, SpecError};
-use crate::workload::Step;
+use std::collections::BTreeSet;
+use std::path::Path;
 
 /// The present format of the file.
 pub const FORMAT: u32 = 1;

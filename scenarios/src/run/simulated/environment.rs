@@ -3,23 +3,21 @@
 //! An operation on a path goes to the machine of the execution on the calling thread, for the running actor. In a
 //! process that was killed it does nothing and returns an error.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::sync::Arc;
-
+use super::SimulatedOs;
+use crate::story::{Event, Log, Note};
+use crate::strategies::{Host, LayerOs};
 use seawall_harness::clock::Clock;
 use seawall_harness::media::sim::Machine;
 use seawall_harness::record::StoryKind;
 use seawall_harness::rig::Simulation;
 use seawall_harness::runtime::{self, Processes};
 use seawall_harness::shared_state::SharedState;
-
-use super::SimulatedOs;
-use crate::story::{Event, Log, Note};
-use crate::strategies::{Host, LayerOs};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
 
 thread_local! {
     static PRESENT: RefCell<Option<Rc<Environment>>> = const { RefCell::new(None) };

@@ -15,10 +15,15 @@ pub mod remote;
 pub mod shrink;
 mod sim_run;
 
-use std::path::Path;
-use std::rc::Rc;
-use std::sync::Arc;
-
+use super::RunError;
+use super::driver::Trouble;
+use super::judge::{self, FreshLook};
+use super::spec::RunSpec;
+use crate::story::{self, Log, Watched};
+use case::RunCase;
+use environment::Environment;
+pub(crate) use os::SimulatedOs;
+pub use remote::{Reply, Request};
 use seawall_harness::actor::Actor;
 use seawall_harness::media::sim::Machine;
 use seawall_harness::oracle::hygiene;
@@ -32,18 +37,10 @@ use seawall_harness::seed::Seed;
 use seawall_harness::shared_state::Mode;
 use seawall_harness::trace::Entry;
 use seawall_harness::vfs::RegisterError;
-
-use super::RunError;
-use super::driver::Trouble;
-use super::judge::{self, FreshLook};
-use super::spec::RunSpec;
-use crate::story::{self, Log, Watched};
-
-use case::RunCase;
-use environment::Environment;
-pub(crate) use os::SimulatedOs;
-pub use remote::{Reply, Request};
 use sim_run::SimRun;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// The folder of the database.
 const FOLDER: &str = "/sim";

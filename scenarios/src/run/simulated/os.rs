@@ -1,14 +1,12 @@
 //! The system interface of the connection layer, on the simulated machine.
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
+use super::environment;
 use seawall_harness::runtime;
 use seawall_simulated::Os;
 use seawall_simulated::os::{FileId, FileKind, FileLock, FileStatus};
-
-use super::environment;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default)]

@@ -3,21 +3,19 @@
 //! There is one execution in a process at a time, because a SQLite library has one random generator and one default
 //! VFS. To execute several runs at once, the lab keeps a pool of child processes.
 
-use std::ffi::OsString;
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
-
+use super::Simulator;
+use crate::run::RunError;
+use crate::run::spec::RunSpec;
 use parking_lot::Mutex;
 use seawall_harness::process::{Event, Life, Worker};
 use seawall_harness::record::RunRecord;
 use seawall_harness::token::Token;
 use serde::{Deserialize, Serialize};
-
-use super::Simulator;
-use crate::run::RunError;
-use crate::run::spec::RunSpec;
+use std::ffi::OsString;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 /// To a simulator's process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

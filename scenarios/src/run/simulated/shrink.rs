@@ -1,14 +1,12 @@
 //! Shrinking of simulated runs: fewer preemptions, faults, ends of processes and steps, simpler ones, the same finding.
 
-use std::ops::Range;
-
-use seawall_harness::fault::{Rule, When};
-
 use super::case::{CaseStep, RunCase};
 use super::{Simulated, Simulator};
 use crate::run::RunError;
 use crate::shrink::{Bench, Candidate, Goal, Limits};
 use crate::workload::Step;
+use seawall_harness::fault::{Rule, When};
+use std::ops::Range;
 
 /// Fresh schedules that are tried when no part can be left out any more.
 const SCHEDULES: usize = 300;

@@ -1,19 +1,5 @@
 //! What the actors of a simulated run share: the driver, and the processes with their strategies.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::path::PathBuf;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
-
-use seawall_harness::actor::Actor;
-use seawall_harness::oracle::integrity::Check;
-use seawall_harness::record::StoryKind;
-use seawall_harness::rig::Simulation;
-use seawall_harness::runtime::{self, Processes};
-
 use super::environment::{Environment, SimHost};
 use super::{DATABASE, MODE};
 use crate::run::driver::{Driver, Medium};
@@ -23,6 +9,18 @@ use crate::run::step::{self, Outcome, StepTask};
 use crate::story::{Event, Log, Note};
 use crate::strategies::{Context, Strategy};
 use crate::workload::Step;
+use seawall_harness::actor::Actor;
+use seawall_harness::oracle::integrity::Check;
+use seawall_harness::record::StoryKind;
+use seawall_harness::rig::Simulation;
+use seawall_harness::runtime::{self, Processes};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// See the module's documentation.
 pub(super) struct SimRun {

@@ -1,10 +1,6 @@
 //! If the wal-index fails for good, `seawall` reads every committed row and commits, reports that it is degraded, and
 //! returns to shared mode when it can.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-
 use rusqlite::Connection;
 use seawall::HealthState;
 use seawall::{Cache, Health};
@@ -12,6 +8,9 @@ use seawall_harness::call::Method;
 use seawall_harness::codes::ResultCode;
 use seawall_harness::vfs::FaultVfs;
 use seawall_scenarios::clocked_os::ClockedOs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 
 const ROWS: i64 = 100;

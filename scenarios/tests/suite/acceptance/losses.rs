@@ -1,15 +1,14 @@
 //! A cleanup that unlinks a log loses committed rows, no integrity check finds it, and it repeats in every replay. A
 //! strategy that does not unlink loses nothing.
 
+use super::token;
+use crate::support;
 use seawall_harness::record::RunRecord;
 use seawall_harness::seed::Seed;
 use seawall_harness::token::Token;
 use seawall_harness::verdict::Verdict;
 use seawall_scenarios::run::shape::Schedule;
 use seawall_scenarios::run::spec::RunSpec;
-
-use super::token;
-use crate::support;
 
 fn execute(token: &Token) -> RunRecord {
     support::lab().execute(token).unwrap().record

@@ -1,12 +1,11 @@
 //! Two processes of four threads each, all at once, with processes killed at calls and between them.
 
+use super::token;
+use crate::support;
 use seawall_harness::seed::Seed;
 use seawall_harness::verdict::Verdict;
 use seawall_scenarios::run::shape::Schedule;
 use seawall_scenarios::run::spec::RunSpec;
-
-use super::token;
-use crate::support;
 
 const RUNS: usize = 24;
 

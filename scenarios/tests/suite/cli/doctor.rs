@@ -1,16 +1,14 @@
 //! `seawall doctor` as another process beside the one that has the database open: it must not be felt there.
 
+use super::{Answer, run, text};
+use rusqlite::Connection;
+use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-
-use rusqlite::Connection;
-use serde_json::Value;
 use tempfile::TempDir;
-
-use super::{Answer, run, text};
 
 /// A reader of a snapshot and a writer in a transaction, in a process that ends when its standard input does.
 const PYTHON: &str = r#"

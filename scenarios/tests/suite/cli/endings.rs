@@ -1,13 +1,11 @@
 //! How the program ends: 0 as expected, 100 a finding, 2 usage (see `refusals`), 4 nothing ran, 70 the lab is broken.
 
-use std::fs;
-
+use super::{Answer, can_mount, on_a_small_disk, run, scratch, soak, text};
+use crate::acceptance::token;
 use seawall_harness::record::RunRecord;
 use seawall_harness::seed::Seed;
 use seawall_harness::verdict::Verdict;
-
-use super::{Answer, can_mount, on_a_small_disk, run, scratch, soak, text};
-use crate::acceptance::token;
+use std::fs;
 
 /// The pages of the database are not written: every strategy loses, which no table expects.
 const DROPPING: [&str; 10] =

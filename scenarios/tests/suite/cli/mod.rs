@@ -7,12 +7,10 @@ mod processes;
 mod refusals;
 mod reports;
 
+use crate::support;
 use std::path::Path;
 use std::process::Command;
-
 use tempfile::TempDir;
-
-use crate::support;
 
 /// What one call of the program came to.
 struct Answer {
@@ -68,7 +66,7 @@ fn listing(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Whether a file system of a few kilobytes can be mounted where nobody else sees it.
+/// Whether a file system of a few kilobytes can be mounted out of sight of other processes.
 fn can_mount() -> bool {
     let allowed = Command::new("unshare").args(["-rm", "true"]).output().is_ok_and(|o| o.status.success());
     if !allowed {

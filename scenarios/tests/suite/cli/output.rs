@@ -1,11 +1,9 @@
 //! Results to standard output, everything else to standard error; nothing breaks where one of them is closed or full.
 
+use super::{Answer, answer, command, run, scratch, soak, text};
+use serde_json::Value;
 use std::fs::File;
 use std::process::Stdio;
-
-use serde_json::Value;
-
-use super::{Answer, answer, command, run, scratch, soak, text};
 
 const SMALL: [&str; 8] = ["--strategy", "percall,seawall", "--preset", "none", "--count", "1", "--seed", "5"];
 

@@ -1,15 +1,13 @@
 //! Interruptions: the program ends soon and cleans up; where it cannot, its workers end all the same.
 
+use super::{command, listing, run, scratch, text};
+use crate::acceptance::token;
+use seawall_harness::seed::Seed;
+use seawall_reports::json;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-
-use seawall_harness::seed::Seed;
-use seawall_reports::json;
-
-use super::{command, listing, run, scratch, text};
-use crate::acceptance::token;
 
 /// Longer than any of this takes on a busy machine, and shorter than a soak that was not interrupted.
 const PATIENCE: Duration = Duration::from_secs(20);

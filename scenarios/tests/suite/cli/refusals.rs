@@ -1,13 +1,11 @@
 //! Bad input: exit status 2, nothing on standard output, one clear error that says where and what instead.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-
-use seawall_harness::seed::Seed;
-use seawall_harness::token::{FaultName, Token};
-
 use super::{Answer, listing, run, scratch, text};
 use crate::acceptance::token;
+use seawall_harness::seed::Seed;
+use seawall_harness::token::{FaultName, Token};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 /// The whole of standard error.
 #[track_caller]

@@ -1,13 +1,11 @@
 //! The report on disk, the same run again, and the shares of a run.
 
+use super::{Answer, can_mount, listing, on_a_small_disk, run, scratch, soak, text};
+use seawall_harness::record::{Cell, RunRecord, SoakRecord};
+use seawall_reports::{html, json, junit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-
-use seawall_harness::record::{Cell, RunRecord, SoakRecord};
-use seawall_reports::{html, json, junit};
-
-use super::{Answer, can_mount, listing, on_a_small_disk, run, scratch, soak, text};
 
 const PARTS: [&str; 4] = ["index.html", "junit.xml", "matrix.svg", "record.json"];
 

@@ -1,22 +1,20 @@
 //! The cache under threads that call at once and opens that fail: exactly one successful initialisation for each file,
 //! and no file open at the end.
 
-use std::collections::BTreeMap;
-use std::panic::resume_unwind;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
-use std::time::Duration;
-
+use super::environment::Environment;
+use super::{config, regressions, rules};
 use proptest::prelude::*;
 use proptest::sample::select;
 use rusqlite::{Connection, ffi};
 use seawall::{BreakerState, Cache, Event, EventKind};
 use seawall_harness::actor::Actor;
 use seawall_harness::runtime;
-
-use super::environment::Environment;
-use super::{config, regressions, rules};
+use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::Duration;
 
 proptest! {
     #![proptest_config(config(600, regressions!("cache")))]

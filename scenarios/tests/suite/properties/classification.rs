@@ -1,12 +1,11 @@
 //! The classification of errors: rules for every code, known or not, with every errno, in every operation.
 
+use super::{config, regressions};
 use proptest::prelude::*;
 use proptest::sample::select;
 use rusqlite::ffi;
 use seawall::classify::{Class, Operation, classify, code_name, is_disk_full, is_out_of_descriptors};
 use seawall_harness::codes::{Errno, ResultCode};
-
-use super::{config, regressions};
 
 const OPERATIONS: [Operation; 11] = [
     Operation::Resolve,

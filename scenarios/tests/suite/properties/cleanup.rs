@@ -5,14 +5,8 @@
 //! goes on there. A ledger outside the database holds what was acknowledged, and the oracles of the lab compare at the
 //! end. The same stories run with a store that unlinks side files, which the property must detect.
 
-use std::cell::Cell;
-use std::convert::Infallible;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-
+use super::environment::Environment;
+use super::{config, regressions, rules};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
@@ -28,9 +22,13 @@ use seawall_scenarios::run::driver;
 use seawall_scenarios::run::history::History;
 use seawall_scenarios::run::judge::{self, FreshLook};
 use seawall_scenarios::strategies::{self, Context, RealHost};
-
-use super::environment::Environment;
-use super::{config, regressions, rules};
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 proptest! {
     #![proptest_config(config(1500, regressions!("cleanup")))]

@@ -1,15 +1,14 @@
 //! A test environment in one process: a folder, a shim with fault rules, virtual time.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
 use seawall::Os;
 use seawall_harness::call::{Call, Method, Role};
 use seawall_harness::clock::Clock;
 use seawall_harness::shared_state::SharedState;
 use seawall_harness::vfs::FaultVfs;
 use seawall_scenarios::clocked_os::ClockedOs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// See the module's documentation. Faults are off until [`Environment::arm`].
 pub(super) struct Environment {

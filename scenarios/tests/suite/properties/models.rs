@@ -1,10 +1,9 @@
 //! The properties of `seawall properties`, with fewer cases. `PROPTEST_CASES` sets their number. The list has the seeds
 //! that failed once.
 
+use super::config;
 use seawall_harness::seed::Seed;
 use seawall_scenarios::properties::{self, ALL};
-
-use super::config;
 
 /// Seeds to execute first, by property.
 const KEPT: [(&str, u64); 0] = [];

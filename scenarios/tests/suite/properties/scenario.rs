@@ -2,17 +2,15 @@
 //!
 //! The seed draws processes, threads, scripts, restarts and the order of turns; the rules are drawn here. Both shrink.
 
-use std::fs;
-use std::path::Path;
-
+use super::{config, regressions, rules};
+use crate::support::lab;
 use proptest::prelude::*;
 use seawall_harness::record::RunRecord;
 use seawall_harness::seed::Seed;
 use seawall_harness::token::{FaultName, Token};
 use seawall_harness::verdict::Verdict;
-
-use super::{config, regressions, rules};
-use crate::support::lab;
+use std::fs;
+use std::path::Path;
 
 /// Tokens of runs that failed once, one in each line; `#` begins a comment. A token stays valid if this file draws
 /// other rules.
