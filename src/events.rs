@@ -1,10 +1,10 @@
-//! What the crate tells about itself: typed events, each at most once, never from under a lock.
+//! What the crate reports: typed events, each at most once, never while a lock is held.
 //!
-//! While a call holds locks it only takes notes. They go to the sink after the last lock is released, so a sink may
-//! call back into the cache, may block, and may even panic: it hurts nobody but its own caller's latency.
+//! While a call holds locks it only queues events. They go to the sink after the last lock is released, so a sink may
+//! call back into the cache, may block, and may even panic: only the latency of its own caller suffers.
 //!
 //! With the feature `tracing`, each one is also an event of that crate: target `seawall`, level warn for
-//! [trouble](EventKind::is_trouble) and info otherwise, with the fields `database` (the canonical path), `kind` (its
+//! [warnings](EventKind::is_warning) and info otherwise, with the fields `database` (the canonical path), `kind` (its
 //! [name](EventKind::name)), and `code`, `generation` and `error` where it has one.
 //!
 //! ```
@@ -18,16 +18,15 @@
 //! store.set_breaker_mode(BreakerMode::MetricsOnly);
 //! let event = events.try_recv()?;
 //! assert!(matches!(event.kind, EventKind::BreakerModeChanged { mode: BreakerMode::MetricsOnly, .. }));
-//! assert_eq!((event.kind.name(), event.kind.is_trouble()), ("breaker_mode_changed", true));
+//! assert_eq!((event.kind.name(), event.kind.is_warning()), ("breaker_mode_changed", true));
 //! assert_eq!(store.health().events["opened"], 1);
 //! # Ok(())
 //! # }
 //! ```
 
 use crate::breaker::BreakerMode;
-use crate::classify::code_name;
-use crate::health::DegradedReason;
-use crate::seat::Borrower;
+use crate::error::classify::code_name;
+use crate::error::{Borrower, DegradedReason};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -71,7 +70,7 @@ pub enum EventKind {
     BreakerTripped {
         /// The breaker's generation begun.
         generation: u64,
-        /// The failure that did it, as text.
+        /// The failure that opened it, as text.
         error: String,
     },
     /// The cooldown is over, and the first probe is on its way.
@@ -84,7 +83,7 @@ pub enum EventKind {
         /// The breaker's generation begun.
         generation: u64,
     },
-    /// Somebody has set another mode of the circuit breaker.
+    /// The mode of the circuit breaker was changed.
     BreakerModeChanged {
         /// The breaker's generation begun.
         generation: u64,
@@ -200,8 +199,8 @@ impl EventKind {
         }
     }
 
-    /// Whether somebody should look into it, rather than find it in a log later.
-    pub fn is_trouble(&self) -> bool {
+    /// Whether it calls for attention now, rather than in a log later.
+    pub fn is_warning(&self) -> bool {
         !matches!(
             self,
             EventKind::Opened
@@ -295,7 +294,7 @@ impl fmt::Display for EventKind {
             }
             EventKind::DiskFull => f.write_str("the disk is full; writes are refused for a moment"),
             EventKind::DiskHasRoom => f.write_str("the disk has room again"),
-            EventKind::BorrowOverdue { borrower } => write!(f, "not given back yet: {borrower}"),
+            EventKind::BorrowOverdue { borrower } => write!(f, "not returned yet: {borrower}"),
             EventKind::ReadersSuspended { code } => {
                 write!(f, "a reader failed ({}); reads go through the writer", code.map_or("no code", code_name))
             }
@@ -320,9 +319,9 @@ pub type Sink = Arc<dyn Fn(&Event) + Send + Sync>;
 /// The most events that wait in one subscriber's channel.
 const SUBSCRIPTION_MAX: usize = 1 << 16;
 
-/// Where the events of one database go: to the sink, to `tracing`, and to whoever has subscribed.
+/// Sends the events of one database to the sink, to `tracing`, and to the subscribers.
 #[derive(Default)]
-pub(crate) struct Hub {
+pub(crate) struct EventHub {
     sink: Option<Sink>,
     subscribers: Mutex<Vec<SyncSender<Event>>>,
     /// Events that a subscriber had no room for.
@@ -331,15 +330,15 @@ pub(crate) struct Hub {
     counts: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-impl Hub {
-    pub(crate) fn new(sink: Option<Sink>) -> Hub {
-        Hub { sink, ..Hub::default() }
+impl EventHub {
+    pub(crate) fn new(sink: Option<Sink>) -> EventHub {
+        EventHub { sink, ..EventHub::default() }
     }
 
     /// A channel that gets all events from now on. One that has `capacity` of them waiting misses the next ones, which
     /// are counted.
     pub(crate) fn subscribe(&self, capacity: usize) -> Receiver<Event> {
-        // Room is set aside at once.
+        // The channel allocates its capacity at once.
         let (sender, receiver) = sync_channel(capacity.min(SUBSCRIPTION_MAX));
         self.subscribers.lock().push(sender);
         receiver
@@ -357,7 +356,7 @@ impl Hub {
         *self.counts.lock().entry(event.kind.name()).or_default() += 1;
         trace(event);
         if let Some(sink) = &self.sink {
-            tell(&**sink, event);
+            deliver(&**sink, event);
         }
         self.subscribers.lock().retain(|subscriber| match subscriber.try_send(event.clone()) {
             Ok(()) => true,
@@ -370,17 +369,17 @@ impl Hub {
     }
 }
 
-/// Hands something to a sink. The caller holds no lock.
-pub(crate) fn tell<E>(sink: &(dyn Fn(&E) + Send + Sync), event: &E) {
-    // A sink that panics is the sink's trouble: what it is told about has happened already.
+/// Passes an event to a sink. The caller holds no lock.
+pub(crate) fn deliver<E>(sink: &(dyn Fn(&E) + Send + Sync), event: &E) {
+    // A panic of the sink changes nothing: the event has happened already.
     let _ = catch_unwind(AssertUnwindSafe(|| sink(event)));
 }
 
-/// Tells `tracing`: fields that can be filtered and counted, and a text for people.
+/// Emits to `tracing`: fields that can be filtered and counted, and a text for people.
 #[cfg(feature = "tracing")]
 fn trace(event: &Event) {
     // The level is part of what a call site is, so there have to be two of them.
-    macro_rules! tell {
+    macro_rules! deliver {
         ($level:ident) => {
             tracing::event!(
                 target: "seawall",
@@ -395,10 +394,10 @@ fn trace(event: &Event) {
             )
         };
     }
-    if event.kind.is_trouble() {
-        tell!(WARN);
+    if event.kind.is_warning() {
+        deliver!(WARN);
     } else {
-        tell!(INFO);
+        deliver!(INFO);
     }
 }
 
@@ -407,18 +406,18 @@ fn trace(_: &Event) {}
 
 /// Events of one call, waiting for its locks to be released.
 #[derive(Debug, Default)]
-pub(crate) struct Notes {
+pub(crate) struct EventQueue {
     // An empty vector does not allocate, and almost every call leaves it empty.
     kinds: Vec<EventKind>,
 }
 
-impl Notes {
+impl EventQueue {
     pub(crate) fn add(&mut self, kind: EventKind) {
         self.kinds.push(kind);
     }
 
     /// Hands the events on. The caller holds no lock.
-    pub(crate) fn emit(self, path: &Arc<Path>, hub: &Hub) {
+    pub(crate) fn emit(self, path: &Arc<Path>, hub: &EventHub) {
         for kind in self.kinds {
             hub.publish(&Event { path: Arc::clone(path), kind });
         }

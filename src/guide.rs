@@ -1,4 +1,4 @@
-//! Which policy when: what the knobs are for, what their defaults protect from, and what to do about an error.
+//! Which policy fits which case: the settings, what their defaults protect from, and what to do about an error.
 //!
 //! The defaults are for one program that keeps its data in one file on a local disk and does not want to lose any.
 //! Change one when a sentence below describes you. Each default answers a failure that was seen in the field.
@@ -65,10 +65,10 @@
 //! | the last second may be lost in a power cut, commits must be fast | `Wal` | `Normal` |
 //! | your design needs WAL, and anything else is an error | `RequireWal` | as above |
 //! | a network file system | `Keep`, on a file with a rollback journal | `Full`, or `Extra` |
-//! | somebody else's file | `Keep` | `Full` |
+//! | the file of another program | `Keep` | `Full` |
 //!
 //! With `Normal`, a crash of the *process* loses nothing; only a power cut or a crash of the system takes back the last
-//! commits, whole ones. The default is `Full` because an acknowledged row that is gone is the worst bug there is.
+//! commits, whole ones. The default is `Full` because losing an acknowledged row is the worst defect.
 //!
 //! WAL is switched on only where it is not on yet, and the answer is read, not assumed. It is never switched *off*:
 //! programs that went back to a rollback journal after an I/O error deleted the log that held their commits.
@@ -76,7 +76,7 @@
 //!
 //! # Two kinds of waiting
 //!
-//! | who is in the way | how long one waits | then |
+//! | holder | the wait | after it |
 //! |---|---|---|
 //! | another process, or a connection that is not ours | [`busy_timeout`](crate::Builder::busy_timeout), 5 s | `BUSY` |
 //! | another thread that has borrowed the connection | [`acquire_timeout`](crate::Builder::acquire_timeout), 30 s | an error that names the borrower's line |
@@ -90,7 +90,7 @@
 //! # The circuit breaker
 //!
 //! It counts only failures to *answer*: files that cannot be opened, read or mapped. Busy databases, full disks and
-//! constraints never count. Three in a row, and for 30 s nobody asks; then one caller at a time tries.
+//! constraints never count. After three in a row, no call passes for 30 s; then one caller at a time tries.
 //!
 //! | your case | [`BreakerPolicy`](crate::BreakerPolicy) |
 //! |---|---|
@@ -98,12 +98,12 @@
 //! | failures come now and then between successes, as on a bad cable or mount | a [`rate`](crate::RateThreshold) besides |
 //! | a person waits, and the fault is over in a moment | a cooldown of 1 s to 5 s |
 //! | many processes on one file | the default: each has its own breaker, and one probe each is not many |
-//! | you introduce it in a running system | [`MetricsOnly`](crate::BreakerMode::MetricsOnly): it counts, tells and refuses nobody |
+//! | you introduce it in a running system | [`MetricsOnly`](crate::BreakerMode::MetricsOnly): it counts and reports, and refuses no call |
 //! | you are about to replace the disk | [`ForcedOpen`](crate::BreakerMode::ForcedOpen), and `Enforcing` afterwards |
 //! | a tool that runs once | [`Disabled`](crate::BreakerMode::Disabled) |
 //!
 //! In the report that this comes from, all waiting callers were let through at once after the cooldown. Here it is one
-//! at a time, whoever queued meanwhile asks again, and the result of a call from before a change counts for nothing.
+//! at a time, a queued caller asks again, and the result of a call from before a change does not count.
 //!
 //! ```
 //! use seawall::{BreakerMode, BreakerPolicy, RateThreshold, Store};
@@ -123,8 +123,8 @@
 //!
 //! # First connects and the schema
 //!
-//! First connects of several processes get into each other's way: SQLite sets up the log and its index, and everybody
-//! runs the same `CREATE TABLE`. So they pass one by one, by a lock on `<database>.init.lock`. A program that went on
+//! First connects of several processes disturb each other: SQLite sets up the log and its index, and every process runs
+//! the same `CREATE TABLE`. So they pass one by one, by a lock on `<database>.init.lock`. A program that went on
 //! without the lock after 10 s had the race back just when it hurt; here the wait ends with an error. Set
 //! [`first_connect_wait`](crate::Builder::first_connect_wait) to `None` only where no side file can be made.
 //!
@@ -161,7 +161,7 @@
 //!
 //! # How long connections live
 //!
-//! | your case | knob |
+//! | your case | setting |
 //! |---|---|
 //! | a server that runs for weeks | nothing: a connection has no age. [`max_lifetime`](crate::Builder::max_lifetime) only if an extension leaks |
 //! | many databases, each used now and then | [`max_idle`](crate::Builder::max_idle) and a timer with [`maintain`](crate::Store::maintain), for the readers |
@@ -215,11 +215,12 @@
 //!
 //! # Background workers
 //!
-//! A [`Worker`](crate::worker::Worker) waits as its failure calls for: a second where somebody holds a lock, 30 s and
-//! some jitter where the files do not answer, never shorter than the breaker's own wait. Poll as seldom as the user can
-//! bear: each poll of each worker is a read. It reports the first error of an episode and its end, not each one.
+//! A [`Worker`](crate::workers::Worker) waits as its failure calls for: a second where another connection holds a lock,
+//! 30 s and some jitter where the files do not answer, never shorter than the breaker's own wait. Poll as seldom as the
+//! user can bear: each poll of each worker is a read. It reports the first error of an episode and its end, not each
+//! one.
 //!
-//! | your case | [`WorkerPolicy`](crate::worker::WorkerPolicy) |
+//! | your case | [`WorkerPolicy`](crate::workers::WorkerPolicy) |
 //! |---|---|
 //! | jobs come from this process | a long `poll`, and a [`Stop`](crate::Stop) or a channel of your own to wake up |
 //! | jobs come from other processes | `poll` 5 s |
@@ -229,8 +230,8 @@
 //!
 //! With the feature `tokio`, `AsyncStore` runs closures on threads that may block: one for writes, one for each reader,
 //! so a slow database cannot use up the runtime's. Dropping a call before its closure began means that it never runs;
-//! dropping it later means that nobody hears how it ended. So put a timeout around reads as you like, and around writes
-//! only if you can read afterwards what became of them.
+//! dropping it later discards its result. So put a timeout around reads as you like, and around writes only if you can
+//! read afterwards what became of them.
 //!
 //! # What to watch
 //!
@@ -238,11 +239,11 @@
 //! |---|---|
 //! | `state` is `Unavailable` | it does not serve; [`last_error`](crate::Health::last_error) says why |
 //! | `state` is `Degraded` | it serves, one call at a time: the `-shm` cannot be used, look at space, rights, memory |
-//! | `journal_mode` is not what was configured | WAL was refused: a network file system, or somebody's old connection |
+//! | `journal_mode` is not what was configured | WAL was refused: a network file system, or an old connection of another process |
 //! | `wal.frames` grows, and `frames_checkpointed` does not | a read that never ends: see `oldest_snapshot` |
 //! | `calls.timed_out` grows | a closure that takes too long: the errors name its line |
 //! | `calls.dangling` grows | a closure that forgets to commit; its writes were *not* acknowledged |
-//! | an event [`Moved`](crate::EventKind::Moved) | somebody replaces files under the running program |
+//! | an event [`Moved`](crate::EventKind::Moved) | files are replaced under the running program |
 //!
 //! The same as numbers: the feature `prometheus`. The same as events: [`subscribe`](crate::Store::subscribe), a sink in
 //! the builder, or the feature `tracing`.
@@ -255,7 +256,7 @@
 //! |---|---|
 //! | [`outcome_unknown`](crate::Error::outcome_unknown) | read whether the writes are there, then decide. Never simply run it again |
 //! | [`is_closed`](crate::Error::is_closed) | the program is ending: end, too |
-//! | [`is_breaker_open`](crate::Error::is_breaker_open) | come back after [`retry_after`](crate::Error::retry_after); `None`: when somebody closes it |
+//! | [`is_breaker_open`](crate::Error::is_breaker_open) | come back after [`retry_after`](crate::Error::retry_after); `None`: after its mode is changed |
 //! | [`is_disk_full`](crate::Error::is_disk_full) | make room; come back later. Reads work |
 //! | [`is_moved`](crate::Error::is_moved) | run it again, if it makes sense on the database that is there now |
 //! | [`quarantined_to`](crate::Error::quarantined_to) | tell a person; the next call begins with a new database |
@@ -294,8 +295,8 @@
 //! let typo = store.write(|tx| tx.execute("INSERT INTO no_such_table VALUES (1)", [])).unwrap_err();
 //! assert_eq!(next(&typo), Next::GiveUp);
 //!
-//! let somebody = rusqlite::Connection::open(&path)?;
-//! somebody.execute_batch("BEGIN IMMEDIATE")?;
+//! let other = rusqlite::Connection::open(&path)?;
+//! other.execute_batch("BEGIN IMMEDIATE")?;
 //! let busy = store.write(|tx| tx.execute_batch("CREATE TABLE t (x)")).unwrap_err();
 //! assert_eq!(next(&busy), Next::Again);
 //! # Ok(())

@@ -28,7 +28,7 @@
 //! # }
 //! ```
 //!
-//! Which of the knobs to turn when, and what to do about which error: see the [`guide`].
+//! The [`guide`] says which setting fits which case, and what to do about an error.
 //!
 //! What holds throughout, above all by absence:
 //!
@@ -40,64 +40,41 @@
 //! - No event is sent and no closure but the borrower's is run while the maps are locked; no clock, process id or file
 //!   operation is used but through [`os::Os`]; no lock but through one internal module.
 
-#[cfg(feature = "tokio")]
-mod asynchronous;
+mod store;
+
+mod pool;
+
 pub mod breaker;
-mod builder;
-mod cache;
-mod checkpoint;
-pub mod classify;
-mod connection;
-mod disk;
 pub mod doctor;
 mod error;
 pub mod events;
-mod ffi;
-mod first_connect;
-mod gate;
 pub mod guide;
 pub mod health;
-mod hygiene;
-mod jitter;
-#[cfg(feature = "prometheus")]
-mod metrics;
 mod open;
-mod orphan;
 pub mod os;
 pub mod quarantine;
-mod recovery;
-mod regime;
-mod registry;
-mod schema;
-mod seat;
-mod side_files;
-mod slot;
-mod stop;
-mod store;
+mod settings;
 pub mod supervisor;
-mod sync;
-mod transaction;
-pub mod worker;
+pub mod workers;
 
-#[cfg(feature = "tokio")]
-pub use asynchronous::AsyncStore;
+mod ffi;
+mod sync;
+
 pub use breaker::{BreakerCounters, BreakerMode, BreakerPolicy, BreakerState, RateThreshold};
-pub use builder::{Builder, JournalMode, Synchronous};
-pub use cache::Cache;
-pub use checkpoint::{Checkpoint, CheckpointMode};
-pub use classify::{Class, Operation};
-pub use error::Error;
+pub use error::{BorrowKind, Borrower, Class, DegradedReason, Error, Operation, classify};
 pub use events::{Event, EventKind};
-pub use health::{DegradedReason, Health};
-#[cfg(feature = "prometheus")]
-pub use metrics::Metrics;
+pub use health::{Checkpoint, CheckpointMode, Health, HealthState};
 pub use os::{Os, SystemOs};
+pub use pool::Registry;
 pub use quarantine::{OnCorruption, QuarantinePolicy};
-pub use registry::Registry;
 pub use rusqlite;
-pub use seat::{BorrowKind, Borrower};
-pub use stop::Stop;
-pub use store::Store;
+pub use settings::{JournalMode, Synchronous};
+#[cfg(feature = "tokio")]
+pub use store::AsyncStore;
+#[cfg(feature = "prometheus")]
+pub use store::Metrics;
+pub use store::{Builder, Cache, Store};
+pub use workers::StopToken;
 
 #[cfg(test)]
 mod tests;

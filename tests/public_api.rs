@@ -393,8 +393,8 @@ fn the_list_has_what_a_user_can_reach_and_nothing_else() {
     has("variant seawall::EventKind::DiskFull");
     has("field seawall::Health::opens: u64");
     has("fn seawall::Os::now(&self) -> Duration");
-    has("const seawall::Stop::LATENCY_MAX: Duration");
-    has("use seawall::worker::Stop = seawall::Stop");
+    has("const seawall::StopToken::LATENCY_MAX: Duration");
+    has("use seawall::supervisor::StopToken = seawall::StopToken");
     has("use seawall::rusqlite");
     has("mod seawall::supervisor::decision");
     has("struct seawall::AsyncStore [tokio]");

@@ -6,8 +6,8 @@
 use rusqlite::Connection;
 use seawall::rusqlite;
 use seawall::supervisor::{
-    Attempt, ChildProcess, End, Failure, FailureKind, Item, Judgement, Probe, Side, StopReason, Supervisor,
-    SupervisorEvent, SupervisorPolicy, Verdict,
+    Attempt, BatchVerdict, ChildProcess, Decision, Failure, FailureKind, ItemResult, Probe, RunEnd, Side, StopReason,
+    Supervisor, SupervisorEvent, SupervisorPolicy,
 };
 use std::fs;
 use std::io::{self, Read, Write};
@@ -191,16 +191,16 @@ fn supervisor(backend: impl seawall::supervisor::Backend + 'static) -> (Supervis
 }
 
 /// The probes and the judgements on them, and how restarts went.
-fn story(events: &Events) -> Vec<(Option<Probe>, Judgement)> {
+fn story(events: &Events) -> Vec<(Option<Probe>, Decision)> {
     let told = |event: &SupervisorEvent| match event {
-        SupervisorEvent::Judged { probe, judgement, .. } => Some((Some(*probe), *judgement)),
-        SupervisorEvent::Restarted { judgement, .. } => Some((None, *judgement)),
+        SupervisorEvent::Decided { probe, decision, .. } => Some((Some(*probe), *decision)),
+        SupervisorEvent::Restarted { decision, .. } => Some((None, *decision)),
         _ => None,
     };
     events.lock().unwrap().iter().filter_map(told).collect()
 }
 
-const PAUSE: Judgement = Judgement::Pause(Duration::from_millis(15));
+const PAUSE: Decision = Decision::Pause(Duration::from_millis(15));
 
 /// In the backend process this never returns. In the tests' process it holds the backend to its modes.
 #[test]
@@ -241,18 +241,18 @@ fn a_backend_that_hangs_is_paused_for_and_goes_on_when_it_wakes_up() {
     let mut child = backend.start_and_wait();
     let pid = child.pid();
     let (mut supervisor, events) = supervisor(child.probed_by(backend.probe()));
-    assert_eq!(supervisor.run_batch(&[0; 5], backend.job()).verdict, Verdict::Continue);
+    assert_eq!(supervisor.run_batch(&[0; 5], backend.job()).verdict, BatchVerdict::Continue);
     backend.is("hang");
     let report = supervisor.run_batch(&[0; 3], backend.job());
     let kinds = report.items.iter().map(|item| match item {
-        Item::Failed(failure) => Some(failure.kind()),
+        ItemResult::Failed(failure) => Some(failure.kind()),
         _ => None,
     });
     assert_eq!(kinds.collect::<Vec<_>>(), [Some(FailureKind::Timeout); 3]);
-    assert_eq!((report.verdict, story(&events)), (Verdict::Continue, vec![(Some(Probe::TimedOut), PAUSE)]));
+    assert_eq!((report.verdict, story(&events)), (BatchVerdict::Continue, vec![(Some(Probe::TimedOut), PAUSE)]));
     backend.is("ok");
     let report = supervisor.run_batch(&[0; 5], backend.job());
-    assert_eq!((report.items, report.verdict), (vec![Item::Succeeded(200); 5], Verdict::Continue));
+    assert_eq!((report.items, report.verdict), (vec![ItemResult::Succeeded(200); 5], BatchVerdict::Continue));
     // It is the same process all the time.
     assert!(pid.is_some() && !was_restarted(&events));
 }
@@ -279,13 +279,13 @@ fn a_backend_that_dies_is_restarted_and_the_work_goes_on() {
         result
     });
     // The circuit broke after ten items with one retry each, the ratio was high, and it came back.
-    assert_eq!((run.end, run.succeeded, run.failed, run.unattempted), (End::Finished, 5, 10, 10));
+    assert_eq!((run.end, run.succeeded, run.failed, run.unattempted), (RunEnd::Finished, 5, 10, 10));
     let findings = events.lock().unwrap().iter().find_map(|event| match event {
-        SupervisorEvent::Judged { findings, .. } => Some(*findings),
+        SupervisorEvent::Decided { findings, .. } => Some(*findings),
         _ => None,
     });
     assert!(findings.is_some_and(|findings| findings.circuit_broken && findings.fail_ratio_high));
-    assert_eq!(story(&events), [(Some(Probe::Dead), Judgement::Restart), (None, PAUSE)]);
+    assert_eq!(story(&events), [(Some(Probe::Dead), Decision::Restart), (None, PAUSE)]);
 }
 
 #[test]
@@ -295,9 +295,9 @@ fn a_backend_that_answers_500_is_paused_for_and_in_the_end_a_stop() {
     let (mut supervisor, events) = supervisor(child.probed_by(backend.probe()));
     // 4 failures: the ratio is high, the circuit holds. 4 more: the same. The tenth in a row breaks it.
     let run = supervisor.run([vec![0; 4], vec![0; 4], vec![0; 4]], backend.job());
-    assert_eq!((run.end, run.failed), (End::Stopped(StopReason::CircuitBroken), 10));
+    assert_eq!((run.end, run.failed), (RunEnd::Stopped(StopReason::CircuitBroken), 10));
     let unwell = Some(Probe::Unwell);
-    let stop = Judgement::Stop(StopReason::CircuitBroken);
+    let stop = Decision::Stop(StopReason::CircuitBroken);
     assert_eq!(story(&events), [(unwell, PAUSE), (unwell, PAUSE), (unwell, stop)]);
     // It comes back, and so does the work.
     backend.is("ok");
@@ -316,9 +316,9 @@ fn a_restart_that_never_comes_back_stops_when_its_budget_is_over() {
     assert!(get(backend.address(), PATIENCE).is_err());
     backend.is("hang");
     let began = Instant::now();
-    assert_eq!(supervisor.run_batch(&[0; 3], backend.job()).verdict, Verdict::Stop(StopReason::NotRecovered));
+    assert_eq!(supervisor.run_batch(&[0; 3], backend.job()).verdict, BatchVerdict::Stop(StopReason::NotRecovered));
     assert!(began.elapsed() >= ms(600) && began.elapsed() < ms(10_000), "{:?}", began.elapsed());
-    let story_told = [(Some(Probe::Dead), Judgement::Restart), (None, Judgement::Stop(StopReason::NotRecovered))];
+    let story_told = [(Some(Probe::Dead), Decision::Restart), (None, Decision::Stop(StopReason::NotRecovered))];
     assert_eq!(story(&events), story_told);
 }
 
@@ -338,17 +338,17 @@ fn a_restart_that_fails_at_once_is_not_waited_for_and_falls_back() {
         Side::Primary => on_primary(item, attempt),
         Side::Fallback => on_fallback(item, attempt),
     };
-    assert_eq!(supervisor.run_batch(&[0; 3], &mut job).verdict, Verdict::Continue);
+    assert_eq!(supervisor.run_batch(&[0; 3], &mut job).verdict, BatchVerdict::Continue);
     assert!(began.elapsed() < ms(15_000), "the whole budget was waited for: {:?}", began.elapsed());
-    assert_eq!(story(&events).last(), Some(&(None, Judgement::FallBack)));
-    assert_eq!(supervisor.run_batch(&[0; 3], &mut job).items, vec![Item::Succeeded(200); 3]);
+    assert_eq!(story(&events).last(), Some(&(None, Decision::FallBack)));
+    assert_eq!(supervisor.run_batch(&[0; 3], &mut job).items, vec![ItemResult::Succeeded(200); 3]);
     assert_eq!(supervisor.side(), Side::Fallback);
     // It can live again: the next look restarts it, a later one goes back to it.
     backend.is("ok");
     let until = Instant::now() + ms(20_000);
     while supervisor.side() == Side::Fallback {
         assert!(Instant::now() < until, "the primary did not have its place back");
-        assert_eq!(supervisor.run_batch(&[0; 3], &mut job).items, vec![Item::Succeeded(200); 3]);
+        assert_eq!(supervisor.run_batch(&[0; 3], &mut job).items, vec![ItemResult::Succeeded(200); 3]);
         std::thread::sleep(ms(20));
     }
 }
@@ -369,15 +369,16 @@ fn a_locked_database_is_not_the_backends_fault() {
         Ok(())
     };
     let report = supervisor.run_batch(&[0; 30], &mut job);
-    let locked = |item: &Item<()>| matches!(item, Item::Failed(failure) if failure.kind() == FailureKind::Database);
+    let locked =
+        |item: &ItemResult<()>| matches!(item, ItemResult::Failed(failure) if failure.kind() == FailureKind::Database);
     assert!(report.items.iter().all(locked), "{:?}", report.items);
-    assert_eq!((report.verdict, report.findings.any(), story(&events)), (Verdict::Continue, false, vec![]));
+    assert_eq!((report.verdict, report.findings.any(), story(&events)), (BatchVerdict::Continue, false, vec![]));
     holder.execute_batch("COMMIT").unwrap();
-    assert_eq!(supervisor.run_batch(&[0; 30], &mut job).items, vec![Item::Succeeded(()); 30]);
+    assert_eq!(supervisor.run_batch(&[0; 30], &mut job).items, vec![ItemResult::Succeeded(()); 30]);
 }
 
 #[test]
-fn a_hung_client_is_a_stall_that_is_told_of_while_it_hangs() {
+fn a_hung_client_is_a_stall_that_is_reported_while_it_hangs() {
     let (supervisor, events) = supervisor(|| Probe::Alive);
     let policy = SupervisorPolicy { stall_timeout: ms(50), heartbeat: ms(20), ..policy() };
     let mut supervisor = supervisor.policy(policy);
@@ -399,7 +400,7 @@ fn a_hung_client_is_a_stall_that_is_told_of_while_it_hangs() {
     });
     // The job itself has seen them while it hung.
     assert!(noticed.is_some_and(|(stalls, beats)| stalls == 1 && beats >= 3), "{noticed:?}");
-    assert!(report.findings.stalled && report.items[1] == Item::Unattempted);
+    assert!(report.findings.stalled && report.items[1] == ItemResult::Unattempted);
     assert_eq!((stalls().0, story(&events)), (1, vec![(Some(Probe::Alive), PAUSE)]));
 }
 
@@ -463,7 +464,7 @@ mod http {
     }
 
     #[test]
-    fn the_probe_tells_apart_what_is_alive_unwell_silent_and_dead() {
+    fn the_probe_distinguishes_alive_unwell_silent_and_dead() {
         let backend = Backend::new("ok");
         let mut child = backend.start_and_wait();
         let probe = http_probe(backend.address(), PATIENCE);
@@ -522,7 +523,7 @@ mod http {
         let probe = http_probe(backend.address(), PATIENCE);
         let (mut supervisor, events) = supervisor(child.probed_by(move || probe.probe()));
         let run = supervisor.run([vec![0; 3], vec![0; 3]], backend.job());
-        assert_eq!((run.end, run.failed, run.succeeded), (End::Finished, 3, 3));
-        assert_eq!(story(&events), [(Some(Probe::Dead), Judgement::Restart), (None, Judgement::Continue)]);
+        assert_eq!((run.end, run.failed, run.succeeded), (RunEnd::Finished, 3, 3));
+        assert_eq!(story(&events), [(Some(Probe::Dead), Decision::Restart), (None, Decision::Continue)]);
     }
 }

@@ -1,11 +1,11 @@
-//! The judgement: what of the report calls for attention, and what to do then.
+//! The findings: what in a report calls for attention, and what to do about it.
 //!
 //! No finding says that a database is corrupt. From outside one sees files, locks and headers; half-finished work of
-//! others looks like damage there. What is in the pages only the application's own connection can judge, so the
+//! others looks like damage there. What is in the pages only the application's own connection can check, so the
 //! strongest words here are "ask it".
 
-use super::judges::JUDGES;
-use super::report::Report;
+use super::checks::CHECKS;
+use super::report::DoctorReport;
 use serde::Serialize;
 use std::fmt::Display;
 
@@ -52,10 +52,10 @@ pub struct Finding {
 }
 
 /// Judges a report and writes the findings into it.
-pub(super) fn add(report: &mut Report) {
+pub(super) fn add(report: &mut DoctorReport) {
     let mut findings = Vec::new();
-    for judge in JUDGES {
-        judge(report, &mut findings);
+    for check in CHECKS {
+        check(report, &mut findings);
     }
     if findings.is_empty() {
         let what = "nothing is wrong that can be seen from outside";
@@ -87,26 +87,26 @@ pub(super) fn count(number: u64, noun: &str) -> String {
 }
 
 /// Who has the files open, with names.
-pub(super) fn named_holders(report: &Report) -> String {
+pub(super) fn named_holders(report: &DoctorReport) -> String {
     let name = |pid: u32| match report.holders.iter().find(|holder| holder.pid == pid) {
         Some(holder) => format!("{pid} ({})", holder.command),
         None => pid.to_string(),
     };
     let names: Vec<String> = report.pids().into_iter().map(name).collect();
     match names.len() {
-        0 => "nobody that can be seen".to_owned(),
+        0 => "no visible process".to_owned(),
         1 => format!("process {}", names[0]),
         _ => format!("processes {}", names.join(", ")),
     }
 }
 
-/// How to have the content checked without alarming anybody for nothing.
-pub(super) fn quick_check(report: &Report) -> String {
+/// How to check the content without a false alarm.
+pub(super) fn quick_check(report: &DoctorReport) -> String {
     if report.is_held() {
         return format!("run PRAGMA quick_check on the application's own connection ({})", named_holders(report));
     }
     let path = report.path.to_string_lossy().replace('\'', "'\\''");
     format!(
-        "nobody has it open: copy it with its side files, and run sqlite3 '{path}' 'PRAGMA quick_check' on the copy"
+        "no process has it open: copy it with its side files, and run sqlite3 '{path}' 'PRAGMA quick_check' on the copy"
     )
 }

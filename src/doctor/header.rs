@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_tells_what_sqlite_wrote() {
+    fn a_header_is_parsed_as_sqlite_wrote_it() {
         let header = Header::parse(&sample()).unwrap();
         assert_eq!((header.page_bytes, header.pages, header.freelist_pages), (65536, Some(2), 0));
         assert_eq!((header.read_version, header.write_version, header.is_wal()), (1, 1, false));

@@ -2,7 +2,7 @@
 //!
 //! Nothing is opened for it but folders of `/proc`. Descriptors are looked at with `stat`, which cancels no lock.
 
-use super::{Role, Target};
+use super::{FileRole, Target};
 use crate::os::{FileId, Os};
 use serde::Serialize;
 use std::fs;
@@ -28,7 +28,7 @@ pub struct Holder {
     /// Its name, as in `/proc/PID/comm`.
     pub command: String,
     /// Which of the files.
-    pub role: Role,
+    pub role: FileRole,
     /// Whether the file it has open has no name any more. What it writes there is gone when it closes it.
     pub deleted: bool,
     /// Its descriptors of that file.
@@ -149,7 +149,7 @@ fn of_process(pid: u32, targets: &[Target], own_pid: u32) -> io::Result<Vec<Hold
 
 /// Which of the files a descriptor stands for, and whether it has lost its name: by identity, or, for a file without a
 /// name, by the name that it had.
-fn role_of(name: &Path, id: FileId, links: u64, targets: &[Target]) -> Option<(Role, bool)> {
+fn role_of(name: &Path, id: FileId, links: u64, targets: &[Target]) -> Option<(FileRole, bool)> {
     if let Some(target) = targets.iter().find(|target| target.id == Some(id)) {
         return Some((target.role, false));
     }
@@ -172,13 +172,13 @@ mod tests {
     #[test]
     fn a_descriptor_is_known_by_identity_and_a_lost_one_by_its_former_name() {
         let id = FileId { device: 1, inode: 2 };
-        let target = Target { role: Role::Wal, path: "/d/x.db-wal".into(), id: Some(id) };
-        let targets = [Target { role: Role::Database, path: "/d/x.db".into(), id: None }, target];
+        let target = Target { role: FileRole::Wal, path: "/d/x.db-wal".into(), id: Some(id) };
+        let targets = [Target { role: FileRole::Database, path: "/d/x.db".into(), id: None }, target];
         let other = FileId { device: 1, inode: 3 };
         for (name, id, links, expected) in [
-            ("/elsewhere", id, 1, Some((Role::Wal, false))),
-            ("/d/x.db-wal (deleted)", other, 0, Some((Role::Wal, true))),
-            ("/d/x.db (deleted)", other, 0, Some((Role::Database, true))),
+            ("/elsewhere", id, 1, Some((FileRole::Wal, false))),
+            ("/d/x.db-wal (deleted)", other, 0, Some((FileRole::Wal, true))),
+            ("/d/x.db (deleted)", other, 0, Some((FileRole::Database, true))),
             ("/d/x.db (deleted)", other, 1, None),
             ("/d/x.db", other, 1, None),
             ("/d/y.db (deleted)", other, 0, None),
@@ -195,7 +195,7 @@ mod tests {
         let again = File::open(&path).unwrap();
         let status = file.metadata().unwrap();
         let id = FileId { device: status.dev(), inode: status.ino() };
-        let target = |id| [Target { role: Role::Database, path: path.clone(), id }];
+        let target = |id| [Target { role: FileRole::Database, path: path.clone(), id }];
         // Children of tests beside this one have everything open for a moment that this process has.
         let own = std::process::id();
         let look = |id| {

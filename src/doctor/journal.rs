@@ -101,8 +101,8 @@ impl Journal {
         })
     }
 
-    /// SQLite's own rule (`hasHotJournal`): a first byte that is not zero, a database with pages, and nobody with a
-    /// RESERVED lock, of which `is_reserved` is `None` if locks cannot be seen.
+    /// SQLite's own rule (`hasHotJournal`): a first byte that is not zero, a database with pages, and no RESERVED lock,
+    /// of which `is_reserved` is `None` if locks cannot be seen.
     pub(super) fn judge(&mut self, has_pages: bool, is_reserved: Option<bool>) {
         let may_be = has_pages && matches!(self.state, JournalState::Written | JournalState::Unknown);
         self.is_hot = if may_be { is_reserved.map(|reserved| !reserved) } else { Some(false) };
@@ -123,7 +123,7 @@ fn super_journal(file: &mut (impl Read + Seek), bytes: u64) -> io::Result<Option
     let mut name = Vec::new();
     file.seek(SeekFrom::Start(name_at))?;
     file.take(u64::from(length)).read_to_end(&mut name)?;
-    // C's plain `char` has a sign on some machines and none on others; either sum is somebody's.
+    // C's plain `char` has a sign on some machines and none on others; either sum is valid on some machine.
     let signed = name.iter().fold(0_u32, |sum, &byte| sum.wrapping_add_signed(i32::from(byte.cast_signed())));
     let unsigned = name.iter().fold(0_u32, |sum, &byte| sum.wrapping_add(u32::from(byte)));
     if (checksum != signed && checksum != unsigned) || name.contains(&0) {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_of_an_open_transaction_is_hot_unless_somebody_has_reserved() {
+    fn a_journal_of_an_open_transaction_is_hot_unless_reserved_is_held() {
         let dir = tempfile::tempdir().unwrap();
         let (_conn, bytes) = sample(dir.path());
         let mut journal = Journal::read(&dir.path().join("x.db-journal")).unwrap().unwrap();

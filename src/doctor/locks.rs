@@ -1,11 +1,11 @@
-//! Who holds which lock: `/proc/locks`, told in SQLite's words.
+//! The locks and their holders, from `/proc/locks`, with SQLite's names.
 //!
 //! SQLite locks bytes. In the database file: PENDING, RESERVED, and a range for SHARED (a read lock) and EXCLUSIVE (a
 //! write lock), from offset 1 GiB on (`os.h`). In the `-shm` file: one byte for each lock of the wal-index, from offset
-//! 120 on, and one that says that somebody is connected (`os_unix.c`).
+//! 120 on, and one that says that a process is connected (`os_unix.c`).
 
 use super::holders::Holder;
-use super::{Role, Target};
+use super::{FileRole, Target};
 use crate::os::{FileId, lock_table};
 use serde::Serialize;
 
@@ -26,10 +26,10 @@ pub struct Lock {
     /// The process; `None` for a lock that belongs to a descriptor, or to a process outside of this one's view.
     pub pid: Option<u32>,
     /// Which of the files.
-    pub role: Role,
+    pub role: FileRole,
     /// The inode of that file.
     pub inode: u64,
-    /// Whether it keeps everybody else out of its bytes; else only writers.
+    /// Whether it excludes all others from its bytes; else only writers.
     pub is_write: bool,
     /// Whether the process still waits for it.
     pub is_waiting: bool,
@@ -82,23 +82,23 @@ fn parse(line: &str, targets: &[Target], holders: &[Holder]) -> Option<Lock> {
     };
     let is_write = kind == "WRITE";
     let role = role_of(id, pid, targets, holders)?;
-    // A lock of flock(2) is none of SQLite's, but somebody's all the same.
+    // A lock of flock(2) is not SQLite's, but it is reported too.
     let names = if class == "FLOCK" { vec!["FLOCK"] } else { names(role, is_write, first_byte, last_byte) };
     Some(Lock { pid, role, inode: id.inode, is_write, is_waiting, names, first_byte, last_byte })
 }
 
 /// Some file systems (btrfs, overlays) show another device here than in `stat`: there the process has to be one that
 /// has a file with that inode open.
-fn role_of(id: FileId, pid: Option<u32>, targets: &[Target], holders: &[Holder]) -> Option<Role> {
+fn role_of(id: FileId, pid: Option<u32>, targets: &[Target], holders: &[Holder]) -> Option<FileRole> {
     let by_target = targets.iter().find(|target| target.id == Some(id)).map(|target| target.role);
     let is_holders = |holder: &&Holder| holder.id() == id || (holder.inode == id.inode && Some(holder.pid) == pid);
     by_target.or_else(|| holders.iter().find(is_holders).map(|holder| holder.role))
 }
 
-fn names(role: Role, is_write: bool, first: u64, last: u64) -> Vec<&'static str> {
+fn names(role: FileRole, is_write: bool, first: u64, last: u64) -> Vec<&'static str> {
     let covers = |from: u64, to: u64| first <= to && last >= from;
     match role {
-        Role::Database => {
+        FileRole::Database => {
             let shared = if is_write { "EXCLUSIVE" } else { "SHARED" };
             let known = [
                 (PENDING_BYTE, PENDING_BYTE, "PENDING"),
@@ -107,7 +107,7 @@ fn names(role: Role, is_write: bool, first: u64, last: u64) -> Vec<&'static str>
             ];
             known.iter().filter(|(from, to, _)| covers(*from, *to)).map(|(_, _, name)| *name).collect()
         }
-        Role::WalIndex => {
+        FileRole::WalIndex => {
             let bytes = (WAL_INDEX_FIRST..).zip(WAL_INDEX_LOCKS);
             bytes.filter(|(byte, _)| covers(*byte, *byte)).map(|(_, name)| name).collect()
         }
@@ -117,7 +117,7 @@ fn names(role: Role, is_write: bool, first: u64, last: u64) -> Vec<&'static str>
 
 impl Lock {
     /// Whether the lock is held, not waited for, and has that name.
-    pub(super) fn holds(&self, role: Role, name: &str) -> bool {
+    pub(super) fn holds(&self, role: FileRole, name: &str) -> bool {
         self.role == role && !self.is_waiting && self.names.contains(&name)
     }
 }
@@ -130,8 +130,8 @@ mod tests {
     fn targets() -> [Target; 2] {
         let id = |inode| Some(FileId { device: rustix::fs::makedev(0xfe, 0x10), inode });
         [
-            Target { role: Role::Database, path: "/d/x.db".into(), id: id(77) },
-            Target { role: Role::WalIndex, path: "/d/x.db-shm".into(), id: id(78) },
+            Target { role: FileRole::Database, path: "/d/x.db".into(), id: id(77) },
+            Target { role: FileRole::WalIndex, path: "/d/x.db-shm".into(), id: id(78) },
         ]
     }
 
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn locks_are_told_in_sqlites_words() {
+    fn locks_are_reported_with_sqlites_names() {
         check("1: POSIX  ADVISORY  READ 12 fe:10:77 1073741826 1073742335", Some((Some(12), "SHARED", false)));
         check("1: POSIX  ADVISORY  WRITE 12 fe:10:77 1073741825 1073741825", Some((Some(12), "RESERVED", false)));
         let all = "PENDING+RESERVED+EXCLUSIVE";
@@ -172,7 +172,7 @@ mod tests {
         let holder = Holder {
             pid: 12,
             command: "x".into(),
-            role: Role::Database,
+            role: FileRole::Database,
             deleted: false,
             descriptors: 1,
             device: 40,

@@ -1,4 +1,4 @@
-//! The doctor: what can be told about a database from outside, while others use it.
+//! The doctor: examines a database from outside, while others use it.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,7 +16,7 @@
 //! # }
 //! ```
 //!
-//! # Why it disturbs nobody
+//! # Why it disturbs no process
 //!
 //! [`examine`] opens nothing for writing, creates nothing, and does not use SQLite at all: so it takes no lock, rolls
 //! back no journal, checkpoints nothing. What is left is the trap of POSIX locks: a process that closes *any*
@@ -39,19 +39,19 @@
 //! The doctor is the one part of the crate that does not go through [`Os`] for its files: it looks at the
 //! machine it runs on, and there is nothing to be gained from looking at another one. It asks for no time.
 //!
-//! [`fix::fix`] does what is lossless, and only for a database that nobody has open.
+//! [`fix::fix`] does what is lossless, and only for a database that no process has open.
 
+mod backups;
 mod bytes;
-mod conclude;
-mod copies;
+mod checks;
 mod findings;
 pub mod fix;
 mod header;
 mod holders;
 mod journal;
-mod judges;
 mod locks;
 mod report;
+mod summary;
 mod wal;
 mod wal_index;
 
@@ -60,14 +60,13 @@ pub use header::Header;
 pub use holders::{Holder, Processes};
 pub use journal::{Journal, JournalState, SuperJournal};
 pub use locks::Lock;
-pub use report::{Copies, Database, JournalMode, Pending, Report, Role, WalIndexFile};
+pub use report::{BackupFiles, DatabaseFile, DoctorReport, FileRole, JournalModes, PendingFrames, WalIndexFile};
 pub use wal::{Wal, WalHeader};
 pub use wal_index::WalIndex;
 
-use conclude::Seen;
+use summary::Observations;
 
-use crate::classify::Operation;
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, Operation};
 use crate::ffi::read_in_child;
 use crate::os::{FileId, FileKind, Os, SystemOs};
 use std::io;
@@ -79,24 +78,24 @@ const LOOKS_MAX: u32 = 5;
 /// A file to look for among descriptors and locks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Target {
-    role: Role,
+    role: FileRole,
     path: PathBuf,
     /// `None` if there is no such file.
     id: Option<FileId>,
 }
 
-/// Looks at a database, its side files, and who has them open, without disturbing anybody. See the [module](self).
+/// Examines a database, its side files and their holders, without disturbing any process. See the [module](self).
 ///
 /// # Errors
 ///
 /// If there is nothing at the path, and no side file of it either; if a directory is; if the system does not let us
-/// look. What cannot be read of an existing database is no error: [`Report::notes`] says so.
-pub fn examine(path: &Path) -> Result<Report, Error> {
+/// look. What cannot be read of an existing database is no error: [`DoctorReport::notes`] says so.
+pub fn examine(path: &Path) -> Result<DoctorReport, Error> {
     let os = SystemOs::new();
     let refuse = |cause| Error::new(path, Operation::Resolve, cause);
     let path = &resolve(path, &os).map_err(|error| refuse(Cause::Io(error)))?;
-    let status = |role: Role| os.status(&role.path(path)).map_err(|error| refuse(Cause::Io(error)));
-    let database = status(Role::Database)?;
+    let status = |role: FileRole| os.status(&role.path(path)).map_err(|error| refuse(Cause::Io(error)));
+    let database = status(FileRole::Database)?;
     match database.map(|status| status.kind) {
         Some(FileKind::Directory) => return Err(refuse(Cause::Directory)),
         Some(FileKind::Special) => {
@@ -104,13 +103,13 @@ pub fn examine(path: &Path) -> Result<Report, Error> {
             return Err(refuse(Cause::Io(error)));
         }
         Some(FileKind::File) => {}
-        None if Role::SIDE_FILES.iter().all(|&role| matches!(status(role), Ok(None))) => {
+        None if FileRole::SIDE_FILES.iter().all(|&role| matches!(status(role), Ok(None))) => {
             return Err(refuse(Cause::Missing));
         }
         None => {}
     }
     let mut report = look(path, &os);
-    // Nobody is alarmed by one look alone: files that were read at different moments may not fit each other.
+    // One look alone raises no alarm: files that were read at different moments may not fit each other.
     for _ in 1..LOOKS_MAX {
         let alarms = report.alarms();
         if alarms.is_empty() {
@@ -138,28 +137,29 @@ fn resolve(path: &Path, os: &SystemOs) -> io::Result<PathBuf> {
 }
 
 /// One look at everything, and what is to be said of it.
-fn look(path: &Path, os: &SystemOs) -> Report {
-    let mut report = see(path, os).conclude(path);
-    report.copies = Copies::beside(path);
+fn look(path: &Path, os: &SystemOs) -> DoctorReport {
+    let mut report = observe(path, os).summarize(path);
+    report.copies = BackupFiles::beside(path);
     findings::add(&mut report);
     report
 }
 
-fn see(path: &Path, os: &SystemOs) -> Seen {
+fn observe(path: &Path, os: &SystemOs) -> Observations {
     let mut notes = Vec::new();
     let mut told = |step: &str, error: &io::Error| notes.push(format!("{step}: {error}"));
-    let status = |role: Role| os.status(&role.path(path)).ok().flatten();
-    let header = status(Role::Database).and_then(|_| {
+    let status = |role: FileRole| os.status(&role.path(path)).ok().flatten();
+    let header = status(FileRole::Database).and_then(|_| {
         read_in_child(path).map_err(|error| told("the header of the database could not be read", &error)).ok()
     });
-    let database = status(Role::Database);
-    let read_journal = || Journal::read(&Role::Journal.path(path));
+    let database = status(FileRole::Database);
+    let read_journal = || Journal::read(&FileRole::Journal.path(path));
     let journal = read_journal();
 
-    // In this order: a wal-index that is the same all the time belongs to the log in between, unless somebody who had a
-    // lock when the locks were looked at was writing; and a journal that is the same before and after had nobody.
+    // In this order: a wal-index that is the same all the time belongs to the log in between, unless a process that
+    // held a lock when the locks were read was writing; and a journal that is the same before and after was not being
+    // written.
     let index = wal_index(path);
-    let wal = Wal::read(&Role::Wal.path(path));
+    let wal = Wal::read(&FileRole::Wal.path(path));
     let targets = targets(path, os);
     let (holders, processes) = holders::scan(&targets, os);
     let locks = locks::scan(&targets, &holders);
@@ -176,13 +176,13 @@ fn see(path: &Path, os: &SystemOs) -> Seen {
     if let Some(Err(error)) = &index {
         told("the -shm could not be read", error);
     }
-    Seen {
+    Observations {
         database,
         header,
         wal,
         journal,
         index: index.and_then(Result::ok),
-        index_status: status(Role::WalIndex),
+        index_status: status(FileRole::WalIndex),
         is_index_still,
         is_journal_still,
         holders,
@@ -195,7 +195,7 @@ fn see(path: &Path, os: &SystemOs) -> Seen {
 
 /// The beginning of the `-shm`; `None` if there is none.
 fn wal_index(path: &Path) -> Option<io::Result<Vec<u8>>> {
-    match read_in_child(&Role::WalIndex.path(path)) {
+    match read_in_child(&FileRole::WalIndex.path(path)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Ok(mut bytes) => {
             bytes.truncate(wal_index::WAL_INDEX_BYTES);
@@ -206,15 +206,13 @@ fn wal_index(path: &Path) -> Option<io::Result<Vec<u8>>> {
 }
 
 fn targets(path: &Path, os: &SystemOs) -> Vec<Target> {
-    let target = |role: Role| {
+    let target = |role: FileRole| {
         let path = role.path(path);
         let id = os.status(&path).ok().flatten().map(|status| status.id);
         Target { role, path, id }
     };
-    Role::ALL.into_iter().map(target).collect()
+    FileRole::ALL.into_iter().map(target).collect()
 }
 
-#[cfg(test)]
-mod fix_tests;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! What an examination comes to, as data. Field names and words are stable: they are what `--json` prints.
+//! The result of an examination, as data. Field names and words are stable: they are what `--json` prints.
 
 use super::findings::{Finding, Severity};
 use super::header::Header;
@@ -7,9 +7,8 @@ use super::journal::Journal;
 use super::locks::Lock;
 use super::wal::Wal;
 use super::wal_index::WalIndex;
-use crate::first_connect::lock_path;
-use crate::os::FileSystem;
-use crate::side_files::beside;
+use crate::open::first_connect::lock_path;
+use crate::os::{FileSystem, beside};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// What a file is to a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(into = "&'static str")]
-pub enum Role {
+pub enum FileRole {
     /// The database itself.
     Database,
     /// `-wal`: the log.
@@ -30,42 +29,43 @@ pub enum Role {
     InitLock,
 }
 
-impl Role {
+impl FileRole {
     /// Every role.
-    pub(super) const ALL: [Role; 5] = [Role::Database, Role::Wal, Role::WalIndex, Role::Journal, Role::InitLock];
+    pub(super) const ALL: [FileRole; 5] =
+        [FileRole::Database, FileRole::Wal, FileRole::WalIndex, FileRole::Journal, FileRole::InitLock];
     /// SQLite's side files.
-    pub(super) const SIDE_FILES: [Role; 3] = [Role::Wal, Role::WalIndex, Role::Journal];
+    pub(super) const SIDE_FILES: [FileRole; 3] = [FileRole::Wal, FileRole::WalIndex, FileRole::Journal];
 
     /// The word for it: `db`, `wal`, `shm`, `journal`, `init-lock`.
     pub fn word(self) -> &'static str {
         match self {
-            Role::Database => "db",
-            Role::Wal => "wal",
-            Role::WalIndex => "shm",
-            Role::Journal => "journal",
-            Role::InitLock => "init-lock",
+            FileRole::Database => "db",
+            FileRole::Wal => "wal",
+            FileRole::WalIndex => "shm",
+            FileRole::Journal => "journal",
+            FileRole::InitLock => "init-lock",
         }
     }
 
     /// The path of that file of a database.
     pub fn path(self, database: &Path) -> PathBuf {
         match self {
-            Role::Database => database.to_owned(),
-            Role::Wal => beside(database, "-wal"),
-            Role::WalIndex => beside(database, "-shm"),
-            Role::Journal => beside(database, "-journal"),
-            Role::InitLock => lock_path(database),
+            FileRole::Database => database.to_owned(),
+            FileRole::Wal => beside(database, "-wal"),
+            FileRole::WalIndex => beside(database, "-shm"),
+            FileRole::Journal => beside(database, "-journal"),
+            FileRole::InitLock => lock_path(database),
         }
     }
 }
 
-impl From<Role> for &'static str {
-    fn from(role: Role) -> &'static str {
+impl From<FileRole> for &'static str {
+    fn from(role: FileRole) -> &'static str {
         role.word()
     }
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for FileRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
     }
@@ -74,7 +74,7 @@ impl fmt::Display for Role {
 /// What [`examine`](super::examine) found out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Report {
+pub struct DoctorReport {
     /// The version of the form of this report.
     pub schema: u32,
     /// The database: absolute, without symbolic links.
@@ -91,15 +91,15 @@ pub struct Report {
     /// The file system, where it is known.
     pub file_system: Option<FileSystem>,
     /// The database file; `None` if there is none.
-    pub database: Option<Database>,
+    pub database: Option<DatabaseFile>,
     /// The journal mode.
-    pub journal_mode: JournalMode,
+    pub journal_mode: JournalModes,
     /// The `-wal`, if there is one.
     pub wal: Option<Wal>,
     /// The `-shm`, if there is one.
     pub wal_index: Option<WalIndexFile>,
     /// What the log has and the database has not.
-    pub pending: Pending,
+    pub pending: PendingFrames,
     /// The `-journal`, if there is one.
     pub journal: Option<Journal>,
     /// Who has which of the files open.
@@ -109,7 +109,7 @@ pub struct Report {
     /// Who holds which lock; `None` where the system does not show locks.
     pub locks: Option<Vec<Lock>>,
     /// Copies beside the database.
-    pub copies: Copies,
+    pub copies: BackupFiles,
     /// What could not be looked at, and why.
     pub notes: Vec<String>,
 }
@@ -117,7 +117,7 @@ pub struct Report {
 /// The database file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Database {
+pub struct DatabaseFile {
     /// Its length.
     pub bytes: u64,
     /// How many names it has.
@@ -135,12 +135,12 @@ pub struct Database {
 /// What the file asks for, and what is done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct JournalMode {
+pub struct JournalModes {
     /// What the header says: `wal` or `rollback`. `None` without a header.
     pub configured: Option<&'static str>,
     /// What the side files and locks show: `wal`; `wal-exclusive` (one process, with the wal-index on its heap);
-    /// `wal-idle` (nobody has begun); `rollback`, `persist`, `truncate` (by what the last transaction left behind);
-    /// `unknown`.
+    /// `wal-idle` (no connection has begun); `rollback`, `persist`, `truncate` (by what the last transaction left
+    /// behind); `unknown`.
     pub effective: &'static str,
 }
 
@@ -152,7 +152,7 @@ pub struct WalIndexFile {
     pub bytes: u64,
     /// What it says; `None` if it is not initialised, was being written, is damaged or could not be read.
     pub content: Option<WalIndex>,
-    /// Whether anybody uses it. If not it is a leftover and means nothing: SQLite builds it anew.
+    /// Whether a process uses it. If not it is a leftover and means nothing: SQLite builds it anew.
     pub is_live: bool,
     /// Whether it fits the log; `None` if that cannot be told, or means nothing.
     pub agrees: Option<bool>,
@@ -161,7 +161,7 @@ pub struct WalIndexFile {
 /// Frames that are committed and not yet checkpointed: data that is in the `-wal` and nowhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Pending {
+pub struct PendingFrames {
     /// How many.
     pub frames: u64,
     /// Whether it is the number itself; else there are at most that many, since nothing tells how far the last
@@ -172,14 +172,14 @@ pub struct Pending {
 /// Files beside the database that are named after it and are none of its side files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Copies {
+pub struct BackupFiles {
     /// How many.
     pub count: u64,
     /// Their length together.
     pub bytes: u64,
 }
 
-impl Report {
+impl DoctorReport {
     /// The processes that have the database or a side file open, or a lock on it, in order. Who only holds the lock of
     /// first connects is not among them.
     pub fn pids(&self) -> Vec<u32> {
@@ -190,17 +190,17 @@ impl Report {
         pids
     }
 
-    /// Whether anybody has the database or a side file open, or a lock on it, so far as can be seen.
+    /// Whether a visible process has the database or a side file open, or a lock on it.
     pub fn is_held(&self) -> bool {
         self.database_holders().next().is_some() || self.database_locks().next().is_some()
     }
 
     fn database_holders(&self) -> impl Iterator<Item = &Holder> {
-        self.holders.iter().filter(|holder| holder.role != Role::InitLock)
+        self.holders.iter().filter(|holder| holder.role != FileRole::InitLock)
     }
 
     fn database_locks(&self) -> impl Iterator<Item = &Lock> {
-        self.locks.iter().flatten().filter(|lock| lock.role != Role::InitLock)
+        self.locks.iter().flatten().filter(|lock| lock.role != FileRole::InitLock)
     }
 
     /// The database's header, if it has one.
@@ -208,14 +208,14 @@ impl Report {
         self.database.as_ref()?.header.as_ref()
     }
 
-    /// The findings that somebody should act upon.
+    /// The findings that call for action.
     pub(super) fn alarms(&self) -> Vec<&'static str> {
         let alarms = self.findings.iter().filter(|finding| finding.severity >= Severity::Warning);
         alarms.map(|finding| finding.id).collect()
     }
 
     /// Who holds a lock: the processes' ids.
-    pub(super) fn lock_owners(&self, role: Role, name: &str) -> Vec<u32> {
+    pub(super) fn lock_owners(&self, role: FileRole, name: &str) -> Vec<u32> {
         let locks = self.locks.iter().flatten().filter(|lock| lock.holds(role, name));
         locks.map(|lock| lock.pid.unwrap_or(0)).collect()
     }

@@ -54,7 +54,7 @@ impl Place {
         Place { _dir: dir, path, _turn: Turn::take() }
     }
 
-    pub(super) fn file(&self, role: Role) -> PathBuf {
+    pub(super) fn file(&self, role: FileRole) -> PathBuf {
         role.path(&self.path)
     }
 
@@ -67,7 +67,7 @@ impl Place {
 
     /// A copy of the files as they are now, as after the death of everybody who has them open. Another process reads
     /// them, so that no lock of this one is dropped.
-    pub(super) fn copy(&self, roles: &[Role]) -> Place {
+    pub(super) fn copy(&self, roles: &[FileRole]) -> Place {
         let copy = Place::new();
         for &role in roles {
             fs::write(copy.file(role), content(&self.file(role))).unwrap();
@@ -75,7 +75,7 @@ impl Place {
         copy
     }
 
-    pub(super) fn examine(&self) -> Report {
+    pub(super) fn examine(&self) -> DoctorReport {
         examine(&self.path).unwrap()
     }
 
@@ -119,7 +119,7 @@ pub(super) fn has_proc() -> bool {
     is_there
 }
 
-fn ids(report: &Report) -> Vec<&'static str> {
+fn ids(report: &DoctorReport) -> Vec<&'static str> {
     report.findings.iter().map(|finding| finding.id).collect()
 }
 
@@ -159,7 +159,7 @@ fn a_plain_look_at_the_file_drops_the_locks_of_its_holder() {
     if !has_proc() {
         return;
     }
-    for role in [Role::Database, Role::WalIndex] {
+    for role in [FileRole::Database, FileRole::WalIndex] {
         let place = Place::new();
         let _held = hold(&place, WAL);
         let before = place.state();
@@ -171,7 +171,7 @@ fn a_plain_look_at_the_file_drops_the_locks_of_its_holder() {
 }
 
 #[test]
-fn holders_and_locks_are_told_in_sqlites_words() {
+fn holders_and_locks_are_reported_with_sqlites_names() {
     if !has_proc() {
         return;
     }
@@ -180,10 +180,10 @@ fn holders_and_locks_are_told_in_sqlites_words() {
     let report = place.examine();
     let own = std::process::id();
     assert_eq!(report.pids(), [own]);
-    for role in [Role::Database, Role::Wal, Role::WalIndex] {
+    for role in [FileRole::Database, FileRole::Wal, FileRole::WalIndex] {
         assert!(report.holders.iter().any(|holder| holder.role == role && !holder.deleted), "{role}: {report:#?}");
     }
-    for (role, name) in [(Role::Database, "SHARED"), (Role::WalIndex, "WRITE"), (Role::WalIndex, "DMS")] {
+    for (role, name) in [(FileRole::Database, "SHARED"), (FileRole::WalIndex, "WRITE"), (FileRole::WalIndex, "DMS")] {
         assert_eq!(report.lock_owners(role, name), [own], "{role} {name}");
     }
     assert!(ids(&report).contains(&"writing"), "{:?}", ids(&report));
@@ -197,13 +197,13 @@ fn what_waits_for_a_checkpoint_is_counted_exactly_while_the_wal_index_is_in_use(
     let conn = place.open(WAL);
     let frames = place.examine().wal.unwrap().committed_frames;
     assert!(frames > 0);
-    assert_eq!(place.examine().pending, Pending { frames, is_exact: true });
-    let left = place.copy(&[Role::Database, Role::Wal]);
+    assert_eq!(place.examine().pending, PendingFrames { frames, is_exact: true });
+    let left = place.copy(&[FileRole::Database, FileRole::Wal]);
     conn.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
     let report = place.examine();
-    assert_eq!(report.pending, Pending { frames: 0, is_exact: true });
+    assert_eq!(report.pending, PendingFrames { frames: 0, is_exact: true });
     assert_eq!(report.wal_index.unwrap().agrees, Some(true));
-    assert_eq!(left.examine().pending, Pending { frames, is_exact: false }, "nobody is there to say how many");
+    assert_eq!(left.examine().pending, PendingFrames { frames, is_exact: false }, "nobody is there to say how many");
     // What is checkpointed counts for nothing, whether the log still has it or is about to begin anew.
     for kind in ["RESTART", "TRUNCATE"] {
         conn.execute_batch(&format!("PRAGMA wal_checkpoint({kind})")).unwrap();
@@ -246,7 +246,7 @@ pub(super) fn patch(path: &Path, offset_bytes: usize, bytes: &[u8]) {
 }
 
 #[test]
-fn files_that_nobody_has_open_are_judged_by_what_is_in_them() {
+fn files_without_holders_are_judged_by_their_content() {
     use Severity::{Danger, Notice, Ok, Warning};
     let place = Place::new();
     fs::write(&place.path, "").unwrap();
@@ -254,40 +254,40 @@ fn files_that_nobody_has_open_are_judged_by_what_is_in_them() {
     drop(place.open("CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(20000))"));
     check(&place, Ok, &["healthy"]);
 
-    let all = [Role::Database, Role::Wal, Role::WalIndex];
+    let all = [FileRole::Database, FileRole::Wal, FileRole::WalIndex];
     let live = Place::new();
     let _conn = live.open(WAL);
     check(&live.copy(&all), Notice, &["pending-frames", "leftover-shm"]);
-    check(&live.copy(&[Role::Wal]), Danger, &["orphan-side-files"]);
-    check(&live.copy(&[Role::WalIndex]), Warning, &["orphan-side-files"]);
+    check(&live.copy(&[FileRole::Wal]), Danger, &["orphan-side-files"]);
+    check(&live.copy(&[FileRole::WalIndex]), Warning, &["orphan-side-files"]);
     let older = live.copy(&all);
     // By another connection: one alone may write the same change counter again and again.
     drop(live.open("CREATE TABLE u (x); PRAGMA wal_checkpoint(PASSIVE)"));
     fs::write(&older.path, content(&live.path)).unwrap();
     check(&older, Danger, &["wal-older-than-database", "pending-frames", "leftover-shm"]);
 
-    let beside = live.copy(&[Role::Wal]);
+    let beside = live.copy(&[FileRole::Wal]);
     fs::write(&beside.path, "").unwrap();
     check(&beside, Danger, &["wal-beside-empty-database", "pending-frames"]);
     fs::write(&beside.path, [7; 4096]).unwrap();
     check(&beside, Danger, &["no-header", "pending-frames"]);
     fs::write(&beside.path, fs::read(&place.path).unwrap()).unwrap();
     check(&beside, Danger, &["foreign-wal", "pending-frames"]);
-    fs::remove_file(beside.file(Role::Wal)).unwrap();
+    fs::remove_file(beside.file(FileRole::Wal)).unwrap();
     drop(beside.open("PRAGMA page_size = 8192; VACUUM; PRAGMA journal_mode = WAL"));
-    fs::write(beside.file(Role::Wal), content(&live.file(Role::Wal))).unwrap();
+    fs::write(beside.file(FileRole::Wal), content(&live.file(FileRole::Wal))).unwrap();
     check(&beside, Danger, &["foreign-wal", "pending-frames"]);
 
-    let copy = live.copy(&[Role::Database, Role::Wal]);
-    patch(&copy.file(Role::Wal), 24, &[1, 2, 3, 4]);
+    let copy = live.copy(&[FileRole::Database, FileRole::Wal]);
+    patch(&copy.file(FileRole::Wal), 24, &[1, 2, 3, 4]);
     check(&copy, Warning, &["wal-without-header"]);
     patch(&copy.path, 96, &3_051_001_u32.to_be_bytes());
     check(&copy, Warning, &["wal-without-header", "wal-reset-defect"]);
-    fs::remove_file(copy.file(Role::Wal)).unwrap();
+    fs::remove_file(copy.file(FileRole::Wal)).unwrap();
     patch(&copy.path, 18, &[3, 3]);
     check(&copy, Warning, &["unknown-format"]);
 
-    fs::create_dir(copy.file(Role::Wal)).unwrap();
+    fs::create_dir(copy.file(FileRole::Wal)).unwrap();
     check(&copy, Warning, &["unknown-format", "unreadable"]);
     assert!(!copy.examine().pending.is_exact, "who knows what is in there");
     assert!(fix::plan(&copy.examine()).steps.is_empty());
@@ -316,7 +316,7 @@ fn an_interrupted_transaction_is_a_hot_journal_and_a_running_one_is_not() {
          BEGIN; UPDATE t SET x = randomblob(200000)",
     );
     check(&place, Severity::Notice, &["writing", "exclusive"]);
-    let died = place.copy(&[Role::Database, Role::Journal]);
+    let died = place.copy(&[FileRole::Database, FileRole::Journal]);
     check(&died, Severity::Warning, &["hot-journal"]);
     assert_eq!(died.examine().journal.unwrap().is_hot, Some(true));
     drop(conn);
@@ -328,7 +328,7 @@ fn files_that_were_taken_from_under_a_connection_are_found_with_their_holder() {
     if !has_proc() {
         return;
     }
-    for role in [Role::Database, Role::Wal, Role::WalIndex] {
+    for role in [FileRole::Database, FileRole::Wal, FileRole::WalIndex] {
         let place = Place::new();
         let _conn = place.open(WAL);
         fs::remove_file(place.file(role)).unwrap();
@@ -355,16 +355,16 @@ fn a_wal_index_in_use_that_does_not_fit_is_dangerous() {
     let (place, other) = (Place::new(), Place::new());
     let conn = place.open(WAL);
     let _other = other.open(&format!("{WAL} INSERT INTO t VALUES (2)"));
-    let log = content(&place.file(Role::Wal));
-    fs::write(place.file(Role::Wal), content(&other.file(Role::Wal))).unwrap();
+    let log = content(&place.file(FileRole::Wal));
+    fs::write(place.file(FileRole::Wal), content(&other.file(FileRole::Wal))).unwrap();
     assert!(ids(&place.examine()).contains(&"wal-index-disagrees"), "{:?}", ids(&place.examine()));
-    fs::write(place.file(Role::Wal), log).unwrap();
+    fs::write(place.file(FileRole::Wal), log).unwrap();
     check(&place, Severity::Notice, &["pending-frames"]);
     // More checkpointed than there is: what the defect of SQLite before 3.51.3 leaves behind. The patch drops this
     // process's locks, which do not matter here.
-    let mut index = fs::read(place.file(Role::WalIndex)).unwrap();
+    let mut index = fs::read(place.file(FileRole::WalIndex)).unwrap();
     index[96..100].copy_from_slice(&1_000_000_u32.to_ne_bytes());
-    fs::write(place.file(Role::WalIndex), index).unwrap();
+    fs::write(place.file(FileRole::WalIndex), index).unwrap();
     check(&place, Severity::Danger, &["wal-reset"]);
     drop(conn);
 }
@@ -385,7 +385,7 @@ fn logs_that_grow_and_transactions_that_spill_are_noticed() {
 }
 
 #[test]
-fn a_connection_in_exclusive_mode_is_told_from_a_shared_one() {
+fn an_exclusive_connection_is_distinguished_from_a_shared_one() {
     if !has_proc() {
         return;
     }
@@ -450,14 +450,14 @@ fn no_bytes_in_any_file_make_an_examination_panic() {
     let live = Place::new();
     let _conn = live.open(WAL);
     let files: Vec<_> =
-        [Role::Database, Role::Wal, Role::WalIndex].map(|role| (role, content(&live.file(role)))).into();
+        [FileRole::Database, FileRole::Wal, FileRole::WalIndex].map(|role| (role, content(&live.file(role)))).into();
     let mut damage = bytes::tests::Damage(6);
     let place = Place::new();
     for _ in 0..60 {
         for (role, content) in &files {
             fs::write(place.file(*role), damage.of(content)).unwrap();
         }
-        fs::write(place.file(Role::Journal), damage.of(&files[0].1[..64])).unwrap();
+        fs::write(place.file(FileRole::Journal), damage.of(&files[0].1[..64])).unwrap();
         let report = place.examine();
         assert!(!report.findings.is_empty() && serde_json::to_string(&report).is_ok());
         fix::plan(&report);

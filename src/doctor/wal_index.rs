@@ -11,10 +11,10 @@ pub(super) const WAL_INDEX_BYTES: usize = 136;
 
 const COPY_BYTES: usize = 48;
 const VERSION: u32 = 3_007_000;
-/// The value of a read mark that nobody has set.
+/// The value of a read mark that is not set.
 const UNUSED_MARK: u32 = u32::MAX;
 
-/// What a `-shm` file says of its log. As long as nobody has the database open it is a leftover, which SQLite builds
+/// What a `-shm` file says of its log. While no process has the database open it is a leftover, which SQLite builds
 /// anew from the log at the next open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -26,7 +26,7 @@ pub struct WalIndex {
     /// Frames that a checkpoint has begun to carry into the database.
     pub backfill_attempted_frames: u32,
     /// Up to which frame the readers of each mark read; the first mark stands for readers of the database file alone.
-    /// Old values stay, so a mark counts only while somebody holds its lock.
+    /// Old values stay, so a mark counts only while its lock is held.
     pub read_marks: [Option<u32>; 5],
     /// Page size, in bytes.
     pub page_bytes: u32,
@@ -82,7 +82,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let conn = Connection::open(dir.path().join("x.db")).unwrap();
         conn.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x); INSERT INTO t VALUES (1)").unwrap();
-        // Read here with plain means: these locks are nobody's concern.
+        // Read here with plain means: no connection here depends on these locks.
         let look = || WalIndex::parse(&std::fs::read(dir.path().join("x.db-shm")).unwrap()).unwrap();
         let wal = Wal::read(&dir.path().join("x.db-wal")).unwrap().unwrap();
         let index = look();

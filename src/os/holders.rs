@@ -1,4 +1,4 @@
-//! Who has a file open, from what the kernel shows under `/proc`, without opening the file.
+//! The processes that have a file open, from `/proc`, without opening the file.
 //!
 //! Looking at `/proc/<pid>/fd/<n>` with `stat` tells the device and inode behind a descriptor and touches no lock. What
 //! cannot be seen this way: processes in other process namespaces, other machines on a network file system, and, unless
@@ -17,7 +17,7 @@ const TABLE_BYTES: usize = 1 << 18;
 /// How often the table is read until it says the same twice: it is longer than what the kernel shows at one moment.
 const READS_MAX: u32 = 6;
 
-/// Who has some files open, or a lock on them.
+/// The processes that have some files open, or a lock on them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Holders {
@@ -42,7 +42,7 @@ impl fmt::Display for Holders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pids: Vec<String> = self.pids.iter().map(u32::to_string).collect();
         match (self.pids.as_slice(), self.own_descriptors) {
-            ([], 0) => f.write_str("nobody to be seen")?,
+            ([], 0) => f.write_str("no visible process")?,
             ([], _) => f.write_str("this process itself")?,
             ([_], _) => write!(f, "process {}", pids[0])?,
             _ => write!(f, "processes {}", pids.join(", "))?,
@@ -54,7 +54,7 @@ impl fmt::Display for Holders {
     }
 }
 
-/// Looks through all processes. An error means that nothing is known, not that nobody has them open.
+/// Looks through all processes. An error means that nothing is known, not that no process has them open.
 pub(super) fn holders_of(ids: &[FileId], own_pid: u32) -> io::Result<Holders> {
     let mut pids = BTreeSet::new();
     let mut holders = Holders { locks: lock_lines(ids)?, ..Holders::default() };

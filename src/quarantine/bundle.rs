@@ -5,33 +5,33 @@
 //! x.db.quarantine/<16 digits>/  complete; named by the digests of its files
 //! ```
 
-use crate::os::evidence::sha256_of;
-use crate::os::{FileStatus, Os};
-use crate::quarantine::confirm::{Examination, Verdict};
-use crate::quarantine::manifest::{self, FileEvidence, Manifest, Role, State, Trigger};
-use crate::quarantine::owner::SoleOwner;
-use crate::quarantine::{Bundle, QuarantineError, QuarantinePolicy, Resumed, exists, is_hot, side_file};
+use super::confirm::{CheckVerdict, Examination};
+use super::manifest::{FileEvidence, FileRole, Manifest, ManifestState, Trigger};
+use super::owner::SoleOwner;
+use super::{Bundle, QuarantinePolicy, Resumed, exists, is_hot, manifest, side_file};
+use crate::error::QuarantineError;
+use crate::os::{FileStatus, Os, sha256_of};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The side files, in the order in which they are moved. The database comes after them.
-const SIDE_FILES: [Role; 3] = [Role::Shm, Role::Wal, Role::Journal];
+const SIDE_FILES: [FileRole; 3] = [FileRole::Shm, FileRole::Wal, FileRole::Journal];
 
 /// All files, in the order in which they are moved.
-const ALL: [Role; 4] = [Role::Shm, Role::Wal, Role::Journal, Role::Database];
+const ALL: [FileRole; 4] = [FileRole::Shm, FileRole::Wal, FileRole::Journal, FileRole::Database];
 
-/// The index of a log that was put back. It holds no data, and the next one takes its place.
+/// The index of a log that was put back. It holds no data, and the next one takes its dir.
 const OBSOLETE_SHM: &str = "obsolete-shm";
 
 const KEY_DIGITS: usize = 16;
 
-/// Directories looked at below a quarantine. Far more than there can be bundles; somebody else's files may lie there.
+/// Directories looked at below a quarantine. Far more than there can be bundles; other files may be there.
 const ENTRIES_MAX: usize = 10_000;
 
-/// What is known of the damage.
+/// The facts about the damage.
 #[derive(Clone, Debug)]
 pub(crate) struct Evidence {
-    /// What made somebody look.
+    /// The error that started the examination.
     pub(crate) trigger: Trigger,
     /// What the live connection said.
     pub(crate) examination: Examination,
@@ -42,7 +42,7 @@ pub(crate) struct Evidence {
 /// Moves a damaged database and all that belongs to it into a bundle.
 ///
 /// The caller holds the lock that serialises first connects, and has closed all of this process's connections to the
-/// file after telling them to [keep the log](super::keep_log). After an error the files are in their place, except
+/// file after telling them to [keep the log](super::keep_log). After an error the files are in their dir, except
 /// after [`QuarantineError::Interrupted`].
 pub(crate) fn quarantine(
     path: &Path,
@@ -51,20 +51,20 @@ pub(crate) fn quarantine(
     vfs: Option<&str>,
     os: &dyn Os,
 ) -> Result<Bundle, QuarantineError> {
-    let place = Place::new(path, policy, os);
-    place.require_nothing_pending()?;
-    place.require_room(policy.bundles_max)?;
-    place.create()?;
+    let dir = QuarantineDir::new(path, policy, os);
+    dir.require_nothing_pending()?;
+    dir.require_room(policy.bundles_max)?;
+    dir.create()?;
     let owner = SoleOwner::become_of(path, vfs, os)?;
-    let manifest = place.begin(evidence, vfs, &owner)?;
-    manifest.write(&place.manifest(), os)?;
-    let moved = place.move_out(&manifest).and_then(|()| owner.confirm_still_alone(os));
+    let manifest = dir.begin(evidence, vfs, &owner)?;
+    manifest.write(&dir.manifest(), os)?;
+    let moved = dir.move_out(&manifest).and_then(|()| owner.confirm_still_alone(os));
     if let Err(error) = moved {
-        return Err(place.undo(&manifest, error));
+        return Err(dir.undo(&manifest, error));
     }
-    // From here on, nobody in this process has the moved database open.
+    // From here on, this process does not have the moved database open.
     drop(owner);
-    place.finish(manifest, policy.bundles_max).map_err(|error| place.interrupted(error))
+    dir.finish(manifest, policy.bundles_max).map_err(|error| dir.interrupted(error))
 }
 
 /// Goes on with a quarantine that was interrupted. To be called before the database is opened, under the lock that
@@ -75,33 +75,33 @@ pub(crate) fn resume(
     vfs: Option<&str>,
     os: &dyn Os,
 ) -> Result<Resumed, QuarantineError> {
-    let place = Place::new(path, policy, os);
-    if !exists(&place.root, os)? {
+    let dir = QuarantineDir::new(path, policy, os);
+    if !exists(&dir.root, os)? {
         return Ok(Resumed::Nothing);
     }
-    let Some(manifest) = Manifest::read(&place.manifest(), os)? else {
-        return place.require_nothing_pending().map(|()| Resumed::Nothing);
+    let Some(manifest) = Manifest::read(&dir.manifest(), os)? else {
+        return dir.require_nothing_pending().map(|()| Resumed::Nothing);
     };
     match manifest.state {
-        State::Settled => place.require_nothing_pending().map(|()| Resumed::Nothing),
-        State::Complete => place.settle(manifest, policy.bundles_max).map(Resumed::Completed),
-        State::Moving if exists(&place.incoming_file(Role::Database), os)? => {
-            place.require_all_moved(&manifest)?;
-            place.finish(manifest, policy.bundles_max).map(Resumed::Completed)
+        ManifestState::Settled => dir.require_nothing_pending().map(|()| Resumed::Nothing),
+        ManifestState::Complete => dir.settle(manifest, policy.bundles_max).map(Resumed::Completed),
+        ManifestState::Moving if exists(&dir.incoming_file(FileRole::Database), os)? => {
+            dir.require_all_moved(&manifest)?;
+            dir.finish(manifest, policy.bundles_max).map(Resumed::Completed)
         }
-        State::Moving => place.put_back(manifest, vfs).map(|()| Resumed::PutBack),
+        ManifestState::Moving => dir.put_back(manifest, vfs).map(|()| Resumed::PutBack),
     }
 }
 
 /// Where a database's bundles are.
-struct Place<'a> {
+struct QuarantineDir<'a> {
     path: &'a Path,
     root: PathBuf,
     os: &'a dyn Os,
 }
 
-impl Place<'_> {
-    fn new<'a>(path: &'a Path, policy: &QuarantinePolicy, os: &'a dyn Os) -> Place<'a> {
+impl QuarantineDir<'_> {
+    fn new<'a>(path: &'a Path, policy: &QuarantinePolicy, os: &'a dyn Os) -> QuarantineDir<'a> {
         let mut name = OsString::new();
         let root = match &policy.directory {
             None => {
@@ -117,7 +117,7 @@ impl Place<'_> {
                 directory.join(name)
             }
         };
-        Place { path, root, os }
+        QuarantineDir { path, root, os }
     }
 
     fn incoming(&self) -> PathBuf {
@@ -128,15 +128,15 @@ impl Place<'_> {
         self.incoming().join(manifest::NAME)
     }
 
-    fn file_in(&self, directory: &Path, role: Role) -> PathBuf {
+    fn file_in(&self, directory: &Path, role: FileRole) -> PathBuf {
         side_file(&directory.join(self.path.file_name().unwrap_or_default()), role)
     }
 
-    fn incoming_file(&self, role: Role) -> PathBuf {
+    fn incoming_file(&self, role: FileRole) -> PathBuf {
         self.file_in(&self.incoming(), role)
     }
 
-    fn original(&self, role: Role) -> PathBuf {
+    fn original(&self, role: FileRole) -> PathBuf {
         side_file(self.path, role)
     }
 
@@ -211,17 +211,17 @@ impl Place<'_> {
 
     fn begin(&self, evidence: &Evidence, vfs: Option<&str>, owner: &SoleOwner) -> Result<Manifest, QuarantineError> {
         let findings = match &evidence.examination.verdict {
-            Verdict::Damaged { findings } => findings.clone(),
+            CheckVerdict::Damaged { findings } => findings.clone(),
             // The caller asked for it; the manifest says that it was not for damage.
             other => vec![format!("{other:?}")],
         };
         let mut files = Vec::new();
-        for role in [Role::Database, Role::Wal, Role::Shm, Role::Journal] {
+        for role in [FileRole::Database, FileRole::Wal, FileRole::Shm, FileRole::Journal] {
             files.extend(self.record(role)?);
         }
         Ok(Manifest {
             schema: 1,
-            state: State::Moving,
+            state: ManifestState::Moving,
             path: self.path.to_string_lossy().into_owned(),
             unix_seconds: evidence.unix_seconds,
             pid: self.os.pid(),
@@ -238,8 +238,8 @@ impl Place<'_> {
         })
     }
 
-    /// What is to be seen of a file in its place, without opening it.
-    fn record(&self, role: Role) -> Result<Option<FileEvidence>, QuarantineError> {
+    /// The status of a file in its original place, without opening it.
+    fn record(&self, role: FileRole) -> Result<Option<FileEvidence>, QuarantineError> {
         let path = self.original(role);
         let Some(status) = self.status(&path)? else { return Ok(None) };
         let modified = self.os.modified(&path).map_err(QuarantineError::io("looking at a file", &path))?;
@@ -266,7 +266,7 @@ impl Place<'_> {
         }
         // After a power cut, the database must not have moved without them.
         self.sync_both()?;
-        self.rename(self.path, &self.incoming_file(Role::Database))?;
+        self.rename(self.path, &self.incoming_file(FileRole::Database))?;
         self.sync_both()
     }
 
@@ -285,12 +285,12 @@ impl Place<'_> {
     }
 
     fn settled(&self, manifest: Manifest) -> Result<(), QuarantineError> {
-        Manifest { state: State::Settled, ..manifest }.write(&self.manifest(), self.os)
+        Manifest { state: ManifestState::Settled, ..manifest }.write(&self.manifest(), self.os)
     }
 
     /// The database is in the bundle. Its log has to be there, too.
     fn require_all_moved(&self, manifest: &Manifest) -> Result<(), QuarantineError> {
-        for role in [Role::Wal, Role::Journal] {
+        for role in [FileRole::Wal, FileRole::Journal] {
             if manifest.file(role).is_some() && !exists(&self.incoming_file(role), self.os)? {
                 return Err(self.changed(format!("its {} is not where it was put", role.suffix())));
             }
@@ -300,10 +300,10 @@ impl Place<'_> {
 
     /// Side files were moved and the database was not. It gets them back if it is still the one they belong to.
     ///
-    /// Not the `-shm`: SQLite builds another one, and may have done so by now for somebody who is using it.
+    /// Not the `-shm`: SQLite builds another one, which another process may be using by now.
     fn put_back(&self, manifest: Manifest, vfs: Option<&str>) -> Result<(), QuarantineError> {
         let mut data = Vec::new();
-        for role in [Role::Journal, Role::Wal] {
+        for role in [FileRole::Journal, FileRole::Wal] {
             if exists(&self.incoming_file(role), self.os)? {
                 data.push(role);
             }
@@ -311,7 +311,7 @@ impl Place<'_> {
         if !data.is_empty() {
             self.require_unchanged(&manifest, &data)?;
             let owner = SoleOwner::become_of(self.path, vfs, self.os)?;
-            // Somebody may have been faster than our lock.
+            // Another process may have changed it before this one got the lock.
             self.require_unchanged(&manifest, &data)?;
             for role in data {
                 // All that may stand there is an empty log, made by taking the lock, or a journal that is not hot.
@@ -321,7 +321,7 @@ impl Place<'_> {
             self.sync_both()?;
             drop(owner);
         }
-        let shm = self.incoming_file(Role::Shm);
+        let shm = self.incoming_file(FileRole::Shm);
         if exists(&shm, self.os)? {
             let to = self.incoming().join(OBSOLETE_SHM);
             self.os.rename(&shm, &to).map_err(QuarantineError::io("renaming", &shm))?;
@@ -329,15 +329,15 @@ impl Place<'_> {
         self.settled(manifest)
     }
 
-    fn require_unchanged(&self, manifest: &Manifest, data: &[Role]) -> Result<(), QuarantineError> {
-        let is_same = self.record(Role::Database)?.as_ref() == manifest.file(Role::Database);
+    fn require_unchanged(&self, manifest: &Manifest, data: &[FileRole]) -> Result<(), QuarantineError> {
+        let is_same = self.record(FileRole::Database)?.as_ref() == manifest.file(FileRole::Database);
         if !is_same {
             return Err(self.changed("it is not the recorded file any more, or not as it was"));
         }
         for &role in data {
             let path = self.original(role);
             let is_empty = match role {
-                Role::Journal => !is_hot(&path, self.os)?,
+                FileRole::Journal => !is_hot(&path, self.os)?,
                 _ => self.status(&path)?.is_none_or(|status| status.bytes == 0),
             };
             if !is_empty {
@@ -359,7 +359,7 @@ impl Place<'_> {
             }
         }
         manifest.files = present;
-        manifest.state = State::Complete;
+        manifest.state = ManifestState::Complete;
         manifest.write(&self.manifest(), self.os)?;
         self.settle(manifest, bundles_max)
     }
@@ -397,10 +397,10 @@ impl Place<'_> {
     /// already was compared before that.
     fn is_equal(&self, directory: &Path, manifest: &Manifest) -> Result<bool, QuarantineError> {
         let Ok(Some(older)) = Manifest::read(&directory.join(manifest::NAME), self.os) else { return Ok(false) };
-        let digests = |manifest: &Manifest| -> Vec<(Role, Option<String>)> {
+        let digests = |manifest: &Manifest| -> Vec<(FileRole, Option<String>)> {
             manifest.files.iter().map(|file| (file.role, file.sha256.clone())).collect()
         };
-        if older.state != State::Complete || digests(&older) != digests(manifest) {
+        if older.state != ManifestState::Complete || digests(&older) != digests(manifest) {
             return Ok(false);
         }
         for file in &manifest.files {
@@ -440,10 +440,10 @@ impl Place<'_> {
         let file = |role| manifest.file(role).map(|_| self.file_in(directory, role));
         Bundle {
             directory: directory.to_owned(),
-            database: self.file_in(directory, Role::Database),
-            wal: file(Role::Wal),
-            shm: file(Role::Shm),
-            journal: file(Role::Journal),
+            database: self.file_in(directory, FileRole::Database),
+            wal: file(FileRole::Wal),
+            shm: file(FileRole::Shm),
+            journal: file(FileRole::Journal),
             manifest: directory.join(manifest::NAME),
             is_duplicate,
         }

@@ -1,24 +1,24 @@
-//! Is it really damaged? Asked of the live connection, which neither opens nor closes anything for it.
+//! Confirms damage on the live connection, which opens and closes nothing for it.
 //!
-//! The answer must never be "damaged" because somebody held a lock or a read failed. Errors are easy to tell apart. But
-//! SQLite also puts failed reads among the *findings* of its check, as in `Tree 5 page 9: unable to get the page. error
+//! The answer must never be "damaged" because of a lock or a failed read. Errors are easy to tell apart. But SQLite
+//! also puts failed reads among the *findings* of its check, as in `Tree 5 page 9: unable to get the page. error
 //! code=266`, and goes on to report the pages below as never used. So one such line spoils the whole answer.
 //!
 //! A page that was misread once sits in the connection's cache and looks damaged for ever, and a damaged page may be
 //! hidden by a good cached one. So the cache is emptied first.
 
-use crate::classify::primary;
+use super::manifest::PragmaValue;
+use crate::error::classify::primary;
 use crate::error::{describe, extended_code};
-use crate::quarantine::manifest::Pragma;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ffi};
 
 /// Findings that SQLite is asked for; the first few tell the story, and a large database could have millions.
 const FINDINGS_MAX: usize = 20;
 
-/// What the check came to.
+/// The result of the check.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum CheckVerdict {
     /// SQLite found nothing wrong.
     Sound,
     /// SQLite found this.
@@ -28,7 +28,7 @@ pub(crate) enum Verdict {
     },
     /// It could not be checked, so nothing may be done about it.
     Undecided {
-        /// What was in the way.
+        /// The obstacle.
         error: String,
     },
 }
@@ -36,8 +36,8 @@ pub(crate) enum Verdict {
 /// What the live connection said, for the manifest.
 #[derive(Clone, Debug)]
 pub(crate) struct Examination {
-    pub(crate) verdict: Verdict,
-    pub(crate) pragmas: Vec<Pragma>,
+    pub(crate) verdict: CheckVerdict,
+    pub(crate) pragmas: Vec<PragmaValue>,
 }
 
 /// Checks the database on its live connection.
@@ -55,13 +55,13 @@ pub(crate) fn confirm(conn: &Connection) -> Examination {
                 findings.push(describe(&error));
                 judge(findings)
             }
-            _ => Verdict::Undecided { error: describe(&error) },
+            _ => CheckVerdict::Undecided { error: describe(&error) },
         },
     };
-    if matches!(verdict, Verdict::Damaged { .. })
+    if matches!(verdict, CheckVerdict::Damaged { .. })
         && let Err(error) = keep_log(conn)
     {
-        verdict = Verdict::Undecided { error: format!("the log cannot be protected: {}", describe(&error)) };
+        verdict = CheckVerdict::Undecided { error: format!("the log cannot be protected: {}", describe(&error)) };
     }
     Examination { verdict, pragmas: pragmas(conn) }
 }
@@ -90,21 +90,21 @@ fn findings(conn: &Connection) -> (Vec<String>, Option<rusqlite::Error>) {
     (findings, ended.err())
 }
 
-fn judge(findings: Vec<String>) -> Verdict {
+fn judge(findings: Vec<String>) -> CheckVerdict {
     if findings == ["ok"] {
-        return Verdict::Sound;
+        return CheckVerdict::Sound;
     }
     if let Some(unread) = findings.iter().find(|finding| is_failed_read(finding)) {
-        return Verdict::Undecided { error: format!("the check could not read everything: {unread}") };
+        return CheckVerdict::Undecided { error: format!("the check could not read everything: {unread}") };
     }
     // A pointer map entry that cannot be read is damaged or was not read; SQLite does not say which.
     if findings.iter().all(|finding| finding.starts_with("*** in database") || finding.contains("read ptrmap")) {
-        return Verdict::Undecided { error: findings.last().cloned().unwrap_or_else(|| "no answer".to_owned()) };
+        return CheckVerdict::Undecided { error: findings.last().cloned().unwrap_or_else(|| "no answer".to_owned()) };
     }
-    Verdict::Damaged { findings }
+    CheckVerdict::Damaged { findings }
 }
 
-/// A line of SQLite's check that tells of a page that could not be had, rather than of one that is wrong.
+/// A line of SQLite's check that reports a page that could not be read, rather than one that is wrong.
 fn is_failed_read(finding: &str) -> bool {
     let code = finding.split_once("unable to get the page. error code=").map(|(_, code)| code.trim().parse::<i32>());
     match code {
@@ -114,7 +114,7 @@ fn is_failed_read(finding: &str) -> bool {
     }
 }
 
-fn pragmas(conn: &Connection) -> Vec<Pragma> {
+fn pragmas(conn: &Connection) -> Vec<PragmaValue> {
     const NAMES: [&str; 13] = [
         "journal_mode",
         "page_size",
@@ -132,7 +132,7 @@ fn pragmas(conn: &Connection) -> Vec<Pragma> {
     ];
     // Older versions take an unknown kind of checkpoint for a passive one, which would write into the damaged file.
     const CHECKPOINT_NOOP_SINCE: i32 = 3_051_000;
-    let mut pragmas: Vec<Pragma> = NAMES.iter().map(|name| ask(conn, name, &format!("PRAGMA {name}"))).collect();
+    let mut pragmas: Vec<PragmaValue> = NAMES.iter().map(|name| ask(conn, name, &format!("PRAGMA {name}"))).collect();
     if rusqlite::version_number() >= CHECKPOINT_NOOP_SINCE {
         pragmas.push(ask(conn, "wal_checkpoint(NOOP)", "PRAGMA wal_checkpoint(NOOP)"));
     }
@@ -140,15 +140,15 @@ fn pragmas(conn: &Connection) -> Vec<Pragma> {
 }
 
 /// The first row of the answer, columns separated by `|` as the SQLite shell does, or the error.
-fn ask(conn: &Connection, name: &str, sql: &str) -> Pragma {
+fn ask(conn: &Connection, name: &str, sql: &str) -> PragmaValue {
     let answer = conn.query_row(sql, [], |row| {
         let columns = row.as_ref().column_count();
         let texts = (0..columns).map(|column| row.get::<_, rusqlite::types::Value>(column).map(text));
         texts.collect::<rusqlite::Result<Vec<String>>>()
     });
     match answer {
-        Ok(texts) => Pragma { name: name.to_owned(), value: Some(texts.join("|")), error: None },
-        Err(error) => Pragma { name: name.to_owned(), value: None, error: Some(describe(&error)) },
+        Ok(texts) => PragmaValue { name: name.to_owned(), value: Some(texts.join("|")), error: None },
+        Err(error) => PragmaValue { name: name.to_owned(), value: None, error: Some(describe(&error)) },
     }
 }
 
@@ -171,14 +171,14 @@ mod tests {
     fn check(findings: &[&str], is_damaged: bool) {
         let verdict = judge(findings.iter().map(|&finding| finding.to_owned()).collect());
         match (is_damaged, &verdict) {
-            (true, Verdict::Damaged { .. }) | (false, Verdict::Undecided { .. }) => {}
+            (true, CheckVerdict::Damaged { .. }) | (false, CheckVerdict::Undecided { .. }) => {}
             _ => panic!("{findings:?}: {verdict:?}"),
         }
     }
 
     #[test]
     fn a_page_that_could_not_be_read_spoils_the_answer() {
-        assert_eq!(judge(vec!["ok".to_owned()]), Verdict::Sound);
+        assert_eq!(judge(vec!["ok".to_owned()]), CheckVerdict::Sound);
         check(&["Tree 2 page 5: btreeInitPage() returns error code 11"], true);
         check(&["Tree 2 page 5: unable to get the page. error code=11"], true);
         check(&["Tree 2 page 5: unable to get the page. error code=266"], false);

@@ -1,7 +1,7 @@
 //! The manifest of an evidence bundle: what was found, how, and which files it is about. JSON, one file in each bundle.
 
+use crate::error::QuarantineError;
 use crate::os::{FileSystem, Holders, Os};
-use crate::quarantine::QuarantineError;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -15,7 +15,7 @@ const BYTES_MAX: u64 = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum State {
+pub enum ManifestState {
     /// Files are being moved. Found at rest, it was interrupted.
     Moving,
     /// All files are here, with their digests.
@@ -28,7 +28,7 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Role {
+pub enum FileRole {
     /// The database itself.
     Database,
     /// `-wal`, the log. With frames, it is data.
@@ -39,14 +39,14 @@ pub enum Role {
     Journal,
 }
 
-impl Role {
+impl FileRole {
     /// What follows the database's name in the file's name.
     pub fn suffix(self) -> &'static str {
         match self {
-            Role::Database => "",
-            Role::Wal => "-wal",
-            Role::Shm => "-shm",
-            Role::Journal => "-journal",
+            FileRole::Database => "",
+            FileRole::Wal => "-wal",
+            FileRole::Shm => "-shm",
+            FileRole::Journal => "-journal",
         }
     }
 }
@@ -55,12 +55,12 @@ impl Role {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEvidence {
     /// Which it is.
-    pub role: Role,
+    pub role: FileRole,
     /// Its device.
     pub device: u64,
     /// Its inode on the device. Renaming does not change it.
     pub inode: u64,
-    /// Its length when it was still in its place.
+    /// Its length when it was still in its dir.
     pub bytes: u64,
     /// How many names it had.
     pub links: u64,
@@ -72,7 +72,7 @@ pub struct FileEvidence {
 
 /// What a pragma answered on the live connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pragma {
+pub struct PragmaValue {
     /// Its name.
     pub name: String,
     /// The first row, its columns separated by `|`.
@@ -81,7 +81,7 @@ pub struct Pragma {
     pub error: Option<String>,
 }
 
-/// What made somebody suspect damage.
+/// The error that raised the suspicion of damage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trigger {
     /// The step that failed.
@@ -96,7 +96,7 @@ pub struct Trigger {
 
 /// The file system that the database was on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Surroundings {
+pub struct FileSystemEvidence {
     /// Its kind, as `mount` calls it.
     pub kind: String,
     /// Whether other machines may use it.
@@ -105,9 +105,9 @@ pub struct Surroundings {
     pub free_bytes: u64,
 }
 
-impl From<FileSystem> for Surroundings {
-    fn from(FileSystem { kind, is_network, free_bytes }: FileSystem) -> Surroundings {
-        Surroundings { kind, is_network, free_bytes }
+impl From<FileSystem> for FileSystemEvidence {
+    fn from(FileSystem { kind, is_network, free_bytes }: FileSystem) -> FileSystemEvidence {
+        FileSystemEvidence { kind, is_network, free_bytes }
     }
 }
 
@@ -118,28 +118,28 @@ pub struct Manifest {
     /// The format; 1.
     pub schema: u32,
     /// How far the quarantine has come.
-    pub state: State,
+    pub state: ManifestState,
     /// Where the database was. What is not UTF-8 in the path is replaced.
     pub path: String,
     /// When it was quarantined, in seconds since 1970, if the caller had a clock.
     pub unix_seconds: Option<u64>,
     /// The process that did it.
     pub pid: u32,
-    /// What made it look.
+    /// The error that started the examination.
     pub trigger: Trigger,
     /// What the check found, in SQLite's words.
     pub findings: Vec<String>,
     /// The live connection's settings.
-    pub pragmas: Vec<Pragma>,
+    pub pragmas: Vec<PragmaValue>,
     /// The version of SQLite.
     pub sqlite_version: String,
     /// The SQLite VFS by name; SQLite's default without one.
     pub vfs: Option<String>,
     /// Where the database was stored.
-    pub file_system: Option<Surroundings>,
-    /// Who had the files open or locked right before, this process's own connection included. Unknown without `/proc`.
+    pub file_system: Option<FileSystemEvidence>,
+    /// The processes that had the files open or locked right before, this one included. Unknown without `/proc`.
     pub holders: Option<Holders>,
-    /// How it is known that nobody else used the files while they were moved.
+    /// The proof that no other process used the files while they were moved.
     pub sole_owner: String,
     /// The files, the database first.
     pub files: Vec<FileEvidence>,
@@ -172,7 +172,7 @@ impl Manifest {
     }
 
     /// The record of a file.
-    pub(super) fn file(&self, role: Role) -> Option<&FileEvidence> {
+    pub(super) fn file(&self, role: FileRole) -> Option<&FileEvidence> {
         self.files.iter().find(|file| file.role == role)
     }
 }

@@ -1,4 +1,4 @@
-//! What becomes of a database that is damaged: confirmed, moved out of the way as a whole, and kept.
+//! What happens to a damaged database: confirmed, moved away as a whole, and kept.
 //!
 //! ```text
 //! live connection ─► confirm ─► closed by the caller ─► quarantine ─► rebuild or salvage, if the caller wants it
@@ -8,58 +8,58 @@
 //!
 //! Nothing is deleted. A bundle is a directory with the database, its `-wal`, `-shm` and `-journal` under their own
 //! names, so that SQLite finds them together, and a [`Manifest`]. It is named by its content. There is a bound on the
-//! number of bundles: at the bound, quarantine is refused. The same content again takes the place of the older equal
+//! number of bundles: at the bound, quarantine is refused. The same content again takes the dir of the older equal
 //! copy, byte for byte compared, and is counted.
 //!
 //! # The order of the renames
 //!
-//! Three ways in which a half-moved database can do harm:
+//! A half-moved database can do harm in three ways:
 //!
-//! - a `-wal` or hot journal beside no database: whoever creates a new one there makes SQLite delete it;
+//! - a `-wal` or hot journal beside no database: SQLite deletes it when a process creates a new database there;
 //! - a `-wal` beside another database: SQLite replays it into that one, and the check says ok;
-//! - a `-shm` in use by somebody else, taken away under him: two indices of one log.
+//! - a `-shm` that another process uses, moved away: two indices of one log.
 //!
 //! So the side files go first, and the database last: `-shm`, `-wal`, `-journal`, a sync of both directories, the
-//! database, a sync again. As long as the database has its name, it is locked by us, so nobody can use a side file or
-//! make a new one. Once it has lost the name, nothing is left there to be moved, so no newcomer's file can be taken.
+//! database, a sync again. As long as the database has its name, it is locked by this process, so no other one can use
+//! or create a side file. Once it has lost the name, nothing is left to move, so no file of a new database can be moved
+//! by mistake.
 //!
-//! If the process dies in between, the database stands there without its log until the next opener calls `resume`.
-//! That puts log and journal back, after checking that the database is still the recorded one, is unchanged, and has no
-//! new log. If somebody without this crate has written to it meanwhile, there are two histories, and
-//! nothing is moved: the log waits in quarantine, and a person has to decide. If the database itself has been moved,
-//! `resume` completes the bundle instead.
+//! If the process dies in between, the database stands there without its log until the next opener calls `resume`. That
+//! puts log and journal back, after checking that the database is still the recorded one, is unchanged, and has no new
+//! log. If a program without this crate has written to it meanwhile, there are two histories, and nothing is moved: the
+//! log waits in quarantine, and a person has to decide. If the database itself has been moved, `resume` completes the
+//! bundle instead.
 //!
 //! If a rename fails and the process lives on, everything moved so far is put back at once, in reverse order.
 //!
-//! At last it is asked once more who has the files open: somebody who had opened the database by its name while it was
-//! being moved would now join it with side files of the new one. Then everything is put back, too.
+//! At the end the holders of the files are checked once more: a process that opened the database by its name during the
+//! move would now combine it with side files of the new one. Then everything is put back, too.
 
 mod bundle;
 mod confirm;
 mod manifest;
 mod owner;
 
-pub use manifest::{FileEvidence, Manifest, Pragma, Role, State, Surroundings, Trigger};
+pub use manifest::{FileEvidence, FileRole, FileSystemEvidence, Manifest, ManifestState, PragmaValue, Trigger};
 
 pub(crate) use bundle::{Evidence, quarantine, resume};
-pub(crate) use confirm::{Examination, Verdict, confirm, keep_log};
+pub(crate) use confirm::{CheckVerdict, Examination, confirm, keep_log};
 
-use crate::error::{describe, extended_code, is_busy_code};
-use crate::os::Os;
-use crate::side_files::beside;
+use crate::error::QuarantineError;
+use crate::os::{Os, beside};
 use crate::sync::Arc;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::{io, mem};
 
 /// Copies what can be saved from a bundle into the new database.
 ///
 /// Runs in a transaction on a connection to the new, empty, initialised database; an error rolls it back. The bundle's
 /// database may be attached by its path, and is then read with its log. What the closure attached is detached
-/// afterwards without writing the log into the damaged file. Reading it rebuilds the bundle's `-shm`; whoever wants
-/// that unchanged reads a copy of the bundle.
+/// afterwards without writing the log into the damaged file. Reading it rebuilds the bundle's `-shm`; to keep that
+/// unchanged, read a copy of the bundle.
 pub type SalvageFn = dyn Fn(&Bundle, &mut Connection) -> rusqlite::Result<()> + Send + Sync;
 
 /// What to do with a database whose damage is confirmed.
@@ -104,7 +104,7 @@ impl std::fmt::Debug for OnCorruption {
     }
 }
 
-/// What becomes of damaged databases, and where.
+/// What to do with damaged databases, and where to keep them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct QuarantinePolicy {
@@ -112,8 +112,8 @@ pub struct QuarantinePolicy {
     pub on_corruption: OnCorruption,
     /// Bundles of different content kept for one database. Default 10. One more is refused; old ones are never deleted.
     pub bundles_max: u32,
-    /// Where the bundles are kept, each database's in a directory of its own. It has to be on the same file system as
-    /// the databases. Default: `<database>.quarantine` beside the database.
+    /// Where the bundles are kept, each database's in its own directory. It has to be on the same file system as the
+    /// databases. Default: `<database>.quarantine` beside the database.
     pub directory: Option<PathBuf>,
 }
 
@@ -124,7 +124,7 @@ impl Default for QuarantinePolicy {
 }
 
 impl QuarantinePolicy {
-    /// Whether it says the same. What a closure does cannot be compared.
+    /// Whether both are equal, except for what the closures do.
     pub(crate) fn is_like(&self, other: &QuarantinePolicy) -> bool {
         mem::discriminant(&self.on_corruption) == mem::discriminant(&other.on_corruption)
             && self.bundles_max == other.bundles_max
@@ -159,74 +159,8 @@ pub(crate) enum Resumed {
     Nothing,
     /// One had been, before the database was moved. It has its log and journal again.
     PutBack,
-    /// One had been, after the database was moved. The bundle is complete, and there may be no database in its place.
+    /// One had been, after the database was moved. The bundle is complete, and there may be no database in its dir.
     Completed(Bundle),
-}
-
-/// Why a database was not quarantined, or not salvaged.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum QuarantineError {
-    #[error("quarantine: {holders} has it open, and nothing was moved; close it there and try again")]
-    Held { holders: String },
-    #[error(
-        "quarantine: that nobody else has it open cannot be shown: {reason}; nothing was moved; stop everything that \
-         uses it and move the database, -wal, -shm and -journal by hand, together"
-    )]
-    Unprovable { reason: String },
-    #[error(
-        "quarantine: {} holds {bundles} bundles already, and nothing was moved; look at them, then move some away",
-        directory.display()
-    )]
-    Full { directory: PathBuf, bundles: u32 },
-    #[error(
-        "quarantine: {} is on another file system, and nothing was moved; choose a directory beside the database",
-        directory.display()
-    )]
-    OtherFileSystem { directory: PathBuf },
-    #[error("quarantine: {step} failed: {}{}; nothing was moved", describe(error), errno_text(*errno))]
-    Sqlite { step: &'static str, error: rusqlite::Error, errno: Option<i32> },
-    #[error("quarantine: {step} failed at {}: {error}", path.display())]
-    Io { step: &'static str, path: PathBuf, error: io::Error },
-    #[error("quarantine: {} is not to be understood: {error}; nothing was moved; move its directory away", path.display())]
-    Manifest { path: PathBuf, error: String },
-    #[error(
-        "quarantine was interrupted, and some files are in {}: {cause}; nothing is lost; do not open the database with \
-         anything else, the next open goes on from here",
-        directory.display()
-    )]
-    Interrupted { directory: PathBuf, cause: Box<QuarantineError> },
-    #[error(
-        "quarantine was interrupted, and then somebody changed the database ({what}); its other files are in {}; keep \
-         both, decide by hand, then move that directory away",
-        directory.display()
-    )]
-    Changed { directory: PathBuf, what: String },
-    #[error("salvage from {} failed and was rolled back: {}; the bundle is unharmed", bundle.display(), describe(error))]
-    Salvage { bundle: PathBuf, error: rusqlite::Error },
-    #[error("salvage from {} ended its own transaction; what it wrote is not to be relied upon", bundle.display())]
-    SalvageOver { bundle: PathBuf },
-}
-
-impl QuarantineError {
-    /// Somebody else is in the way; the same may work later.
-    pub(crate) fn is_busy(&self) -> bool {
-        match self {
-            QuarantineError::Held { .. } => true,
-            QuarantineError::Sqlite { error, .. } | QuarantineError::Salvage { error, .. } => {
-                extended_code(error).is_some_and(is_busy_code)
-            }
-            _ => false,
-        }
-    }
-
-    fn io(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> QuarantineError {
-        let path = path.to_owned();
-        move |error| QuarantineError::Io { step, path, error }
-    }
-}
-
-fn errno_text(errno: Option<i32>) -> String {
-    errno.map(|errno| format!(" ({})", io::Error::from_raw_os_error(errno))).unwrap_or_default()
 }
 
 /// Runs the closure in a transaction on a connection to the new database.
@@ -260,7 +194,7 @@ fn in_transaction(bundle: &Bundle, conn: &mut Connection, salvage: &SalvageFn) -
         _ => Ok(()),
     };
     if !conn.is_autocommit() {
-        // A connection that does not even roll back is discarded by whoever sees the error.
+        // A connection that fails to roll back is discarded because of the error.
         let _ = conn.execute_batch("ROLLBACK");
     }
     outcome.map(|answer| answer.map_err(failed).and(result))
@@ -278,7 +212,7 @@ fn detach_all_but(names: &[String], conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// The path of one of a database's files.
-fn side_file(path: &Path, role: Role) -> PathBuf {
+fn side_file(path: &Path, role: FileRole) -> PathBuf {
     beside(path, role.suffix())
 }
 

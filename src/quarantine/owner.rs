@@ -1,25 +1,26 @@
-//! Being the only one that uses a database, and knowing it.
+//! Becoming the only user of a database, with proof.
 //!
-//! Two things are asked for, since each alone has a hole:
+//! Both are required, because each alone is incomplete:
 //!
-//! 1. **SQLite's exclusive lock**, on a connection in exclusive locking mode, so that no `-shm` is touched. Everybody
-//!    who reads a database in WAL mode holds a lock on it for as long as he is connected, so this one excludes them
-//!    all. The connection is told not to checkpoint and not to delete the log when it is closed. It is held while the
-//!    files are moved: a lock belongs to the file, not to its name.
-//! 2. **Nobody else has a descriptor**, according to `/proc`, without opening anything. This finds who is connected and
-//!    holds no lock: anybody in a rollback mode between two transactions, and anybody waiting for our lock, who would
-//!    go on under the old name with the moved file. Asked before, after, and once more when everything is moved.
+//! 1. **SQLite's exclusive lock**, on a connection in exclusive locking mode, so that no `-shm` is touched. Every
+//!    connection in WAL mode holds a lock on the database for as long as it exists, so this lock excludes them all. The
+//!    connection is told not to checkpoint and not to delete the log when it is closed. It is held while the files are
+//!    moved: a lock belongs to the file, not to its name.
+//! 2. **No other process has a descriptor**, according to `/proc`, without opening anything. This finds connections
+//!    without a lock: those in a rollback mode between two transactions, and those waiting for the exclusive lock,
+//!    which would continue under the old name with the moved file. Checked before, after, and once more when everything
+//!    is moved.
 //!
 //! Where the second cannot be known, the first suffices in WAL mode and not otherwise. The first cannot be had if page
 //! 1 is unreadable. And it must not be tried where SQLite itself would repair: opening an empty database deletes the
 //! log beside it, and a hot journal is rolled back and deleted. In these cases the second has to do, and it does only
 //! if everything could be looked at and no other machine can have the file open.
 
-use crate::error::{extended_code, is_busy_code};
+use super::manifest::FileRole;
+use super::{confirm, exists, is_hot, side_file};
+use crate::error::{QuarantineError, extended_code, is_busy_code};
 use crate::ffi;
 use crate::os::{FileId, Holders, Os};
-use crate::quarantine::manifest::Role;
-use crate::quarantine::{QuarantineError, confirm, exists, is_hot, side_file};
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::time::Duration;
@@ -30,17 +31,17 @@ const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
 /// The only user of a database, until dropped.
 pub(super) struct SoleOwner {
-    // Holds the lock; nothing is asked of it any more.
+    // Holds the lock, and is not used otherwise.
     _conn: Option<Connection>,
     ids: Vec<FileId>,
-    /// Who was to be seen right after the lock was taken.
+    /// The holders right after the lock was taken.
     pub(super) holders: Option<Holders>,
     /// How it is known, in words.
     pub(super) proof: String,
 }
 
 impl SoleOwner {
-    /// Becomes the sole owner, or says who is in the way. Does not wait.
+    /// Becomes the sole owner, or names the holders. Does not wait.
     pub(super) fn become_of(path: &Path, vfs: Option<&str>, os: &dyn Os) -> Result<SoleOwner, QuarantineError> {
         let ids = ids(path, os)?;
         let before = look(&ids, os, |holders| holders.own_descriptors > 0 || holders.has_others());
@@ -49,7 +50,8 @@ impl SoleOwner {
         {
             return Err(QuarantineError::Held { holders: holders.to_string() });
         }
-        let lock = if may_be_opened(path, os)? { lock(path, vfs, os)? } else { Lock::Unlockable("nobody may open it") };
+        let lock =
+            if may_be_opened(path, os)? { lock(path, vfs, os)? } else { Lock::Unlockable("opening it is not safe") };
         let holders = look(&ids, os, Holders::has_others);
         if let Ok(holders) = &holders
             && holders.has_others()
@@ -58,14 +60,14 @@ impl SoleOwner {
         }
         let proof = match (&lock, &holders) {
             (Lock::Wal(_), Ok(holders)) if holders.unreadable == 0 => {
-                "exclusive lock; nobody else to be seen".to_owned()
+                "exclusive lock; no other process is visible".to_owned()
             }
             (Lock::Wal(_), _) => "exclusive lock in WAL mode; not all descriptors could be looked at".to_owned(),
             (Lock::Rollback(_), Ok(holders)) if holders.unreadable == 0 => {
-                "exclusive lock in a rollback mode; nobody else to be seen".to_owned()
+                "exclusive lock in a rollback mode; no other process is visible".to_owned()
             }
             (Lock::Unlockable(reason), Ok(holders)) if holders.unreadable == 0 && !is_shared(path, os) => {
-                format!("no lock ({reason}); nobody has the files open")
+                format!("no lock ({reason}); no process has the files open")
             }
             (_, Ok(_)) if is_shared(path, os) => {
                 return Err(QuarantineError::Unprovable { reason: "other machines may have it open".to_owned() });
@@ -75,7 +77,7 @@ impl SoleOwner {
                 return Err(QuarantineError::Unprovable { reason });
             }
             (_, Err(error)) => {
-                let reason = format!("who has it open is not to be learned here ({error})");
+                let reason = format!("the processes that have it open cannot be determined ({error})");
                 return Err(QuarantineError::Unprovable { reason });
             }
         };
@@ -86,7 +88,7 @@ impl SoleOwner {
         Ok(SoleOwner { _conn: conn, ids, holders: holders.ok(), proof })
     }
 
-    /// Whether anybody has opened the files, under whatever name, since.
+    /// Checks that no other process has opened the files since, under any name.
     pub(super) fn confirm_still_alone(&self, os: &dyn Os) -> Result<(), QuarantineError> {
         match look(&self.ids, os, Holders::has_others) {
             Ok(holders) if holders.has_others() => Err(QuarantineError::Held { holders: holders.to_string() }),
@@ -105,7 +107,7 @@ enum Lock {
 fn may_be_opened(path: &Path, os: &dyn Os) -> Result<bool, QuarantineError> {
     let status = os.status(path).map_err(QuarantineError::io("looking at the database", path))?;
     let is_empty = status.is_none_or(|status| status.bytes == 0);
-    Ok(!is_empty && !is_hot(&side_file(path, Role::Journal), os)?)
+    Ok(!is_empty && !is_hot(&side_file(path, FileRole::Journal), os)?)
 }
 
 fn lock(path: &Path, vfs: Option<&str>, os: &dyn Os) -> Result<Lock, QuarantineError> {
@@ -121,7 +123,7 @@ fn lock(path: &Path, vfs: Option<&str>, os: &dyn Os) -> Result<Lock, QuarantineE
     match locked {
         // To ask for the journal mode would mean to parse the schema, which may be what is damaged. In WAL mode, a
         // transaction has a log; in the others there is none, or SQLite would have taken it for its own.
-        Ok(()) if exists(&side_file(path, Role::Wal), os)? => Ok(Lock::Wal(conn)),
+        Ok(()) if exists(&side_file(path, FileRole::Wal), os)? => Ok(Lock::Wal(conn)),
         Ok(()) => Ok(Lock::Rollback(conn)),
         Err(error) => match extended_code(&error) {
             Some(code) if confirm::is_damage(code) => Ok(Lock::Unlockable("its first page is unreadable")),
@@ -135,7 +137,7 @@ fn lock(path: &Path, vfs: Option<&str>, os: &dyn Os) -> Result<Lock, QuarantineE
     }
 }
 
-/// Looks at who has the files open, again if what was seen is `unwelcome` and may pass.
+/// Looks up the holders of the files; repeats while the result is `unwelcome`, which may be transient.
 fn look(ids: &[FileId], os: &dyn Os, unwelcome: impl Fn(&Holders) -> bool) -> std::io::Result<Holders> {
     let mut holders = os.holders(ids)?;
     for _ in 1..LOOKS {
@@ -150,7 +152,7 @@ fn look(ids: &[FileId], os: &dyn Os, unwelcome: impl Fn(&Holders) -> bool) -> st
 
 fn ids(path: &Path, os: &dyn Os) -> Result<Vec<FileId>, QuarantineError> {
     let mut ids = Vec::new();
-    for role in [Role::Database, Role::Wal, Role::Shm, Role::Journal] {
+    for role in [FileRole::Database, FileRole::Wal, FileRole::Shm, FileRole::Journal] {
         let file = side_file(path, role);
         let status = os.status(&file).map_err(QuarantineError::io("looking at a file", &file))?;
         ids.extend(status.map(|status| status.id));

@@ -1,8 +1,8 @@
-//! What a supervisor needs of a backend: to ask how it is, and to restart it.
+//! The backend of a supervisor: it can be probed, and restarted.
 
 use super::error::Error;
 
-/// The answer to the question how a backend is.
+/// The state of a backend, as its probe reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Probe {
     /// It answered that all is well.
@@ -10,13 +10,13 @@ pub enum Probe {
     /// It is there, but what it answered is wrong: an error status, no HTTP, a connection closed half way.
     Unwell,
     /// It did not answer in time, or did not even take the connection in time. It may be dead, hung or at work: a
-    /// timeout tells nothing, least of all that nobody is there.
+    /// timeout does not tell which.
     TimedOut,
-    /// Nobody is there: the connection was refused, the process is gone.
+    /// It is gone: the connection was refused, or the process has ended.
     Dead,
 }
 
-/// Somebody who does the work, outside of this process.
+/// The process that does the work, outside of this one.
 ///
 /// A closure that probes is a backend which cannot be restarted.
 pub trait Backend: Send {

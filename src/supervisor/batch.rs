@@ -1,18 +1,18 @@
 //! One batch, item by item.
 
-use super::decision::{Findings, Outcome, Side, Step, StopReason};
+use super::decision::{Findings, ItemOutcome, NextStep, Side, StopReason};
 use super::event::SupervisorEvent;
 use super::failure::{Failure, FailureKind};
-use super::pulse::Pulse;
-use super::{Stop, Supervisor};
-use crate::events::tell;
+use super::heartbeat::Heartbeat;
+use super::{StopToken, Supervisor};
+use crate::events::deliver;
 use crate::sync::Arc;
-use crate::worker::panic_text;
+use crate::workers::panic_text;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
 
-/// What a job is told about the attempt that it makes.
+/// The attempt, as the job sees it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Attempt {
@@ -23,13 +23,13 @@ pub struct Attempt {
     /// How long it may take, connecting and all. The supervisor cannot interrupt a job: a client that knows no
     /// timeouts makes a stall of a hung backend.
     pub timeout: Duration,
-    /// The wish to end, for jobs that can end early.
-    pub stop: Stop,
+    /// The token that stops the supervisor, for jobs that can end early.
+    pub stop: StopToken,
 }
 
-/// What became of an item.
+/// The result of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Item<T> {
+pub enum ItemResult<T> {
     /// It succeeded, with this result.
     Succeeded(T),
     /// It failed with all of its attempts; this was the last failure.
@@ -38,21 +38,21 @@ pub enum Item<T> {
     Unattempted,
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatchReport<T> {
     /// One for each item, in their order.
-    pub items: Vec<Item<T>>,
+    pub items: Vec<ItemResult<T>>,
     /// What was found on the side that was in use at the end.
     pub findings: Findings,
     /// Whether there should be a further batch. Pauses and restarts are over by now.
-    pub verdict: Verdict,
+    pub verdict: BatchVerdict,
 }
 
 /// Whether there should be a further batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum BatchVerdict {
     /// Yes.
     Continue,
     /// No.
@@ -60,7 +60,7 @@ pub enum Verdict {
 }
 
 impl Supervisor {
-    /// Runs one batch, judges it, and does what the judgement says: waits, restarts, falls back.
+    /// Runs one batch, judges it, and does what the decision says: waits, restarts, falls back.
     ///
     /// A job that panics has failed by its item's fault.
     pub fn run_batch<I, T>(
@@ -68,21 +68,21 @@ impl Supervisor {
         items: &[I],
         mut job: impl FnMut(&I, &Attempt) -> Result<T, Failure>,
     ) -> BatchReport<T> {
-        let pulse = Pulse::new(&self.policy, items.len(), self.os.now());
+        let heartbeat = Heartbeat::new(&self.policy, items.len(), self.os.now());
         let (os, sink) = (Arc::clone(&self.os), self.events.clone());
         thread::scope(|scope| {
-            let _watch_ends = pulse.until_dropped();
+            let _watch_ends = heartbeat.until_dropped();
             if let Some(sink) = &sink {
-                let watch = || pulse.watch(&*os, |event| tell(&**sink, event));
+                let watch = || heartbeat.watch(&*os, |event| deliver(&**sink, event));
                 // Without the thread, the heart beats between attempts only.
-                let _ = thread::Builder::new().name("seawall-pulse".into()).spawn_scoped(scope, watch);
+                let _ = thread::Builder::new().name("seawall-beat".into()).spawn_scoped(scope, watch);
             }
-            self.look_back();
-            self.judge.begin_batch();
-            let mut done = self.run_items(items, &mut job, &pulse);
-            pulse.rest();
-            done.resize_with(items.len(), || Item::Unattempted);
-            let (findings, verdict) = self.conclude(&pulse);
+            self.check_primary();
+            self.monitor.begin_batch();
+            let mut done = self.run_items(items, &mut job, &heartbeat);
+            heartbeat.rest();
+            done.resize_with(items.len(), || ItemResult::Unattempted);
+            let (findings, verdict) = self.conclude(&heartbeat);
             BatchReport { items: done, findings, verdict }
         })
     }
@@ -92,23 +92,23 @@ impl Supervisor {
         &mut self,
         items: &[I],
         job: &mut impl FnMut(&I, &Attempt) -> Result<T, Failure>,
-        pulse: &Pulse,
-    ) -> Vec<Item<T>> {
+        heartbeat: &Heartbeat,
+    ) -> Vec<ItemResult<T>> {
         let mut done = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            if self.stop.is_asked() {
+            if self.stop.is_cancelled() {
                 break;
             }
-            let (item, step) = self.run_item(index, item, job, pulse);
-            let has_failed = matches!(item, Item::Failed(_));
+            let (item, step) = self.run_item(index, item, job, heartbeat);
+            let has_failed = matches!(item, ItemResult::Failed(_));
             done.push(item);
-            self.announce(pulse);
-            let has_stalled = pulse.finish(self.os.now());
+            self.announce(heartbeat);
+            let has_stalled = heartbeat.finish(self.os.now());
             if has_failed && has_stalled {
-                self.judge.stalled();
+                self.monitor.stalled();
                 break;
             }
-            if step == Step::EndBatch {
+            if step == NextStep::EndBatch {
                 break;
             }
         }
@@ -121,23 +121,23 @@ impl Supervisor {
         index: usize,
         item: &I,
         job: &mut impl FnMut(&I, &Attempt) -> Result<T, Failure>,
-        pulse: &Pulse,
-    ) -> (Item<T>, Step) {
+        heartbeat: &Heartbeat,
+    ) -> (ItemResult<T>, NextStep) {
         loop {
-            let side = self.judge.side();
-            let (attempts, result) = self.attempt(item, job, pulse);
+            let side = self.monitor.side();
+            let (attempts, result) = self.attempt(item, job, heartbeat);
             let failure = match result {
-                Ok(value) => return (Item::Succeeded(value), self.judge.item(Outcome::Success)),
+                Ok(value) => return (ItemResult::Succeeded(value), self.monitor.item(ItemOutcome::Success)),
                 Err(failure) => failure,
             };
-            let step = self.judge.item(failure.kind().outcome());
-            if step == Step::FallBack && !self.stop.is_asked() {
+            let step = self.monitor.item(failure.kind().outcome());
+            if step == NextStep::FallBack && !self.stop.is_cancelled() {
                 // There is one fallback, so this is the last round but one.
                 self.change_to(Side::Fallback);
                 continue;
             }
-            self.tell(&SupervisorEvent::ItemFailed { index, side, attempts, failure: failure.clone() });
-            return (Item::Failed(failure), step);
+            self.emit(&SupervisorEvent::ItemFailed { index, side, attempts, failure: failure.clone() });
+            return (ItemResult::Failed(failure), step);
         }
     }
 
@@ -146,24 +146,24 @@ impl Supervisor {
         &mut self,
         item: &I,
         job: &mut impl FnMut(&I, &Attempt) -> Result<T, Failure>,
-        pulse: &Pulse,
+        heartbeat: &Heartbeat,
     ) -> (u32, Result<T, Failure>) {
         let mut number = 1;
         loop {
-            let (side, timeout, stop) = (self.judge.side(), self.policy.request_timeout, self.stop.clone());
+            let (side, timeout, stop) = (self.monitor.side(), self.policy.request_timeout, self.stop.clone());
             let attempt = Attempt { side, number, timeout, stop };
             let result = catch_unwind(AssertUnwindSafe(|| job(item, &attempt))).unwrap_or_else(|panic| {
                 Err(Failure::new(FailureKind::Item, format_args!("the job panicked: {}", panic_text(&*panic))))
             });
-            self.announce(pulse);
+            self.announce(heartbeat);
             let may_retry = result.as_ref().is_err_and(|failure| failure.kind().is_retried())
                 && number <= self.policy.retries
-                && !pulse.is_stalled();
+                && !heartbeat.is_stalled();
             if !may_retry {
                 return (number, result);
             }
             let pause = self.policy.retry_pause(number, &mut self.jitter);
-            if self.wait(pause, pulse) {
+            if self.wait(pause, heartbeat) {
                 return (number, result);
             }
             number += 1;

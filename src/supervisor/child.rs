@@ -1,8 +1,8 @@
 //! A backend that is a child process of this one.
 //!
-//! Signals go to the child alone, never to a number that somebody wrote down: as long as the child has not been waited
-//! for, the kernel gives its number to nobody else, and once it has, no signal is sent any more. What the child itself
-//! has started is its own affair, so a shell as the command should `exec`.
+//! Signals go to the child alone, never to a recorded number: as long as the child has not been waited for, the kernel
+//! does not reuse its number, and afterwards no signal is sent any more. Processes that the child has started are not
+//! signalled, so a shell as the command should `exec`.
 
 use super::backend::{Backend, Probe};
 use super::error::Error;
@@ -33,10 +33,10 @@ pub struct ChildProcess {
     os: Arc<dyn Os>,
     command: Command,
     grace: Duration,
-    state: State,
+    state: ChildState,
 }
 
-enum State {
+enum ChildState {
     /// Not yet waited for.
     Started(Child),
     /// Waited for; `None` if it could not be started.
@@ -51,7 +51,7 @@ impl ChildProcess {
     /// The program could not be started.
     pub fn start(command: Command) -> Result<ChildProcess, Error> {
         let (os, grace) = (Arc::new(SystemOs::new()), ChildProcess::GRACE);
-        let mut process = ChildProcess { os, command, grace, state: State::Over(None) };
+        let mut process = ChildProcess { os, command, grace, state: ChildState::Over(None) };
         process.spawn()?;
         Ok(process)
     }
@@ -71,7 +71,7 @@ impl ChildProcess {
         self
     }
 
-    /// As a backend that the probe asks after.
+    /// As a backend with this probe.
     pub fn probed_by<P: FnMut() -> Probe + Send>(self, probe: P) -> ChildBackend<P> {
         ChildBackend { process: self, probe }
     }
@@ -80,8 +80,8 @@ impl ChildProcess {
     pub fn pid(&mut self) -> Option<u32> {
         self.look();
         match &self.state {
-            State::Started(child) => Some(child.id()),
-            State::Over(_) => None,
+            ChildState::Started(child) => Some(child.id()),
+            ChildState::Over(_) => None,
         }
     }
 
@@ -89,8 +89,8 @@ impl ChildProcess {
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         self.look();
         match self.state {
-            State::Started(_) => None,
-            State::Over(status) => status,
+            ChildState::Started(_) => None,
+            ChildState::Over(status) => status,
         }
     }
 
@@ -100,14 +100,14 @@ impl ChildProcess {
     /// It could not be signalled, or is there even after SIGKILL and another grace.
     pub fn end(&mut self) -> Result<(), Error> {
         self.look();
-        let State::Started(child) = &mut self.state else { return Ok(()) };
+        let ChildState::Started(child) = &mut self.state else { return Ok(()) };
         let pid = child.id();
         // The child has not been waited for, so the number is its own, even if it has just died.
         kill_process(Pid::from_child(child), Signal::TERM).map_err(|errno| Error::end(pid, errno.into()))?;
         if self.wait_for_end() {
             return Ok(());
         }
-        let State::Started(child) = &mut self.state else { return Ok(()) };
+        let ChildState::Started(child) = &mut self.state else { return Ok(()) };
         child.kill().map_err(|error| Error::end(pid, error))?;
         if self.wait_for_end() { Ok(()) } else { Err(Error::still_there(pid)) }
     }
@@ -122,22 +122,22 @@ impl ChildProcess {
     }
 
     fn spawn(&mut self) -> Result<(), Error> {
-        self.state = State::Over(None);
+        self.state = ChildState::Over(None);
         let spawned = self.command.spawn();
         let child = spawned
             .map_err(|source| Error::start(self.command.get_program().to_string_lossy().into_owned(), source))?;
-        self.state = State::Started(child);
+        self.state = ChildState::Started(child);
         Ok(())
     }
 
     /// Waits for it if it has ended.
     fn look(&mut self) {
-        let State::Started(child) = &mut self.state else { return };
+        let ChildState::Started(child) = &mut self.state else { return };
         match child.try_wait() {
             Ok(None) => {}
-            Ok(Some(status)) => self.state = State::Over(Some(status)),
-            // Somebody else has waited for it: whoever has its number now is not our child.
-            Err(_) => self.state = State::Over(None),
+            Ok(Some(status)) => self.state = ChildState::Over(Some(status)),
+            // Other code has waited for it: a process with that number is not this child.
+            Err(_) => self.state = ChildState::Over(None),
         }
     }
 
@@ -147,7 +147,7 @@ impl ChildProcess {
         let until = self.os.now().saturating_add(self.grace);
         loop {
             self.look();
-            if matches!(self.state, State::Over(_)) {
+            if matches!(self.state, ChildState::Over(_)) {
                 return true;
             }
             let left = until.saturating_sub(self.os.now());
@@ -161,7 +161,7 @@ impl ChildProcess {
 
 impl Drop for ChildProcess {
     fn drop(&mut self) {
-        // Nobody is left to be told.
+        // An error cannot be reported here.
         let _ = self.end();
     }
 }
@@ -172,7 +172,7 @@ impl fmt::Debug for ChildProcess {
     }
 }
 
-/// A child process and how to ask after it.
+/// A child process and its probe.
 #[derive(Debug)]
 pub struct ChildBackend<P> {
     process: ChildProcess,

@@ -18,7 +18,7 @@ enum Cause {
     #[error("{program}: starting it failed: {source}; check the path and the rights")]
     Start { program: String, source: io::Error },
     #[error("process {pid}: ending it failed: {source}; end it by hand")]
-    End { pid: u32, source: io::Error },
+    RunEnd { pid: u32, source: io::Error },
     #[error("process {pid} is still there after SIGKILL: it hangs in the kernel; look at its disk and its mounts")]
     StillThere { pid: u32 },
     #[error("{text}")]
@@ -46,7 +46,7 @@ impl Error {
 
     /// The old process could not be ended, so no new one was started.
     pub fn is_still_running(&self) -> bool {
-        matches!(self.cause, Cause::End { .. } | Cause::StillThere { .. })
+        matches!(self.cause, Cause::RunEnd { .. } | Cause::StillThere { .. })
     }
 
     pub(super) fn not_restartable() -> Error {
@@ -58,7 +58,7 @@ impl Error {
     }
 
     pub(super) fn end(pid: u32, source: io::Error) -> Error {
-        Cause::End { pid, source }.into()
+        Cause::RunEnd { pid, source }.into()
     }
 
     pub(super) fn still_there(pid: u32) -> Error {

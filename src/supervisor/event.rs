@@ -1,7 +1,7 @@
-//! What a supervisor tells about its work.
+//! The events of a supervisor.
 
 use super::backend::Probe;
-use super::decision::{Findings, Judgement, Side, StopReason};
+use super::decision::{Decision, Findings, Side, StopReason};
 use super::failure::Failure;
 use crate::sync::Arc;
 use std::fmt;
@@ -22,7 +22,7 @@ pub enum SupervisorEvent {
         /// The last failure.
         failure: Failure,
     },
-    /// All is well with the supervisor, whatever the items do.
+    /// The supervisor runs, whatever the items do.
     Heartbeat {
         /// Items finished in this batch.
         finished: usize,
@@ -37,7 +37,7 @@ pub enum SupervisorEvent {
         still: Duration,
     },
     /// A batch was found bad, the backend was probed, and this was judged.
-    Judged {
+    Decided {
         /// The side that the batch ran on.
         side: Side,
         /// What was found.
@@ -45,7 +45,7 @@ pub enum SupervisorEvent {
         /// What the backend answered.
         probe: Probe,
         /// What is to be done.
-        judgement: Judgement,
+        decision: Decision,
     },
     /// The backend is being restarted.
     Restarting {
@@ -63,7 +63,7 @@ pub enum SupervisorEvent {
         /// What was wrong with the restart itself.
         error: Option<String>,
         /// What is to be done.
-        judgement: Judgement,
+        decision: Decision,
     },
     /// The other backend is in use from here on.
     Changed {
@@ -87,18 +87,18 @@ impl fmt::Display for SupervisorEvent {
                 write!(f, "{finished} of {total} items, the last one {still:?} ago")
             }
             SupervisorEvent::Stalled { still } => write!(f, "no item was finished for {still:?}"),
-            SupervisorEvent::Judged { side, findings, probe, judgement } => {
-                write!(f, "the {side} ({probe:?}) had a bad batch ({findings}): {judgement}")
+            SupervisorEvent::Decided { side, findings, probe, decision } => {
+                write!(f, "the {side} ({probe:?}) had a bad batch ({findings}): {decision}")
             }
             SupervisorEvent::Restarting { side } => write!(f, "restarting the {side}"),
-            SupervisorEvent::Restarted { side, is_recovered: true, waited, judgement, .. } => {
-                write!(f, "the {side} is back after {waited:?}: {judgement}")
+            SupervisorEvent::Restarted { side, is_recovered: true, waited, decision, .. } => {
+                write!(f, "the {side} is back after {waited:?}: {decision}")
             }
-            SupervisorEvent::Restarted { side, waited, error, judgement, .. } => {
+            SupervisorEvent::Restarted { side, waited, error, decision, .. } => {
                 write!(f, "the {side} is not back after {waited:?}: ")?;
                 match error {
-                    Some(error) => write!(f, "{error}: {judgement}"),
-                    None => write!(f, "{judgement}"),
+                    Some(error) => write!(f, "{error}: {decision}"),
+                    None => write!(f, "{decision}"),
                 }
             }
             SupervisorEvent::Changed { to } => write!(f, "the {to} is in use from here on"),
@@ -129,18 +129,18 @@ impl fmt::Display for Findings {
     }
 }
 
-impl fmt::Display for Judgement {
+impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Judgement::Continue => f.write_str("going on"),
-            Judgement::Pause(pause) => write!(f, "pausing for {pause:?}"),
-            Judgement::Restart => f.write_str("restarting it"),
-            Judgement::FallBack => f.write_str("falling back"),
-            Judgement::Stop(reason) => write!(f, "stopping: {reason}"),
+            Decision::Continue => f.write_str("going on"),
+            Decision::Pause(pause) => write!(f, "pausing for {pause:?}"),
+            Decision::Restart => f.write_str("restarting it"),
+            Decision::FallBack => f.write_str("falling back"),
+            Decision::Stop(reason) => write!(f, "stopping: {reason}"),
         }
     }
 }
 
 /// Where a supervisor's events go. Heartbeats and stalls come from a thread of their own. It may block or panic; that
-/// hurts nobody but the batch's latency.
+/// only the latency of the batch suffers.
 pub type SupervisorSink = Arc<dyn Fn(&SupervisorEvent) + Send + Sync>;

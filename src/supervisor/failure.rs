@@ -1,23 +1,22 @@
-//! Why an item failed, and whose doing that was.
+//! Why an item failed, and what caused it.
 
-use super::decision::Outcome;
-use crate::error::is_busy_code;
-use crate::error::{Error, extended_code};
+use super::decision::ItemOutcome;
+use crate::error::{Error, extended_code, is_busy_code};
 use std::{fmt, io};
 
-/// Whose doing a failure was.
+/// The cause of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureKind {
     /// The backend's: it refuses connections or drops them.
     Unreachable,
-    /// The backend's: it did not take a connection, a request, or did not answer, in time. Nobody knows why.
+    /// The backend's: it did not take a connection, a request, or did not answer, in time, for an unknown reason.
     Timeout,
     /// The backend's: it answered that it cannot (5xx, and 429).
     Server,
-    /// Our own database's: somebody held a lock, or its files did not answer. It may pass.
+    /// The own database's: another connection held a lock, or its files did not answer. It may pass.
     Database,
-    /// The item's own, or nobody knows whose: trying again changes nothing, or might do something twice.
+    /// The item's own, or unknown: a retry changes nothing, or might do something twice.
     Item,
 }
 
@@ -32,8 +31,8 @@ impl FailureKind {
         self != FailureKind::Item
     }
 
-    pub(super) fn outcome(self) -> Outcome {
-        if self.is_backend() { Outcome::BackendFailure } else { Outcome::Exempt }
+    pub(super) fn outcome(self) -> ItemOutcome {
+        if self.is_backend() { ItemOutcome::BackendFailure } else { ItemOutcome::Exempt }
     }
 }
 
@@ -63,7 +62,7 @@ impl Failure {
         Failure::new(kind, format_args!("the backend answered with status {status}"))
     }
 
-    /// Whose doing it was.
+    /// The cause.
     pub fn kind(&self) -> FailureKind {
         self.kind
     }
@@ -77,7 +76,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Never the backend's doing. Unknown outcomes are the item's: they are not retried.
+/// Never caused by the backend. Unknown outcomes are the item's: they are not retried.
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let is_passing = !error.outcome_unknown() && (error.is_busy() || error.is_transient());
@@ -85,7 +84,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Never the backend's doing; locks alone may pass.
+/// Never caused by the backend; only locks may pass.
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Failure {
         let is_busy = extended_code(&error).is_some_and(is_busy_code);
@@ -125,7 +124,7 @@ impl From<io::Error> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classify::Operation;
+    use crate::error::Operation;
     use rusqlite::ffi;
     use std::path::Path;
 
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn database_locks_are_retried_and_never_the_backends_doing() {
+    fn database_locks_are_retried_and_never_caused_by_the_backend() {
         for code in [ffi::SQLITE_BUSY, ffi::SQLITE_LOCKED, ffi::SQLITE_BUSY_SNAPSHOT, ffi::SQLITE_CANTOPEN] {
             check(database_error(code), FailureKind::Database, false, true);
         }
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_says_whose_doing_it_was() {
+    fn an_http_status_says_what_caused_the_failure() {
         for (status, kind) in [
             (400, FailureKind::Item),
             (404, FailureKind::Item),

@@ -7,10 +7,10 @@
 //! | something that is not HTTP; the connection is taken and then closed or reset | unwell |
 //! | connecting takes too long | timed out |
 //! | sending or answering takes too long | timed out |
-//! | the connection is refused, there is no way there, or nobody of that name | dead |
+//! | the connection is refused, there is no route, or no host of that name | dead |
 //!
 //! Plain HTTP alone: the backend is a process of this machine. Proxies of the environment are not asked, and every
-//! probe makes a connection of its own, since one that was left open tells about yesterday's process.
+//! probe makes a new connection, because an open one may belong to an earlier process.
 
 use super::backend::{Backend, Probe};
 use super::error::Error;
@@ -20,7 +20,7 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::http::Uri;
 
-/// Asks an address how the backend is.
+/// Probes the backend at a URL.
 ///
 /// ```
 /// use seawall::supervisor::{HttpProbe, Probe};
@@ -29,7 +29,7 @@ use ureq::http::Uri;
 /// # let port = listener.local_addr()?.port();
 /// # drop(listener);
 /// let probe = HttpProbe::new(format!("http://127.0.0.1:{port}/health"))?;
-/// assert_eq!(probe.probe(), Probe::Dead, "nobody listens there");
+/// assert_eq!(probe.probe(), Probe::Dead, "no process listens there");
 /// assert!(HttpProbe::new("ftp://127.0.0.1/").unwrap_err().is_bad_url());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -67,7 +67,7 @@ impl HttpProbe {
 
     /// How the backend is.
     pub fn probe(&self) -> Probe {
-        judge(self.agent.get(&self.url).call().map(|response| response.status().as_u16()))
+        probe_result(self.agent.get(&self.url).call().map(|response| response.status().as_u16()))
     }
 }
 
@@ -89,14 +89,14 @@ fn agent(timeout: Duration) -> Agent {
         .new_agent()
 }
 
-fn judge(answer: Result<u16, ureq::Error>) -> Probe {
+fn probe_result(answer: Result<u16, ureq::Error>) -> Probe {
     match answer {
         Ok(200..=299) => Probe::Alive,
         Ok(_) => Probe::Unwell,
         Err(ureq::Error::Timeout(_)) => Probe::TimedOut,
         Err(ureq::Error::Io(error)) => match error.kind() {
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Probe::TimedOut,
-            // Somebody had taken the connection.
+            // The connection had been accepted.
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
@@ -132,13 +132,16 @@ mod tests {
     fn a_timeout_is_a_timeout_in_every_phase_and_never_a_death() {
         for phase in [Timeout::Global, Timeout::Resolve, Timeout::Connect, Timeout::SendRequest, Timeout::RecvResponse]
         {
-            assert_eq!(judge(Err(ureq::Error::Timeout(phase))), Probe::TimedOut, "{phase:?}");
+            assert_eq!(probe_result(Err(ureq::Error::Timeout(phase))), Probe::TimedOut, "{phase:?}");
             assert_eq!(Failure::from(ureq::Error::Timeout(phase)).kind(), FailureKind::Timeout, "{phase:?}");
             let wrapped = ureq::Error::Timeout(phase).into_io();
             assert_eq!(Failure::from(wrapped).kind(), FailureKind::Timeout, "{phase:?}, as an error of a body");
         }
         let error = || ureq::Error::Io(io::ErrorKind::TimedOut.into());
-        assert_eq!((judge(Err(error())), Failure::from(error()).kind()), (Probe::TimedOut, FailureKind::Timeout));
+        assert_eq!(
+            (probe_result(Err(error())), Failure::from(error()).kind()),
+            (Probe::TimedOut, FailureKind::Timeout)
+        );
     }
 
     #[test]
@@ -149,11 +152,11 @@ mod tests {
             (io::ErrorKind::ConnectionReset, Probe::Unwell),
             (io::ErrorKind::UnexpectedEof, Probe::Unwell),
         ] {
-            assert_eq!(judge(Err(ureq::Error::Io(kind.into()))), probe, "{kind:?}");
+            assert_eq!(probe_result(Err(ureq::Error::Io(kind.into()))), probe, "{kind:?}");
             assert_eq!(Failure::from(ureq::Error::Io(kind.into())).kind(), FailureKind::Unreachable, "{kind:?}");
         }
         for (status, probe) in [(200, Probe::Alive), (204, Probe::Alive), (302, Probe::Unwell), (500, Probe::Unwell)] {
-            assert_eq!(judge(Ok(status)), probe, "{status}");
+            assert_eq!(probe_result(Ok(status)), probe, "{status}");
         }
     }
 

@@ -1,5 +1,5 @@
 //! Supervision of a backend: batches of items that another process works on, such as a local model server, and what to
-//! do when it stumbles, hangs, dies or comes back.
+//! do when it fails, hangs, dies or recovers.
 //!
 //! A [`Supervisor`] runs a batch item by item, retries what may pass, and takes notes. After each batch it makes all of
 //! its checks, probes the [`Backend`] if one of them found something, and does what the table says.
@@ -14,25 +14,25 @@
 //!
 //! - *Else* means: restarts are switched off or used up, or the backend is not alive within 60 s, probed each 1 s.
 //! - A backend that is *alive* and breaks the circuit is not helped by a restart, so that is a stop.
-//! - *Stop* means the fallback, if there is one that is not in use yet.
+//! - *StopToken* means the fallback, if there is one that is not in use yet.
 //! - A *timeout* of the probe, also while connecting, is no death. But [`SupervisorPolicy::timeouts_max`] bad batches
 //!   in a row with such an answer are a hung backend, and that is treated as a dead one. A broken circuit stays broken
 //!   meanwhile: the next failure ends the next batch, and a success closes it.
 //! - *After 3 failures* in a row the fallback takes over, with the very item that failed. Each later batch begins with
-//!   a look at the primary: alive, it takes over again; dead, it is restarted, and nobody waits for it. It has the
-//!   60 s to come up, and is not restarted again before.
+//!   a look at the primary: alive, it takes over again; dead, it is restarted without waiting for it. It has the 60 s
+//!   to come up, and is not restarted again before.
 //! - While the supervisor is busy, a heartbeat goes to the sink each 25 s.
 //!
-//! The numbers are from a field report (a batch pipeline over a local model server), and so are the decisions. Three of
-//! its defects are done right here: a timeout while connecting was taken for a dead server; the fail ratio was not
-//! checked when the circuit had broken; locks of the database counted as failures of the backend. What the report does
-//! not say, and what is ours: timeouts, stalls, the way back from the fallback, and a bound on restarts.
+//! The numbers and decisions are from a field report (a batch pipeline over a local model server). Three of its defects
+//! are corrected here: a timeout while connecting was taken for a dead server; the fail ratio was not checked when the
+//! circuit had broken; locks of the database counted as failures of the backend. What the report does not say, and what
+//! is ours: timeouts, stalls, the way back from the fallback, and a bound on restarts.
 //!
-//! What counts: an item that failed with all of its retries, if that was the backend's doing ([`FailureKind`]). Items
-//! that were not attempted, that failed on the database or by their own fault count for and against nobody.
+//! What counts: an item that failed with all of its retries, if the backend caused it ([`FailureKind`]). Items that
+//! were not attempted, that failed on the database or by their own fault count on neither side.
 //!
 //! ```
-//! use seawall::supervisor::{Backend, End, Failure, FailureKind, Probe, Supervisor, SupervisorPolicy};
+//! use seawall::supervisor::{Backend, RunEnd, Failure, FailureKind, Probe, Supervisor, SupervisorPolicy};
 //! use std::time::Duration;
 //!
 //! // A closure is a backend that can be probed. `HttpProbe` (feature `http`) probes a URL, and
@@ -52,7 +52,7 @@
 //!     Ok(())
 //! });
 //! // The second batch failed, and the backend is alive: a pause, and on.
-//! assert_eq!((run.end, run.batches, run.succeeded, run.failed), (End::Finished, 3, 5, 3));
+//! assert_eq!((run.end, run.batches, run.succeeded, run.failed), (RunEnd::Finished, 3, 5, 3));
 //! assert_eq!(roots.len(), 5);
 //! ```
 
@@ -63,16 +63,16 @@ pub mod decision;
 mod error;
 mod event;
 mod failure;
+mod heartbeat;
 #[cfg(feature = "http")]
 mod http;
 mod policy;
-mod pulse;
 
-pub use crate::stop::Stop;
+pub use crate::workers::StopToken;
 pub use backend::{Backend, Probe};
-pub use batch::{Attempt, BatchReport, Item, Verdict};
+pub use batch::{Attempt, BatchReport, BatchVerdict, ItemResult};
 pub use child::{ChildBackend, ChildProcess};
-pub use decision::{Findings, Judgement, Side, StopReason};
+pub use decision::{Decision, Findings, Side, StopReason};
 pub use error::Error;
 pub use event::{SupervisorEvent, SupervisorSink};
 pub use failure::{Failure, FailureKind};
@@ -80,29 +80,29 @@ pub use failure::{Failure, FailureKind};
 pub use http::HttpProbe;
 pub use policy::SupervisorPolicy;
 
-use crate::events::tell;
-use crate::jitter::Jitter;
+use crate::events::deliver;
 use crate::os::{Os, SystemOs};
 use crate::sync::Arc;
-use decision::{Judge, LookBack};
-use pulse::Pulse;
+use crate::workers::Jitter;
+use decision::{BackendMonitor, PrimaryCheck};
+use heartbeat::Heartbeat;
 use std::time::Duration;
 
 /// Runs batches against a backend, and a fallback if there is one.
 pub struct Supervisor {
     os: Arc<dyn Os>,
-    stop: Stop,
+    stop: StopToken,
     policy: SupervisorPolicy,
     primary: Box<dyn Backend>,
     fallback: Option<Box<dyn Backend>>,
     events: Option<SupervisorSink>,
     jitter: Jitter,
-    judge: Judge,
-    /// When the primary was last restarted behind the fallback's back.
+    monitor: BackendMonitor,
+    /// When the primary was last restarted while the fallback was in use.
     restarted_at: Option<Duration>,
 }
 
-/// What became of all batches.
+/// The result of all batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RunReport {
@@ -110,17 +110,17 @@ pub struct RunReport {
     pub batches: u64,
     /// Items that succeeded.
     pub succeeded: u64,
-    /// Items that failed with all of their attempts, whosoever doing that was.
+    /// Items that failed with all of their attempts, for any cause.
     pub failed: u64,
-    /// Items of begun batches that were not attempted. Those of later batches nobody has counted.
+    /// Items of begun batches that were not attempted. Items of later batches are not counted.
     pub unattempted: u64,
     /// How it ended.
-    pub end: End,
+    pub end: RunEnd,
 }
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum RunEnd {
     /// There were no more batches.
     Finished,
     /// It was stopped.
@@ -133,8 +133,8 @@ impl Supervisor {
         let policy = SupervisorPolicy::default();
         Supervisor {
             os: Arc::new(SystemOs::new()),
-            stop: Stop::new(),
-            judge: Judge::new(policy.clone(), false),
+            stop: StopToken::new(),
+            monitor: BackendMonitor::new(policy.clone(), false),
             policy,
             primary: Box::new(backend),
             fallback: None,
@@ -147,18 +147,18 @@ impl Supervisor {
     /// What stands in for the backend.
     pub fn fallback(mut self, fallback: impl Backend + 'static) -> Supervisor {
         self.fallback = Some(Box::new(fallback));
-        self.judge = Judge::new(self.policy.clone(), true);
+        self.monitor = BackendMonitor::new(self.policy.clone(), true);
         self
     }
 
-    /// When to do what. A supervisor that has run before forgets what it has seen.
+    /// When to do what. A supervisor that has run before loses its records.
     pub fn policy(mut self, policy: SupervisorPolicy) -> Supervisor {
-        self.judge = Judge::new(policy.clone(), self.fallback.is_some());
+        self.monitor = BackendMonitor::new(policy.clone(), self.fallback.is_some());
         Supervisor { policy, ..self }
     }
 
-    /// The wish to end. Asked for, it ends waits at once; the item at work is finished, its retries are not begun.
-    pub fn stop_on(self, stop: Stop) -> Supervisor {
+    /// The token that stops it. A cancellation ends waits at once; the item at work is finished, its retries are not begun.
+    pub fn stop_on(self, stop: StopToken) -> Supervisor {
         Supervisor { stop, ..self }
     }
 
@@ -183,19 +183,19 @@ impl Supervisor {
         batches: impl IntoIterator<Item = Vec<I>>,
         mut job: impl FnMut(&I, &Attempt) -> Result<T, Failure>,
     ) -> RunReport {
-        let mut run = RunReport { batches: 0, succeeded: 0, failed: 0, unattempted: 0, end: End::Finished };
+        let mut run = RunReport { batches: 0, succeeded: 0, failed: 0, unattempted: 0, end: RunEnd::Finished };
         for items in batches {
             let report = self.run_batch(&items, &mut job);
             run.batches += 1;
             for item in &report.items {
                 *match item {
-                    Item::Succeeded(_) => &mut run.succeeded,
-                    Item::Failed(_) => &mut run.failed,
-                    Item::Unattempted => &mut run.unattempted,
+                    ItemResult::Succeeded(_) => &mut run.succeeded,
+                    ItemResult::Failed(_) => &mut run.failed,
+                    ItemResult::Unattempted => &mut run.unattempted,
                 } += 1;
             }
-            if let Verdict::Stop(reason) = report.verdict {
-                run.end = End::Stopped(reason);
+            if let BatchVerdict::Stop(reason) = report.verdict {
+                run.end = RunEnd::Stopped(reason);
                 break;
             }
         }
@@ -209,37 +209,37 @@ impl Supervisor {
 
     /// The side in use.
     pub fn side(&self) -> Side {
-        self.judge.side()
+        self.monitor.side()
     }
 
     fn backend(&mut self) -> &mut dyn Backend {
-        match (self.judge.side(), &mut self.fallback) {
+        match (self.monitor.side(), &mut self.fallback) {
             (Side::Fallback, Some(fallback)) => &mut **fallback,
             _ => &mut *self.primary,
         }
     }
 
     fn change_to(&mut self, side: Side) {
-        self.judge.change_to(side);
-        self.tell(&SupervisorEvent::Changed { to: side });
+        self.monitor.change_to(side);
+        self.emit(&SupervisorEvent::Changed { to: side });
     }
 
     /// While the fallback is in use: whether the primary can have its place back.
-    fn look_back(&mut self) {
-        if self.judge.side() == Side::Primary {
+    fn check_primary(&mut self) {
+        if self.monitor.side() == Side::Primary {
             return;
         }
         let (now, probe) = (self.os.now(), self.primary.probe());
         let is_recent = |at| now.saturating_sub(at) < self.policy.restart_wait;
         if probe == Probe::Dead && self.restarted_at.is_some_and(is_recent) && self.primary.may_come_up() {
-            // It is on its way. To restart it again would be to begin anew, time after time.
+            // It is starting. Another restart would only begin again.
             return;
         }
-        match self.judge.look_back(probe) {
-            LookBack::Stay => {}
-            LookBack::Return => self.change_to(Side::Primary),
-            LookBack::Restart => {
-                self.tell(&SupervisorEvent::Restarting { side: Side::Primary });
+        match self.monitor.check_primary(probe) {
+            PrimaryCheck::Stay => {}
+            PrimaryCheck::Return => self.change_to(Side::Primary),
+            PrimaryCheck::Restart => {
+                self.emit(&SupervisorEvent::Restarting { side: Side::Primary });
                 self.restarted_at = Some(now);
                 // Whether that helped is seen at the next look.
                 let _ = self.primary.restart();
@@ -247,56 +247,56 @@ impl Supervisor {
         }
     }
 
-    /// Judges the batch and does what the judgement says.
-    fn conclude(&mut self, pulse: &Pulse) -> (Findings, Verdict) {
-        let (side, findings) = (self.judge.side(), self.judge.findings());
-        let verdict = if self.stop.is_asked() {
-            Verdict::Stop(StopReason::Asked)
+    /// Judges the batch and does what the decision says.
+    fn conclude(&mut self, heartbeat: &Heartbeat) -> (Findings, BatchVerdict) {
+        let (side, findings) = (self.monitor.side(), self.monitor.findings());
+        let verdict = if self.stop.is_cancelled() {
+            BatchVerdict::Stop(StopReason::Cancelled)
         } else if findings.any() {
             let probe = self.backend().probe();
-            let judgement = self.judge.judge(probe);
-            self.tell(&SupervisorEvent::Judged { side, findings, probe, judgement });
-            let judgement = if judgement == Judgement::Restart { self.restart(side, pulse) } else { judgement };
-            self.carry_out(judgement, pulse)
+            let decision = self.monitor.decide(probe);
+            self.emit(&SupervisorEvent::Decided { side, findings, probe, decision });
+            let decision = if decision == Decision::Restart { self.restart(side, heartbeat) } else { decision };
+            self.carry_out(decision, heartbeat)
         } else {
-            Verdict::Continue
+            BatchVerdict::Continue
         };
-        if let Verdict::Stop(reason) = verdict {
-            self.tell(&SupervisorEvent::Stopped { reason });
+        if let BatchVerdict::Stop(reason) = verdict {
+            self.emit(&SupervisorEvent::Stopped { reason });
         }
         (findings, verdict)
     }
 
-    fn carry_out(&mut self, judgement: Judgement, pulse: &Pulse) -> Verdict {
-        match judgement {
-            _ if self.stop.is_asked() => return Verdict::Stop(StopReason::Asked),
-            Judgement::Stop(reason) => return Verdict::Stop(reason),
-            Judgement::Pause(pause) => {
-                if self.wait(pause, pulse) {
-                    return Verdict::Stop(StopReason::Asked);
+    fn carry_out(&mut self, decision: Decision, heartbeat: &Heartbeat) -> BatchVerdict {
+        match decision {
+            _ if self.stop.is_cancelled() => return BatchVerdict::Stop(StopReason::Cancelled),
+            Decision::Stop(reason) => return BatchVerdict::Stop(reason),
+            Decision::Pause(pause) => {
+                if self.wait(pause, heartbeat) {
+                    return BatchVerdict::Stop(StopReason::Cancelled);
                 }
             }
-            Judgement::FallBack => self.change_to(Side::Fallback),
+            Decision::FallBack => self.change_to(Side::Fallback),
             // A restart has been carried out by now.
-            Judgement::Continue | Judgement::Restart => {}
+            Decision::Continue | Decision::Restart => {}
         }
-        Verdict::Continue
+        BatchVerdict::Continue
     }
 
     /// Restarts the backend and waits for it within the budget.
-    fn restart(&mut self, side: Side, pulse: &Pulse) -> Judgement {
-        self.tell(&SupervisorEvent::Restarting { side });
+    fn restart(&mut self, side: Side, heartbeat: &Heartbeat) -> Decision {
+        self.emit(&SupervisorEvent::Restarting { side });
         let began = self.os.now();
         let error = self.backend().restart().err();
-        let is_recovered = error.is_none() && self.await_recovery(pulse);
-        let judgement = self.judge.restarted(is_recovered);
+        let is_recovered = error.is_none() && self.await_recovery(heartbeat);
+        let decision = self.monitor.restarted(is_recovered);
         let waited = self.os.now().saturating_sub(began);
         let error = error.map(|error| error.to_string());
-        self.tell(&SupervisorEvent::Restarted { side, is_recovered, waited, error, judgement });
-        judgement
+        self.emit(&SupervisorEvent::Restarted { side, is_recovered, waited, error, decision });
+        decision
     }
 
-    fn await_recovery(&mut self, pulse: &Pulse) -> bool {
+    fn await_recovery(&mut self, heartbeat: &Heartbeat) -> bool {
         let until = self.os.now().saturating_add(self.policy.restart_wait);
         loop {
             if self.backend().probe() == Probe::Alive {
@@ -304,27 +304,27 @@ impl Supervisor {
             }
             let left = until.saturating_sub(self.os.now());
             // A poll of no length would ask without end as fast as it can.
-            let pause = self.policy.restart_poll.max(pulse::WATCH_MIN).min(left);
-            if left.is_zero() || !self.backend().may_come_up() || self.wait(pause, pulse) {
+            let pause = self.policy.restart_poll.max(heartbeat::WATCH_MIN).min(left);
+            if left.is_zero() || !self.backend().may_come_up() || self.wait(pause, heartbeat) {
                 return false;
             }
         }
     }
 
-    /// Waits, with a beating heart; true if somebody asked to stop.
-    fn wait(&self, pause: Duration, pulse: &Pulse) -> bool {
-        self.stop.wait_with(&*self.os, pause, || self.announce(pulse))
+    /// Waits, with heartbeats; true if the token was cancelled.
+    fn wait(&self, pause: Duration, heartbeat: &Heartbeat) -> bool {
+        self.stop.wait_with(&*self.os, pause, || self.announce(heartbeat))
     }
 
-    fn announce(&self, pulse: &Pulse) {
-        for event in pulse.look(self.os.now()) {
-            self.tell(&event);
+    fn announce(&self, heartbeat: &Heartbeat) {
+        for event in heartbeat.look(self.os.now()) {
+            self.emit(&event);
         }
     }
 
-    fn tell(&self, event: &SupervisorEvent) {
+    fn emit(&self, event: &SupervisorEvent) {
         if let Some(sink) = &self.events {
-            tell(&**sink, event);
+            deliver(&**sink, event);
         }
     }
 }

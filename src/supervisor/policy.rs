@@ -1,6 +1,6 @@
-//! The knobs of a supervisor and their defaults.
+//! The settings of a supervisor and their defaults.
 
-use crate::jitter::Jitter;
+use crate::workers::Jitter;
 use std::time::Duration;
 
 /// When to retry, to pause, to restart, to fall back, to stop.
@@ -31,9 +31,9 @@ pub struct SupervisorPolicy {
     pub retry_base: Duration,
     /// The longest such wait, before the jitter. 30 s.
     pub retry_cap: Duration,
-    /// Such a wait is longer by 0 to so many per cent. 30.
+    /// Such a wait is longer by 0 to this many per cent. 30.
     pub retry_jitter_percent: u32,
-    /// No item finished for so long is a stall. 300 s.
+    /// The time without a finished item that is a stall. 300 s.
     pub stall_timeout: Duration,
     /// How often [`SupervisorEvent::Heartbeat`](super::SupervisorEvent::Heartbeat) is sent. 25 s.
     pub heartbeat: Duration,

@@ -1,8 +1,7 @@
 //! The store for `async` programs: how many threads it takes, what a dropped call has done, and who is told what.
 
 use super::*;
-use crate::CheckpointMode;
-use crate::{AsyncStore, Error, Store};
+use crate::{AsyncStore, CheckpointMode, Error, Store};
 use std::pin::pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -101,7 +100,7 @@ fn no_more_reads_run_than_there_are_readers_or_than_is_said() {
 }
 
 #[test]
-fn a_call_dropped_before_its_turn_never_runs() {
+fn a_call_dropped_while_it_waits_never_runs() {
     let world = World::new();
     let db = AsyncStore::new(store(&world, 0));
     runtime(4).block_on(async {
@@ -143,7 +142,7 @@ fn a_call_that_the_runtime_has_no_thread_for_can_still_be_dropped() {
 }
 
 #[test]
-fn a_call_dropped_while_it_runs_commits_and_keeps_its_turn_until_then() {
+fn a_call_dropped_while_it_runs_commits_and_holds_its_permit_until_then() {
     let world = World::new();
     let db = AsyncStore::new(store(&world, 0));
     runtime(4).block_on(async {
@@ -177,7 +176,7 @@ fn a_panic_in_a_closure_goes_on_in_the_task_that_awaits_it() {
 }
 
 #[test]
-fn who_waits_in_vain_learns_where_the_async_caller_stands() {
+fn a_timed_out_caller_gets_the_location_of_the_async_call() {
     let world = World::new();
     let store = store(&world, 0);
     let db = AsyncStore::new(store.clone());
@@ -243,7 +242,7 @@ fn without_a_runtime_there_is_a_clear_error_and_nothing_runs() {
 }
 
 #[test]
-fn a_call_at_the_runtimes_end_tells_whether_it_has_run() {
+fn a_call_at_the_end_of_the_runtime_says_whether_it_ran() {
     let world = World::new();
     let db = AsyncStore::new(store(&world, 0));
     let runtime = runtime(1);
@@ -296,7 +295,7 @@ fn so_many_calls_wait_and_the_next_one_is_refused() {
 }
 
 #[test]
-fn closing_refuses_those_who_wait_and_waits_for_those_who_run() {
+fn closing_refuses_waiting_calls_and_waits_for_running_ones() {
     let world = World::new();
     let db = AsyncStore::new(store(&world, 1));
     runtime(4).block_on(async {

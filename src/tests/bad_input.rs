@@ -5,7 +5,7 @@
 //! wal-index that cannot be had in `degraded`.
 
 use super::*;
-use crate::health::State;
+use crate::health::HealthState;
 use crate::{Class, Operation};
 use processes::{Player, play as play_limited, play_as_nobody, wait_for_word};
 use std::fs;
@@ -54,7 +54,7 @@ fn a_directory_is_no_database() {
 }
 
 #[test]
-fn a_directory_that_takes_the_place_of_a_database_is_told_each_time() {
+fn a_directory_that_replaces_a_database_is_an_error_each_time() {
     let world = World::new();
     let cache = world.cache();
     cache.write(world.path(), |tx| insert(tx, 1)).unwrap();
@@ -72,7 +72,7 @@ fn a_directory_that_takes_the_place_of_a_database_is_told_each_time() {
 }
 
 #[test]
-fn a_missing_parent_is_made_or_told() {
+fn a_missing_parent_is_created_or_an_error() {
     let world = World::new();
     let path = world.dir.path().join("a/b/x.db");
     let error = world.builder().flags(OpenFlags::SQLITE_OPEN_READ_WRITE).open(&path).unwrap_err();
@@ -87,7 +87,7 @@ fn a_missing_parent_is_made_or_told() {
 }
 
 #[test]
-fn what_is_no_file_is_told() {
+fn a_path_that_is_no_file_is_an_error() {
     let world = World::new();
     for (path, why) in [
         ("", "it is empty, which is a temporary database to SQLite"),
@@ -299,7 +299,7 @@ fn run_out_of_descriptors(path: &Path) {
 }
 
 #[test]
-fn a_process_without_descriptors_is_told_and_goes_on_when_it_has_some() {
+fn descriptor_exhaustion_is_an_error_and_calls_work_again_afterwards() {
     let world = World::new();
     play_limited("run out of descriptors", &world.path(), "ulimit -n 40");
     world.check_rows(&[1, 2, 4]);
@@ -356,7 +356,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn a_file_that_may_not_be_written_is_read_and_told() {
+fn a_file_that_may_not_be_written_is_read_and_writes_are_errors() {
     let world = World::new();
     two_rows(&world);
     set_mode(&world.path(), 0o444);
@@ -366,7 +366,7 @@ fn a_file_that_may_not_be_written_is_read_and_told() {
 }
 
 #[test]
-fn a_directory_that_may_not_be_written_is_told() {
+fn a_directory_that_may_not_be_written_is_an_error() {
     let world = World::new();
     play_as_nobody("create in a read-only directory", &world, 0o755);
     two_rows(&world);
@@ -403,7 +403,7 @@ fn a_clock_that_jumps_breaks_nothing() {
 }
 
 #[test]
-fn a_callback_that_panics_hurts_nobody_but_its_caller() {
+fn a_callback_that_panics_affects_its_own_caller_only() {
     let world = World::new();
     let panics = Arc::new(AtomicU32::new(0));
     let switch = Arc::clone(&panics);
@@ -417,7 +417,7 @@ fn a_callback_that_panics_hurts_nobody_but_its_caller() {
     let check = |call: &dyn Fn()| {
         assert!(catch_unwind(AssertUnwindSafe(call)).is_err());
         assert_eq!(store.read(rows).unwrap(), [1]);
-        assert_eq!((store.health().state, store.health().borrowers), (State::Healthy, vec![]));
+        assert_eq!((store.health().state, store.health().borrowers), (HealthState::Healthy, vec![]));
     };
     check(&|| store.write(|tx| insert(tx, 2).map(|()| panic!("in write"))).unwrap());
     check(&|| store.read(|_| -> rusqlite::Result<()> { panic!("in read") }).unwrap());
@@ -435,7 +435,7 @@ fn a_callback_that_panics_hurts_nobody_but_its_caller() {
 }
 
 #[test]
-fn a_connection_that_cannot_be_set_up_again_is_not_lent_again() {
+fn a_connection_that_cannot_be_set_up_again_is_not_reused() {
     let world = World::new();
     let panics = Arc::new(AtomicU32::new(0));
     let switch = Arc::clone(&panics);
@@ -455,7 +455,7 @@ fn a_connection_that_cannot_be_set_up_again_is_not_lent_again() {
 }
 
 #[test]
-fn a_reader_that_cannot_be_set_up_gives_its_seat_back() {
+fn a_reader_that_cannot_be_set_up_releases_its_lease() {
     let world = World::new();
     let panics = Arc::new(AtomicU32::new(0));
     let switch = Arc::clone(&panics);

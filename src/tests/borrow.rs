@@ -1,9 +1,8 @@
 //! What a closure may do to the connection it borrows, and how the next one gets it.
 
 use super::*;
-use crate::CheckpointMode;
-use crate::health::{Probe, State};
-use crate::{Class, Operation};
+use crate::health::{HealthState, ProbeOutcome};
+use crate::{CheckpointMode, Class, Operation};
 use rusqlite::ErrorCode;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -118,7 +117,7 @@ fn busy_is_no_outage() {
     other.execute_batch("COMMIT").unwrap();
     cache.write(world.path(), |tx| insert(tx, 1)).unwrap();
     let health = cache.health(world.path());
-    assert_eq!((health.state, health.opens, health.breaker_failures), (State::Healthy, 1, 0));
+    assert_eq!((health.state, health.opens, health.breaker_failures), (HealthState::Healthy, 1, 0));
 }
 
 #[test]
@@ -137,21 +136,21 @@ fn a_connection_whose_files_fail_is_replaced() {
 }
 
 #[test]
-fn health_opens_nothing_and_waits_for_nobody() {
+fn health_opens_nothing_and_does_not_wait() {
     let world = World::new();
     let cache = world.cache();
-    assert_eq!(cache.health(world.path()).state, State::Unopened);
+    assert_eq!(cache.health(world.path()).state, HealthState::Unopened);
     assert!(!world.path().exists());
     cache
         .with_connection(world.path(), |_| {
-            assert_eq!(cache.health(world.path()).probe, Probe::InUse);
+            assert_eq!(cache.health(world.path()).probe, ProbeOutcome::InUse);
             Ok(())
         })
         .unwrap();
-    assert_eq!(cache.health(world.path()).probe, Probe::Passed);
+    assert_eq!(cache.health(world.path()).probe, ProbeOutcome::Passed);
     cache.close(world.path()).unwrap();
     let health = cache.health(world.path());
-    assert_eq!((health.state, health.probe, health.opens), (State::Unopened, Probe::NotOpen, 1));
+    assert_eq!((health.state, health.probe, health.opens), (HealthState::Unopened, ProbeOutcome::NotOpen, 1));
 }
 
 #[test]
@@ -229,7 +228,7 @@ fn a_closure_that_commits_by_itself_and_fails_has_an_unknown_outcome() {
 }
 
 #[test]
-fn a_probe_that_found_no_seat_gives_its_permit_back() {
+fn a_probe_that_got_no_connection_releases_its_permit() {
     let world = World::new();
     let policy = crate::BreakerPolicy { failures_max: 1, half_open_permits: 2, ..crate::BreakerPolicy::default() };
     let store = world.builder().breaker(policy).acquire_timeout(Duration::ZERO).open(world.path()).unwrap();

@@ -1,9 +1,6 @@
 //! A clock that sleeping moves, to the nanosecond, and nothing else of a system.
 
 use crate::Os;
-use crate::os::{FileLock, FileStatus};
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
@@ -33,29 +30,5 @@ impl Os for Clock {
         if let Some(on_sleep) = &self.on_sleep {
             on_sleep(self.now());
         }
-    }
-
-    fn pid(&self) -> u32 {
-        1
-    }
-
-    fn thread(&self) -> u64 {
-        1
-    }
-
-    fn canonicalize(&self, _path: &Path) -> io::Result<PathBuf> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn create_dir_all(&self, _path: &Path) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn status(&self, _path: &Path) -> io::Result<Option<FileStatus>> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn try_lock_file(&self, _path: &Path) -> io::Result<Option<FileLock>> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 }

@@ -103,7 +103,7 @@ fn the_lock_is_held_while_connecting_only_and_reopening_does_without() {
 }
 
 #[test]
-fn a_connection_is_set_up_before_anybody_gets_it() {
+fn a_connection_is_set_up_before_any_caller_gets_it() {
     let world = World::new();
     // Not in WAL mode yet, as an older program may have left it.
     Connection::open(world.path()).unwrap().execute_batch("CREATE TABLE old (x)").unwrap();

@@ -80,7 +80,7 @@ fn rebuild_moves_everything_away_and_begins_anew() {
 }
 
 #[test]
-fn salvage_fills_the_new_database_before_anybody_sees_it() {
+fn salvage_fills_the_new_database_before_any_call_uses_it() {
     let world = damaged_world();
     let salvage = |bundle: &crate::quarantine::Bundle, conn: &mut Connection| {
         conn.execute("ATTACH ?1 AS old", [bundle.database.to_string_lossy()])?;
@@ -138,7 +138,7 @@ fn a_file_that_is_no_database_is_moved_away_if_the_caller_wants_that() {
 }
 
 #[test]
-fn a_damaged_database_that_somebody_else_uses_stays_where_it_is() {
+fn a_damaged_database_that_another_process_uses_is_not_moved() {
     let world = damaged_world();
     let store = world.builder().quarantine(policy(OnCorruption::Rebuild)).open(world.path()).unwrap();
     let other = Connection::open(world.path()).unwrap();

@@ -6,9 +6,8 @@
 #![cfg(unix)]
 
 use super::*;
-use crate::DegradedReason;
-use crate::Operation;
-use crate::health::{Probe, State};
+use crate::health::{HealthState, ProbeOutcome};
+use crate::{DegradedReason, Operation};
 
 const BROKEN: DegradedReason = DegradedReason { code: 14, operation: Operation::Configure };
 
@@ -48,22 +47,32 @@ fn committed_rows_are_read_and_written_without_a_wal_index_until_it_is_back() {
     assert_eq!(cache.read(world.path(), rows).unwrap().len(), 101);
 
     let health = cache.health(world.path());
-    assert_eq!((health.state, health.degraded_reason, health.probe), (State::Degraded, Some(BROKEN), Probe::NotOpen));
+    assert_eq!(
+        (health.state, health.degraded_reason, health.probe),
+        (HealthState::Degraded, Some(BROKEN), ProbeOutcome::NotOpen)
+    );
     assert_eq!(health.breaker_failures, 0);
     let degraded = |kind: &&EventKind| matches!(kind, EventKind::Degraded { .. });
     assert_eq!(world.events().iter().filter(degraded).count(), 1, "announced once, not per call");
 
     world.os.advance(Duration::from_secs(5));
-    assert_eq!(cache.read(world.path(), rows).unwrap().len(), 101, "a probe that fails costs nobody anything");
+    assert_eq!(cache.read(world.path(), rows).unwrap().len(), 101, "a failed probe costs no call");
     assert!(world.events().is_empty());
 
     heal_shm(&world);
     cache.write(world.path(), |tx| insert(tx, 101)).unwrap();
-    assert_eq!(cache.health(world.path()).state, State::Degraded, "the shared mode is not probed before its time");
+    assert_eq!(
+        cache.health(world.path()).state,
+        HealthState::Degraded,
+        "the shared mode is not probed before its time"
+    );
     world.os.advance(Duration::from_secs(5));
     assert_eq!(cache.read(world.path(), rows).unwrap().len(), 102);
     let health = cache.health(world.path());
-    assert_eq!((health.state, health.degraded_reason, health.probe), (State::Healthy, None, Probe::Passed));
+    assert_eq!(
+        (health.state, health.degraded_reason, health.probe),
+        (HealthState::Healthy, None, ProbeOutcome::Passed)
+    );
     assert!(matches!(world.events()[..], [EventKind::Restored { .. }, EventKind::Opened]));
     let intact: String =
         cache.read(world.path(), |conn| conn.query_row("PRAGMA integrity_check", [], |row| row.get(0))).unwrap();
@@ -80,11 +89,11 @@ fn a_fresh_database_is_created_without_a_wal_index() {
     let timeout = |conn: &Connection| conn.query_row("PRAGMA busy_timeout", [], |row| row.get::<_, i64>(0));
     assert_eq!(cache.read(world.path(), timeout).unwrap(), 1234);
     let health = cache.health(world.path());
-    assert_eq!((health.state, health.journal_mode.as_deref(), health.inits), (State::Degraded, Some("wal"), 1));
+    assert_eq!((health.state, health.journal_mode.as_deref(), health.inits), (HealthState::Degraded, Some("wal"), 1));
 }
 
 #[test]
-fn degraded_caches_take_turns() {
+fn degraded_caches_alternate() {
     let world = crashed_world();
     let caches = [(); 2].map(|()| {
         // Each believes that it is alone in a process, and waits for the other on a clock that really runs.
@@ -101,11 +110,11 @@ fn degraded_caches_take_turns() {
         }
     });
     assert_eq!(caches[0].read(world.path(), rows).unwrap().len(), 140);
-    assert_eq!(caches.map(|cache| cache.health(world.path()).state), [State::Degraded; 2]);
+    assert_eq!(caches.map(|cache| cache.health(world.path()).state), [HealthState::Degraded; 2]);
 }
 
 #[test]
-fn a_file_held_by_somebody_else_is_a_clear_error_and_nothing_is_lost() {
+fn a_file_held_by_another_process_is_a_clear_error_and_nothing_is_lost() {
     let world = crashed_world();
     let holder = Connection::open(world.path()).unwrap();
     holder.execute_batch("PRAGMA locking_mode = EXCLUSIVE").unwrap();
@@ -130,15 +139,15 @@ fn two_wal_index_failures_under_live_connections_degrade_the_third() {
     cache.write(world.path(), |tx| insert(tx, 2)).unwrap();
     fail();
     assert_eq!(cache.read(world.path(), rows).unwrap(), [1, 2]);
-    assert_eq!(cache.health(world.path()).state, State::Healthy, "the write between has forgiven the first");
+    assert_eq!(cache.health(world.path()).state, HealthState::Healthy, "the write between has forgiven the first");
     fail();
     assert_eq!(cache.read(world.path(), rows).unwrap(), [1, 2]);
     let health = cache.health(world.path());
     let reason = DegradedReason { code: 4874, operation: Operation::Read };
-    assert_eq!((health.state, health.degraded_reason), (State::Degraded, Some(reason)));
+    assert_eq!((health.state, health.degraded_reason), (HealthState::Degraded, Some(reason)));
     world.os.advance(Duration::from_secs(5));
     cache.read(world.path(), rows).unwrap();
-    assert_eq!(cache.health(world.path()).state, State::Healthy);
+    assert_eq!(cache.health(world.path()).state, HealthState::Healthy);
 }
 
 #[test]
@@ -150,11 +159,11 @@ fn a_connection_that_may_not_write_is_not_kept_and_its_wal_index_is_suspected() 
     fail();
     cache.write(world.path(), |tx| insert(tx, 2)).unwrap();
     let health = cache.health(world.path());
-    assert_eq!((health.state, health.opens, health.discards), (State::Healthy, 2, 1));
+    assert_eq!((health.state, health.opens, health.discards), (HealthState::Healthy, 2, 1));
     fail();
     fail();
     assert_eq!(cache.read(world.path(), rows).unwrap(), [1, 2]);
-    assert_eq!(cache.health(world.path()).state, State::Degraded);
+    assert_eq!(cache.health(world.path()).state, HealthState::Degraded);
 }
 
 #[test]
@@ -172,11 +181,11 @@ fn an_init_that_may_not_write_is_run_in_exclusive_mode_at_last() {
         assert_eq!(cache.read(world.path(), rows).unwrap_err().extended_code(), Some(8));
     }
     cache.write(world.path(), |tx| insert(tx, 1)).unwrap();
-    assert_eq!(cache.health(world.path()).state, State::Degraded);
+    assert_eq!(cache.health(world.path()).state, HealthState::Degraded);
 }
 
 #[test]
-fn a_caller_who_forbids_himself_to_write_says_nothing_about_the_wal_index() {
+fn a_query_only_connection_proves_nothing_about_the_wal_index() {
     let world = World::new();
     let cache = world.cache();
     for _ in 0..4 {
@@ -187,7 +196,7 @@ fn a_caller_who_forbids_himself_to_write_says_nothing_about_the_wal_index() {
         assert_eq!(forbidden.unwrap_err().extended_code(), Some(8));
     }
     cache.write(world.path(), |tx| insert(tx, 2)).unwrap();
-    assert_eq!(cache.health(world.path()).state, State::Healthy);
+    assert_eq!(cache.health(world.path()).state, HealthState::Healthy);
 }
 
 #[test]
@@ -200,8 +209,8 @@ fn where_others_share_the_file_a_suspected_wal_index_is_shared_again() {
     for _ in 0..2 {
         cache.read(world.path(), |_| Err::<(), _>(sqlite_failure(4874))).unwrap_err();
     }
-    assert_eq!(cache.read(world.path(), rows).unwrap(), [1], "exclusive mode is not to be had, shared mode is");
-    assert_eq!(cache.health(world.path()).state, State::Healthy);
+    assert_eq!(cache.read(world.path(), rows).unwrap(), [1], "exclusive mode is not available, shared mode is");
+    assert_eq!(cache.health(world.path()).state, HealthState::Healthy);
 }
 
 #[test]
@@ -213,7 +222,7 @@ fn a_log_that_cannot_be_opened_is_no_reason_to_degrade() {
     let cache = world.cache();
     let error = cache.read(world.path(), rows).unwrap_err();
     assert_eq!((error.extended_code(), error.operation()), (Some(14), Operation::Configure));
-    assert_eq!(cache.health(world.path()).state, State::Unavailable);
+    assert_eq!(cache.health(world.path()).state, HealthState::Unavailable);
     std::fs::rename(world.dir.path().join("kept"), world.side_file("-wal")).unwrap();
     assert_eq!(cache.read(world.path(), rows).unwrap(), committed());
 }

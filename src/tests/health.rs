@@ -1,9 +1,8 @@
 //! What is known about a database, and who is told of what happens to it.
 
 use super::*;
-use crate::CheckpointMode;
-use crate::health::{Probe, State};
-use crate::{BorrowKind, JournalMode};
+use crate::health::{HealthState, ProbeOutcome};
+use crate::{BorrowKind, CheckpointMode, JournalMode};
 use rusqlite::Transaction;
 use std::sync::mpsc::TryRecvError;
 
@@ -54,7 +53,7 @@ fn the_oldest_snapshot_is_the_oldest_reader() {
         let oldest = health.oldest_snapshot().unwrap();
         assert_eq!((oldest.kind, oldest.location.line()), (BorrowKind::Reader, line));
         assert_eq!(oldest.age, Duration::from_secs(5));
-        assert_eq!((health.borrowers.len(), health.probe, health.wal), (3, Probe::InUse, None));
+        assert_eq!((health.borrowers.len(), health.probe, health.wal), (3, ProbeOutcome::InUse, None));
     };
     let read = || {
         let line = line!() + 1;
@@ -78,10 +77,10 @@ fn the_oldest_snapshot_is_the_oldest_reader() {
 }
 
 #[test]
-fn what_does_not_change_is_told_as_well() {
+fn what_does_not_change_is_reported_as_well() {
     let world = World::new();
     let health = world.store().health();
-    assert_eq!((health.state, health.path), (State::Healthy, world.path().canonicalize().unwrap()));
+    assert_eq!((health.state, health.path), (HealthState::Healthy, world.path().canonicalize().unwrap()));
     assert_eq!((health.journal_mode.as_deref(), health.journal_mode_configured), (Some("wal"), JournalMode::Wal));
     assert_eq!(health.sqlite_version, rusqlite::version());
     assert_eq!(
@@ -101,7 +100,7 @@ fn calls_are_counted_by_what_came_of_them() {
     let world = World::new();
     let store = world.builder().acquire_timeout(Duration::ZERO).open(world.path()).unwrap();
     store.write(|tx| insert(tx, 1)).unwrap();
-    assert_eq!(store.health().calls, crate::health::Calls::default());
+    assert_eq!(store.health().calls, crate::health::CallCounts::default());
     store.write(|tx| insert(tx, 1)).unwrap_err();
     assert_eq!((store.health().calls.failed, store.health().calls.unknown), (1, 0));
     store.with_connection(|_| Err::<(), _>(sqlite_failure(778))).unwrap_err();
@@ -116,7 +115,7 @@ fn calls_are_counted_by_what_came_of_them() {
     assert_eq!(store.health().calls.dangling, 1);
     store.set_breaker_mode(crate::BreakerMode::ForcedOpen);
     store.read(rows).unwrap_err();
-    assert_eq!((store.health().calls.refused, store.health().state), (1, State::Unavailable));
+    assert_eq!((store.health().calls.refused, store.health().state), (1, HealthState::Unavailable));
 }
 
 #[test]
@@ -124,15 +123,15 @@ fn the_last_error_stays_after_recovery() {
     let world = World::new();
     let store = world.store();
     store.read(|_| Err::<(), _>(sqlite_failure(266))).unwrap_err();
-    assert_eq!(store.health().state, State::Unavailable);
+    assert_eq!(store.health().state, HealthState::Unavailable);
     store.read(rows).unwrap();
     let health = store.health();
-    assert_eq!((health.state, health.opens, health.discards), (State::Healthy, 2, 1));
+    assert_eq!((health.state, health.opens, health.discards), (HealthState::Healthy, 2, 1));
     assert!(health.last_error.unwrap().contains("IOERR_READ (266)"));
 }
 
 #[test]
-fn subscribers_hear_what_happens_from_then_on() {
+fn subscribers_get_all_events_from_then_on() {
     let world = World::new();
     let store = world.store();
     let (first, second) = (store.subscribe(8), store.subscribe(8));
@@ -159,5 +158,5 @@ fn a_subscriber_without_room_misses_events_and_a_dropped_one_is_forgotten() {
     assert_eq!((receiver.try_iter().count(), store.health().events_missed), (1, 3), "there is room again");
     drop(receiver);
     (0..5).for_each(|_| dangle());
-    assert_eq!(store.health().events_missed, 3, "nobody misses anything");
+    assert_eq!(store.health().events_missed, 3, "no subscriber misses an event");
 }

@@ -74,7 +74,7 @@ fn an_attached_database_is_not_inherited() {
 }
 
 #[test]
-fn a_connection_that_was_swapped_for_another_is_not_lent_again() {
+fn a_connection_that_was_swapped_for_another_is_not_reused() {
     let world = World::new();
     let store = world.store();
     let mut kept = None;
@@ -126,7 +126,7 @@ fn a_read_that_writes_is_rolled_back_and_refused() {
 }
 
 #[test]
-fn a_dangling_transaction_is_rolled_back_counted_and_told() {
+fn a_dangling_transaction_is_rolled_back_counted_and_reported() {
     let world = World::new();
     let store = world.store();
     let error = store.with_connection(|conn| conn.execute_batch("BEGIN; INSERT INTO t VALUES (1)")).unwrap_err();
@@ -144,7 +144,7 @@ fn a_dangling_transaction_is_rolled_back_counted_and_told() {
 }
 
 #[test]
-fn an_overdue_borrow_is_told_once_with_its_place() {
+fn an_overdue_borrow_is_reported_once_with_its_location() {
     let world = World::new();
     let store = world.builder().readers(1).overdue_after(Duration::from_secs(60)).open(world.path()).unwrap();
     world.events();
@@ -177,7 +177,7 @@ fn an_overdue_borrow_is_told_once_with_its_place() {
 }
 
 #[test]
-fn who_waits_in_vain_reports_an_overdue_borrow() {
+fn a_timed_out_caller_reports_an_overdue_borrow() {
     let world = World::new();
     let store = world.builder().acquire_timeout(Duration::ZERO).open(world.path()).unwrap();
     world.events();
@@ -196,7 +196,7 @@ fn who_waits_in_vain_reports_an_overdue_borrow() {
 }
 
 #[test]
-fn a_connection_has_its_time_give_or_take_a_tenth() {
+fn a_connection_lives_for_its_lifetime_within_a_tenth() {
     let (world, lifetime) = (World::new(), Duration::from_secs(1000));
     let store = world.builder().max_lifetime(lifetime).open(world.path()).unwrap();
     let mut times = Vec::new();
@@ -216,7 +216,7 @@ fn a_connection_has_its_time_give_or_take_a_tenth() {
 }
 
 #[test]
-fn a_reader_that_nobody_uses_is_closed_and_the_writer_is_not() {
+fn an_idle_reader_is_closed_and_the_writer_is_not() {
     let (world, idle) = (World::new(), Duration::from_secs(100));
     let store = world.builder().readers(1).max_idle(idle).open(world.path()).unwrap();
     store.read(rows).unwrap();

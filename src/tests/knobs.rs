@@ -35,7 +35,7 @@ fn a_vfs_is_chosen_by_its_name() {
 }
 
 #[test]
-fn a_vfs_without_shared_memory_has_no_wal_and_that_is_told_or_refused() {
+fn without_shared_memory_there_is_no_wal_which_is_reported_or_refused() {
     let world = World::new();
     let store = world.builder().vfs("unix-dotfile").readers(2).open(world.path()).unwrap();
     assert_eq!(world.events()[0], EventKind::Opened);
@@ -164,8 +164,8 @@ fn the_shared_mode_is_probed_as_often_as_asked_for() {
         store.read(rows).unwrap();
         store.health().state
     };
-    assert_eq!(state_after(59), crate::health::State::Degraded);
-    assert_eq!(state_after(1), crate::health::State::Healthy);
+    assert_eq!(state_after(59), crate::health::HealthState::Degraded);
+    assert_eq!(state_after(1), crate::health::HealthState::Healthy);
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn values_follow_what_happens() {
 }
 
 #[test]
-fn whoever_has_a_connection_shows_and_what_cannot_be_asked_has_no_sample() {
+fn borrowers_are_counted_and_unknown_values_have_no_sample() {
     let world = World::new();
     let store = store(&world, 1);
     let missed = store.subscribe(0);

@@ -115,7 +115,7 @@ fn a_migration_that_commits_by_itself_is_no_success() {
 }
 
 #[test]
-fn a_newer_schema_is_refused_whoever_asks() {
+fn a_newer_schema_is_refused_for_readers_and_writers() {
     let world = World::new();
     drop(open(&world, &[FIRST, SECOND, THIRD]).unwrap());
     let error = open(&world, &[FIRST, SECOND]).unwrap_err();

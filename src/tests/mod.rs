@@ -26,11 +26,9 @@ mod supervisor;
 mod tracing;
 mod worker;
 
-use crate::os::{FileId, FileLock, FileStatus, FileSystem, Holders};
 use crate::{Builder, Cache, Event, EventKind, Os, Registry, Store, SystemOs};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -117,6 +115,10 @@ impl FakeOs {
 }
 
 impl Os for FakeOs {
+    fn base(&self) -> Option<&dyn Os> {
+        Some(&self.system)
+    }
+
     fn now(&self) -> Duration {
         Duration::from_millis(self.now_ms.load(SeqCst))
     }
@@ -128,82 +130,6 @@ impl Os for FakeOs {
 
     fn pid(&self) -> u32 {
         self.pid.load(SeqCst)
-    }
-
-    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
-        self.system.canonicalize(path)
-    }
-
-    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-        self.system.read_link(path)
-    }
-
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.system.create_dir_all(path)
-    }
-
-    fn thread(&self) -> u64 {
-        self.system.thread()
-    }
-
-    fn status(&self, path: &Path) -> io::Result<Option<FileStatus>> {
-        self.system.status(path)
-    }
-
-    fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {
-        self.system.try_lock_file(path)
-    }
-
-    fn lock_holder(&self, path: &Path) -> Option<u32> {
-        self.system.lock_holder(path)
-    }
-
-    fn names_left(&self, id: FileId) -> Option<u64> {
-        self.system.names_left(id)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.system.rename(from, to)
-    }
-
-    fn file_system(&self, path: &Path) -> Option<FileSystem> {
-        self.system.file_system(path)
-    }
-
-    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.system.rename_new(from, to)
-    }
-
-    fn list_dir(&self, path: &Path, entries_max: usize) -> io::Result<Vec<PathBuf>> {
-        self.system.list_dir(path, entries_max)
-    }
-
-    fn read_prefix(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
-        self.system.read_prefix(path, bytes_max)
-    }
-
-    fn write_durably(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.system.write_durably(path, bytes)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.system.sync_dir(path)
-    }
-
-    fn sha256(&self, path: &Path) -> io::Result<String> {
-        self.system.sha256(path)
-    }
-
-    fn same_bytes(&self, a: &Path, b: &Path) -> io::Result<bool> {
-        self.system.same_bytes(a, b)
-    }
-
-    fn modified(&self, path: &Path) -> io::Result<Duration> {
-        self.system.modified(path)
-    }
-
-    fn holders(&self, ids: &[FileId]) -> io::Result<Holders> {
-        self.system.holders(ids)
     }
 }
 

@@ -69,7 +69,7 @@ impl Taken {
 }
 
 #[test]
-fn a_moved_file_takes_its_rows_along_and_leaves_no_log_behind() {
+fn a_moved_file_keeps_its_rows_and_leaves_no_log() {
     let taken = Taken::new(|builder| builder);
     taken.move_away();
     let error = taken.store.write(|tx| insert(tx, 3)).unwrap_err();
@@ -111,7 +111,7 @@ fn what_replaces_a_file_is_opened_and_has_nothing_of_it() {
 }
 
 #[test]
-fn a_moved_directory_takes_the_log_along() {
+fn a_moved_directory_contains_the_log() {
     let world = World::new();
     let path = world.dir.path().join("data/x.db");
     let store = world.builder().open(&path).unwrap();
@@ -228,7 +228,7 @@ fn rows_that_cannot_be_rescued_yet_are_kept_until_they_can() {
 }
 
 #[test]
-fn the_last_handle_and_a_spent_or_broken_connection_do_not_take_the_rows_along() {
+fn closing_the_last_handle_or_an_expired_or_broken_connection_loses_no_rows() {
     let lifetime = Duration::from_secs(10);
     type Lose = fn(&mut Option<Store>, &World);
     let drop_handle: Lose = |store, _| drop(store.take());
@@ -320,7 +320,7 @@ fn a_reader_that_is_out_does_not_let_the_old_log_get_into_a_new_file() {
             Ok(store.write(|tx| insert(tx, 3)).unwrap_err())
         });
         let pending = pending.unwrap();
-        assert!(pending.is_moved() && pending.to_string().contains("a reader of this store is lent out"), "{pending}");
+        assert!(pending.is_moved() && pending.to_string().contains("a reader of this store is borrowed"), "{pending}");
         let error = store.read(rows).unwrap_err();
         taken.check_rescued(&error, &[1, 2]);
         assert_eq!(store.read(rows).unwrap(), if is_deleted { vec![] } else { vec![100] });
@@ -329,7 +329,7 @@ fn a_reader_that_is_out_does_not_let_the_old_log_get_into_a_new_file() {
 }
 
 #[test]
-fn what_was_rescued_behind_the_callers_back_is_told_to_the_next_one() {
+fn a_rescue_between_calls_is_reported_to_the_next_call() {
     let taken = Taken::new(|builder| builder);
     taken.delete();
     // The connection is given up for another reason, and its file turns out to be gone.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::BreakerState;
-use crate::health::State;
+use crate::health::HealthState;
 
 /// A world whose database stops being reachable: its directory is moved away.
 struct Outage {
@@ -43,7 +43,7 @@ fn the_circuit_opens_after_three_failures_and_a_probe_closes_it() {
     outage.trip();
     let (world, cache) = (&outage.world, &outage.cache);
     let health = cache.health(&outage.path);
-    assert_eq!((health.state, health.breaker_generation), (State::Unavailable, 1));
+    assert_eq!((health.state, health.breaker_generation), (HealthState::Unavailable, 1));
     assert!(health.last_error.unwrap().contains("CANTOPEN (14)"));
 
     world.os.advance(Duration::from_secs(29));
@@ -57,7 +57,7 @@ fn the_circuit_opens_after_three_failures_and_a_probe_closes_it() {
     world.os.advance(Duration::from_secs(30));
     assert_eq!(cache.read(&outage.path, rows).unwrap(), [1]);
     let health = cache.health(&outage.path);
-    assert_eq!((health.state, health.breaker), (State::Healthy, BreakerState::Closed));
+    assert_eq!((health.state, health.breaker), (HealthState::Healthy, BreakerState::Closed));
 
     let transitions: Vec<u64> = (world.events().iter())
         .filter_map(|kind| match kind {
@@ -79,7 +79,7 @@ fn opening_is_tried_a_few_times_within_a_call() {
 }
 
 #[test]
-fn failures_of_live_connections_count_and_a_success_between_forgives() {
+fn failures_of_live_connections_count_and_are_reset_by_a_success() {
     let world = World::new();
     let cache = world.cache();
     let fail = || cache.read(world.path(), |_| Err::<(), _>(sqlite_failure(266))).unwrap_err();

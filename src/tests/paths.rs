@@ -1,7 +1,7 @@
 //! Paths, identities, processes.
 
 use super::*;
-use crate::health::State;
+use crate::health::HealthState;
 
 #[test]
 fn all_spellings_of_a_file_share_one_connection() {
@@ -32,7 +32,7 @@ fn a_cache_closes_what_is_open_now_and_not_what_a_spelling_once_stood_for() {
     store.close(Duration::ZERO).unwrap();
     cache.read(dir.join("./x.db"), rows).unwrap();
     cache.close(&path).unwrap();
-    assert_eq!(cache.health(&path).state, State::Unopened);
+    assert_eq!(cache.health(&path).state, HealthState::Unopened);
 }
 
 #[cfg(unix)]
@@ -87,7 +87,7 @@ fn a_file_that_is_no_database_says_so_every_time() {
         assert_eq!(error.extended_code(), Some(26));
         assert!(error.is_corruption() && !error.is_breaker_open() && !error.is_transient());
     }
-    assert_eq!(cache.health(world.path()).state, State::Unavailable);
+    assert_eq!(cache.health(world.path()).state, HealthState::Unavailable);
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_forked_child_is_refused_what_its_parent_had_open() {
     let error = cache.read(world.path(), rows).unwrap_err();
     assert!(error.to_string().contains("process 1"), "{error}");
     assert!(!error.is_transient());
-    assert_eq!(cache.health(world.path()).state, State::Unopened);
+    assert_eq!(cache.health(world.path()).state, HealthState::Unopened);
     cache.close_all().unwrap();
 
     world.os.become_process(1);

@@ -251,7 +251,7 @@ fn fork(path: &Path) {
             && refused(store.with_connection(|_| Ok(())).unwrap_err())
             && refused(store.close(Duration::ZERO).unwrap_err())
             && refused(Store::open(path).unwrap_err());
-        let is_left_alone = store.health().state == crate::health::State::Unopened;
+        let is_left_alone = store.health().state == crate::health::HealthState::Unopened;
         store.maintain();
         // The handle goes, and the connection that it led to is still the parent's.
         drop(store.clone());
@@ -280,7 +280,7 @@ fn a_child_that_drops_what_it_inherited_may_still_not_open_it() {
     let store = open().unwrap();
     store.write(|tx| insert(tx, 1)).unwrap();
     world.os.become_process(2);
-    assert_eq!(store.health().probe, crate::health::Probe::NotOpen);
+    assert_eq!(store.health().probe, crate::health::ProbeOutcome::NotOpen);
     drop(store);
     assert!(world.side_file("-wal").exists());
     let error = open().unwrap_err();

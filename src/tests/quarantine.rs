@@ -1,6 +1,7 @@
 //! Damaged databases: what is moved, what is refused, and what a crash in between leaves behind.
 
-use crate::os::{FileId, FileLock, FileStatus, FileSystem, Holders, Os, SystemOs};
+use crate::error::QuarantineError;
+use crate::os::{FileId, FileSystem, Holders, Os, SystemOs};
 use crate::quarantine::*;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -110,8 +111,8 @@ impl Patient {
     }
 }
 
-fn damaged_verdict() -> Verdict {
-    Verdict::Damaged { findings: vec!["Tree 3 page 9: btreeInitPage() returns error code 11".to_owned()] }
+fn damaged_verdict() -> CheckVerdict {
+    CheckVerdict::Damaged { findings: vec!["Tree 3 page 9: btreeInitPage() returns error code 11".to_owned()] }
 }
 
 fn files(database: &Path) -> Files {
@@ -187,37 +188,13 @@ impl Surgeon {
 }
 
 impl Os for Surgeon {
-    fn now(&self) -> Duration {
-        self.system.now()
-    }
-
-    fn sleep(&self, pause: Duration) {
-        self.system.sleep(pause);
-    }
-
-    fn pid(&self) -> u32 {
-        self.system.pid()
-    }
-
-    fn thread(&self) -> u64 {
-        self.system.thread()
-    }
-
-    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
-        self.system.canonicalize(path)
+    fn base(&self) -> Option<&dyn Os> {
+        Some(&self.system)
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         self.change()?;
         self.system.create_dir_all(path)
-    }
-
-    fn status(&self, path: &Path) -> io::Result<Option<FileStatus>> {
-        self.system.status(path)
-    }
-
-    fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {
-        self.system.try_lock_file(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -238,14 +215,6 @@ impl Os for Surgeon {
         self.system.rename_new(from, to)
     }
 
-    fn list_dir(&self, path: &Path, entries_max: usize) -> io::Result<Vec<PathBuf>> {
-        self.system.list_dir(path, entries_max)
-    }
-
-    fn read_prefix(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
-        self.system.read_prefix(path, bytes_max)
-    }
-
     fn write_durably(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.change()?;
         self.system.write_durably(path, bytes)
@@ -257,18 +226,6 @@ impl Os for Surgeon {
             on_sync(path);
         }
         self.system.sync_dir(path)
-    }
-
-    fn sha256(&self, path: &Path) -> io::Result<String> {
-        self.system.sha256(path)
-    }
-
-    fn same_bytes(&self, a: &Path, b: &Path) -> io::Result<bool> {
-        self.system.same_bytes(a, b)
-    }
-
-    fn modified(&self, path: &Path) -> io::Result<Duration> {
-        self.system.modified(path)
     }
 
     fn holders(&self, ids: &[FileId]) -> io::Result<Holders> {
@@ -338,7 +295,7 @@ fn a_damaged_page_is_confirmed_and_the_log_survives_the_close() {
     let before = patient.in_place();
     let conn = patient.open();
     let examination = confirm(&conn);
-    let Verdict::Damaged { findings } = &examination.verdict else { panic!("{examination:?}") };
+    let CheckVerdict::Damaged { findings } = &examination.verdict else { panic!("{examination:?}") };
     assert!(!findings.is_empty() && findings.len() <= 20, "{findings:?}");
     let value = |name: &str| examination.pragmas.iter().find(|pragma| pragma.name == name).unwrap().value.clone();
     assert_eq!(value("journal_mode").as_deref(), Some("wal"));
@@ -353,7 +310,7 @@ fn a_damaged_page_is_confirmed_and_the_log_survives_the_close() {
 #[test]
 fn a_sound_database_is_sound_and_a_busy_one_is_undecided() {
     let patient = Patient::sound();
-    assert_eq!(patient.examine().verdict, Verdict::Sound);
+    assert_eq!(patient.examine().verdict, CheckVerdict::Sound);
 
     patient.damage(0xff);
     let conn = patient.open();
@@ -362,9 +319,9 @@ fn a_sound_database_is_sound_and_a_busy_one_is_undecided() {
     let other = patient.open();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let verdict = confirm(&conn).verdict;
-    assert!(matches!(&verdict, Verdict::Undecided { error } if error.contains("BUSY")), "{verdict:?}");
+    assert!(matches!(&verdict, CheckVerdict::Undecided { error } if error.contains("BUSY")), "{verdict:?}");
     other.execute_batch("ROLLBACK").unwrap();
-    assert!(matches!(confirm(&conn).verdict, Verdict::Damaged { .. }));
+    assert!(matches!(confirm(&conn).verdict, CheckVerdict::Damaged { .. }));
 }
 
 #[test]
@@ -376,15 +333,15 @@ fn what_the_connection_remembers_does_not_count() {
     sum(&conn).unwrap();
     patient.damage(0xff);
     assert!(sum(&conn).is_ok(), "the page was to be in the cache");
-    assert!(matches!(confirm(&conn).verdict, Verdict::Damaged { .. }));
+    assert!(matches!(confirm(&conn).verdict, CheckVerdict::Damaged { .. }));
     // And a page that was misread once, of a file that is sound.
     assert!(sum(&conn).is_err());
     fs::write(patient.path(), sound).unwrap();
-    assert_eq!(confirm(&conn).verdict, Verdict::Sound);
+    assert_eq!(confirm(&conn).verdict, CheckVerdict::Sound);
 }
 
 #[test]
-fn a_bundle_has_every_file_byte_for_byte_and_tells_everything() {
+fn a_bundle_has_every_file_byte_for_byte_and_a_full_manifest() {
     let patient = Patient::damaged();
     let before = patient.in_place();
     assert_eq!(before.keys().copied().collect::<Vec<_>>(), ["", "-shm", "-wal"]);
@@ -400,7 +357,7 @@ fn a_bundle_has_every_file_byte_for_byte_and_tells_everything() {
     assert_eq!((bundle.wal.is_some(), bundle.shm.is_some(), bundle.journal.is_some()), (true, true, false));
     assert_eq!(late_rows(&bundle.database), Some(LATE));
     let manifest = manifest(&bundle);
-    assert_eq!((manifest.schema, manifest.state, manifest.seen), (1, State::Complete, 1));
+    assert_eq!((manifest.schema, manifest.state, manifest.seen), (1, ManifestState::Complete, 1));
     assert_eq!((manifest.trigger, manifest.unix_seconds), (trigger, Some(7)));
     assert_eq!(manifest.sqlite_version, rusqlite::version());
     assert_eq!(manifest.path, patient.path().to_str().unwrap());
@@ -411,7 +368,7 @@ fn a_bundle_has_every_file_byte_for_byte_and_tells_everything() {
     assert!(holders.pids.is_empty() && !holders.locks.is_empty(), "{holders:?}");
     for file in &manifest.files {
         let bytes = &before[file.role.suffix()];
-        assert_eq!(file.sha256.as_deref(), Some(crate::os::evidence::sha256_of(bytes).as_str()), "{:?}", file.role);
+        assert_eq!(file.sha256.as_deref(), Some(crate::os::sha256_of(bytes).as_str()), "{:?}", file.role);
         assert_eq!((file.bytes, file.links), (bytes.len() as u64, 1));
     }
     assert_eq!(manifest.files.len(), 3);
@@ -437,7 +394,7 @@ fn check_refused(patient: &Patient, reason: &str) {
 }
 
 #[test]
-fn whoever_has_it_open_is_named_and_nothing_is_moved() {
+fn a_holder_is_named_and_nothing_is_moved() {
     for how in ["reading", "idle"] {
         let patient = Patient::damaged();
         let holder = Holder::start(&patient.path(), how);
@@ -474,10 +431,10 @@ fn no_database() -> Patient {
 }
 
 #[test]
-fn what_is_no_database_is_moved_only_if_nobody_is_known_to_have_it_open() {
+fn a_file_that_is_no_database_is_moved_only_if_it_has_no_holder() {
     let mut patient = no_database();
     let verdict = patient.examine().verdict;
-    assert!(matches!(&verdict, Verdict::Damaged { findings } if findings[0].contains("NOTADB")), "{verdict:?}");
+    assert!(matches!(&verdict, CheckVerdict::Damaged { findings } if findings[0].contains("NOTADB")), "{verdict:?}");
     let before = patient.in_place();
     patient.os.unreadable = 2;
     check_refused(&patient, "the descriptors of 2 processes may not be looked at");
@@ -642,7 +599,7 @@ fn the_database_is_locked_as_long_as_it_has_its_name() {
         }
     }));
     patient.quarantine().unwrap();
-    assert_eq!(tried.load(SeqCst), 0, "somebody could read while files were missing");
+    assert_eq!(tried.load(SeqCst), 0, "another process could read while files were missing");
 }
 
 impl Holder {
@@ -661,7 +618,7 @@ impl Holder {
 }
 
 #[test]
-fn somebody_who_came_during_the_move_makes_it_undone() {
+fn a_process_that_opens_during_the_move_makes_it_undone() {
     let holder = std::sync::Arc::new(parking_lot::Mutex::new(None));
     let mut patient = Patient::damaged();
     let before = patient.in_place();
@@ -774,7 +731,7 @@ fn a_crash_while_undoing_loses_nothing_either() {
 }
 
 #[test]
-fn a_log_is_not_put_back_under_somebody_who_reads_without_it() {
+fn a_log_is_not_put_back_under_a_reader_without_it() {
     let (patient, before, _) = (0..)
         .map_while(|k| killed_at(k, true))
         .find(|(patient, ..)| patient.root().join("incoming/x.db-wal").exists())
@@ -828,7 +785,7 @@ fn a_bundle_that_was_taken_away_while_it_was_joined_is_missed() {
 }
 
 #[test]
-fn somebody_without_this_crate_who_comes_after_a_crash_meets_no_foreign_log() {
+fn a_program_without_this_crate_meets_no_foreign_log_after_a_crash() {
     let (mut crashes, mut changed) = (0, 0);
     while let Some((patient, before, error)) = killed_at(crashes, true) {
         let context = format!("killed at change {crashes}: {error}");
@@ -955,7 +912,7 @@ fn by_default_nothing_is_done_about_corruption() {
 }
 
 #[test]
-fn what_cannot_be_opened_is_left_alone_and_the_reason_is_told() {
+fn what_cannot_be_opened_is_left_alone_and_the_reason_is_reported() {
     let patient = Patient::damaged();
     let trigger = Trigger::default();
     let examination = Examination { verdict: damaged_verdict(), pragmas: Vec::new() };

@@ -1,10 +1,8 @@
 //! The store as a program holds it: snapshots, readers beside the writer, waiting, one store per file, closing.
 
 use super::*;
-use crate::BorrowKind;
-use crate::CheckpointMode;
-use crate::Operation;
-use crate::health::State;
+use crate::health::HealthState;
+use crate::{BorrowKind, CheckpointMode, Operation};
 use std::sync::Barrier;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -91,7 +89,7 @@ fn readers_run_beside_each_other_and_beside_an_open_write_transaction() {
 }
 
 #[test]
-fn who_waits_in_vain_is_told_for_whom() {
+fn a_timed_out_caller_learns_the_borrower() {
     let world = World::new();
     let store = world.builder().readers(1).acquire_timeout(Duration::ZERO).open(world.path()).unwrap();
     for (kind, name) in [(BorrowKind::Writer, "the writer"), (BorrowKind::Reader, "a reader")] {
@@ -115,7 +113,7 @@ fn who_waits_in_vain_is_told_for_whom() {
 }
 
 #[test]
-fn readers_wait_while_all_are_lent_and_go_on_when_one_is_given_back() {
+fn readers_wait_while_all_are_borrowed_until_one_is_returned() {
     let world = World::new();
     let store = world.builder().readers(1).open(world.path()).unwrap();
     let holder = Holder::new(&store, BorrowKind::Reader);
@@ -228,7 +226,7 @@ fn a_second_hard_link_to_an_open_file_is_refused() {
     assert!(error.to_string().contains(&expected), "{error}");
     assert!(!error.is_transient());
     drop(store);
-    assert_eq!(builder().open(&link).unwrap().read(rows).unwrap(), [1], "nobody has it under its other name");
+    assert_eq!(builder().open(&link).unwrap().read(rows).unwrap(), [1], "it is not open under its other name");
 }
 
 #[test]
@@ -268,7 +266,7 @@ fn dropping_the_last_handle_closes() {
     store.write(|tx| insert(tx, 1)).unwrap();
     second.read(rows).unwrap();
     drop(store);
-    assert!(world.side_file("-wal").exists(), "somebody still has it");
+    assert!(world.side_file("-wal").exists(), "another process still has it");
     drop(second);
     assert!(!world.side_file("-wal").exists() && !world.side_file("-shm").exists());
     assert!(registry.paths().is_empty());
@@ -302,13 +300,13 @@ fn close_waits_for_calls_in_progress_and_refuses_new_ones() {
         assert!(error.to_string().contains("the store was closed; open a new one"), "{error}");
     }
     assert_eq!(other.close(Duration::ZERO).unwrap(), None, "twice is no harm");
-    assert_eq!(other.health().state, State::Unopened);
+    assert_eq!(other.health().state, HealthState::Unopened);
     assert_eq!(open().read(rows).unwrap(), [1]);
     assert!(world.events().contains(&EventKind::Closed));
 }
 
 #[test]
-fn close_tells_who_still_has_a_connection_and_may_be_tried_again() {
+fn close_names_the_borrowers_and_may_be_tried_again() {
     let world = World::new();
     let store = world.builder().readers(1).open(world.path()).unwrap();
     let (writer, reader) = (Holder::new(&store, BorrowKind::Writer), Holder::new(&store, BorrowKind::Reader));
@@ -317,10 +315,10 @@ fn close_tells_who_still_has_a_connection_and_may_be_tried_again() {
     let lines: Vec<u32> = error.borrowers().iter().map(|borrower| borrower.location.line()).collect();
     assert_eq!(lines, [writer.line, reader.line]);
     for expected in [
-        "closing the connection failed: still lent out: the writer borrowed at".to_owned(),
+        "closing the connection failed: still borrowed: the writer borrowed at".to_owned(),
         format!("{}:", writer.place()),
         format!("{}:", reader.place()),
-        "3s ago; nobody new gets one; call close again when these have been given back".to_owned(),
+        "3s ago; new calls are refused; call close again when these connections have been returned".to_owned(),
     ] {
         assert!(error.to_string().contains(&expected), "{error}");
     }
@@ -352,7 +350,7 @@ fn a_checkpoint_that_readers_keep_from_completing_says_so() {
 }
 
 #[test]
-fn a_reader_that_was_lent_while_the_writer_went_is_closed_when_it_comes_back() {
+fn a_reader_borrowed_while_the_writer_was_closed_is_closed_when_returned() {
     let world = World::new();
     let store = world.builder().readers(1).open(world.path()).unwrap();
     store.read(rows).unwrap();
@@ -417,7 +415,7 @@ fn a_hard_link_made_while_the_file_was_closed_is_refused_when_it_is_opened_again
 }
 
 #[test]
-fn looking_at_the_health_waits_for_nobody() {
+fn health_does_not_wait_for_calls_in_progress() {
     let world = World::new();
     let store =
         Store::builder().registry(Registry::new()).journal_mode(crate::JournalMode::Keep).open(world.path()).unwrap();
@@ -425,6 +423,6 @@ fn looking_at_the_health_waits_for_nobody() {
     let other = Connection::open(world.path()).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let begun = std::time::Instant::now();
-    assert_eq!(store.health().probe, crate::health::Probe::Busy);
+    assert_eq!(store.health().probe, crate::health::ProbeOutcome::Busy);
     assert!(begun.elapsed() < Duration::from_secs(2), "the busy timeout is 5 s");
 }

@@ -3,8 +3,8 @@
 use super::clock::Clock;
 use crate::Os;
 use crate::supervisor::{
-    Attempt, Backend, End, Error, Failure, FailureKind, Item, Judgement, Probe, Side, Stop, StopReason, Supervisor,
-    SupervisorEvent, SupervisorPolicy, Verdict,
+    Attempt, Backend, BatchVerdict, Decision, Error, Failure, FailureKind, ItemResult, Probe, RunEnd, Side, StopReason,
+    StopToken, Supervisor, SupervisorEvent, SupervisorPolicy,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -96,9 +96,9 @@ impl Stage {
     }
 
     /// What was judged, in order, and the restarts.
-    fn judgements(&self) -> Vec<Judgement> {
+    fn judgements(&self) -> Vec<Decision> {
         let judged = |event| match event {
-            SupervisorEvent::Judged { judgement, .. } | SupervisorEvent::Restarted { judgement, .. } => Some(judgement),
+            SupervisorEvent::Decided { decision, .. } | SupervisorEvent::Restarted { decision, .. } => Some(decision),
             _ => None,
         };
         self.events().into_iter().filter_map(judged).collect()
@@ -139,13 +139,16 @@ fn an_item_has_two_retries_after_2_and_4_s_unless_it_is_its_own_fault() {
         });
         let expected: Vec<_> = (1..=attempts).map(|number| (number, secs(60), Side::Primary)).collect();
         assert_eq!((seen, stage.os.now()), (expected, secs(took)), "{kind:?}");
-        assert_eq!(report.items, [Item::Failed(Failure::new(kind, "no"))]);
+        assert_eq!(report.items, [ItemResult::Failed(Failure::new(kind, "no"))]);
     }
     // And one that succeeds the second time has succeeded.
     let stage = Stage::new(Probe::Dead);
     let retried = |_: &u32, attempt: &Attempt| if attempt.number == 2 { Ok(attempt.number) } else { Err(server()) };
     let report = stage.supervisor().run_batch(&[1, 2], retried);
-    assert_eq!((report.items, report.verdict), (vec![Item::Succeeded(2), Item::Succeeded(2)], Verdict::Continue));
+    assert_eq!(
+        (report.items, report.verdict),
+        (vec![ItemResult::Succeeded(2), ItemResult::Succeeded(2)], BatchVerdict::Continue)
+    );
     assert_eq!((stage.events().len(), stage.os.now()), (0, secs(4)));
 }
 
@@ -157,11 +160,11 @@ fn exact(policy: SupervisorPolicy) -> SupervisorPolicy {
 fn ten_failures_in_a_row_end_the_batch_and_the_rest_is_not_attempted() {
     let stage = Stage::new(Probe::Alive);
     let report = stage.supervisor().run_batch(&[0; 25], failing);
-    let failed = report.items.iter().filter(|item| **item == Item::Failed(server())).count();
-    let unattempted = report.items.iter().filter(|item| **item == Item::Unattempted).count();
+    let failed = report.items.iter().filter(|item| **item == ItemResult::Failed(server())).count();
+    let unattempted = report.items.iter().filter(|item| **item == ItemResult::Unattempted).count();
     assert_eq!((failed, unattempted), (10, 15));
     assert!(report.findings.circuit_broken && report.findings.fail_ratio_high, "{}", report.findings);
-    assert_eq!(report.verdict, Verdict::Stop(StopReason::CircuitBroken));
+    assert_eq!(report.verdict, BatchVerdict::Stop(StopReason::CircuitBroken));
     assert_eq!(stage.events().last(), Some(&SupervisorEvent::Stopped { reason: StopReason::CircuitBroken }));
 }
 
@@ -169,7 +172,7 @@ fn ten_failures_in_a_row_end_the_batch_and_the_rest_is_not_attempted() {
 fn database_locks_alone_neither_probe_nor_pause_nor_stop() {
     let stage = Stage::new(Probe::Dead);
     let run = stage.supervisor().run([vec![0; 30], vec![0; 30]], |_, _| Err::<(), _>(database()));
-    assert_eq!((run.end, run.failed, stage.judgements().len()), (End::Finished, 60, 0));
+    assert_eq!((run.end, run.failed, stage.judgements().len()), (RunEnd::Finished, 60, 0));
     assert_eq!(stage.primary.restarts.load(SeqCst), 0);
 }
 
@@ -180,10 +183,10 @@ fn a_backend_that_times_out_is_paused_for_and_not_restarted() {
     let timeout = |_: &u32, _: &Attempt| Err::<(), _>(Failure::new(FailureKind::Timeout, "connecting took too long"));
     let began = stage.os.now();
     let report = supervisor.run_batch(&[0; 10], timeout);
-    assert_eq!((report.verdict, stage.judgements()), (Verdict::Continue, vec![Judgement::Pause(secs(15))]));
+    assert_eq!((report.verdict, stage.judgements()), (BatchVerdict::Continue, vec![Decision::Pause(secs(15))]));
     assert_eq!(stage.os.now() - began, secs(10 * 6 + 15));
     stage.primary.is(Probe::Alive);
-    assert_eq!(supervisor.run_batch(&[0; 10], ok).verdict, Verdict::Continue);
+    assert_eq!(supervisor.run_batch(&[0; 10], ok).verdict, BatchVerdict::Continue);
     assert_eq!(stage.primary.restarts.load(SeqCst), 0);
 }
 
@@ -194,7 +197,7 @@ fn a_dead_backend_is_restarted_and_probed_each_second_until_it_is_back() {
     let report = stage.supervisor().run_batch(&[0; 5], failing);
     assert_eq!(
         (report.verdict, stage.judgements()),
-        (Verdict::Continue, vec![Judgement::Restart, Judgement::Continue])
+        (BatchVerdict::Continue, vec![Decision::Restart, Decision::Continue])
     );
     let restarted = stage.events().into_iter().find_map(|event| match event {
         SupervisorEvent::Restarted { is_recovered, waited, error, .. } => Some((is_recovered, waited, error)),
@@ -209,7 +212,7 @@ fn a_circuit_that_broke_with_a_high_ratio_pauses_after_the_recovery() {
     let mut stage = Stage::new(Probe::Dead);
     stage.primary.comes_back_after = Some(secs(1));
     stage.supervisor().run_batch(&[0; 20], failing);
-    assert_eq!(stage.judgements(), [Judgement::Restart, Judgement::Pause(secs(15))]);
+    assert_eq!(stage.judgements(), [Decision::Restart, Decision::Pause(secs(15))]);
     // Ten items with 6 s of retries each, a second until it is back, the pause.
     assert_eq!(stage.os.now(), secs(60 + 1 + 15));
 }
@@ -223,7 +226,7 @@ fn a_restart_that_does_not_help_within_60_s_is_a_stop() {
         stage.primary.is(Probe::Dead);
         let began = stage.os.now();
         let report = stage.supervisor().run_batch(&[0; 5], failing);
-        assert_eq!(report.verdict, Verdict::Stop(StopReason::NotRecovered));
+        assert_eq!(report.verdict, BatchVerdict::Stop(StopReason::NotRecovered));
         assert_eq!(stage.os.now() - began, secs(5 * 6 + waited));
     }
     // A closure cannot be restarted at all.
@@ -232,7 +235,7 @@ fn a_restart_that_does_not_help_within_60_s_is_a_stop() {
     let mut supervisor = Supervisor::new(|| Probe::Dead)
         .os(Arc::clone(&stage.os) as Arc<dyn Os>)
         .events(Arc::new(move |event| events.lock().push(event.clone())));
-    assert_eq!(supervisor.run_batch(&[0; 5], failing).verdict, Verdict::Stop(StopReason::NotRecovered));
+    assert_eq!(supervisor.run_batch(&[0; 5], failing).verdict, BatchVerdict::Stop(StopReason::NotRecovered));
     let told = |event: &SupervisorEvent| match event {
         SupervisorEvent::Restarted { error: Some(error), .. } => error.contains("ChildProcess"),
         _ => false,
@@ -250,16 +253,16 @@ fn the_third_failure_moves_its_item_to_the_fallback_and_a_live_primary_has_its_p
         Side::Fallback => Ok(attempt.number),
     };
     let report = supervisor.run_batch(&[0; 5], on_fallback_alone);
-    let (failed, succeeded) = (Item::Failed(server()), Item::Succeeded(1));
+    let (failed, succeeded) = (ItemResult::Failed(server()), ItemResult::Succeeded(1));
     assert_eq!(report.items, [failed.clone(), failed, succeeded.clone(), succeeded.clone(), succeeded.clone()]);
-    assert_eq!((report.verdict, report.findings.any()), (Verdict::Continue, false));
+    assert_eq!((report.verdict, report.findings.any()), (BatchVerdict::Continue, false));
     assert_eq!(stage.events().last(), Some(&SupervisorEvent::Changed { to: Side::Fallback }));
 
     // It hangs: stay. It is dead: restart it and stay. It is alive: back to it.
-    assert_eq!(supervisor.run_batch(&[0], on_fallback_alone).items, [Item::Succeeded(1)]);
+    assert_eq!(supervisor.run_batch(&[0], on_fallback_alone).items, [ItemResult::Succeeded(1)]);
     assert_eq!((supervisor.side(), stage.primary.restarts.load(SeqCst)), (Side::Fallback, 0));
     stage.primary.is(Probe::Dead);
-    assert_eq!(supervisor.run_batch(&[0], on_fallback_alone).items, [Item::Succeeded(1)]);
+    assert_eq!(supervisor.run_batch(&[0], on_fallback_alone).items, [ItemResult::Succeeded(1)]);
     assert_eq!((supervisor.side(), stage.primary.restarts.load(SeqCst)), (Side::Fallback, 1));
     // It has its time to come up, and is not restarted at every look meanwhile.
     for (pause, restarts) in [(secs(0), 1), (secs(59), 1), (secs(1), 2)] {
@@ -274,7 +277,7 @@ fn the_third_failure_moves_its_item_to_the_fallback_and_a_live_primary_has_its_p
     // Both down: the fallback's circuit is the end.
     stage.primary.is(Probe::Dead);
     let report = supervisor.run_batch(&[0; 20], failing);
-    assert_eq!(report.verdict, Verdict::Stop(StopReason::CircuitBroken));
+    assert_eq!(report.verdict, BatchVerdict::Stop(StopReason::CircuitBroken));
     assert_eq!(supervisor.side(), Side::Fallback);
 }
 
@@ -283,16 +286,16 @@ fn a_restart_that_does_not_help_falls_back_if_it_can() {
     let stage = Stage::new(Probe::Dead);
     let policy = SupervisorPolicy { fallback_after: 99, ..SupervisorPolicy::default() };
     let mut supervisor = stage.supervisor().policy(policy).fallback(Puppet::new(&stage.os, Probe::Alive));
-    assert_eq!(supervisor.run_batch(&[0; 5], failing).verdict, Verdict::Continue);
-    assert_eq!(stage.judgements(), [Judgement::Restart, Judgement::FallBack]);
+    assert_eq!(supervisor.run_batch(&[0; 5], failing).verdict, BatchVerdict::Continue);
+    assert_eq!(stage.judgements(), [Decision::Restart, Decision::FallBack]);
     assert_eq!(supervisor.side(), Side::Fallback);
 }
 
 #[test]
 fn an_item_that_fails_after_300_s_is_a_stall_and_has_no_retries() {
     for (probe, judgements) in [
-        (Probe::Alive, vec![Judgement::Pause(secs(15))]),
-        (Probe::TimedOut, vec![Judgement::Restart, Judgement::Continue]),
+        (Probe::Alive, vec![Decision::Pause(secs(15))]),
+        (Probe::TimedOut, vec![Decision::Restart, Decision::Continue]),
     ] {
         let mut stage = Stage::new(probe);
         stage.primary.comes_back_after = Some(secs(1));
@@ -305,7 +308,7 @@ fn an_item_that_fails_after_300_s_is_a_stall_and_has_no_retries() {
             if *item == 2 { Err(Failure::new(FailureKind::Timeout, "at last")) } else { Ok(()) }
         });
         assert_eq!((attempts, report.findings.stalled), (3, true));
-        assert_eq!((&report.items[3], report.verdict), (&Item::Unattempted, Verdict::Continue));
+        assert_eq!((&report.items[3], report.verdict), (&ItemResult::Unattempted, BatchVerdict::Continue));
         let stalls =
             stage.events().into_iter().filter(|event| matches!(event, SupervisorEvent::Stalled { .. })).count();
         assert_eq!((stalls, stage.judgements()), (1, judgements));
@@ -322,7 +325,7 @@ fn waiting_for_a_restart_is_no_stall() {
 }
 
 #[test]
-fn the_heart_beats_each_25_s_through_items_pauses_and_restarts() {
+fn heartbeats_come_each_25_s_through_items_pauses_and_restarts() {
     let mut stage = Stage::new(Probe::Dead);
     stage.primary.comes_back_after = Some(secs(50));
     let os = Arc::clone(&stage.os);
@@ -340,11 +343,11 @@ fn the_heart_beats_each_25_s_through_items_pauses_and_restarts() {
 #[test]
 fn asked_to_stop_a_supervisor_ends_its_wait_and_begins_no_item() {
     for (asked_at, failed) in [(secs(1), 1), (secs(20), 4), (secs(31), 5)] {
-        let stop = Stop::new();
-        let asking = stop.clone();
+        let stop = StopToken::new();
+        let canceller = stop.clone();
         let os = Arc::new(Clock::default().on_sleep(move |now| {
             if now >= asked_at {
-                asking.ask();
+                canceller.cancel();
             }
         }));
         let mut supervisor = Supervisor::new(|| Probe::Alive)
@@ -352,9 +355,9 @@ fn asked_to_stop_a_supervisor_ends_its_wait_and_begins_no_item() {
             .policy(exact(SupervisorPolicy::default()))
             .stop_on(stop);
         let run = supervisor.run([vec![0; 5], vec![0; 5]], failing);
-        assert_eq!(run.end, End::Stopped(StopReason::Asked), "asked at {asked_at:?}");
+        assert_eq!(run.end, RunEnd::Stopped(StopReason::Cancelled), "asked at {asked_at:?}");
         assert_eq!((run.batches, run.failed, run.unattempted), (1, failed, 5 - failed), "asked at {asked_at:?}");
-        assert!(os.now() <= asked_at + Stop::LATENCY_MAX, "{:?}", os.now());
+        assert!(os.now() <= asked_at + StopToken::LATENCY_MAX, "{:?}", os.now());
     }
 }
 
@@ -367,6 +370,6 @@ fn panics_of_the_job_and_of_the_sink_are_contained() {
         Ok(())
     });
     let failure = Failure::new(FailureKind::Item, "the job panicked: item 0 is bad");
-    assert_eq!(report.items, [Item::Failed(failure), Item::Succeeded(())]);
-    assert_eq!(report.verdict, Verdict::Continue);
+    assert_eq!(report.items, [ItemResult::Failed(failure), ItemResult::Succeeded(())]);
+    assert_eq!(report.verdict, BatchVerdict::Continue);
 }

@@ -3,7 +3,9 @@
 use super::World;
 use super::clock::Clock;
 use crate::error::{Cause, Error};
-use crate::worker::{Backoff, Progress, Stop, Summary, Trouble, Worker, WorkerEvent, WorkerPolicy, Workers};
+use crate::workers::{
+    Backoff, BackoffClass, JobOutcome, StopToken, Worker, WorkerEvent, WorkerPolicy, WorkerSummary, Workers,
+};
 use crate::{Operation, Os, SystemOs};
 use rusqlite::ffi;
 use std::collections::VecDeque;
@@ -26,14 +28,14 @@ fn breaker_open(retry_after: Duration) -> Error {
 }
 
 /// What a run of the job comes to.
-type Ran = Result<Progress, Error>;
+type Ran = Result<JobOutcome, Error>;
 
 /// The pauses after each of these runs, what was reported, and the sums. The worker ends after the last one.
-fn run(policy: WorkerPolicy, runs: impl IntoIterator<Item = Ran>) -> (Vec<Duration>, Vec<WorkerEvent>, Summary) {
+fn run(policy: WorkerPolicy, runs: impl IntoIterator<Item = Ran>) -> (Vec<Duration>, Vec<WorkerEvent>, WorkerSummary) {
     let os = Arc::new(Clock::default());
     let events: Arc<parking_lot::Mutex<Vec<WorkerEvent>>> = Arc::default();
     let noted = Arc::clone(&events);
-    let worker = Worker::new(Stop::new())
+    let worker = Worker::new(StopToken::new())
         .os(Arc::clone(&os) as Arc<dyn Os>)
         .policy(policy)
         .number(7)
@@ -42,7 +44,7 @@ fn run(policy: WorkerPolicy, runs: impl IntoIterator<Item = Ran>) -> (Vec<Durati
     let mut began = Vec::new();
     let summary = worker.run(|| {
         began.push(os.now());
-        runs.pop_front().unwrap_or(Ok(Progress::Done))
+        runs.pop_front().unwrap_or(Ok(JobOutcome::Done))
     });
     let pauses = began.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let events = events.lock().clone();
@@ -64,8 +66,8 @@ fn check(ran: Ran, pause: Duration, reports: usize) {
 
 #[test]
 fn each_class_has_its_own_pause_and_only_other_failures_are_reported() {
-    check(Ok(Progress::Worked), Duration::ZERO, 0);
-    check(Ok(Progress::Idle), secs(5), 0);
+    check(Ok(JobOutcome::Worked), Duration::ZERO, 0);
+    check(Ok(JobOutcome::Idle), secs(5), 0);
     for code in [ffi::SQLITE_BUSY, ffi::SQLITE_BUSY_SNAPSHOT, ffi::SQLITE_LOCKED, ffi::SQLITE_ABORT_ROLLBACK] {
         check(Err(sqlite(code)), secs(1), 0);
     }
@@ -82,13 +84,13 @@ fn each_class_has_its_own_pause_and_only_other_failures_are_reported() {
 fn an_unknown_outcome_is_reported_and_never_just_waited_for() {
     for code in [ffi::SQLITE_IOERR, ffi::SQLITE_FULL, ffi::SQLITE_BUSY] {
         let error = sqlite(code).with_outcome_unknown(true);
-        assert_eq!(error.trouble(), Trouble::Other, "{error}");
+        assert_eq!(error.backoff_class(), BackoffClass::Other, "{error}");
         check(Err(error), secs(1), 1);
     }
 }
 
 #[test]
-fn nobody_comes_back_before_the_breaker_says_that_there_is_a_point_in_it() {
+fn no_worker_retries_before_the_breaker_allows_it() {
     check(Err(breaker_open(secs(45))), secs(45), 0);
 }
 
@@ -99,11 +101,11 @@ fn transient_pauses_are_stretched_by_up_to_30_percent_and_differ_between_workers
     assert!(pauses.iter().max().unwrap().saturating_sub(*pauses.iter().min().unwrap()) > secs(6), "{pauses:?}");
     let first = |number, seed| {
         let os = Arc::new(Clock::default());
-        let worker = Worker::new(Stop::new()).os(Arc::clone(&os) as Arc<dyn Os>).number(number).seed(seed);
+        let worker = Worker::new(StopToken::new()).os(Arc::clone(&os) as Arc<dyn Os>).number(number).seed(seed);
         let mut has_run = false;
         worker.run(|| match std::mem::replace(&mut has_run, true) {
             false => Err(sqlite(ffi::SQLITE_CANTOPEN)),
-            true => Ok(Progress::Done),
+            true => Ok(JobOutcome::Done),
         });
         os.now()
     };
@@ -117,20 +119,20 @@ fn an_episode_is_reported_once_and_ends_with_a_success_and_a_count() {
     let other = || Err(sqlite(ffi::SQLITE_CONSTRAINT));
     let busy = || Err(sqlite(ffi::SQLITE_BUSY));
     let transient = || Err(sqlite(ffi::SQLITE_CANTOPEN));
-    let runs = [busy(), other(), other(), busy(), transient(), other(), Ok(Progress::Worked), other()];
-    let (_, events, summary) = run(without_jitter(), runs.into_iter().chain([Ok(Progress::Idle)]));
+    let runs = [busy(), other(), other(), busy(), transient(), other(), Ok(JobOutcome::Worked), other()];
+    let (_, events, summary) = run(without_jitter(), runs.into_iter().chain([Ok(JobOutcome::Idle)]));
     let began = WorkerEvent::EpisodeBegan { worker: 7, error: sqlite(ffi::SQLITE_CONSTRAINT).to_string() };
     let ended = |failures, lasted| WorkerEvent::EpisodeEnded { worker: 7, failures, lasted: secs(lasted) };
     // Three others, a busy and a transient one: 1 + 1 + 1 + 30 + 1 s.
     assert_eq!(events, [began.clone(), ended(3, 34), began, ended(1, 1)]);
     let expected = (1, 1, 2, 1, 4, 2);
-    let Summary { worked, idle, busy, transient, other, episodes, .. } = summary;
+    let WorkerSummary { worked, idle, busy, transient, other, episodes, .. } = summary;
     assert_eq!((worked, idle, busy, transient, other, episodes), expected);
 }
 
 #[test]
 fn a_panic_is_an_other_failure_and_the_worker_lives_on() {
-    let (stop, mut runs) = (Stop::new(), 0);
+    let (stop, mut runs) = (StopToken::new(), 0);
     let events: Arc<parking_lot::Mutex<Vec<WorkerEvent>>> = Arc::default();
     let noted = Arc::clone(&events);
     let worker = Worker::new(stop).os(Arc::new(Clock::default())).events(Arc::new(move |event| {
@@ -140,7 +142,7 @@ fn a_panic_is_an_other_failure_and_the_worker_lives_on() {
     let summary = worker.run(|| {
         runs += 1;
         assert!(runs > 2, "run {runs} is bad");
-        Ok::<_, Error>(Progress::Done)
+        Ok::<_, Error>(JobOutcome::Done)
     });
     assert_eq!((runs, summary.other, summary.episodes), (3, 2, 1));
     let error = "the job panicked: run 1 is bad".to_owned();
@@ -150,11 +152,11 @@ fn a_panic_is_an_other_failure_and_the_worker_lives_on() {
 
 #[test]
 fn a_stop_ends_a_wait_within_its_latency_and_no_job_is_begun_after_it() {
-    let stop = Stop::new();
-    let asking = stop.clone();
+    let stop = StopToken::new();
+    let canceller = stop.clone();
     let os = Arc::new(Clock::default().on_sleep(move |now| {
         if now >= secs(2) {
-            asking.ask();
+            canceller.cancel();
         }
     }));
     let worker = Worker::new(stop.clone())
@@ -163,17 +165,17 @@ fn a_stop_ends_a_wait_within_its_latency_and_no_job_is_begun_after_it() {
     let mut runs = 0;
     worker.run(|| {
         runs += 1;
-        Ok::<_, Error>(Progress::Idle)
+        Ok::<_, Error>(JobOutcome::Idle)
     });
-    assert!(os.now() <= secs(2) + Stop::LATENCY_MAX, "{:?}", os.now());
+    assert!(os.now() <= secs(2) + StopToken::LATENCY_MAX, "{:?}", os.now());
     assert_eq!(runs, 1);
-    assert_eq!(Worker::new(stop).run(|| -> Ran { panic!("a job was begun") }), Summary::default());
+    assert_eq!(Worker::new(stop).run(|| -> Ran { panic!("a job was begun") }), WorkerSummary::default());
 }
 
 #[test]
-fn a_crew_stops_in_time_and_tells_who_does_not() {
+fn workers_stop_in_time_and_those_still_running_are_named() {
     let (release, stuck) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let worker = Worker::new(Stop::new()).policy(WorkerPolicy { poll: secs(3600), ..WorkerPolicy::default() });
+    let worker = Worker::new(StopToken::new()).policy(WorkerPolicy { poll: secs(3600), ..WorkerPolicy::default() });
     let (released, at_work) = (Arc::clone(&release), Arc::clone(&stuck));
     let workers = Workers::spawn(4, &worker, move |number| {
         if number == 2 {
@@ -183,7 +185,7 @@ fn a_crew_stops_in_time_and_tells_who_does_not() {
             }
             at_work.fetch_sub(1, SeqCst);
         }
-        Ok::<_, Error>(Progress::Idle)
+        Ok::<_, Error>(JobOutcome::Idle)
     });
     let workers = workers.unwrap();
     while stuck.load(SeqCst) == 0 {
@@ -208,11 +210,12 @@ fn an_outage_is_waited_out_behind_the_breaker_and_not_reported() {
     let (cache, path) = (world.cache(), world.path());
     let reports = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&reports);
-    let worker = Worker::new(Stop::new()).os(Arc::clone(&world.os) as Arc<dyn Os>).policy(without_jitter()).events(
-        Arc::new(move |_| {
+    let worker = Worker::new(StopToken::new())
+        .os(Arc::clone(&world.os) as Arc<dyn Os>)
+        .policy(without_jitter())
+        .events(Arc::new(move |_| {
             counted.fetch_add(1, SeqCst);
-        }),
-    );
+        }));
     let mut began = Vec::new();
     let summary = worker.run(|| {
         began.push(world.os.now());
@@ -223,7 +226,7 @@ fn an_outage_is_waited_out_behind_the_breaker_and_not_reported() {
         }
         let answer = cache.read(&path, super::rows);
         assert_eq!(answer.as_ref().is_err_and(Error::is_breaker_open), began.len() == 1);
-        answer.map(|_| Progress::Done)
+        answer.map(|_| JobOutcome::Done)
     });
     assert_eq!((began, summary.transient, reports.load(SeqCst)), (vec![secs(0), secs(30)], 1, 0));
 }
@@ -248,7 +251,7 @@ fn four_workers_do_every_job_once_in_spite_of_a_lock_in_their_way() {
     };
     let events: Arc<parking_lot::Mutex<Vec<WorkerEvent>>> = Arc::default();
     let noted = Arc::clone(&events);
-    let stop = Stop::new();
+    let stop = StopToken::new();
     let worker =
         Worker::new(stop.clone()).policy(policy).events(Arc::new(move |event| noted.lock().push(event.clone())));
 
@@ -259,7 +262,7 @@ fn four_workers_do_every_job_once_in_spite_of_a_lock_in_their_way() {
     let workers = Workers::spawn(4, &worker, move |_| -> Ran {
         let next = "UPDATE job SET runs = runs + 1 WHERE id = (SELECT min(id) FROM job WHERE runs = 0)";
         let changed = shared.write(&jobs, |tx| tx.execute(next, []))?;
-        Ok(if changed == 0 { Progress::Idle } else { Progress::Worked })
+        Ok(if changed == 0 { JobOutcome::Idle } else { JobOutcome::Worked })
     });
     let workers = workers.unwrap();
     std::thread::sleep(ms(50));
@@ -274,9 +277,9 @@ fn four_workers_do_every_job_once_in_spite_of_a_lock_in_their_way() {
     }
     let stopped = workers.stop(secs(10));
     assert!(stopped.running.is_empty());
-    let sum = |count: fn(&Summary) -> u64| stopped.ended.iter().map(|(_, summary)| count(summary)).sum::<u64>();
+    let sum = |count: fn(&WorkerSummary) -> u64| stopped.ended.iter().map(|(_, summary)| count(summary)).sum::<u64>();
     assert_eq!(sum(|summary| summary.worked), JOBS as u64);
-    assert!(sum(|summary| summary.busy) > 0, "the lock was in nobody's way");
+    assert!(sum(|summary| summary.busy) > 0, "no worker met the lock");
     let once: i64 = other.query_row("SELECT count(*) FROM job WHERE runs = 1", [], |row| row.get(0)).unwrap();
     assert_eq!((once, events.lock().len()), (JOBS, 0));
 }

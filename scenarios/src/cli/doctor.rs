@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
-use seawall::doctor::fix::{self, Outcome, Plan};
-use seawall::doctor::{self, Report, Severity, WalIndexFile};
+use seawall::doctor::fix::{self, FixOutcome, FixPlan};
+use seawall::doctor::{self, DoctorReport, Severity, WalIndexFile};
 use serde::Serialize;
 
 use super::{Complaint, Exit, print};
@@ -40,11 +40,11 @@ database.";
 struct Repair<'a> {
     schema: u32,
     dry_run: bool,
-    plan: &'a Plan,
+    plan: &'a FixPlan,
     done: &'a [String],
     failure: Option<&'a str>,
-    before: &'a Report,
-    after: Option<&'a Report>,
+    before: &'a DoctorReport,
+    after: Option<&'a DoctorReport>,
 }
 
 pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Complaint> {
@@ -61,11 +61,11 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, Complaint> {
     Ok(exit(&report))
 }
 
-fn exit(report: &Report) -> Exit {
+fn exit(report: &DoctorReport) -> Exit {
     if report.severity >= Severity::Warning { Exit::Finding } else { Exit::Expected }
 }
 
-fn dry_run(args: &DoctorArgs, plan: &Plan, report: &Report) -> Result<Exit, Complaint> {
+fn dry_run(args: &DoctorArgs, plan: &FixPlan, report: &DoctorReport) -> Result<Exit, Complaint> {
     if args.json {
         let repair = Repair { schema: 1, dry_run: true, plan, done: &[], failure: None, before: report, after: None };
         print(&json(&repair)?)?;
@@ -83,7 +83,7 @@ fn dry_run(args: &DoctorArgs, plan: &Plan, report: &Report) -> Result<Exit, Comp
 
 fn repair(args: &DoctorArgs) -> Result<Exit, Complaint> {
     let outcome = fix::fix(&args.database).map_err(Complaint::usage)?;
-    let Outcome { plan, done, failure, before, after, .. } = &outcome;
+    let FixOutcome { plan, done, failure, before, after, .. } = &outcome;
     if args.json {
         let (failure, after) = (failure.as_deref(), after.as_ref());
         print(&json(&Repair { schema: 1, dry_run: false, plan, done, failure, before, after })?)?;
@@ -110,7 +110,7 @@ fn repair(args: &DoctorArgs) -> Result<Exit, Complaint> {
     Ok(if is_done { left.map_or(Exit::Expected, exit) } else { Exit::Finding })
 }
 
-fn told_plan(out: &mut String, plan: &Plan, verb: &str) {
+fn told_plan(out: &mut String, plan: &FixPlan, verb: &str) {
     for refusal in &plan.refusals {
         let _ = writeln!(out, "{}", paint(Severity::Warning, &format!("refused: {refusal}")));
     }
@@ -149,7 +149,7 @@ fn quoted(path: &std::path::Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', "'\\''"))
 }
 
-fn human(report: &Report) -> String {
+fn human(report: &DoctorReport) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "{}: {}", heading(&report.path.display().to_string()), paint(report.severity, word(report)));
     let mut line = |label: &str, text: &dyn Display| {
@@ -195,7 +195,7 @@ fn human(report: &Report) -> String {
     out
 }
 
-fn word(report: &Report) -> &'static str {
+fn word(report: &DoctorReport) -> &'static str {
     match report.severity {
         Severity::Ok | Severity::Notice => "healthy, as far as can be seen from outside",
         Severity::Warning => "needs attention",
@@ -203,7 +203,7 @@ fn word(report: &Report) -> &'static str {
     }
 }
 
-fn database(report: &Report) -> String {
+fn database(report: &DoctorReport) -> String {
     let Some(database) = &report.database else { return "gone".to_owned() };
     let Some(header) = &database.header else { return format!("{} bytes, no header", database.bytes) };
     let written_by = header.written_by.as_ref().map_or_else(String::new, |by| format!(", written by SQLite {by}"));
@@ -218,7 +218,7 @@ fn database(report: &Report) -> String {
     )
 }
 
-fn journal(report: &Report) -> String {
+fn journal(report: &DoctorReport) -> String {
     let mode = &report.journal_mode;
     format!("{} configured, {} in effect", mode.configured.unwrap_or("nothing"), mode.effective)
 }
@@ -234,7 +234,7 @@ fn wal_index(index: &WalIndexFile) -> String {
     }
 }
 
-fn holders(report: &Report, line: &mut dyn FnMut(&str, &dyn Display)) {
+fn holders(report: &DoctorReport, line: &mut dyn FnMut(&str, &dyn Display)) {
     for pid in report.pids() {
         let mut files: Vec<String> = Vec::new();
         let mut command = "";
@@ -264,7 +264,7 @@ fn holders(report: &Report, line: &mut dyn FnMut(&str, &dyn Display)) {
     }
 }
 
-fn findings(report: &Report, out: &mut String) {
+fn findings(report: &DoctorReport, out: &mut String) {
     out.push('\n');
     for finding in &report.findings {
         let label = format!("{:<8}", finding.severity.word());

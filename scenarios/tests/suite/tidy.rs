@@ -18,7 +18,7 @@ const FOLDERS: [&str; 8] = [
 
 /// The only files in which `unsafe` may stand.
 const UNSAFE: [&str; 9] = [
-    "src/ffi.rs",
+    "src/ffi/mod.rs",
     "harness/src/vfs/ffi.rs",
     "harness/src/vfs/api.rs",
     "harness/src/engine/ffi.rs",
@@ -167,7 +167,7 @@ fn the_connection_layer_and_the_lab_meet_in_scenarios_alone() {
         name.starts_with("src/") && !["src/os", "src/tests", "src/doctor"].iter().any(|other| name.starts_with(other))
     };
     check(mentions(&["std::fs", "Instant", "thread::sleep"], seamless));
-    check(mentions(&["process::id"], |name| seamless(name) && name != "src/ffi.rs"));
+    check(mentions(&["process::id"], |name| seamless(name) && name != "src/ffi/mod.rs"));
     // Nothing is deleted or cut off, and renamed only through the seam.
     check(mentions(&["fs::rename"], seamless));
     check(mentions(&["remove_file", "remove_dir", "set_len"], |name| {
@@ -178,9 +178,9 @@ fn the_connection_layer_and_the_lab_meet_in_scenarios_alone() {
 /// What each file of the doctor may use, beside what none of them may. Tests are free to.
 const DOCTOR: [(&str, &[&str]); 2] = [
     // The -wal and the -journal, which carry no locks of SQLite, ever.
-    ("src/doctor/wal.rs", &["File::open"]),
+    ("src/doctor/wal/mod.rs", &["File::open"]),
     // Recovery is SQLite's; quarantine is a new folder.
-    ("src/doctor/fix.rs", &["Connection", "fs::create_dir", "try_lock"]),
+    ("src/doctor/fix/mod.rs", &["Connection", "fs::create_dir", "try_lock"]),
 ];
 
 /// The doctor opens files read-only, the database and the `-shm` never, and asks SQLite for nothing but recovery.

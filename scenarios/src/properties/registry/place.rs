@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use seawall::os::{FileId, FileLock, FileStatus, FileSystem};
 use seawall::{Builder, Cache, Error, JournalMode, Os, Registry, Store, SystemOs};
 
 use super::model::{Answer, Model, Told};
@@ -276,55 +275,11 @@ impl Play {
 }
 
 impl Os for ForkingOs {
-    fn now(&self) -> Duration {
-        self.system.now()
-    }
-
-    fn sleep(&self, pause: Duration) {
-        self.system.sleep(pause);
+    fn base(&self) -> Option<&dyn Os> {
+        Some(&self.system)
     }
 
     fn pid(&self) -> u32 {
         self.pid.load(Ordering::Relaxed)
-    }
-
-    fn thread(&self) -> u64 {
-        self.system.thread()
-    }
-
-    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
-        self.system.canonicalize(path)
-    }
-
-    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-        self.system.read_link(path)
-    }
-
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.system.create_dir_all(path)
-    }
-
-    fn status(&self, path: &Path) -> io::Result<Option<FileStatus>> {
-        self.system.status(path)
-    }
-
-    fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {
-        self.system.try_lock_file(path)
-    }
-
-    fn lock_holder(&self, path: &Path) -> Option<u32> {
-        self.system.lock_holder(path)
-    }
-
-    fn names_left(&self, id: FileId) -> Option<u64> {
-        self.system.names_left(id)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.system.rename(from, to)
-    }
-
-    fn file_system(&self, path: &Path) -> Option<FileSystem> {
-        self.system.file_system(path)
     }
 }

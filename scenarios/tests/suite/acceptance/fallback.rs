@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use seawall::health::State;
+use seawall::HealthState;
 use seawall::{Cache, Health};
 use seawall_harness::board::{Board, Mode};
 use seawall_harness::clock::Clock;
@@ -59,7 +59,7 @@ fn check(name: &str) {
     let shim = Registration::new(SqliteApi::linked(), &format!("fallback-{name}"), None, false, lab).unwrap();
     let os = ClockedOs::new(clock.clone(), 1).with_lock_patience(Duration::from_millis(200));
     let cache = Cache::builder().vfs(shim.name()).os(Arc::new(os)).build();
-    let (healthy, degraded) = (State::Healthy, State::Degraded);
+    let (healthy, degraded) = (HealthState::Healthy, HealthState::Degraded);
 
     board.set_mode(Mode::ARMED.and(Mode::TRACE));
     assert_eq!(cache.with_connection(&path, |connection| rows(connection)).unwrap(), (0..ROWS).collect::<Vec<_>>());

@@ -1,0 +1,105 @@
+//! What an [`Error`] is about: one variant for each kind of failure, with its text.
+
+use super::{Borrower, DegradedReason, Error, QuarantineError, describe};
+use std::io;
+use std::panic::Location;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What happened, without where.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cause {
+    #[error("{}", describe(.0))]
+    Sqlite(rusqlite::Error),
+    #[error("{0}")]
+    Io(io::Error),
+    #[error("it stands for a directory, not for a file")]
+    Directory,
+    #[error("nothing is there, and no side file of it either")]
+    Missing,
+    #[error("it does not name a file: {0}")]
+    NoFile(&'static str),
+    #[error("{} is another name of the same file and open in this process", other.display())]
+    HardLinked { other: PathBuf },
+    #[error("this process has it open already, with another setting of `{knob}`")]
+    OtherSettings { knob: &'static str },
+    #[error("{} has {bytes} bytes and belongs to a database that is not there", log.display())]
+    OrphanedLog { log: PathBuf, bytes: u64 },
+    #[error("SQLite refused WAL; the journal mode is {effective}")]
+    NoWal { effective: String },
+    #[error("the schema has version {found}, and this program knows versions up to {known}")]
+    SchemaNewer { found: u32, known: u32 },
+    #[error("version {version}: {}", describe(error))]
+    Migration { version: u32, error: rusqlite::Error },
+    #[error("a row of table {table} would refer to a row that is not there")]
+    ForeignKeys { table: String },
+    #[error("the store was closed")]
+    Closed,
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+    #[error("there is no tokio runtime here, or it is shutting down; the closure has not run")]
+    NoRuntime,
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
+    #[error("{waiting} calls wait already")]
+    TooManyWaiting { waiting: u32 },
+    #[error("still borrowed: {}", list(.0))]
+    StillBorrowed(Vec<Borrower>),
+    #[error("waited for {waited:?}{}", borrower.map(|by| format!(": {by}")).unwrap_or_default())]
+    AcquireTimeout { borrower: Option<Borrower>, waited: Duration },
+    #[error("this thread has it already, borrowed at {0}")]
+    Reentrant(&'static Location<'static>),
+    #[error("the file that was open has lost its name to another one, or altogether{}", rescue.told())]
+    Moved { rescue: Rescue },
+    #[error("the disk was full a moment ago; writes are tried again in {retry_after:?}")]
+    DiskFull { retry_after: Duration },
+    #[error("it is damaged ({}) and has been quarantined in {}", error.cause(), bundle.display())]
+    Quarantined { bundle: PathBuf, error: Box<Error> },
+    #[error("it is damaged ({}) and stays where it is: {why}", error.cause())]
+    NotQuarantined { error: Box<Error>, why: QuarantineError },
+    #[error("{0}")]
+    Quarantine(QuarantineError),
+    #[error("the closure of read has written, and it was rolled back")]
+    WroteInRead,
+    #[error("the circuit breaker {}", describe_open(*.retry_after))]
+    BreakerOpen { retry_after: Option<Duration> },
+    #[error("{} has held {} for {waited:?}", holder.map_or("another process".into(), |pid| format!("process {pid}")), lock.display())]
+    FirstConnectTimeout { lock: PathBuf, waited: Duration, holder: Option<u32> },
+    #[error("{}: {error}", lock.display())]
+    LockFile { lock: PathBuf, error: io::Error },
+    #[error("the wal-index does not serve ({reason}), and exclusive mode is not available: {}", describe(busy))]
+    HeldElsewhere { busy: rusqlite::Error, reason: DegradedReason },
+    #[error("process {parent} had the database open when it forked this one")]
+    ForkedChild { parent: u32 },
+    #[error("the transaction was over before COMMIT: an error inside rolled it back, or the closure ended it")]
+    TransactionOver,
+    #[error("the closure returned with a write transaction open, and it was rolled back")]
+    DanglingWrite,
+}
+
+/// The state of the rows of a file that has lost its name.
+#[derive(Debug)]
+pub(crate) enum Rescue {
+    /// They are all in the file, wherever it is.
+    InFile,
+    /// The file has no name any more; they have been copied here.
+    Copied(PathBuf),
+    /// Not rescued yet: the connection is kept until the rescue works.
+    Pending(rusqlite::Error),
+}
+
+impl Rescue {
+    fn told(&self) -> String {
+        match self {
+            Rescue::InFile => String::new(),
+            Rescue::Copied(to) => format!("; its rows have been copied to {}", to.display()),
+            Rescue::Pending(error) => format!("; its log could not be emptied into it: {}", describe(error)),
+        }
+    }
+}
+
+fn describe_open(retry_after: Option<Duration>) -> String {
+    retry_after.map_or("is forced open".to_owned(), |wait| format!("is open for another {wait:?}"))
+}
+
+fn list(borrowers: &[Borrower]) -> String {
+    borrowers.iter().map(Borrower::to_string).collect::<Vec<_>>().join(", ")
+}

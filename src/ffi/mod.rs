@@ -1,0 +1,388 @@
+//! The only module with `unsafe`: what neither the standard library nor rusqlite offers safely.
+//!
+//! The C contracts relied upon:
+//!
+//! - `sqlite3_system_errno(db)` (capi3ref) reads a field of an open connection. It may be called at any time between
+//!   open and close by the holder of the connection.
+//! - `sqlite3_busy_timeout(db, ms)` (capi3ref) may be called like it, and replaces the busy handler.
+//! - `sqlite3_file_control` with `SQLITE_FCNTL_HAS_MOVED` (c3ref) writes an int that is not zero if the file has moved.
+//! - `sqlite3_open_v2` (capi3ref) writes a handle, or NULL if there is no memory for one, whether or not it succeeds. A
+//!   handle has to be closed even if opening failed. Both strings end with a zero byte; a NULL VFS name means the
+//!   default.
+//! - `sqlite3_set_authorizer(db, callback, data)` (capi3ref): the callback runs while a statement is prepared, on the
+//!   thread that prepares, with the action's number and up to four strings that are NULL or end with a zero byte and
+//!   live for the call. It must not use the connection. `data` must stay valid as long as the connection may prepare.
+//! - `pthread_atfork(3)`: the child handler runs in the child of `fork`, on its only thread, before `fork` returns
+//!   there. It may use async-signal-safe functions alone. `getpid(2)` is one, and so is an atomic store.
+//! - `fork(2)` in a process of many threads (POSIX, signal-safety(7)): the child has one thread and may call
+//!   async-signal-safe functions until it ends. `open`, `pread`, `write` and `_exit` are such. Locks of `fcntl` are not
+//!   inherited, and belong to the process that took them, so nothing the child closes releases a lock of its parent's.
+#![expect(unsafe_code, reason = "the module exists for it")]
+
+pub(crate) mod pragmas;
+
+use crate::sync::{AtomicPtr, AtomicU32, Mutex, Ordering};
+use rusqlite::{Connection, OpenFlags, ffi};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, RawFd};
+use std::panic::catch_unwind;
+use std::path::Path;
+use std::ptr;
+use std::sync::Once;
+use std::time::Duration;
+
+/// A file that could not be opened: rusqlite's error, and the system's reason.
+#[derive(Debug)]
+pub(crate) struct OpenFailure {
+    pub(crate) error: rusqlite::Error,
+    pub(crate) errno: Option<i32>,
+}
+
+/// The system's reason for the last CANTOPEN or IOERR of a connection; meaningful only right after one of those.
+pub(crate) fn system_errno(conn: &Connection) -> Option<i32> {
+    // SAFETY: the handle is used within this function alone, while `conn` is borrowed, so it is open throughout.
+    let db = unsafe { conn.handle() };
+    // SAFETY: `db` is an open connection, and the holder of `conn` may use it.
+    let errno = unsafe { ffi::sqlite3_system_errno(db) };
+    (errno != 0).then_some(errno)
+}
+
+/// Where SQLite keeps the connection: tells whether two values are the same connection.
+pub(crate) fn address(conn: &Connection) -> usize {
+    // SAFETY: the handle is not used at all, only its address is.
+    unsafe { conn.handle() }.addr()
+}
+
+/// Whether the file under the connection has lost its name to another one, or altogether. A VFS that does not know says
+/// no.
+pub(crate) fn has_moved(conn: &Connection) -> bool {
+    let mut has_moved: c_int = 0;
+    // SAFETY: the handle is used within this function alone, while `conn` is borrowed, so it is open throughout.
+    let db = unsafe { conn.handle() };
+    // SAFETY: `db` is an open connection, the name ends with a zero byte, and this control writes an int.
+    let code = unsafe {
+        ffi::sqlite3_file_control(db, c"main".as_ptr(), ffi::SQLITE_FCNTL_HAS_MOVED, (&raw mut has_moved).cast())
+    };
+    code == ffi::SQLITE_OK && has_moved != 0
+}
+
+/// Sets how long SQLite waits for locks, as rusqlite does, but without what it costs there: this runs after every
+/// borrow.
+pub(crate) fn set_busy_timeout(conn: &Connection, timeout: Duration) {
+    let timeout_ms = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
+    // SAFETY: the handle is used within this function alone, while `conn` is borrowed, so it is open throughout.
+    let db = unsafe { conn.handle() };
+    // SAFETY: `db` is an open connection, and the holder of `conn` may use it. It fails for no other reason than a
+    // connection that is not.
+    unsafe { ffi::sqlite3_busy_timeout(db, timeout_ms) };
+}
+
+/// Opens a connection like rusqlite does, and keeps the errno if that fails.
+pub(crate) fn open(path: &Path, flags: OpenFlags, vfs: Option<&str>) -> Result<Connection, OpenFailure> {
+    use std::os::unix::ffi::OsStrExt;
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(without_errno)?;
+    let vfs = vfs.map(CString::new).transpose().map_err(without_errno)?;
+    let mut db = ptr::null_mut();
+    // The new handle gives extended codes from the first call on.
+    let flags = flags.bits() | ffi::SQLITE_OPEN_EXRESCODE;
+    // SAFETY: both strings end with a zero byte and outlive the call; `db` is a valid place for the handle.
+    let code = unsafe {
+        ffi::sqlite3_open_v2(name.as_ptr(), &raw mut db, flags, vfs.as_ref().map_or(ptr::null(), |vfs| vfs.as_ptr()))
+    };
+    if db.is_null() {
+        return Err(failure(code, None, None));
+    }
+    // SAFETY: SQLite has just returned the handle, and no other code has it. rusqlite closes it when it is dropped.
+    let conn = unsafe { Connection::from_handle_owned(db) }.map_err(|error| OpenFailure { error, errno: None })?;
+    if code == ffi::SQLITE_OK {
+        return Ok(conn);
+    }
+    // SAFETY: `db` is open as long as `conn` lives. The text belongs to the connection and is copied at once.
+    let message = unsafe { ffi::sqlite3_errmsg(db) };
+    let message = (!message.is_null())
+        // SAFETY: a text that is not NULL ends with a zero byte and stays until the connection is used again.
+        .then(|| unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned());
+    Err(failure(code, message, system_errno(&conn)))
+}
+
+fn failure(code: c_int, message: Option<String>, errno: Option<i32>) -> OpenFailure {
+    OpenFailure { error: rusqlite::Error::SqliteFailure(ffi::Error::new(code), message), errno }
+}
+
+fn without_errno(error: std::ffi::NulError) -> OpenFailure {
+    OpenFailure { error: error.into(), errno: None }
+}
+
+/// Which settings of a connection may have been changed by SQL since the last [`take`](Watch::take): a set of bits that
+/// the connection's authorizer adds to.
+///
+/// The bits live in a cell that is never freed, only used again, since a borrower may keep the connection (by swapping
+/// another into its place) for longer than the pool exists.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    cell: &'static AtomicU32,
+}
+
+static FREE_CELLS: Mutex<Vec<&'static AtomicU32>> = Mutex::new(Vec::new());
+
+impl Watch {
+    /// Makes the connection report what statements it prepares. Replaces an authorizer that it may have.
+    pub(crate) fn install(conn: &Connection) -> Watch {
+        let free = FREE_CELLS.lock().pop();
+        let cell = free.unwrap_or_else(|| Box::leak(Box::default()));
+        cell.store(0, Ordering::Relaxed);
+        // SAFETY: the handle is used within this function alone, while `conn` is borrowed, so it is open throughout.
+        let db = unsafe { conn.handle() };
+        // SAFETY: the cell is never freed, so it outlives the connection, and the callback does nothing but read the
+        // strings it is given and add to the cell.
+        unsafe { ffi::sqlite3_set_authorizer(db, Some(authorize), ptr::from_ref(cell).cast_mut().cast()) };
+        Watch { cell }
+    }
+
+    /// The bits since the last time, by [`bit_of`](pragmas::bit_of).
+    pub(crate) fn take(&self) -> u32 {
+        // Almost always nothing: a load is cheaper than a swap.
+        if self.cell.load(Ordering::Relaxed) == 0 { 0 } else { self.cell.swap(0, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // If the connection lives on, with a borrower who has swapped it out, its changes are counted for the next user
+        // of the cell: a connection is set up once too often, and that is all.
+        FREE_CELLS.lock().push(self.cell);
+    }
+}
+
+unsafe extern "C" fn authorize(
+    data: *mut c_void,
+    action: c_int,
+    first: *const c_char,
+    second: *const c_char,
+    _database: *const c_char,
+    _trigger: *const c_char,
+) -> c_int {
+    let is_change = match action {
+        ffi::SQLITE_PRAGMA => !second.is_null(),
+        // Temporary tables, triggers and views go before those of the file: the next borrower would write into them.
+        ffi::SQLITE_ATTACH
+        | ffi::SQLITE_CREATE_TEMP_TABLE
+        | ffi::SQLITE_CREATE_TEMP_TRIGGER
+        | ffi::SQLITE_CREATE_TEMP_VIEW => true,
+        _ => false,
+    };
+    if is_change {
+        // SAFETY: `data` is the cell given to `sqlite3_set_authorizer` above, which lives for ever.
+        let cell = unsafe { &*data.cast::<AtomicU32>() };
+        let name = if action == ffi::SQLITE_PRAGMA && !first.is_null() {
+            // SAFETY: a string that is not NULL ends with a zero byte and lives for the call.
+            unsafe { CStr::from_ptr(first) }.to_bytes()
+        } else {
+            b"attach"
+        };
+        // No panic may reach C. A name that cannot be judged counts as a change.
+        let bit = catch_unwind(|| pragmas::bit_of(name)).unwrap_or(1);
+        cell.fetch_or(bit, Ordering::Relaxed);
+    }
+    ffi::SQLITE_OK
+}
+
+/// A place for a reference that lives for ever, shared between threads without a lock.
+#[derive(Debug)]
+pub(crate) struct StaticRef<T: 'static> {
+    pointer: AtomicPtr<T>,
+}
+
+impl<T: Sync + 'static> StaticRef<T> {
+    pub(crate) const fn none() -> StaticRef<T> {
+        StaticRef { pointer: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    pub(crate) fn store(&self, value: Option<&'static T>) {
+        self.pointer.store(value.map_or(ptr::null_mut(), |value| ptr::from_ref(value).cast_mut()), Ordering::Release);
+    }
+
+    pub(crate) fn load(&self) -> Option<&'static T> {
+        let pointer = self.pointer.load(Ordering::Acquire);
+        // SAFETY: it is NULL or came from a reference in `store`, which is valid for ever and only ever read through.
+        unsafe { pointer.as_ref() }
+    }
+}
+
+/// The process's id. The system is asked once in each process: a call into the kernel for every borrow would cost more
+/// than all other bookkeeping together.
+///
+/// Children made with `clone` or `_Exit`-like tricks behind the C library's back are not noticed.
+pub(crate) fn pid() -> u32 {
+    static PID: AtomicU32 = AtomicU32::new(0);
+    static ONCE: Once = Once::new();
+
+    extern "C" fn in_child() {
+        PID.store(std::process::id(), Ordering::Relaxed);
+    }
+
+    let known = PID.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
+    ONCE.call_once(|| {
+        // SAFETY: the handler is a function without state that calls `getpid` and stores into an atomic.
+        let code = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        // Without the handler nothing is remembered, and every call asks the system.
+        if code == 0 {
+            PID.store(std::process::id(), Ordering::Relaxed);
+        }
+    });
+    std::process::id()
+}
+
+/// The most that [`read_in_child`] brings, in bytes. With the errno in front it stays below PIPE_BUF (4096 on Linux,
+/// 512 in POSIX), so that it goes into a pipe in one piece, even without a reader.
+pub(crate) const CHILD_READ_BYTES_MAX: usize = 500;
+
+/// The first bytes of a file, at most [`CHILD_READ_BYTES_MAX`], read by a child process that does nothing else and
+/// ends.
+///
+/// To close any descriptor of a file drops all locks of `fcntl` that *the closing process* has on it. So a file on
+/// which this process may have locks, of whatever library and on whatever thread, is looked at by another process.
+pub(crate) fn read_in_child(path: &Path) -> io::Result<Vec<u8>> {
+    use std::os::unix::ffi::OsStrExt;
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let (mut reader, writer) = io::pipe()?;
+    // A child of another thread may have inherited the writing end: this does not wait for its closing.
+    rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::NONBLOCK)?;
+    // SAFETY: the child calls async-signal-safe functions alone and ends with `_exit`.
+    let child = unsafe { libc::fork() };
+    match child {
+        -1 => return Err(io::Error::last_os_error()),
+        0 => read_and_exit(&name, writer.as_raw_fd()),
+        _ => {}
+    }
+    loop {
+        // SAFETY: waits for the child just made; a NULL status is allowed.
+        let waited = unsafe { libc::waitpid(child, ptr::null_mut(), 0) };
+        // Anything but an interruption means that the child is gone, even if another thread has waited for it.
+        if waited == child || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            break;
+        }
+    }
+    let mut message = [0; CHILD_READ_BYTES_MAX + size_of::<c_int>()];
+    let bytes = reader.read(&mut message).unwrap_or(0);
+    let Some((errno, content)) = message[..bytes].split_first_chunk() else {
+        return Err(io::Error::other("the child process that was to read the file ended without an answer"));
+    };
+    match c_int::from_ne_bytes(*errno) {
+        0 => Ok(content.to_vec()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// The child's whole life: an errno and what was read, into the pipe. Allocates nothing and runs nothing of the
+/// parent's.
+fn read_and_exit(name: &CStr, pipe: RawFd) -> ! {
+    let mut message = [0; CHILD_READ_BYTES_MAX + size_of::<c_int>()];
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
+    // SAFETY: the name ends with a zero byte; without O_CREAT there is no third argument.
+    let file = unsafe { libc::open(name.as_ptr(), flags) };
+    let (errno, content) = message.split_at_mut(size_of::<c_int>());
+    let read = if file == -1 {
+        -1
+    } else {
+        // SAFETY: the buffer is valid for as many bytes as are asked for.
+        unsafe { libc::pread(file, content.as_mut_ptr().cast(), content.len(), 0) }
+    };
+    let length = match usize::try_from(read) {
+        Ok(length) => length,
+        Err(_) => {
+            errno.copy_from_slice(&io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO).to_ne_bytes());
+            0
+        }
+    };
+    // SAFETY: the buffer is valid for that many bytes. If nothing can be written, the parent finds nothing.
+    unsafe { libc::write(pipe, message.as_ptr().cast(), size_of::<c_int>() + length) };
+    // SAFETY: ends the child at once, without running anything of the parent's.
+    unsafe { libc::_exit(0) }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_child_reads_a_file_or_says_why_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let not_found = read_in_child(&path).unwrap_err();
+        assert_eq!(not_found.kind(), io::ErrorKind::NotFound);
+        for length in [0, 1, CHILD_READ_BYTES_MAX, CHILD_READ_BYTES_MAX + 1] {
+            let content: Vec<u8> = (0..length).map(|n| n as u8).collect();
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(&content).unwrap();
+            assert_eq!(read_in_child(file.path()).unwrap(), content[..length.min(CHILD_READ_BYTES_MAX)]);
+        }
+        assert!(read_in_child(dir.path()).is_err(), "a folder has no bytes");
+        assert!(read_in_child(Path::new("a\0b")).is_err());
+    }
+
+    #[test]
+    fn a_failure_to_open_carries_the_errno() {
+        let dir = tempfile::tempdir().unwrap();
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let failure = open(&dir.path().join("none.db"), flags, None).unwrap_err();
+        assert_eq!((failure.error.sqlite_error().map(|error| error.extended_code), failure.errno), (Some(14), Some(2)));
+        assert!(failure.error.to_string().contains("unable to open database file"), "{}", failure.error);
+        let failure = open(&dir.path().join("x.db"), flags, Some("no such vfs")).unwrap_err();
+        assert!(failure.error.to_string().contains("no such vfs"), "{}", failure.error);
+        assert!(open(Path::new("a\0b"), flags, None).is_err());
+        let flags = flags | OpenFlags::SQLITE_OPEN_CREATE;
+        let conn = open(&dir.path().join("x.db"), flags, None).unwrap();
+        assert_ne!(address(&conn), 0);
+        assert_eq!(system_errno(&conn), None);
+    }
+
+    /// What a connection does when it meets a lock.
+    pub(crate) trait Busy {
+        /// Whether to try again.
+        fn goes_on() -> bool;
+    }
+
+    /// rusqlite requires an owned connection for this, and a transaction is none.
+    pub(crate) fn when_busy<B: Busy>(conn: &Connection) {
+        extern "C" fn handler<B: Busy>(_: *mut c_void, _: c_int) -> c_int {
+            catch_unwind(B::goes_on).map_or(0, c_int::from)
+        }
+        // SAFETY: the handle is used within this function alone, while `conn` is borrowed, so it is open throughout.
+        let db = unsafe { conn.handle() };
+        // SAFETY: the handler is a function without state that lets no panic through.
+        let code = unsafe { ffi::sqlite3_busy_handler(db, Some(handler::<B>), ptr::null_mut()) };
+        assert_eq!(code, ffi::SQLITE_OK);
+    }
+
+    /// Whether the body says yes in a forked child, which ends without running anything else of the parent's.
+    ///
+    /// Only for processes with no other thread at work, and for bodies that need none.
+    pub(crate) fn in_forked_child(body: impl FnOnce() -> bool) -> bool {
+        // SAFETY: no other thread holds a lock that the child could need, by the contract above. It ends with `_exit`.
+        let child = unsafe { libc::fork() };
+        assert_ne!(child, -1);
+        if child == 0 {
+            let is_yes = catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or(false);
+            // SAFETY: ends the child at once.
+            unsafe { libc::_exit(i32::from(!is_yes)) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child just made, and writes to a place of its own.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        status == 0
+    }
+
+    #[test]
+    fn a_forked_child_has_its_own_id() {
+        let parent = pid();
+        assert_eq!(parent, std::process::id());
+        // Reads an atomic and calls `getpid`, which is safe after a fork of many threads.
+        assert!(in_forked_child(|| pid() != parent && pid() == std::process::id()), "the child saw its parent's id");
+    }
+}

@@ -1,0 +1,84 @@
+//! A check of the names beside a database before it is opened.
+//!
+//! SQLite deletes a log, or a hot journal, whose database is not there or is empty: it takes them for leftovers. But a
+//! database that was moved, or deleted by mistake, leaves just that behind, and the log may hold what was committed
+//! last. So opening is refused until a person has decided.
+
+use crate::error::{Cause, Error, Operation};
+use crate::os::{FileKind, Os, beside};
+use std::io;
+use std::path::Path;
+
+/// Checks the file at the path and the files beside it, and refuses what must not be opened.
+pub(crate) fn check(path: &Path, os: &dyn Os) -> Result<(), Error> {
+    let status = |path: &Path| os.status(path).map_err(|error| failed(path, error));
+    let database = status(path)?;
+    match database.map(|file| file.kind) {
+        Some(FileKind::Directory) => return Err(Error::new(path, Operation::Resolve, Cause::Directory)),
+        Some(FileKind::Special) => {
+            let cause = Cause::NoFile("it is a pipe, a socket or a device");
+            return Err(Error::new(path, Operation::Resolve, cause));
+        }
+        Some(FileKind::File) | None => {}
+    }
+    if database.is_some_and(|file| file.bytes > 0) {
+        return Ok(());
+    }
+    // An empty file may have a hot journal: the process that was creating it has died.
+    let suffixes: &[&str] = if database.is_some() { &["-wal"] } else { &["-wal", "-journal"] };
+    for suffix in suffixes {
+        let log = beside(path, suffix);
+        let Some(bytes) = status(&log)?.map(|file| file.bytes).filter(|bytes| *bytes > 0) else { continue };
+        // Another process may be creating the database at this moment: first the file, then the journal, then the first
+        // page, then the log.
+        let again = status(path)?;
+        if again.is_some_and(|file| file.bytes > 0 || *suffix == "-journal") {
+            return Ok(());
+        }
+        return Err(Error::new(path, Operation::Open, Cause::OrphanedLog { log, bytes }));
+    }
+    Ok(())
+}
+
+fn failed(path: &Path, error: io::Error) -> Error {
+    Error::new(path, Operation::Resolve, Cause::Io(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::{FileId, FileStatus};
+    use crate::sync::Mutex;
+
+    /// Answers one `status` after another: a length in bytes, or no file.
+    struct Looks(Mutex<Vec<Option<u64>>>);
+
+    impl Os for Looks {
+        fn status(&self, _: &Path) -> io::Result<Option<FileStatus>> {
+            let id = FileId { device: 1, inode: 1 };
+            let bytes = self.0.lock().remove(0);
+            Ok(bytes.map(|bytes| FileStatus { id, kind: FileKind::File, bytes, links: 1 }))
+        }
+    }
+
+    #[track_caller]
+    fn check_looks(looks: &[Option<u64>], is_refused: bool) {
+        let os = Looks(Mutex::new(looks.to_vec()));
+        assert_eq!(check(Path::new("/x.db"), &os).is_err(), is_refused, "{looks:?}");
+        assert!(os.0.lock().is_empty(), "{looks:?}");
+    }
+
+    #[test]
+    fn a_database_in_the_making_is_no_lost_one() {
+        // The database, its -wal, its -journal, and the database again.
+        check_looks(&[Some(4096)], false);
+        check_looks(&[None, None, None], false);
+        check_looks(&[None, None, Some(512), None], true);
+        check_looks(&[None, None, Some(512), Some(0)], false);
+        check_looks(&[None, Some(4152), None], true);
+        check_looks(&[None, Some(4152), Some(0)], true);
+        check_looks(&[None, Some(4152), Some(4096)], false);
+        check_looks(&[Some(0), Some(4152), Some(0)], true);
+        check_looks(&[Some(0), None], false);
+    }
+}

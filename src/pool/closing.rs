@@ -1,0 +1,108 @@
+//! How the connections of a database are closed: on request, and with the last handle.
+
+use super::{Database, PooledConnection, WriterState};
+use crate::error::{Cause, Error, Operation};
+use crate::events::{EventKind, EventQueue};
+use crate::ffi::has_moved;
+use crate::health::{Checkpoint, CheckpointMode, run_checkpoint};
+use crate::sync::Ordering;
+use std::mem;
+use std::time::Duration;
+
+impl Database {
+    /// Closes all connections, after the calls in progress; waits for them up to `patience`. First it moves the last
+    /// frames of the log into the database, as far as other processes allow it. With `is_final`, new calls are refused
+    /// from now on.
+    pub(crate) fn close(&self, patience: Duration, is_final: bool) -> Result<Option<Checkpoint>, Error> {
+        let os = &*self.settings.os;
+        let failed = |cause| Error::new(&self.path, Operation::Close, cause);
+        if let Some(own) = self.writer.held_by_caller(os).or_else(|| self.readers.held_by_caller(os)) {
+            return Err(failed(Cause::Reentrant(own)));
+        }
+        if is_final {
+            self.is_closed.store(true, Ordering::Release);
+        }
+        let until = os.now().saturating_add(patience);
+        self.readers.invalidate();
+        // The writer first: a call that holds it may be opening, and would enable readers again.
+        let Some(mut state) = self.writer.try_lock_for(patience) else {
+            return Err(failed(Cause::StillBorrowed(self.borrowers(os.now()))));
+        };
+        let left = self.readers.drain(os, until);
+        if !left.is_empty() {
+            return Err(failed(Cause::StillBorrowed(left)));
+        }
+        let mut events = EventQueue::default();
+        self.close_retired(&mut state, &mut events);
+        let closed = match (state.connection.take(), state.unreported_rescue.take()) {
+            (Some(connection), _) => self.close_writer(&mut state, connection, &mut events),
+            (None, Some(rescue)) => Err(Error::new(&self.path, Operation::Identity, Cause::Moved { rescue })),
+            (None, None) => Ok(None),
+        };
+        // Also if its file had lost its name, and its rows are rescued.
+        if state.connection.is_none() {
+            self.is_live.store(false, Ordering::Release);
+            self.record.lock().closed();
+        }
+        if closed.is_ok() {
+            events.add(EventKind::Closed);
+        }
+        drop(state);
+        events.emit(&self.path, &self.hub);
+        closed
+    }
+
+    fn close_writer(
+        &self,
+        state: &mut WriterState,
+        mut connection: PooledConnection,
+        events: &mut EventQueue,
+    ) -> Result<Option<Checkpoint>, Error> {
+        let os = &*self.settings.os;
+        if connection.has_moved_since(Duration::ZERO, os.now()) {
+            state.connection = Some(connection);
+            let rescue = self.rescue_orphan(state, events);
+            return Err(Error::new(&self.path, Operation::Identity, Cause::Moved { rescue }));
+        }
+        // What cannot be checkpointed stays in the log, where it is equally safe.
+        let checkpoint = run_checkpoint(&connection.conn, CheckpointMode::Passive).ok();
+        if let Some(checkpoint) = checkpoint {
+            self.record.lock().checkpointed(os.now(), checkpoint);
+        }
+        match connection.close() {
+            Ok(()) => Ok(checkpoint),
+            Err(refused) => {
+                let (connection, error) = *refused;
+                state.connection = Some(connection);
+                Err(Error::sqlite(&self.path, Operation::Close, error))
+            }
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // In a forked child the connections are the parent's. Closing one here could checkpoint and unlink the log
+        // while the parent uses it.
+        if self.settings.os.pid() != self.pid {
+            let state = self.writer.get_mut();
+            mem::forget(state.connection.take());
+            mem::forget(mem::take(&mut state.retired));
+            self.readers.forget();
+            if self.is_live() {
+                self.registry.inherit(&self.path, self.pid);
+            }
+            return;
+        }
+        let mut state = mem::take(self.writer.get_mut());
+        self.readers.invalidate();
+        state.connection = state.connection.take().or_else(|| state.retired.pop());
+        if state.connection.as_ref().is_some_and(|connection| has_moved(&connection.conn)) {
+            let mut events = EventQueue::default();
+            self.rescue_orphan(&mut state, &mut events);
+            // Rows that could not be rescued stay in the open file for as long as the process lives.
+            mem::forget(state.connection.take());
+            events.emit(&self.path, &self.hub);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The path of a call on the writer.
+
+use super::connection::PooledConnection;
+use super::lease::{AcquireError, Lease};
+use super::{CallSite, Database, WriterState};
+use crate::breaker::Permit;
+use crate::error::{Cause, Error, Operation, Rescue};
+use crate::events::{EventKind, EventQueue};
+use crate::ffi::has_moved;
+use crate::open::{LockingMode, recovery};
+use crate::sync::Ordering;
+use rusqlite::{Connection, TransactionState};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+impl Database {
+    /// Runs the body on the writer, opening it if need be. A panic in the body goes on to the caller once the
+    /// connection is tidied up.
+    pub(super) fn call<T>(
+        &self,
+        call_site: CallSite,
+        body: impl FnOnce(&Path, &mut Connection, &mut EventQueue) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut events = EventQueue::default();
+        let ending = self.call_noting(&mut events, call_site, body);
+        events.emit(&self.path, &self.hub);
+        ending.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    fn call_noting<T>(
+        &self,
+        events: &mut EventQueue,
+        call_site: CallSite,
+        body: impl FnOnce(&Path, &mut Connection, &mut EventQueue) -> Result<T, Error>,
+    ) -> thread::Result<Result<T, Error>> {
+        let mut permit = match self.admit(events) {
+            Ok(permit) => permit,
+            Err(error) => return Ok(Err(error)),
+        };
+        let os = &*self.settings.os;
+        let taken = self.writer.take(os, self.settings.acquire_timeout, call_site);
+        let mut lease = match taken
+            .map_err(|acquire_error| self.acquire_error(acquire_error, events))
+            .and_then(|s| self.unless_closed(s))
+        {
+            Ok(lease) => lease,
+            Err(error) => {
+                self.breaker.release(permit);
+                return Ok(Err(error));
+            }
+        };
+        let now = lease.since;
+        let state = &mut *lease.value;
+        if state.connection.as_ref().is_some_and(|connection| connection.is_expired(&self.settings, now)) {
+            self.release_writer(state, events);
+        }
+        // The callers that queued behind one that failed to open must not all try the same.
+        if state.connection.is_none() && !self.breaker.is_current(permit, os) {
+            permit = match self.admit(events) {
+                Ok(permit) => permit,
+                Err(error) => return Ok(Err(error)),
+            };
+        }
+        let ending = catch_unwind(AssertUnwindSafe(|| self.run(state, now, events, body)));
+        let ending = match ending {
+            Ok(result) => Ok(self.clean_up(state, result, events)),
+            Err(panic) => {
+                self.roll_back(state, events);
+                Err(panic)
+            }
+        };
+        self.finish_call(state, events);
+        // Before the lease is released: the next call must see the breaker as this call leaves it.
+        self.report(permit, &ending, events);
+        ending
+    }
+
+    /// Whether a call may wait for a connection. Closing waits for the borrowers, so this is asked
+    /// [again](Self::unless_closed) once the lease is taken.
+    pub(super) fn admit(&self, events: &mut EventQueue) -> Result<Permit, Error> {
+        if self.is_closed() {
+            return Err(Error::new(&self.path, Operation::Borrow, Cause::Closed));
+        }
+        self.breaker.admit(&*self.settings.os, events).map_err(|refusal| {
+            self.record.lock().calls.refused += 1;
+            let cause = Cause::BreakerOpen { retry_after: refusal.retry_after };
+            Error::new(&self.path, Operation::Open, cause)
+        })
+    }
+
+    /// The error of a caller that got no lease.
+    pub(super) fn acquire_error(&self, acquire_error: AcquireError, events: &mut EventQueue) -> Error {
+        let os = &*self.settings.os;
+        let cause = match acquire_error {
+            AcquireError::Timeout(_) if self.is_closed() => Cause::Closed,
+            AcquireError::Reentrant(location) => Cause::Reentrant(location),
+            AcquireError::Timeout(borrower) => {
+                self.record.lock().calls.timed_out += 1;
+                self.queue_overdue(os.now(), events);
+                Cause::AcquireTimeout { borrower, waited: self.settings.acquire_timeout }
+            }
+        };
+        Error::new(&self.path, Operation::Borrow, cause)
+    }
+
+    /// Whether a lease may be used.
+    pub(super) fn unless_closed<'a, C>(&self, lease: Lease<'a, C>) -> Result<Lease<'a, C>, Error> {
+        if self.is_closed() { Err(Error::new(&self.path, Operation::Borrow, Cause::Closed)) } else { Ok(lease) }
+    }
+
+    fn run<T>(
+        &self,
+        state: &mut WriterState,
+        now: Duration,
+        events: &mut EventQueue,
+        body: impl FnOnce(&Path, &mut Connection, &mut EventQueue) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.check_identity(state, now)?;
+        if state.connection.is_none() {
+            let connection = self.open(state, now, events)?;
+            state.connection = Some(connection);
+        }
+        let WriterState { connection: Some(PooledConnection { conn, locking, .. }), locking_policy, .. } = state else {
+            unreachable!("the connection was set above");
+        };
+        if !locking_policy.has_failures() || *locking == LockingMode::Exclusive {
+            return body(&self.path, conn, events);
+        }
+        let changes_before = conn.total_changes();
+        let result = body(&self.path, conn, events);
+        if result.is_ok() && conn.is_autocommit() && conn.total_changes() != changes_before {
+            locking_policy.reset();
+        }
+        result
+    }
+
+    /// Leaves a connection that is clean for the next borrower, or no connection.
+    fn clean_up<T>(
+        &self,
+        state: &mut WriterState,
+        mut result: Result<T, Error>,
+        events: &mut EventQueue,
+    ) -> Result<T, Error> {
+        let has_lost_writes = self.roll_back(state, events);
+        if has_lost_writes && result.is_ok() {
+            // An Ok would acknowledge rows that have just been rolled back.
+            result = Err(Error::new(&self.path, Operation::Call, Cause::DanglingWrite));
+        }
+        let Err(error) = result else { return result };
+        let suspicion = recovery::wal_index_failure(&error).or_else(|| {
+            let connection = state.connection.as_ref()?;
+            recovery::unwritable_wal_index(&error, &connection.conn, connection.locking)
+        });
+        if !error.operation().is_opening()
+            && let Some(reason) = suspicion
+        {
+            state.locking_policy.record_failure(reason);
+        }
+        if error.is_disk_full() && !error.operation().precedes_closure() {
+            let now = self.settings.os.now();
+            if self.disk.full(now, self.settings.disk_full_pause) {
+                events.add(EventKind::DiskFull);
+            }
+        }
+        if error.is_moved() {
+            return Err(self.with_rescue(state, error, events));
+        }
+        let error = if error.is_corruption() { self.investigate_damage(state, error, events) } else { error };
+        if (error.fault().discards_connection() || error.is_read_only()) && state.connection.is_some() {
+            self.discard(state, EventKind::ConnectionDiscarded { code: error.extended_code() }, events);
+        }
+        Err(error)
+    }
+
+    /// Rolls back what the closure left open; true if it had written.
+    pub(super) fn roll_back(&self, state: &mut WriterState, events: &mut EventQueue) -> bool {
+        let Some(PooledConnection { conn, .. }) = &state.connection else { return false };
+        if conn.is_autocommit() {
+            return false;
+        }
+        events.add(EventKind::DanglingTransaction);
+        self.record.lock().calls.dangling += 1;
+        let has_written =
+            !matches!(conn.transaction_state(None::<&str>), Ok(TransactionState::None | TransactionState::Read));
+        let is_rolled_back = conn.execute_batch("ROLLBACK").is_ok();
+        if !is_rolled_back && !conn.is_autocommit() {
+            self.discard(state, EventKind::ConnectionDiscarded { code: None }, events);
+        }
+        has_written
+    }
+
+    /// Closes the writer. If its file has lost its name, its rows are rescued first; see
+    /// [`rescue_orphan`](Self::rescue_orphan).
+    pub(super) fn release_writer(&self, state: &mut WriterState, events: &mut EventQueue) {
+        let Some(connection) = state.connection.take() else { return };
+        self.readers.invalidate();
+        if has_moved(&connection.conn) {
+            state.connection = Some(connection);
+            let rescue = self.rescue_orphan(state, events);
+            // The next caller must be told that it gets another database.
+            state.unreported_rescue = Some(rescue).filter(|rescue| !matches!(rescue, Rescue::Pending(_)));
+        } else if self.readers.are_borrowed() {
+            state.retired.push(connection);
+        }
+    }
+
+    /// Closes writers that were kept for borrowed readers, once those are returned.
+    pub(super) fn close_retired(&self, state: &mut WriterState, events: &mut EventQueue) {
+        while !state.retired.is_empty() && !self.readers.are_borrowed() {
+            let retired = state.retired.pop();
+            if state.connection.is_none() {
+                state.connection = retired;
+                self.release_writer(state, events);
+            }
+        }
+    }
+
+    pub(super) fn discard(&self, state: &mut WriterState, why: EventKind, events: &mut EventQueue) {
+        self.release_writer(state, events);
+        self.record.lock().discarded();
+        events.add(why);
+    }
+
+    /// An exclusive connection locks all other processes out, so it is not kept for a next call that may never come.
+    fn finish_call(&self, state: &mut WriterState, events: &mut EventQueue) {
+        if state.is_orphan {
+            return;
+        }
+        if state.connection.as_ref().is_some_and(|connection| connection.locking == LockingMode::Exclusive) {
+            self.release_writer(state, events);
+        }
+        if state.connection.as_mut().is_some_and(|connection| !connection.clean(&self.settings)) {
+            self.discard(state, EventKind::SettingsChanged, events);
+        }
+        if state.connection.is_none() {
+            self.readers.invalidate();
+        }
+        if !state.retired.is_empty() {
+            self.close_retired(state, events);
+        }
+        if state.connection.is_none() {
+            self.is_live.store(!state.retired.is_empty() || self.readers.open() > 0, Ordering::Release);
+        }
+    }
+
+    pub(super) fn report<T>(&self, permit: Permit, ending: &thread::Result<Result<T, Error>>, events: &mut EventQueue) {
+        let os = &*self.settings.os;
+        match ending {
+            Ok(Ok(_)) => self.breaker.succeed(permit, os, events),
+            Ok(Err(error)) => {
+                let mut record = self.record.lock();
+                record.calls.failed += 1;
+                record.calls.unknown += u64::from(error.outcome_unknown());
+                if error.fault().is_availability() || error.operation().precedes_closure() {
+                    record.failed(error);
+                }
+                drop(record);
+                // "Circuit open" would hide that the file has lost its name.
+                if error.fault().is_availability() && !error.is_moved() {
+                    self.breaker.fail(permit, error, os, events);
+                } else {
+                    self.breaker.release(permit);
+                }
+            }
+            // The closure panicked; that says nothing about the database.
+            Err(_) => self.breaker.release(permit),
+        }
+    }
+}
