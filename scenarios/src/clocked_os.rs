@@ -24,9 +24,9 @@ impl ClockedOs {
         Self { clock, pid, lock_patience: Duration::ZERO, system: SystemOs::new() }
     }
 
-    /// Waits up to this long, by the wall clock, for a lock file that another process holds. For programs that start other processes
-    /// meanwhile: between fork and exec a child shares every lock file that is open, and virtual time does not wait for
-    /// it.
+    /// Waits up to this long, by the wall clock, for a lock file that another process holds. For programs that start
+    /// other processes meanwhile: between fork and exec a child shares every lock file that is open, and virtual time
+    /// does not wait for it.
     #[must_use]
     pub fn with_lock_patience(self, lock_patience: Duration) -> Self {
         Self { lock_patience, ..self }
