@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 use rusqlite::ffi;
-use seawall::classify::{Class, Operation, classify, code_name, is_disk_full, is_out_of_descriptors};
+use seawall::error::classify::{Class, Operation, classify, code_name, is_disk_full, is_out_of_descriptors};
 use seawall_harness::codes::{Errno, ResultCode};
 
 use super::{config, regressions};
