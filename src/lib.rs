@@ -46,7 +46,7 @@ mod pool;
 
 pub mod breaker;
 pub mod doctor;
-mod error;
+pub mod error;
 pub mod events;
 pub mod guide;
 pub mod health;
@@ -61,7 +61,7 @@ mod ffi;
 mod sync;
 
 pub use breaker::{BreakerCounters, BreakerMode, BreakerPolicy, BreakerState, RateThreshold};
-pub use error::{BorrowKind, Borrower, Class, DegradedReason, Error, Operation, classify};
+pub use error::{BorrowKind, Borrower, Class, DegradedReason, Error, Operation};
 pub use events::{Event, EventKind};
 pub use health::{Checkpoint, CheckpointMode, Health, HealthState};
 pub use os::{Os, SystemOs};

@@ -152,7 +152,7 @@ mod tests {
                 let Err(AcquireError::Timeout(Some(borrower))) = mutex.take(&os, wait, here()) else { panic!("taken") };
                 assert_eq!((borrower.kind, borrower.location), (BorrowKind::Writer, location));
                 assert!(borrower.age >= wait, "{borrower}");
-                assert!(borrower.to_string().contains("mutex.rs"), "{borrower}");
+                assert!(borrower.to_string().contains("lease.rs"), "{borrower}");
             });
         });
         drop(lease);

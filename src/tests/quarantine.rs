@@ -439,7 +439,7 @@ fn a_file_that_is_no_database_is_moved_only_if_it_has_no_holder() {
     patient.os.unreadable = 2;
     check_refused(&patient, "the descriptors of 2 processes may not be looked at");
     patient.os = Surgeon { knows_holders: false, ..Surgeon::new() };
-    check_refused(&patient, "not to be learned here");
+    check_refused(&patient, "cannot be determined");
     patient.os = Surgeon { is_network: true, ..Surgeon::new() };
     check_refused(&patient, "other machines");
     patient.os = Surgeon::new();

@@ -101,7 +101,7 @@ fn a_timed_out_caller_learns_the_borrower() {
         };
         let expected = format!("waited for 0ns: {name} borrowed at {}:", holder.place());
         assert!(error.to_string().contains(&expected), "{error}");
-        assert!(error.to_string().contains(" 7s ago; see what the borrower does"), "{error}");
+        assert!(error.to_string().contains(" 7s ago; see why the borrower takes so long"), "{error}");
         assert!(error.is_busy() && error.is_transient() && error.operation() == Operation::Borrow);
         let [borrower] = error.borrowers() else { panic!("{error}") };
         assert_eq!((borrower.kind, borrower.location.line()), (kind, holder.line));

@@ -173,7 +173,7 @@ impl fmt::Display for Operation {
 /// from what stays (rights, a read-only file system). 0 stands for none.
 ///
 /// ```
-/// use seawall::classify::{Class, Operation, classify, code_name};
+/// use seawall::error::classify::{Class, Operation, classify, code_name};
 ///
 /// assert_eq!(classify(5, None, Operation::Begin), Class::RetryLater);
 /// assert_eq!(classify(1034, None, Operation::Commit), Class::OutcomeUnknown);

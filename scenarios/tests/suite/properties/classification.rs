@@ -4,7 +4,7 @@ use super::{config, regressions};
 use proptest::prelude::*;
 use proptest::sample::select;
 use rusqlite::ffi;
-use seawall::classify::{Class, Operation, classify, code_name, is_disk_full, is_out_of_descriptors};
+use seawall::error::classify::{Class, Operation, classify, code_name, is_disk_full, is_out_of_descriptors};
 use seawall_harness::codes::{Errno, ResultCode};
 
 const OPERATIONS: [Operation; 11] = [
