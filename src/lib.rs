@@ -1,44 +1,48 @@
-//! A connection layer for SQLite that loses nothing.
+//! A connection layer for SQLite, for programs that embed it.
 //!
-//! A [`Cache`] keeps one connection per database file, runs the schema's init exactly once, stops asking a database
-//! that does not answer (a circuit breaker), recovers from broken side files without ever deleting one, and says in its
-//! errors what has become of the caller's writes.
+//! A [`Store`] owns one database: one connection writes, others read in snapshots of their own. It runs init and
+//! migrations exactly once, stops calls to a database that does not answer (a circuit breaker), recovers from broken
+//! side files without deleting one, and says in its errors what became of the caller's writes. A [`Cache`] does the
+//! same for many databases under one policy.
 //!
 //! ```
-//! use seawall::Cache;
+//! use seawall::Store;
+//! use std::time::Duration;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let dir = tempfile::tempdir()?;
 //! # let path = dir.path().join("notes.db");
-//! let cache = Cache::builder()
-//!     .init(|conn| conn.execute_batch("CREATE TABLE IF NOT EXISTS note (id INTEGER PRIMARY KEY, text TEXT)"))
-//!     .build();
+//! let store = Store::builder()
+//!     .readers(4)
+//!     .migration(|tx| tx.execute_batch("CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT)"))
+//!     .open(&path)?;
 //!
-//! cache.write(&path, |tx| tx.execute("INSERT INTO note (text) VALUES (?1)", ["buy sand"]))?;
-//! let notes: i64 = cache.read(&path, |conn| conn.query_row("SELECT count(*) FROM note", [], |row| row.get(0)))?;
+//! store.write(|tx| tx.execute("INSERT INTO note (text) VALUES (?1)", ["buy sand"]))?;
+//! let notes: i64 = store.read(|conn| conn.query_row("SELECT count(*) FROM note", [], |row| row.get(0)))?;
 //! assert_eq!(notes, 1);
 //!
-//! match cache.write(&path, |tx| tx.execute("UPDATE note SET text = 'buy more sand'", [])) {
+//! match store.write(|tx| tx.execute("UPDATE note SET text = 'buy more sand'", [])) {
 //!     Ok(_) => {}
 //!     Err(error) if error.outcome_unknown() => { /* read, then decide */ }
 //!     Err(error) if error.is_transient() => { /* later */ }
 //!     Err(error) => return Err(error.into()),
 //! }
+//! store.close(Duration::from_secs(5))?;
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! The [`guide`] says which setting fits which case, and what to do about an error.
 //!
-//! What holds throughout, above all by absence:
+//! Invariants, above all by absence:
 //!
-//! - Nothing here unlinks or truncates a file: a `-wal` with frames is data. Two things rename: [`quarantine`], and the
-//!   [`doctor`] when it is told to.
-//! - Nothing in this process opens a database file that may be in use except SQLite. POSIX would drop SQLite's locks at
-//!   the close. The [`doctor`] has a child process look.
-//! - Nothing here retries a write. Opening is retried, and that is all.
-//! - No event is sent and no closure but the borrower's is run while the maps are locked; no clock, process id or file
-//!   operation is used but through [`os::Os`]; no lock but through one internal module.
+//! - Nothing in this crate unlinks or truncates a file: a `-wal` with frames is data. Two modules rename:
+//!   [`quarantine`], and the [`doctor`] when the user asks for a repair.
+//! - In this process, only SQLite opens a database file that may be in use. POSIX drops SQLite's locks when any other
+//!   descriptor of the file is closed. The [`doctor`] uses a child process.
+//! - Nothing in this crate retries a write. Only opening is retried.
+//! - While the maps are locked, no event is sent and only the borrower's closure runs. Clock, process id and file
+//!   operations go through [`os::Os`], locks through one internal module.
 
 mod store;
 

@@ -33,7 +33,7 @@ fn the_list_has_what_a_user_can_reach_and_nothing_else() {
     has("use seawall::rusqlite");
     has("mod seawall::supervisor::decision");
     has("struct seawall::AsyncStore [tokio]");
-    // Methods for the crate alone, types that nobody can name, modules that are private.
+    // Methods for the crate alone, types that users cannot name, modules that are private.
     for hidden in ["open_with", "seawall::Database", "::Cause", "mod seawall::store", "tests"] {
         assert!(!list.contains(hidden), "{hidden}");
     }

@@ -1,12 +1,12 @@
-//! The lab's machinery: what it takes to run unmodified SQLite into trouble, reproducibly, and to tell what was lost.
+//! The harness: runs unmodified SQLite under faults, reproducibly, and says what was lost.
 //!
 //! This crate knows SQLite and nothing of the connection layer; the two meet in the crate `seawall-scenarios`. A call
-//! travels through it like this:
+//! passes through it like this:
 //!
 //! ```text
-//! SQLite ─► vfs::ffi (trampoline, catches panics) ─► vfs::injector
-//!                  ─► fault::plan   proceed | fail | alter | stall | kill
-//!                  ─► base VFS      the platform's own, on real files
+//! SQLite ─► vfs::ffi (trampoline) ─► vfs::injector (numbers the call, catches panics)
+//!                  ─► fault::plan   proceed | fail | alter | stall | drop locks | kill
+//!                  ─► base VFS      the platform's own, on real files, or the simulated machine
 //!                  ─► trace         call, ruling, outcome
 //! ```
 //!

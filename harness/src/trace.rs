@@ -54,7 +54,7 @@ impl RulingKind {
 pub struct Entry {
     /// The call's number in the run, from 0, over all processes.
     pub number: u64,
-    /// Wall-clock nanoseconds since the run began.
+    /// Nanoseconds since the run began: on the run's clock with `Mode::VIRTUAL`, on the wall clock otherwise.
     pub at_ns: u64,
     /// Who called.
     pub actor: Actor,

@@ -1,4 +1,4 @@
-//! The lab: the place where the connection layer, and other connection strategies beside it, meet the faults.
+//! The scenarios: the connection layer, and other connection strategies beside it, under faults.
 //!
 //! - [`strategies`]: ways to hand out connections, behind one trait;
 //! - [`workload`]: the steps of the actors;

@@ -3,11 +3,13 @@
 //! 1. The busy timeout, before any statement that could meet a lock.
 //! 2. In exclusive mode, the locking mode: set before the first read, SQLite keeps the wal-index on its heap and never
 //!    touches a `-shm` file.
-//! 3. The journal mode is read, and set only if it is not WAL already. The row that comes back is checked: SQLite
-//!    refuses a journal mode without an error. WAL is never switched *off*; that direction unlinks the log.
+//! 3. The journal mode is read, and set to WAL if it is another mode, unless the setting is `Keep` or the database is
+//!    read-only. The row that comes back is checked: SQLite refuses a journal mode without an error. WAL is never
+//!    switched *off*; that direction unlinks the log.
 //! 4. Synchronous and foreign keys.
 //! 5. A first real read. It maps the wal-index and recovers the log if need be, so that what is broken there shows
 //!    here, where retrying is safe, and not during a caller's work.
+//! 6. `on_connect`.
 
 pub(crate) mod first_connect;
 pub(crate) mod locking_policy;
@@ -70,10 +72,10 @@ pub(crate) fn open_reader(path: &Path, settings: &Settings) -> Result<Opened, Er
 /// The settings that every connection has and that a borrower may have changed.
 pub(crate) fn set_up(conn: &Connection, role: BorrowKind, settings: &Settings) -> rusqlite::Result<()> {
     ffi::set_busy_timeout(conn, settings.busy_timeout);
-    settle(conn, settings)?;
+    apply_pragmas(conn, settings)?;
     // `on_connect` may create temporary tables, on a reader too.
     conn.pragma_update(None, "query_only", false)?;
-    settings.on_connect.as_ref().map_or(Ok(()), |set_up| set_up(conn))?;
+    settings.on_connect.as_ref().map_or(Ok(()), |on_connect| on_connect(conn))?;
     if role == BorrowKind::Reader { conn.pragma_update(None, "query_only", true) } else { Ok(()) }
 }
 
@@ -101,13 +103,13 @@ fn configure(
     if journal_mode != "wal" && may_switch {
         journal_mode = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     }
-    settle(conn, settings)?;
+    apply_pragmas(conn, settings)?;
     touch(conn)?;
-    settings.on_connect.as_ref().map_or(Ok(()), |set_up| set_up(conn))?;
+    settings.on_connect.as_ref().map_or(Ok(()), |on_connect| on_connect(conn))?;
     Ok(journal_mode)
 }
 
-fn settle(conn: &Connection, settings: &Settings) -> rusqlite::Result<()> {
+fn apply_pragmas(conn: &Connection, settings: &Settings) -> rusqlite::Result<()> {
     conn.pragma_update(None, "synchronous", settings.synchronous.pragma_value())?;
     conn.pragma_update(None, "foreign_keys", true)
 }

@@ -1,8 +1,8 @@
 //! A mutex that records its holder: one connection, one borrower at a time.
 //!
-//! The lock is the whole cost on the good path. The holder writes the record; callers that time out read it, so that
-//! their error names the borrower. The record is not synchronised with the lock: it may show a borrower that has just
-//! released the lease.
+//! Without contention, acquiring costs one lock, one clock read and three atomic stores. The holder writes the record;
+//! callers that time out read it, so that their error names the borrower. The record is not synchronised with the lock:
+//! it may show a borrower that has just released the lease.
 
 use crate::error::{BorrowKind, Borrower};
 use crate::ffi::StaticRef;
@@ -35,7 +35,7 @@ pub(crate) struct Lease<'a, C> {
 pub(crate) enum AcquireError {
     /// The calling thread holds it itself and would wait for ever.
     Reentrant(&'static Location<'static>),
-    /// The caller waited for too long. `None` if the borrower released it at the last moment.
+    /// The caller waited for too long. `None` if no holder is recorded.
     Timeout(Option<Borrower>),
 }
 
@@ -169,7 +169,7 @@ mod tests {
         assert!(mutex.newly_overdue(later, Duration::from_secs(30)).is_some());
         assert_eq!(mutex.newly_overdue(later, Duration::from_secs(30)), None);
         drop(lease);
-        let _seated = mutex.try_take(&os, here());
+        let _lease = mutex.try_take(&os, here());
         assert!(mutex.newly_overdue(later * 2, Duration::from_secs(30)).is_some(), "another borrow");
     }
 }

@@ -145,7 +145,7 @@ impl Database {
     }
 
     // --------------------------------------------------------------------------------------------
-    // The doors
+    // Entry points
 
     /// Runs the closure on the writer.
     pub(crate) fn with_connection<T>(
@@ -204,7 +204,7 @@ impl Database {
     }
 
     // --------------------------------------------------------------------------------------------
-    // Care
+    // Maintenance
 
     pub(crate) fn set_breaker_mode(&self, mode: BreakerMode) {
         let mut events = EventQueue::default();

@@ -43,7 +43,7 @@ impl Database {
         let taken = self.writer.take(os, self.settings.acquire_timeout, call_site);
         let mut lease = match taken
             .map_err(|acquire_error| self.acquire_error(acquire_error, events))
-            .and_then(|s| self.unless_closed(s))
+            .and_then(|lease| self.unless_closed(lease))
         {
             Ok(lease) => lease,
             Err(error) => {
@@ -105,7 +105,7 @@ impl Database {
         Error::new(&self.path, Operation::Borrow, cause)
     }
 
-    /// Whether a lease may be used.
+    /// The lease, or an error if the database is closed.
     pub(super) fn unless_closed<'a, C>(&self, lease: Lease<'a, C>) -> Result<Lease<'a, C>, Error> {
         if self.is_closed() { Err(Error::new(&self.path, Operation::Borrow, Cause::Closed)) } else { Ok(lease) }
     }

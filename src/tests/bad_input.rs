@@ -7,7 +7,7 @@
 use super::*;
 use crate::health::HealthState;
 use crate::{Class, Operation};
-use processes::{Player, play as play_limited, play_as_nobody, wait_for_word};
+use processes::{Player, play as play_limited, play_as_unprivileged, wait_for_word};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -109,7 +109,7 @@ fn a_path_that_is_no_file_is_an_error() {
 #[test]
 fn a_file_that_is_not_a_database_is_left_as_it_is() {
     let world = World::new();
-    let content = b"these are the notes of somebody else\n".repeat(300);
+    let content = b"these are the notes of another user!\n".repeat(300);
     fs::write(world.path(), &content).unwrap();
     let error = world.builder().open(world.path()).unwrap_err();
     let text = "{d}/x.db: setting up the connection failed: NOTADB (26): file is not a database; \
@@ -157,7 +157,7 @@ fn a_log_without_its_database_is_not_thrown_away() {
     let store = world.store();
     store.write(|tx| insert(tx, 1)).unwrap();
     store.write(|tx| insert(tx, 2)).unwrap();
-    // As after a crash, and a database file that somebody has moved.
+    // As after a crash, and a database file that was moved.
     let (kept, log) = (world.dir.path().join("kept.db"), world.dir.path().join("kept.db-wal"));
     fs::copy(world.path(), &kept).unwrap();
     fs::copy(world.side_file("-wal"), &log).unwrap();
@@ -305,7 +305,7 @@ fn descriptor_exhaustion_is_an_error_and_calls_work_again_afterwards() {
     world.check_rows(&[1, 2, 4]);
 }
 
-/// As somebody who may read the file and not write it.
+/// As a user who may read the file and not write it.
 fn write_a_read_only_file(path: &Path) {
     let store = Store::builder().busy_timeout(Duration::ZERO).open(path).unwrap();
     for _ in 0..4 {
@@ -320,7 +320,7 @@ fn write_a_read_only_file(path: &Path) {
     assert_eq!(store.health().breaker_failures, 0);
 }
 
-/// As somebody who may not write the directory, and so not make a side file either.
+/// As a user who may not write the directory, and so may not make a side file.
 fn open_in_a_read_only_directory(path: &Path) {
     let error = Store::open(path).unwrap_err();
     let text = "x.db: waiting for the first-connect lock failed: ";
@@ -361,18 +361,18 @@ fn a_file_that_may_not_be_written_is_read_and_writes_are_errors() {
     two_rows(&world);
     set_mode(&world.path(), 0o444);
     fs::remove_file(world.side_file(".init.lock")).unwrap();
-    play_as_nobody("write a read-only file", &world, 0o777);
+    play_as_unprivileged("write a read-only file", &world, 0o777);
     world.check_rows(&[1, 2]);
 }
 
 #[test]
 fn a_directory_that_may_not_be_written_is_an_error() {
     let world = World::new();
-    play_as_nobody("create in a read-only directory", &world, 0o755);
+    play_as_unprivileged("create in a read-only directory", &world, 0o755);
     two_rows(&world);
     fs::remove_file(world.side_file(".init.lock")).unwrap();
     set_mode(&world.path(), 0o666);
-    play_as_nobody("open in a read-only directory", &world, 0o755);
+    play_as_unprivileged("open in a read-only directory", &world, 0o755);
     world.check_rows(&[1, 2]);
 }
 

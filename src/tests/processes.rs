@@ -33,18 +33,18 @@ pub(super) fn play(role: &str, path: &Path, limits: &str) -> String {
 /// Plays a role as a user without privileges, in a directory with these rights. If that cannot be done here, it is
 /// not, and the reason is printed.
 #[track_caller]
-pub(super) fn play_as_nobody(role: &str, world: &World, mode: u32) {
-    const NOBODY: u32 = 65534;
+pub(super) fn play_as_unprivileged(role: &str, world: &World, mode: u32) {
+    const UNPRIVILEGED_UID: u32 = 65534;
     let set_mode = |path: &Path, mode| {
         std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
     };
-    // The binary may be where nobody else can go.
+    // The binary may be in a folder that other users cannot enter.
     let program = tempfile::tempdir().unwrap();
     set_mode(program.path(), 0o755);
     set_mode(world.dir.path(), mode);
     let copy = program.path().join("tests");
     std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-    match player(&copy, role, &world.path()).uid(NOBODY).gid(NOBODY).current_dir("/").output() {
+    match player(&copy, role, &world.path()).uid(UNPRIVILEGED_UID).gid(UNPRIVILEGED_UID).current_dir("/").output() {
         Ok(output) => check_played(role, &output),
         Err(error) => println!("not tested: no process without privileges can be had here: {error}"),
     }

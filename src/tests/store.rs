@@ -7,7 +7,7 @@ use std::sync::Barrier;
 use std::sync::mpsc::channel;
 use std::thread;
 
-/// Somebody in another thread who has borrowed something, until told to give it back.
+/// A borrower in another thread, until it is told to return the connection.
 struct Holder {
     thread: thread::JoinHandle<()>,
     give_back: std::sync::mpsc::Sender<()>,

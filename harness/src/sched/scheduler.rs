@@ -18,24 +18,25 @@ pub type Task = Box<dyn FnOnce()>;
 /// One point at which the course of an execution was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Preemption {
-    /// Who was running, by position.
+    /// The actor that was running, by position.
     pub actor: usize,
     /// In which of its sections (see [`runtime::section`]).
     pub section: u32,
     /// At which scheduling point of the section, from 1: calls, sleeps, locks.
     pub nth: u64,
-    /// Who went on.
+    /// The actor that continued, by position.
     pub to: usize,
 }
 
 /// How an execution went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Execution {
-    /// The schedule: every choice that was not the one that needs no choosing.
+    /// The schedule: every choice that differs from the default, which is the current actor, or its successor if it
+    /// cannot continue.
     pub preemptions: Vec<Preemption>,
     /// VFS calls of all actors.
     pub calls: u64,
-    /// True if the budget of calls ran out, and every further call failed.
+    /// True if the budget of calls or of other scheduling points ran out; then every further call failed.
     pub halted: bool,
     /// The actors, by position, that waited for each other at the end, so that none of them could go on; or that did
     /// not come to their ends in any way. What they hold stays held for ever: the machine is of no further use.
@@ -148,8 +149,8 @@ impl Runtime for Shared {
             return false;
         }
         self.clock.set_us(state.now_us);
-        // SQLite asks for randomness with a mutex in its hands that all connections of the process share: who went on
-        // could come to wait for it, and with it the thread on which its holder would have to run.
+        // SQLite asks for randomness while it holds a process-wide mutex. Another actor that waits for this mutex would
+        // block the thread that the holder needs.
         if !state.others.is_empty() && call.method != Method::Randomness {
             self.choose(state, Some(call), true);
         }
@@ -358,7 +359,7 @@ impl State {
     }
 
     /// Counts a scheduling point of the running actor that is no call. They have a budget of their own, as large as
-    /// that of the calls. False if so many more came after it had run out that there will be no end.
+    /// that of the calls. False after twice the budget: the execution cannot end.
     fn count_point(&mut self) -> bool {
         let current = self.current;
         self.nth[current] += 1;
@@ -375,7 +376,7 @@ impl State {
         actors.filter(|(_, status)| **status != Status::Ended).map(|(actor, _)| actor).collect()
     }
 
-    /// The actors that wait to be woken.
+    /// The actors that are blocked without a timeout.
     fn blocked(&self) -> Vec<usize> {
         let actors = self.actors.iter().enumerate();
         actors.filter(|(_, status)| matches!(status, Status::Blocked(_))).map(|(actor, _)| actor).collect()

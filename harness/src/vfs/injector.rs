@@ -29,15 +29,15 @@ thread_local! {
     static INJECTED_ERRNO: Cell<Option<i32>> = const { Cell::new(None) };
 }
 
-/// A hook that sees each call before it is ruled upon, and may run other actors first: a scheduling point. Where it
-/// returns false the call fails, unseen by plan and trace: the execution is to come to its end.
+/// Called before the plan, and may run other actors first: a scheduling point. If it returns false, the call fails and
+/// neither plan nor trace see it; so the execution ends.
 pub(crate) type Hook = Box<dyn Fn(Actor, &Call) -> bool + Send + Sync>;
 
 /// The injector behind one registered shim.
 pub struct Injector {
     shared_state: Arc<SharedState>,
     plan: FaultPlan,
-    /// The plan in the place of the other one, for a injector whose runs differ in it.
+    /// Replaces `plan` in an injector whose runs have different plans.
     changing: Option<Mutex<Arc<FaultPlan>>>,
     clock: Option<Clock>,
     entropy: Option<Mutex<ChaCha8Rng>>,
@@ -176,7 +176,8 @@ impl Injector {
 
     /// Takes one call from its number to its trace entry and returns what SQLite gets. `execute` carries the call out.
     ///
-    /// A panic on the way is caught here, since it must not unwind into C; SQLite gets an I/O error.
+    /// A panic on the way is caught here, since it must not unwind into C. SQLite gets an I/O error, or 0 from
+    /// a method that cannot fail.
     #[inline(always)]
     pub(crate) fn conduct(&self, call: &Call, mut execute: impl FnMut(Option<&Alteration>) -> i32) -> i32 {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -228,7 +229,7 @@ impl Injector {
     /// In a simulated run. The plan is not locked while it is carried out, since that may let other actors run.
     #[cold]
     fn rule_by_changing_plan(&self, call: &Call, id: CallId) -> Option<Box<Ruling>> {
-        // A rule is for what happens, and what is left of a dead process's code does not.
+        // Rules do not apply to the calls of a dead process.
         if runtime::is_dead(id.actor.process) {
             return None;
         }

@@ -196,7 +196,7 @@ fn what_a_dead_process_leaves_is_recovered() {
 /// A database that was copied in, the wal-index that a test may look at, and time that passes by sleeping.
 #[test]
 fn a_machine_can_be_filled_and_looked_at() {
-    let (machine, vfs) = machine("sim-furniture");
+    let (machine, vfs) = machine("sim-filled");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let connection = Connection::open(&path).unwrap();

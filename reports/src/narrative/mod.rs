@@ -1,6 +1,6 @@
 //! A story as numbered steps. Events that belong together are one step, and the middle of a long story is omitted.
 //!
-//! A statement that was not interrupted is one step, not a begin and an end; so is a statement up to its first pause.
+//! The begin and the end of an uninterrupted statement are one step. The begin and the first pause are one step, too.
 //! The numbers are the same in the diagram, on the page and in the terminal, and they count omitted steps.
 
 use seawall_harness::record::{Story, StoryEvent, StoryKind};

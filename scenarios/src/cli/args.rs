@@ -42,13 +42,13 @@ pub(super) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// One process of a run; started by the lab itself
+    /// One process of a run; started by seawall itself
     #[command(hide = true)]
     Worker,
-    /// A simulator for runs; started by the lab itself
+    /// A simulator for runs; started by seawall itself
     #[command(hide = true)]
     Simulate,
-    /// One process of an exploration; started by the lab itself
+    /// One process of an exploration; started by seawall itself
     #[command(hide = true)]
     Search,
 }

@@ -98,11 +98,17 @@ impl Explorer {
     /// As [`Self::record`].
     pub fn verify(&mut self, case: &Case) -> Result<(Outcome, Case, Vec<Entry>), ExploreError> {
         let was_traced = std::mem::replace(&mut self.is_traced, true);
+        let verified = self.execute_twice(case);
+        self.is_traced = was_traced;
+        verified
+    }
+
+    /// The case under its own schedule, then by the preemptions that this one made.
+    fn execute_twice(&mut self, case: &Case) -> Result<(Outcome, Case, Vec<Entry>), ExploreError> {
         let outcome = self.execute(case)?;
         let calls = self.calls();
         let by_preemptions = case.with_preemptions(&outcome.execution.preemptions);
         let again = self.execute(&by_preemptions)?;
-        self.is_traced = was_traced;
         if again == outcome {
             return Ok((outcome, by_preemptions, calls));
         }

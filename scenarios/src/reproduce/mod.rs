@@ -58,7 +58,7 @@ pub struct Kind {
     file: fn(&Path) -> Result<Box<dyn Subject>, ReproduceError>,
 }
 
-/// All kinds. What no kind knows is refused by the first one if it is a token, and by the last one if it is a file.
+/// All kinds. If no kind matches, the first reports the error of a token, and the last that of a file.
 pub const KINDS: [Kind; 2] = [run::KIND, exploration::KIND];
 
 /// The subject that a token or the path of a case file (`….json`) names.

@@ -1,7 +1,8 @@
 //! The driver of a run: what happens in every run, whatever the medium.
 //!
-//! - While the scripts run: the faults are armed and healed and processes end, each at its step; each step that begins,
-//!   ends or is interrupted is written to the history.
+//! - While the scripts run: the driver arms and heals the faults and ends processes at the positions that the shape
+//!   gives (steps, or milliseconds if the run has a time). It writes each step that ended or was interrupted to the
+//!   history.
 //! - After the scripts: the faults heal, each actor probes until it has committed, each process is checked and closed.
 //! - After trouble: the outcome of the steps in progress is unknown.
 //!
@@ -178,7 +179,7 @@ impl Driver {
     }
 
     /// The actors of a process are between two steps: it has ended in good order.
-    pub fn rest(&self, process: u16) {
+    pub fn process_ended(&self, process: u16) {
         self.progress.borrow_mut().busy.retain(|actor, _| actor.process != process);
     }
 
@@ -190,7 +191,7 @@ impl Driver {
     }
 
     /// A step counts as taken: it has ended, was given up or is left out.
-    pub fn taken(&self, actor: Actor) {
+    pub fn step_taken(&self, actor: Actor) {
         self.progress.borrow_mut().turns.push(actor);
     }
 
@@ -282,7 +283,7 @@ impl Driver {
 /// longer than every cooldown. An attempt, by its number from 1, returns the message of its error.
 ///
 /// # Errors
-/// The first error of `attempt` that is none of the actor's.
+/// The first error of the medium.
 pub fn probe<E>(
     actor: Actor,
     clock: &Clock,

@@ -116,7 +116,7 @@ impl<'a> RealRun<'a> {
             driver.apply_due_events(self)?;
             let index = self.next[&actor];
             if driver.spec.omitted.contains(&(actor, index)) {
-                self.taken(actor, index);
+                self.step_taken(actor, index);
                 continue;
             }
             self.start(actor.process)?;
@@ -159,9 +159,9 @@ impl<'a> RealRun<'a> {
     }
 
     /// A step is over: it has ended, was given up or is left out.
-    fn taken(&mut self, actor: Actor, index: u32) {
+    fn step_taken(&mut self, actor: Actor, index: u32) {
         self.next.insert(actor, index + 1);
-        self.driver.taken(actor);
+        self.driver.step_taken(actor);
         if self.racing.contains(&actor.process) && index + 1 < self.driver.spec.shape.steps {
             self.driver.begin(actor, index + 1);
         }
@@ -173,7 +173,7 @@ impl<'a> RealRun<'a> {
         let status = worker.wait()?;
         self.racing.remove(&process);
         if self.closing == Some(process) && status.success() {
-            self.driver.rest(process);
+            self.driver.process_ended(process);
             return Ok(());
         }
         if !was_killed(status) {
@@ -182,7 +182,7 @@ impl<'a> RealRun<'a> {
         self.driver.killed(process);
         for actor in self.driver.spec.shape.actors().filter(|actor| actor.process == process) {
             if let Some(index) = self.driver.give_up(actor) {
-                self.taken(actor, index);
+                self.step_taken(actor, index);
             }
         }
         Ok(())
@@ -205,7 +205,7 @@ impl<'a> RealRun<'a> {
             Event::Report(life, Report::Step(report)) => {
                 let actor = Actor { process: life.process, thread: report.thread };
                 self.driver.end(actor, report.index, &report);
-                self.taken(actor, report.index);
+                self.step_taken(actor, report.index);
                 Ok(Heard::News)
             }
             Event::Report(_, Report::Broken(message)) => Err(Trouble::Lab(message)),

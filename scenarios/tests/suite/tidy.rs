@@ -224,7 +224,7 @@ const DOCTOR: [(&str, &[&str]); 2] = [
 
 /// The doctor opens files read-only, the database and the `-shm` never, and asks SQLite for nothing but recovery.
 #[test]
-fn the_doctor_disturbs_nobody() {
+fn the_doctor_disturbs_no_process() {
     let words = [
         "File::open",
         "fs::read(",

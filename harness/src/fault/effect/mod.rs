@@ -52,7 +52,8 @@ pub struct EffectEntry {
     pub key: Key,
     /// What may stand beside it, joined by commas, in the order of printing.
     pub arguments: &'static [Key],
-    /// What an argument says that stands beside this effect alone.
+    /// Begins the help where an argument of this effect is given without the effect, such as `dirty=` without `error=`;
+    /// the help continues with `, and no … is given`.
     pub argument_note: &'static str,
     /// The forms in which it may be written.
     pub forms: &'static str,

@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_keeps_memory_that_somebody_may_still_look_at_out_of_use() {
+    fn a_reset_does_not_reuse_memory_that_a_dead_process_may_still_read() {
         let (mut disk, id) = disk();
         disk.write(id, 0, &[1]).unwrap();
         disk.open(id);

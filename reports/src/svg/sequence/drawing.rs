@@ -18,7 +18,7 @@ pub(super) fn draw(out: &mut String, narrative: &Narrative<'_>, layout: &Layout)
     definitions(out, layout);
     for lane in 0..narrative.lanes.len() {
         let x = coordinate(layout.x(lane));
-        for span in &layout.lives[lane] {
+        for span in &layout.process_spans[lane] {
             let class = if span.is_dead { "q-gone" } else { "q-life" };
             let (from, to) = (coordinate(span.from), coordinate(span.to));
             let _ = write!(out, r#"<path class="{class}" d="M{x} {from}V{to}"/>"#);

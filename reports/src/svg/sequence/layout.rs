@@ -93,7 +93,7 @@ pub(super) struct Layout {
     pub(super) pauses: Vec<Span>,
     pub(super) arrows: Vec<Arrow>,
     /// For each lane, the spans in which its process runs or does not.
-    pub(super) lives: Vec<Vec<Span>>,
+    pub(super) process_spans: Vec<Vec<Span>>,
     /// Crosses on lanes that end because a thread beside them killed the process: lane and y.
     pub(super) crosses: Vec<(usize, f64)>,
     pub(super) finding: FindingBox,
@@ -114,7 +114,7 @@ impl Layout {
             blocks: Vec::new(),
             pauses: Vec::new(),
             arrows: Vec::new(),
-            lives: Vec::new(),
+            process_spans: Vec::new(),
             crosses: Vec::new(),
             finding: finding_box,
             lanes,

@@ -29,7 +29,7 @@ pub(super) struct Tracks<'a, 'b> {
 impl<'a, 'b> Tracks<'a, 'b> {
     pub(super) fn follow(layout: &'a mut Layout, narrative: &'a Narrative<'b>) {
         let tracks = narrative.lanes.iter().map(|_| Track { since: TOP + HEADER, ..Track::default() }).collect();
-        layout.lives = narrative.lanes.iter().map(|_| Vec::new()).collect();
+        layout.process_spans = narrative.lanes.iter().map(|_| Vec::new()).collect();
         let mut this = Self { layout, narrative, tracks };
         let mut row = 0;
         for (at, step) in narrative.steps.iter().enumerate() {
@@ -98,7 +98,7 @@ impl<'a, 'b> Tracks<'a, 'b> {
         let track = &mut self.tracks[lane];
         let span = Span { lane, name: String::new(), from: track.since, to, is_dead: track.is_dead };
         track.since = to;
-        self.layout.lives[lane].push(span);
+        self.layout.process_spans[lane].push(span);
     }
 
     /// A kill ends the process with all its lanes and their statements.

@@ -85,7 +85,7 @@ impl SimRun {
                 runtime::section(index + 1);
                 self.perform_step(StepTask { actor, index, step: *step, script });
             }
-            self.driver.taken(actor);
+            self.driver.step_taken(actor);
             self.apply_due_events();
         }
     }

@@ -185,7 +185,7 @@ fn another_process_with_open_transactions_feels_nothing() {
 
 /// The canary of the tests above: SQLite's own close and a stranger's look do change what they compare.
 #[test]
-fn what_is_compared_changes_when_somebody_is_disturbed() {
+fn what_is_compared_changes_when_a_process_is_disturbed() {
     let held = Held::by_test("WAL");
     let before = state(held.dir.path());
     if before.1.is_empty() {

@@ -117,7 +117,7 @@ fn a_lab_without_room_is_broken_and_says_so() {
 }
 
 #[test]
-fn a_worker_that_dies_at_a_call_takes_nobody_along() {
+fn a_worker_that_dies_at_a_call_ends_no_other_process() {
     let given = ["--fault", "write@wal:kill:when=3", "--fault", "open@db:kill:when=2", "--count", "3", "--seed", "1"];
     let Answer { status, out, err } = soak(&[&given[..], &["--format", "json"]].concat());
     assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");

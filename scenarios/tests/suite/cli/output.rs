@@ -50,7 +50,7 @@ fn completions_offer_the_commands_and_no_hidden_one() {
         {
             assert_eq!(out.contains(word), word != "canary", "{word} for {shell}");
         }
-        assert!(!out.contains("started by the lab itself"), "the worker is no command for people: {shell}");
+        assert!(!out.contains("started by seawall itself"), "the worker is no command for people: {shell}");
         assert!(!out.contains(" worker "), "{shell}");
     }
     let help = run(&["--help"]);
