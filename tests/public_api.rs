@@ -1,7 +1,7 @@
-//! The public surface of the crate, as a list that somebody has read: `docs/public-api.txt`.
+//! The public surface of the crate, as a reviewed list: `docs/public-api.txt`.
 //!
 //! The list is made from the sources: what is `pub` and can be reached from `src/lib.rs`, by the path under which a
-//! user finds it, with its signature as written. Whoever changes the surface sees the difference here, and in review.
+//! user finds it, with its signature as written. A change of the surface shows here, and in review.
 //!
 //! What the list does not know: trait impls that the compiler adds by itself, and what macros would write. There are
 //! no macros in the crate that write public items.
@@ -398,7 +398,7 @@ fn the_list_has_what_a_user_can_reach_and_nothing_else() {
     has("use seawall::rusqlite");
     has("mod seawall::supervisor::decision");
     has("struct seawall::AsyncStore [tokio]");
-    // Methods for the crate alone, types that nobody can name, modules that are private.
+    // Methods for the crate alone, types without a public path, modules that are private.
     for hidden in ["open_with", "seawall::Database", "::Cause", "mod seawall::store", "tests"] {
         assert!(!list.contains(hidden), "{hidden}");
     }

@@ -55,7 +55,7 @@ fn serve(dir: &Path) -> io::Result<()> {
             "exit" => std::process::exit(1),
             other => return Err(io::Error::other(format!("there is no mode {other}"))),
         };
-        // The request's head fits into one segment. Whoever sends nothing gets no answer.
+        // The request's head fits into one segment. A client that sends nothing gets no answer.
         if stream.read(&mut [0; 1024])? > 0 {
             write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")?;
         }
@@ -63,7 +63,7 @@ fn serve(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The port of the predecessor may be in somebody else's use for a moment.
+/// The port of the predecessor may be in use for a moment.
 fn bind(port: u16) -> io::Result<TcpListener> {
     for _ in 0..100 {
         match TcpListener::bind(("127.0.0.1", port)) {
@@ -113,7 +113,7 @@ impl Backend {
 
     fn address(&self) -> SocketAddr {
         let port = fs::read_to_string(self.dir.path().join("port")).unwrap_or_default();
-        // Nobody listens on port 1 of the loopback.
+        // No process listens on port 1 of the loopback.
         SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap_or(1)))
     }
 
@@ -422,7 +422,7 @@ fn a_child_that_ignores_sigterm_is_killed_after_its_grace_and_no_other_process_i
     assert!(began.elapsed() >= ms(300), "there was no grace: {:?}", began.elapsed());
     assert!(child.pid().is_some_and(|second| second != first));
     child.end().unwrap();
-    // Once it is over, ending it again signals nobody.
+    // Once it is over, ending it again sends no signal.
     assert_eq!((child.pid(), child.end().is_ok()), (None, true));
     assert!(bystander.try_wait().unwrap().is_none());
     bystander.kill().unwrap();
@@ -490,7 +490,7 @@ mod http {
         }
     }
 
-    /// A listener that accepts nobody: as soon as its queue is full, the kernel lets further connects wait.
+    /// A listener that accepts no connection: as soon as its queue is full, the kernel lets further connects wait.
     #[test]
     fn a_connect_that_times_out_is_a_timeout_and_no_death() {
         const QUEUE_MAX: usize = 5000;
@@ -503,7 +503,7 @@ mod http {
         }
         assert_eq!(http_probe(address, ms(300)).probe(), Probe::TimedOut);
         assert_eq!(failure(address).kind(), FailureKind::Timeout);
-        // The very same address with nobody behind it is dead.
+        // The same address without a listener is dead.
         drop((listener, queue));
         assert_eq!(http_probe(address, PATIENCE).probe(), Probe::Dead);
         assert_eq!(failure(address).kind(), FailureKind::Unreachable);

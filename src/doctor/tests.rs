@@ -65,8 +65,8 @@ impl Place {
         conn
     }
 
-    /// A copy of the files as they are now, as after the death of everybody who has them open. Another process reads
-    /// them, so that no lock of this one is dropped.
+    /// A copy of the files as they are now, as after the death of every process that has them open. Another process
+    /// reads them, so that no lock of this one is dropped.
     pub(super) fn copy(&self, roles: &[FileRole]) -> Place {
         let copy = Place::new();
         for &role in roles {
@@ -153,7 +153,7 @@ fn an_examination_in_the_holders_own_process_changes_no_lock_and_no_file() {
     }
 }
 
-/// The canary of the test above: what it compares does change when somebody does it wrongly.
+/// The canary of the test above: what it compares does change under a wrong examination.
 #[test]
 fn a_plain_look_at_the_file_drops_the_locks_of_its_holder() {
     if !has_proc() {
@@ -203,7 +203,7 @@ fn what_waits_for_a_checkpoint_is_counted_exactly_while_the_wal_index_is_in_use(
     let report = place.examine();
     assert_eq!(report.pending, PendingFrames { frames: 0, is_exact: true });
     assert_eq!(report.wal_index.unwrap().agrees, Some(true));
-    assert_eq!(left.examine().pending, PendingFrames { frames, is_exact: false }, "nobody is there to say how many");
+    assert_eq!(left.examine().pending, PendingFrames { frames, is_exact: false }, "no wal-index gives the number");
     // What is checkpointed counts for nothing, whether the log still has it or is about to begin anew.
     for kind in ["RESTART", "TRUNCATE"] {
         conn.execute_batch(&format!("PRAGMA wal_checkpoint({kind})")).unwrap();
@@ -238,7 +238,7 @@ fn check(place: &Place, severity: Severity, expected: &[&str]) {
     assert!(!format!("{report:?}").contains("corrupt"), "nothing is called corrupt from outside");
 }
 
-/// Writes over some bytes of a file that nobody has open.
+/// Overwrites some bytes of a file that no process has open.
 pub(super) fn patch(path: &Path, offset_bytes: usize, bytes: &[u8]) {
     let mut content = fs::read(path).unwrap();
     content[offset_bytes..offset_bytes + bytes.len()].copy_from_slice(bytes);
@@ -426,7 +426,7 @@ fn a_database_at_work_is_never_called_anything_worse_than_busy() {
                         if worker == 0 {
                             conn.execute_batch("BEGIN IMMEDIATE; DELETE FROM t; ROLLBACK").unwrap();
                         }
-                        // Moments in which nobody has a lock are as many as moments in which somebody has.
+                        // There are as many moments without a lock as with one.
                         std::thread::sleep(std::time::Duration::from_micros(500));
                     }
                 });

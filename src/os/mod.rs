@@ -181,7 +181,8 @@ pub trait Os: Send + Sync {
         self.base().and_then(|os| os.lock_holder(path))
     }
 
-    /// The processes that have one of these files open, found without opening them. An error means that nothing is known.
+    /// The processes that have one of these files open, found without opening them. An error means that nothing is
+    /// known.
     fn holders(&self, ids: &[FileId]) -> io::Result<Holders> {
         self.base().map_or_else(unsupported, |os| os.holders(ids))
     }

@@ -157,7 +157,8 @@ impl Supervisor {
         Supervisor { policy, ..self }
     }
 
-    /// The token that stops it. A cancellation ends waits at once; the item at work is finished, its retries are not begun.
+    /// The token that stops it. A cancellation ends waits at once; the item at work is finished, its retries are not
+    /// begun.
     pub fn stop_on(self, stop: StopToken) -> Supervisor {
         Supervisor { stop, ..self }
     }

@@ -157,7 +157,7 @@ fn a_log_without_its_database_is_not_thrown_away() {
     let store = world.store();
     store.write(|tx| insert(tx, 1)).unwrap();
     store.write(|tx| insert(tx, 2)).unwrap();
-    // As after a crash, and a database file that somebody has moved.
+    // As after a crash, and a database file that was moved.
     let (kept, log) = (world.dir.path().join("kept.db"), world.dir.path().join("kept.db-wal"));
     fs::copy(world.path(), &kept).unwrap();
     fs::copy(world.side_file("-wal"), &log).unwrap();
@@ -305,7 +305,7 @@ fn descriptor_exhaustion_is_an_error_and_calls_work_again_afterwards() {
     world.check_rows(&[1, 2, 4]);
 }
 
-/// As somebody who may read the file and not write it.
+/// As a user that may read the file and not write it.
 fn write_a_read_only_file(path: &Path) {
     let store = Store::builder().busy_timeout(Duration::ZERO).open(path).unwrap();
     for _ in 0..4 {
@@ -320,7 +320,7 @@ fn write_a_read_only_file(path: &Path) {
     assert_eq!(store.health().breaker_failures, 0);
 }
 
-/// As somebody who may not write the directory, and so not make a side file either.
+/// As a user that may not write the directory, and so not create a side file either.
 fn open_in_a_read_only_directory(path: &Path) {
     let error = Store::open(path).unwrap_err();
     let text = "x.db: waiting for the first-connect lock failed: ";

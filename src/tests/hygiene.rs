@@ -233,7 +233,7 @@ fn an_idle_reader_is_closed_and_the_writer_is_not() {
     assert_eq!((store.health().readers_open, store.health().opens), (1, 3));
     world.os.advance(idle * 12 / 10);
     store.read(rows).unwrap();
-    assert_eq!(store.health().opens, 4, "without anybody maintaining it, when it is next asked for");
+    assert_eq!(store.health().opens, 4, "without maintenance, when it is next borrowed");
 }
 
 #[test]

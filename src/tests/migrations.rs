@@ -22,7 +22,7 @@ fn open(world: &World, migrations: &[&'static str]) -> Result<Store, crate::Erro
     migrations.iter().fold(builder, with).open(world.path())
 }
 
-/// The version and the schema, as somebody finds them who knows nothing of this crate.
+/// The version and the schema, as a plain connection reads them.
 #[track_caller]
 fn check(world: &World, version: i32, columns: &[&str]) {
     let conn = Connection::open(world.path()).unwrap();

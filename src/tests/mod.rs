@@ -79,7 +79,7 @@ impl World {
         self.builder().open(self.path()).unwrap()
     }
 
-    /// What somebody finds in the file who knows nothing of this crate.
+    /// Checks the rows that a plain connection reads.
     #[track_caller]
     fn check_rows(&self, expected: &[i64]) {
         check_rows(&self.path(), expected);
@@ -141,7 +141,7 @@ fn rows(conn: &Connection) -> rusqlite::Result<Vec<i64>> {
     conn.prepare("SELECT x FROM t ORDER BY x")?.query_map([], |row| row.get(0))?.collect()
 }
 
-/// What somebody finds in a database who knows nothing of this crate; and whether it is in order.
+/// Checks the rows that a plain connection reads, and the integrity of the database.
 #[track_caller]
 fn check_rows(path: &Path, expected: &[i64]) {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;

@@ -4,7 +4,8 @@ use super::*;
 use crate::Operation;
 use std::fs;
 
-/// A store with the rows 1 and 2, of which the second is in the log alone, and somebody about to take its file away.
+/// A store with the rows 1 and 2, of which the second is in the log alone, and a file that is about to be moved or
+/// deleted.
 struct Taken {
     world: World,
     store: Store,

@@ -38,7 +38,7 @@ pub(super) fn play_as_nobody(role: &str, world: &World, mode: u32) {
     let set_mode = |path: &Path, mode| {
         std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
     };
-    // The binary may be where nobody else can go.
+    // The binary may be where no other user has access.
     let program = tempfile::tempdir().unwrap();
     set_mode(program.path(), 0o755);
     set_mode(world.dir.path(), mode);

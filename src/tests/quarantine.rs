@@ -498,7 +498,7 @@ fn equal_content_is_kept_once_and_counted() {
         assert_eq!(files(&again.database), content);
         assert_eq!(patient.resume().unwrap(), Resumed::Nothing);
     }
-    // A bundle that somebody has changed since is not equal, whatever its manifest says.
+    // A bundle that was changed since is not equal, whatever its manifest says.
     restore();
     fs::write(first.wal.as_ref().unwrap(), "changed").unwrap();
     let other = patient.quarantine().unwrap();
@@ -523,7 +523,7 @@ fn at_the_bound_quarantine_is_refused_and_nothing_old_is_deleted() {
     for bundle in &bundles {
         assert_eq!(files(&bundle.database)["-wal"], content["-wal"]);
     }
-    // Somebody takes one away, and there is room again.
+    // One bundle is removed, and there is room again.
     fs::rename(&bundles[0].directory, patient.dir.path().join("taken")).unwrap();
     patient.quarantine().unwrap();
 }

@@ -7,7 +7,7 @@ use std::sync::Barrier;
 use std::sync::mpsc::channel;
 use std::thread;
 
-/// Somebody in another thread who has borrowed something, until told to give it back.
+/// Another thread that has borrowed a connection, until it is told to return it.
 struct Holder {
     thread: thread::JoinHandle<()>,
     give_back: std::sync::mpsc::Sender<()>,

@@ -57,7 +57,7 @@ impl Visit for Fields {
 
 #[test]
 fn events_reach_tracing_with_level_fields_and_text() {
-    // For all threads: whether a place in the code tells anybody is remembered, and other tests pass there, too.
+    // For all threads: `tracing` caches whether a call site has a subscriber, and other tests pass there, too.
     let (world, keeper) = (World::new(), Keeper::default());
     set_global_default(keeper.clone()).unwrap();
     let store = world.builder().open(world.path()).unwrap();

@@ -255,7 +255,7 @@ fn four_workers_do_every_job_once_in_spite_of_a_lock_in_their_way() {
     let worker =
         Worker::new(stop.clone()).policy(policy).events(Arc::new(move |event| noted.lock().push(event.clone())));
 
-    // Somebody else holds the write lock when they begin.
+    // Another connection holds the write lock when they begin.
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let (shared, jobs) = (Arc::clone(&cache), path.clone());
