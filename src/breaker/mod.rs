@@ -6,7 +6,7 @@
 //!   Closed ───────────────────────────────────────► Open
 //!      ▲                                           │    ▲
 //!      │ a probe succeeds          cooldown is over │    │ a probe fails
-//!      │                       and a caller asks     ▼    │
+//!      │                       and a caller asks    ▼    │
 //!      └──────────────────────────────────────── HalfOpen
 //!                                             (N permits at a time)
 //! ```
