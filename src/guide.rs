@@ -222,7 +222,7 @@
 //!
 //! | your case | [`WorkerPolicy`](crate::workers::WorkerPolicy) |
 //! |---|---|
-//! | jobs come from this process | a long `poll`, and a [`Stop`](crate::Stop) or a channel of your own to wake up |
+//! | jobs come from this process | a long `poll`, and a [`StopToken`](crate::StopToken) or your own channel to wake up |
 //! | jobs come from other processes | `poll` 5 s |
 //! | many processes on one file | a `seed` for each, so that their waits differ |
 //!

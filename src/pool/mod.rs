@@ -75,7 +75,7 @@ pub(crate) struct Database {
 #[derive(Default)]
 struct WriterState {
     connection: Option<PooledConnection>,
-    /// Writers that are not lent any more but stay open while a reader is borrowed. No reader outlives the last writer,
+    /// Writers that are not used any more but stay open while a reader is borrowed. No reader outlives the last writer,
     /// so the file is closed last by a writer, after a check of the file's name.
     retired: Vec<PooledConnection>,
     /// What became of a file that has lost its name, until a caller gets it as an error.

@@ -24,7 +24,7 @@
 //! Workers stop gracefully. [`StopToken::cancel`] lets the running job end, ends all waits, and begins no further job.
 //!
 //! ```
-//! use seawall::worker::{JobOutcome, Worker, WorkerPolicy, Workers};
+//! use seawall::workers::{JobOutcome, Worker, WorkerPolicy, Workers};
 //! use seawall::{Cache, StopToken};
 //! use std::time::Duration;
 //!
@@ -133,7 +133,7 @@ pub enum BackoffClass {
 /// An error that tells a worker how to wait. Its text is what is reported.
 ///
 /// ```
-/// use seawall::worker::{Backoff, BackoffClass};
+/// use seawall::workers::{Backoff, BackoffClass};
 ///
 /// #[derive(Debug)]
 /// enum JobError { Database(seawall::Error), Input(String) }
