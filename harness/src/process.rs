@@ -23,6 +23,8 @@ pub struct Life {
 }
 
 /// What the parent hears of a worker.
+///
+/// A closed list: all that a pipe and a process can tell.
 #[derive(Debug)]
 pub enum Event<R> {
     /// It reported.

@@ -202,6 +202,8 @@ pub struct TimelineEvent {
 }
 
 /// The kinds of marks on a timeline.
+///
+/// A closed list: renderers draw every kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MarkKind {
@@ -255,6 +257,8 @@ pub struct StoryEvent {
 }
 
 /// The kinds of events of a story.
+///
+/// A closed list: renderers word every kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StoryKind {

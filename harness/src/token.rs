@@ -32,6 +32,8 @@ pub struct Token {
 }
 
 /// The faults of a run, by name or in full.
+///
+/// A closed list, by the format of tokens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FaultName {
     /// A name of the fault table.

@@ -8,6 +8,8 @@ use std::str::FromStr;
 ///
 /// The order is the order of severity: `a > b` means that `a` is worse news than `b`. `NotMeasured` stands lowest,
 /// because a run that measured nothing must never hide one that did.
+///
+/// A closed list, by contract: renderers and expectation tables name every verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "one connection on several threads, as SQLite allows and the engine's type does not")]
 
 use seawall_harness::actor::Actor;
-use seawall_harness::engine::{Db, Engine, OPEN_READ_WRITE_CREATE, SqlError, Step};
+use seawall_harness::engine::{Db, Engine, OPEN_READ_WRITE_CREATE, SqlError, StepResult};
 use seawall_harness::fault::FaultPlan;
 use seawall_harness::rig::Rig;
 use seawall_harness::runtime::current_actor;
@@ -139,7 +139,7 @@ fn write_and_read(db: &Db, thread: u16, complaints: &RefCell<Vec<String>>) -> Re
         let whole = "SELECT count(*) FROM (SELECT count(*) AS n, min(v) AS a, max(v) AS b FROM t GROUP BY actor, round)
                      WHERE n <> 7 OR a <> b";
         let mut statement = api(|| db.prepare(whole))?;
-        if api(|| statement.step())? == Step::Row && statement.int(0) != 0 {
+        if api(|| statement.step())? == StepResult::Row && statement.int(0) != 0 {
             complaints.borrow_mut().push(format!("{} transactions in part", statement.int(0)));
         }
         api(|| drop(statement));

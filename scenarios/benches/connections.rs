@@ -21,17 +21,18 @@ use tempfile::TempDir;
 #[derive(Clone, Copy)]
 enum Schema {
     /// The application schema of the lab: 8 tables with their indexes and migrations.
-    Lab,
+    Application,
     /// So many tables with one index each.
     Tables(u32),
 }
 
 impl Schema {
-    const ALL: [Self; 5] = [Self::Lab, Self::Tables(1), Self::Tables(10), Self::Tables(100), Self::Tables(1000)];
+    const ALL: [Self; 5] =
+        [Self::Application, Self::Tables(1), Self::Tables(10), Self::Tables(100), Self::Tables(1000)];
 
     fn init(self, connection: &Connection) -> rusqlite::Result<()> {
         match self {
-            Self::Lab => schema::init(connection),
+            Self::Application => schema::init(connection),
             Self::Tables(count) => connection.execute_batch(&tables(count)),
         }
     }
@@ -40,7 +41,7 @@ impl Schema {
 impl fmt::Display for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lab => f.write_str("lab-8-tables"),
+            Self::Application => f.write_str("application-8-tables"),
             Self::Tables(count) => write!(f, "{count}-tables"),
         }
     }
@@ -103,13 +104,13 @@ impl Contestant {
 }
 
 /// A database with a schema.
-struct Stage {
+struct BenchDatabase {
     _folder: TempDir,
     path: PathBuf,
     schema: Schema,
 }
 
-impl Stage {
+impl BenchDatabase {
     fn new(schema: Schema) -> Self {
         let folder = tempfile::tempdir_in(scratch::default_folder()).expect("a folder");
         let path = folder.path().join("calls.db");
@@ -141,7 +142,7 @@ impl Stage {
 fn call_by_schema(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("call");
     for schema in Schema::ALL {
-        let stage = Stage::new(schema);
+        let stage = BenchDatabase::new(schema);
         for contestant in stage.contestants() {
             let id = BenchmarkId::new(contestant.name(), schema);
             group.bench_function(id, |bencher| bencher.iter(|| contestant.call(&stage.path)));
@@ -152,7 +153,7 @@ fn call_by_schema(criterion: &mut Criterion) {
 
 fn reads_by_threads(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("reads");
-    let stage = Stage::new(Schema::Lab);
+    let stage = BenchDatabase::new(Schema::Application);
     for contestant in stage.contestants() {
         // So many calls by each thread that starting it does not matter.
         let calls_per_thread = if matches!(contestant, Contestant::PerCall(_)) { 20 } else { 2000 };
@@ -175,7 +176,7 @@ fn reads_by_threads(criterion: &mut Criterion) {
 
 /// A contestant in its turns: on which database, and how many calls make a turn.
 struct Turns<'a> {
-    stage: &'a Stage,
+    stage: &'a BenchDatabase,
     contestant: &'a Contestant,
     calls: u32,
 }
@@ -199,7 +200,7 @@ impl Turns<'_> {
 fn print_ratios() {
     // Each has a database to itself, as it would have in its application: a connection for one call is the last one to
     // its file when it closes, which costs it a checkpoint.
-    let stages = [Schema::Lab; 3].map(Stage::new);
+    let stages = [Schema::Application; 3].map(BenchDatabase::new);
     let [for_percall, for_cached, for_mutex] = &stages;
     let percall = Turns { stage: for_percall, contestant: &for_percall.percall(), calls: 20 };
     let cached = Turns { stage: for_cached, contestant: &for_cached.cached(), calls: 2000 };

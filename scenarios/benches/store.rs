@@ -95,12 +95,12 @@ fn commit(connection: &mut Connection, key: i64) -> rusqlite::Result<i64> {
 }
 
 /// A contestant on a database of its own.
-struct Stage {
+struct BenchDatabase {
     contestant: Contestant,
     _folder: TempDir,
 }
 
-impl Stage {
+impl BenchDatabase {
     fn new(make: impl FnOnce(&Path) -> Contestant) -> Self {
         let folder = tempfile::tempdir_in(scratch::default_folder()).expect("a folder");
         let path = folder.path().join("bench.db");
@@ -169,7 +169,7 @@ fn bare(path: &Path) -> Connection {
 }
 
 /// Runs so many rounds, beginning with another one each time; returns what each made of each.
-fn rounds<T>(field: &[Stage], rounds: usize, mut turn: impl FnMut(&Stage) -> T) -> Vec<Vec<T>> {
+fn rounds<T>(field: &[BenchDatabase], rounds: usize, mut turn: impl FnMut(&BenchDatabase) -> T) -> Vec<Vec<T>> {
     let mut results: Vec<Vec<T>> = field.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         for place in 0..field.len() {
@@ -206,7 +206,7 @@ fn alone() {
     ];
     for (name, work, set_up) in rows {
         let calls = if work == Work::Commit { 400 } else { 4000 };
-        let field = [Stage::mutex(), Stage::mutex(), Stage::store(set_up)];
+        let field = [BenchDatabase::mutex(), BenchDatabase::mutex(), BenchDatabase::store(set_up)];
         field.iter().for_each(|stage| {
             black_box(stage.solo(work, calls));
         });
@@ -228,8 +228,8 @@ fn in_a_crowd() {
     println!("{:<44}{:>10}  {:<20}{:<20}", "", "mutex/s", "control", "store");
     for (name, work) in [("a row", Work::Snapshot), ("a hundred rows", Work::Scan)] {
         for readers in [1, 2, 4, 8] {
-            let store = Stage::store(|builder| builder.readers(readers as usize));
-            let field = [Stage::mutex(), Stage::mutex(), store];
+            let store = BenchDatabase::store(|builder| builder.readers(readers as usize));
+            let field = [BenchDatabase::mutex(), BenchDatabase::mutex(), store];
             let results = rounds(&field, ROUNDS, |stage| stage.crowd(work, readers, TURN));
             let kinds = [format!("{name}, {readers} readers"), "    the writer's commits meanwhile".to_owned()];
             for (kind, title) in kinds.iter().enumerate() {

@@ -41,8 +41,10 @@ pub enum TransactionState {
 }
 
 /// What a step came to.
+///
+/// A closed list: what `sqlite3_step` returns on success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum StepResult {
     /// The statement stands on a row.
     Row,
     /// The statement has ended.
@@ -69,7 +71,7 @@ impl Db {
     pub fn query(&self, sql: &str) -> Result<Vec<Vec<Value>>, SqlError> {
         let mut statement = self.prepare(sql)?;
         let mut rows = Vec::new();
-        while statement.step()? == Step::Row {
+        while statement.step()? == StepResult::Row {
             rows.push((0..statement.columns()).map(|column| statement.value(column)).collect());
         }
         Ok(rows)
@@ -82,7 +84,7 @@ impl Db {
     /// As for [`Self::query`].
     pub fn query_int(&self, sql: &str) -> Result<Option<i64>, SqlError> {
         let mut statement = self.prepare(sql)?;
-        if statement.step()? == Step::Done || statement.is_null(0) {
+        if statement.step()? == StepResult::Done || statement.is_null(0) {
             return Ok(None);
         }
         Ok(Some(statement.int(0)))
@@ -187,13 +189,13 @@ impl Statement<'_> {
     /// # Errors
     /// What SQLite answers.
     #[inline]
-    pub fn step(&mut self) -> Result<Step, SqlError> {
+    pub fn step(&mut self) -> Result<StepResult, SqlError> {
         let result = self.prepared.step();
         if !matches!(result, Ok(true)) {
             // At once, and not when the caller remembers: a statement that is not reset keeps its locks.
             self.prepared.reset();
         }
-        result.map(|is_row| if is_row { Step::Row } else { Step::Done })
+        result.map(|is_row| if is_row { StepResult::Row } else { StepResult::Done })
     }
 
     /// Steps to the end. Rows are ignored.
@@ -201,7 +203,7 @@ impl Statement<'_> {
     /// # Errors
     /// As for [`Self::step`].
     pub fn execute(&mut self) -> Result<(), SqlError> {
-        while self.step()? == Step::Row {}
+        while self.step()? == StepResult::Row {}
         Ok(())
     }
 

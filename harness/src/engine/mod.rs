@@ -32,7 +32,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use db::{CheckpointMode, Db, Statement, Step, TransactionState};
+pub use db::{CheckpointMode, Db, Statement, StepResult, TransactionState};
 pub use error::{EngineError, SqlError};
 pub use ffi::{ConfigApi, Interrupter};
 pub use value::Value;

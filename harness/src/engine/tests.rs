@@ -39,7 +39,7 @@ fn exercise(engine: &Engine) {
     let mut insert = db.prepare("INSERT INTO t(b) VALUES (?1)").unwrap();
     for name in ["one", "two", "three"] {
         insert.bind_text(1, name).unwrap();
-        assert_eq!(insert.step().unwrap(), Step::Done);
+        assert_eq!(insert.step().unwrap(), StepResult::Done);
     }
     drop(insert);
     assert!(db.transaction_state().is_none_or(|state| state == TransactionState::Write));
@@ -87,7 +87,7 @@ fn values_come_back_as_they_went_in() {
     for (index, value) in (1..).zip(&values) {
         statement.bind(index, value).unwrap();
     }
-    assert_eq!(statement.step().unwrap(), Step::Row);
+    assert_eq!(statement.step().unwrap(), StepResult::Row);
     assert_eq!(statement.columns(), values.len());
     let read: Vec<Value> = (0..values.len()).map(|column| statement.value(column)).collect();
     assert_eq!(read, values);
@@ -95,9 +95,9 @@ fn values_come_back_as_they_went_in() {
     assert_eq!(statement.text(3), "naïve\0text");
     assert_eq!(statement.text(0), "");
     assert_eq!(statement.blob(5), [0, 255, 39]);
-    assert_eq!(statement.step().unwrap(), Step::Done);
+    assert_eq!(statement.step().unwrap(), StepResult::Done);
     statement.clear_bindings();
-    assert_eq!(statement.step().unwrap(), Step::Row);
+    assert_eq!(statement.step().unwrap(), StepResult::Row);
     assert!((0..values.len()).all(|column| statement.is_null(column)));
     let shown: Vec<String> = [&values[3], &values[5]].iter().map(ToString::to_string).collect();
     assert_eq!(shown, ["'naïve\0text'", "x'00ff27'"]);
@@ -112,7 +112,7 @@ fn text_that_is_not_utf8_is_read_all_the_same() {
     // In a database of another encoding, the forms of one column lie in the same memory in turn.
     db.execute("PRAGMA encoding='UTF-16le'; CREATE TABLE t(x); INSERT INTO t VALUES ('é')").unwrap();
     let mut statement = db.prepare("SELECT x FROM t").unwrap();
-    assert_eq!(statement.step().unwrap(), Step::Row);
+    assert_eq!(statement.step().unwrap(), StepResult::Row);
     assert_eq!(statement.blob(0), [0xe9, 0]);
     assert_eq!(statement.text(0), "é");
 }
@@ -146,7 +146,7 @@ fn errors_of_an_earlier_call_do_not_stick() {
     let mut statement = db.prepare("SELECT 1").unwrap();
     assert_eq!(statement.bind_int(1, 1).unwrap_err().to_string(), "column index out of range (RANGE)");
     assert_eq!(statement.bind_int(usize::MAX, 1).unwrap_err().code, rusqlite::ffi::SQLITE_RANGE);
-    assert_eq!(statement.step().unwrap(), Step::Row);
+    assert_eq!(statement.step().unwrap(), StepResult::Row);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `atomicity`: a transaction is there whole or not at all, for every reader at every time.
 
-use crate::oracle::table::State;
+use crate::oracle::table::TxnState;
 use crate::oracle::{Evidence, Oracle};
 use crate::verdict::Verdict;
 
@@ -15,7 +15,7 @@ pub const ORACLE: Oracle = Oracle {
 fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
     let mut findings = Vec::new();
     let table = evidence.table.iter().flatten();
-    let torn: Vec<_> = table.filter(|(_, state)| **state == State::Torn).map(|(key, _)| key).collect();
+    let torn: Vec<_> = table.filter(|(_, state)| **state == TxnState::Torn).map(|(key, _)| key).collect();
     if let Some(first) = torn.first() {
         findings.push((Verdict::Corrupt, format!("{} transactions are there in part; first: {first}", torn.len())));
     }
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
     use crate::oracle::table::{Table, tests::key};
 
-    fn found(states: &[State], torn_reads: &[&str]) -> usize {
+    fn found(states: &[TxnState], torn_reads: &[&str]) -> usize {
         let table = states.iter().zip(1..).map(|(state, txn)| (key(txn), *state)).collect::<Table>();
         let torn_reads = torn_reads.iter().map(|s| (*s).to_owned()).collect();
         judge(&Evidence { table: Some(table), torn_reads, ..Evidence::default() }).len()
@@ -44,8 +44,8 @@ mod tests {
 
     #[test]
     fn canary_a_half_transaction_is_caught_at_the_end_and_in_a_read() {
-        assert_eq!(found(&[State::Whole(0), State::Whole(3)], &[]), 0);
-        assert_eq!(found(&[State::Whole(0), State::Torn], &[]), 1);
-        assert_eq!(found(&[State::Whole(0)], &["p1.t1 transaction 4, read by p2.t1"]), 1);
+        assert_eq!(found(&[TxnState::Whole(0), TxnState::Whole(3)], &[]), 0);
+        assert_eq!(found(&[TxnState::Whole(0), TxnState::Torn], &[]), 1);
+        assert_eq!(found(&[TxnState::Whole(0)], &["p1.t1 transaction 4, read by p2.t1"]), 1);
     }
 }

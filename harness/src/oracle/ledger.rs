@@ -4,7 +4,7 @@
 //! may be in. An acknowledged commit leaves one; a commit with an unknown outcome adds one; a refusal adds none.
 
 use crate::actor::Actor;
-use crate::oracle::table::{Key, State, Table};
+use crate::oracle::table::{Table, TxnKey, TxnState};
 use crate::oracle::{Evidence, Oracle, observed};
 use crate::verdict::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What the callers were told.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    entries: BTreeMap<Key, Entry>,
+    entries: BTreeMap<TxnKey, Entry>,
     losses_seen: Vec<String>,
     /// The transactions that a reader missed during the run.
-    missed: BTreeSet<Key>,
+    missed: BTreeSet<TxnKey>,
     acked: u64,
     refused: u64,
     indeterminate: u64,
@@ -25,20 +25,20 @@ pub struct Ledger {
 struct Entry {
     /// True once a commit of this transaction was acknowledged.
     acked: bool,
-    possible: BTreeSet<State>,
+    possible: BTreeSet<TxnState>,
     /// States that a refused transaction would have led to.
-    refused: BTreeSet<State>,
+    refused: BTreeSet<TxnState>,
 }
 
 impl Default for Entry {
     fn default() -> Self {
-        Self { acked: false, possible: BTreeSet::from([State::Absent]), refused: BTreeSet::new() }
+        Self { acked: false, possible: BTreeSet::from([TxnState::Absent]), refused: BTreeSet::new() }
     }
 }
 
 impl Ledger {
     /// COMMIT returned success, and the transaction's rows are in this state now.
-    pub fn acked(&mut self, key: Key, state: State) {
+    pub fn acked(&mut self, key: TxnKey, state: TxnState) {
         self.acked += 1;
         let entry = self.entries.entry(key).or_default();
         entry.acked = true;
@@ -47,13 +47,13 @@ impl Ledger {
     }
 
     /// COMMIT was tried and its outcome is unknown; if it succeeded, the rows are in this state.
-    pub fn indeterminate(&mut self, key: Key, state: State) {
+    pub fn indeterminate(&mut self, key: TxnKey, state: TxnState) {
         self.indeterminate += 1;
         self.entries.entry(key).or_default().possible.insert(state);
     }
 
     /// The transaction ended in an error before COMMIT was tried; it would have led to this state.
-    pub fn refused(&mut self, key: Key, state: State) {
+    pub fn refused(&mut self, key: TxnKey, state: TxnState) {
         self.refused += 1;
         self.entries.entry(key).or_default().refused.insert(state);
     }
@@ -64,7 +64,7 @@ impl Ledger {
     }
 
     /// The transaction's own actor saw its rows in this state, and changed nothing.
-    pub fn observed(&mut self, key: Key, state: State) {
+    pub fn observed(&mut self, key: TxnKey, state: TxnState) {
         let entry = self.entries.entry(key).or_default();
         if !entry.possible.contains(&state) {
             let expected = describe(&entry.possible);
@@ -91,23 +91,23 @@ impl Ledger {
     /// actor looked.
     pub fn lost(&self, table: &Table) -> u64 {
         let gone = self.mismatches(table).into_iter().filter(|(_, state, entry)| is_loss(*state, entry));
-        gone.map(|(key, ..)| key).chain(self.missed.iter().copied()).collect::<BTreeSet<Key>>().len() as u64
+        gone.map(|(key, ..)| key).chain(self.missed.iter().copied()).collect::<BTreeSet<TxnKey>>().len() as u64
     }
 
     /// The transactions whose state is none of the possible ones.
-    fn mismatches(&self, table: &Table) -> Vec<(Key, State, Entry)> {
+    fn mismatches(&self, table: &Table) -> Vec<(TxnKey, TxnState, Entry)> {
         self.mismatches_among(table, |_| true)
     }
 
     /// The same, of the transactions that are looked at. Honest ones are passed over without a copy: there is a look
     /// after each read of each actor.
-    fn mismatches_among(&self, table: &Table, looked_at: impl Fn(&Key) -> bool) -> Vec<(Key, State, Entry)> {
+    fn mismatches_among(&self, table: &Table, looked_at: impl Fn(&TxnKey) -> bool) -> Vec<(TxnKey, TxnState, Entry)> {
         let known = self.entries.iter().filter(|(key, _)| looked_at(key)).filter_map(|(key, entry)| {
-            let state = table.get(key).copied().unwrap_or(State::Absent);
+            let state = table.get(key).copied().unwrap_or(TxnState::Absent);
             (!entry.possible.contains(&state)).then(|| (*key, state, entry.clone()))
         });
         let unknown = table.iter().filter(|(key, _)| looked_at(key) && !self.entries.contains_key(key));
-        let unknown = unknown.filter(|(_, state)| **state != State::Absent);
+        let unknown = unknown.filter(|(_, state)| **state != TxnState::Absent);
         known.chain(unknown.map(|(key, state)| (*key, *state, Entry::default()))).collect()
     }
 }
@@ -115,12 +115,12 @@ impl Ledger {
 /// Rows that only a refused transaction would have written are no loss but a transaction that should not be there; so
 /// are rows of which nothing was ever acknowledged. Rows that are gone are a loss, even if their deletion was
 /// refused.
-fn is_loss(state: State, entry: &Entry) -> bool {
-    entry.acked && (state == State::Absent || !entry.refused.contains(&state))
+fn is_loss(state: TxnState, entry: &Entry) -> bool {
+    entry.acked && (state == TxnState::Absent || !entry.refused.contains(&state))
 }
 
-fn describe(possible: &BTreeSet<State>) -> String {
-    possible.iter().map(State::to_string).collect::<Vec<_>>().join(" or ")
+fn describe(possible: &BTreeSet<TxnState>) -> String {
+    possible.iter().map(TxnState::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 /// See the module's documentation.
@@ -158,7 +158,7 @@ fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
 
 fn canary() -> Evidence {
     let mut ledger = Ledger::default();
-    ledger.acked(Key { actor: Actor { process: 1, thread: 1 }, txn: 1 }, State::Whole(0));
+    ledger.acked(TxnKey { actor: Actor { process: 1, thread: 1 }, txn: 1 }, TxnState::Whole(0));
     Evidence { ledger, table: Some(Table::new()), ..Evidence::default() }
 }
 
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use crate::oracle::table::tests::key;
 
-    fn verdicts(ledger: &Ledger, rows: &[(u32, State)]) -> Vec<Verdict> {
+    fn verdicts(ledger: &Ledger, rows: &[(u32, TxnState)]) -> Vec<Verdict> {
         let table = rows.iter().map(|(txn, state)| (key(*txn), *state)).collect();
         let evidence = Evidence { ledger: ledger.clone(), table: Some(table), ..Evidence::default() };
         judge(&evidence).into_iter().map(|(verdict, _)| verdict).collect()
@@ -176,62 +176,62 @@ mod tests {
     #[test]
     fn an_indeterminate_commit_may_be_there_or_not() {
         let mut ledger = Ledger::default();
-        ledger.acked(key(1), State::Whole(0));
-        ledger.indeterminate(key(1), State::Whole(1));
-        ledger.indeterminate(key(2), State::Whole(0));
-        assert_eq!(verdicts(&ledger, &[(1, State::Whole(0))]), []);
-        assert_eq!(verdicts(&ledger, &[(1, State::Whole(1)), (2, State::Whole(0))]), []);
-        assert_eq!(verdicts(&ledger, &[(1, State::Whole(2))]), [Verdict::Lost]);
+        ledger.acked(key(1), TxnState::Whole(0));
+        ledger.indeterminate(key(1), TxnState::Whole(1));
+        ledger.indeterminate(key(2), TxnState::Whole(0));
+        assert_eq!(verdicts(&ledger, &[(1, TxnState::Whole(0))]), []);
+        assert_eq!(verdicts(&ledger, &[(1, TxnState::Whole(1)), (2, TxnState::Whole(0))]), []);
+        assert_eq!(verdicts(&ledger, &[(1, TxnState::Whole(2))]), [Verdict::Lost]);
     }
 
     #[test]
     fn canary_a_lost_row_a_lost_update_and_an_undone_deletion_are_caught() {
         let mut ledger = Ledger::default();
-        ledger.acked(key(1), State::Whole(0));
-        assert_eq!(verdicts(&ledger, &[(1, State::Whole(0))]), []);
+        ledger.acked(key(1), TxnState::Whole(0));
+        assert_eq!(verdicts(&ledger, &[(1, TxnState::Whole(0))]), []);
         assert_eq!(verdicts(&ledger, &[]), [Verdict::Lost], "the row is gone");
-        assert_eq!(verdicts(&ledger, &[(1, State::Torn)]), [Verdict::Lost], "some of its rows are gone");
-        ledger.acked(key(1), State::Whole(1));
-        assert_eq!(verdicts(&ledger, &[(1, State::Whole(0))]), [Verdict::Lost], "the update is gone");
-        ledger.refused(key(2), State::Whole(0));
-        ledger.acked(key(1), State::Absent);
-        assert_eq!(verdicts(&ledger, &[(1, State::Whole(1))]), [Verdict::Lost], "the deletion is undone");
-        assert_eq!(ledger.lost(&Table::from([(key(1), State::Whole(1))])), 1);
-        ledger.acked(key(3), State::Whole(3));
-        ledger.refused(key(3), State::Absent);
+        assert_eq!(verdicts(&ledger, &[(1, TxnState::Torn)]), [Verdict::Lost], "some of its rows are gone");
+        ledger.acked(key(1), TxnState::Whole(1));
+        assert_eq!(verdicts(&ledger, &[(1, TxnState::Whole(0))]), [Verdict::Lost], "the update is gone");
+        ledger.refused(key(2), TxnState::Whole(0));
+        ledger.acked(key(1), TxnState::Absent);
+        assert_eq!(verdicts(&ledger, &[(1, TxnState::Whole(1))]), [Verdict::Lost], "the deletion is undone");
+        assert_eq!(ledger.lost(&Table::from([(key(1), TxnState::Whole(1))])), 1);
+        ledger.acked(key(3), TxnState::Whole(3));
+        ledger.refused(key(3), TxnState::Absent);
         assert_eq!(verdicts(&ledger, &[]), [Verdict::Lost], "gone, though its deletion was refused");
-        ledger.acked(key(3), State::Absent);
+        ledger.acked(key(3), TxnState::Absent);
         assert_eq!(ledger.lost(&Table::new()), 0);
     }
 
     #[test]
     fn canary_a_refused_transaction_that_is_there_is_caught() {
         let mut ledger = Ledger::default();
-        ledger.refused(key(1), State::Whole(0));
+        ledger.refused(key(1), TxnState::Whole(0));
         assert_eq!(verdicts(&ledger, &[]), []);
-        assert_eq!(verdicts(&ledger, &[(1, State::Whole(0))]), [Verdict::Corrupt]);
-        assert_eq!(verdicts(&ledger, &[(9, State::Whole(0))]), [Verdict::Corrupt], "no transaction wrote it");
+        assert_eq!(verdicts(&ledger, &[(1, TxnState::Whole(0))]), [Verdict::Corrupt]);
+        assert_eq!(verdicts(&ledger, &[(9, TxnState::Whole(0))]), [Verdict::Corrupt], "no transaction wrote it");
     }
 
     #[test]
     fn canary_a_reader_that_misses_its_own_commit_is_caught() {
         let mut ledger = Ledger::default();
-        ledger.acked(key(1), State::Whole(0));
+        ledger.acked(key(1), TxnState::Whole(0));
         ledger.read(Actor { process: 9, thread: 9 }, &Table::new());
-        assert_eq!(verdicts(&ledger, &[(1, State::Whole(0))]), [], "others may lag behind");
-        ledger.observed(key(1), State::Whole(0));
-        assert_eq!(verdicts(&ledger, &[(1, State::Whole(0))]), []);
+        assert_eq!(verdicts(&ledger, &[(1, TxnState::Whole(0))]), [], "others may lag behind");
+        ledger.observed(key(1), TxnState::Whole(0));
+        assert_eq!(verdicts(&ledger, &[(1, TxnState::Whole(0))]), []);
         let mut updater = ledger.clone();
         ledger.read(key(1).actor, &Table::new());
-        assert_eq!(verdicts(&ledger, &[(1, State::Whole(0))]), [Verdict::Lost]);
-        updater.observed(key(1), State::Absent);
-        assert_eq!(verdicts(&updater, &[(1, State::Whole(0))]), [Verdict::Lost]);
+        assert_eq!(verdicts(&ledger, &[(1, TxnState::Whole(0))]), [Verdict::Lost]);
+        updater.observed(key(1), TxnState::Absent);
+        assert_eq!(verdicts(&updater, &[(1, TxnState::Whole(0))]), [Verdict::Lost]);
     }
 
     #[test]
     fn canary_an_unreadable_table_is_caught() {
         let mut ledger = Ledger::default();
-        ledger.acked(key(1), State::Whole(0));
+        ledger.acked(key(1), TxnState::Whole(0));
         let evidence = Evidence { ledger, ..Evidence::default() };
         assert_eq!(judge(&evidence).len(), 1);
     }

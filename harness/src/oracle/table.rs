@@ -26,22 +26,24 @@ CREATE INDEX IF NOT EXISTS ledger_by_version ON ledger(version, txn);
 
 /// Names a transaction: the actor, and the number among the actor's transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Key {
+pub struct TxnKey {
     /// The actor.
     pub actor: Actor,
     /// Its number.
     pub txn: u32,
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for TxnKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} transaction {}", self.actor, self.txn)
     }
 }
 
 /// What a transaction's rows look like to a reader.
+///
+/// A closed list: every observation is one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum State {
+pub enum TxnState {
     /// No row of it is there.
     Absent,
     /// All rows of it are there, all with this version.
@@ -50,7 +52,7 @@ pub enum State {
     Torn,
 }
 
-impl fmt::Display for State {
+impl fmt::Display for TxnState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent => f.write_str("absent"),
@@ -61,7 +63,7 @@ impl fmt::Display for State {
 }
 
 /// The whole table as one reader saw it. Transactions that are absent have no entry.
-pub type Table = BTreeMap<Key, State>;
+pub type Table = BTreeMap<TxnKey, TxnState>;
 
 /// Reads the table in one statement, hence from one snapshot.
 ///
@@ -83,7 +85,10 @@ pub fn read(connection: &Connection) -> rusqlite::Result<Table> {
         let (count, parts_min, parts_max): (u32, u32, u32) = (row.get(2)?, row.get(3)?, row.get(4)?);
         let (version_min, version_max): (u32, u32) = (row.get(5)?, row.get(6)?);
         let whole = count == parts_min && parts_min == parts_max && version_min == version_max;
-        table.insert(Key { actor, txn: row.get(1)? }, if whole { State::Whole(version_min) } else { State::Torn });
+        table.insert(
+            TxnKey { actor, txn: row.get(1)? },
+            if whole { TxnState::Whole(version_min) } else { TxnState::Torn },
+        );
     }
     Ok(table)
 }
@@ -92,8 +97,8 @@ pub fn read(connection: &Connection) -> rusqlite::Result<Table> {
 pub(crate) mod tests {
     use super::*;
 
-    pub(crate) fn key(txn: u32) -> Key {
-        Key { actor: Actor { process: 1, thread: 1 }, txn }
+    pub(crate) fn key(txn: u32) -> TxnKey {
+        TxnKey { actor: Actor { process: 1, thread: 1 }, txn }
     }
 
     #[test]
@@ -108,7 +113,7 @@ pub(crate) mod tests {
                                           ('p1.t1', 3, 0, 2, 0, x''), ('p1.t1', 3, 1, 2, 1, x'');",
             )
             .unwrap();
-        let expected = [(key(1), State::Whole(7)), (key(2), State::Torn), (key(3), State::Torn)];
+        let expected = [(key(1), TxnState::Whole(7)), (key(2), TxnState::Torn), (key(3), TxnState::Torn)];
         assert_eq!(read(&connection).unwrap(), Table::from(expected));
     }
 }

@@ -54,7 +54,7 @@ struct Shared {
     clock: Clock,
     processes: Option<Rc<dyn Processes>>,
     policy: RefCell<Box<dyn Policy>>,
-    state: RefCell<State>,
+    state: RefCell<ExecutionState>,
 }
 
 impl Scheduler {
@@ -117,7 +117,7 @@ enum Status {
 }
 
 #[derive(Default)]
-struct State {
+struct ExecutionState {
     actors: Vec<Status>,
     suspenders: Vec<Suspender>,
     /// True if another actor, and not the time, ended each actor's last wait.
@@ -254,7 +254,7 @@ impl Runtime for Shared {
     fn wake(&self, key: usize) {
         let mut state = self.state.borrow_mut();
         let mut found = false;
-        let State { actors, woken, .. } = &mut *state;
+        let ExecutionState { actors, woken, .. } = &mut *state;
         for (status, woken) in actors.iter_mut().zip(woken) {
             if matches!(*status, Status::Blocked(at) | Status::Waiting(at, _) if at == key) {
                 *status = Status::Ready;
@@ -274,19 +274,19 @@ impl Runtime for Shared {
 
 impl Shared {
     /// Ends an execution whose actors do not come to their ends though every call of theirs fails.
-    fn abandon(&self, mut state: RefMut<'_, State>) {
+    fn abandon(&self, mut state: RefMut<'_, ExecutionState>) {
         state.deadlocked = state.unfinished();
         self.leave_for_ever(state);
     }
 
-    fn leave_for_ever(&self, state: RefMut<'_, State>) {
+    fn leave_for_ever(&self, state: RefMut<'_, ExecutionState>) {
         let suspender = state.suspenders[state.current].clone();
         drop(state);
         suspender.suspend();
     }
 
     /// Asks the policy, and changes to whom it names. `state` is released before.
-    fn choose(&self, mut state: RefMut<'_, State>, call: Option<&Call>, can_go_on: bool) {
+    fn choose(&self, mut state: RefMut<'_, ExecutionState>, call: Option<&Call>, can_go_on: bool) {
         let current = state.current;
         let (section, nth) = (state.section[current], state.nth[current]);
         let point = Point { current, section, nth, call, others: &state.others, can_go_on };
@@ -336,7 +336,7 @@ impl Shared {
 /// In the place of a section where an actor has ended.
 pub const ENDED: u32 = u32::MAX;
 
-impl State {
+impl ExecutionState {
     fn begin(&mut self, suspenders: Vec<Suspender>, calls_max: u64) {
         assert!(!suspenders.is_empty(), "an execution needs an actor");
         let count = suspenders.len();

@@ -18,7 +18,7 @@ const ALL: &str = "all";
 
 /// What is printed. Field names are a contract.
 #[derive(Serialize)]
-struct Report<'a> {
+struct ExploreOutput<'a> {
     schema: u32,
     scenario: &'a str,
     sqlite: &'a str,
@@ -102,7 +102,7 @@ fn explore_one(
     };
     let ExploreToken { scenario, sqlite, policy, seed, .. } = &search.token;
     let faults = rules.iter().map(Rule::to_string).collect();
-    let report = Report { schema: 1, scenario, sqlite, policy, seed: seed.0, faults, tally };
+    let report = ExploreOutput { schema: 1, scenario, sqlite, policy, seed: seed.0, faults, tally };
     print(&match args.format {
         ReplayFormat::Json => serde_json::to_string(&report).map_err(Complaint::broken)? + "\n",
         ReplayFormat::Human => human(&report),
@@ -116,9 +116,9 @@ pub(super) fn child() -> ExitCode {
     pool::child().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
-fn human(report: &Report<'_>) -> String {
+fn human(report: &ExploreOutput<'_>) -> String {
     let mut out = String::new();
-    let Report { scenario, sqlite, policy, seed, faults, tally, .. } = report;
+    let ExploreOutput { scenario, sqlite, policy, seed, faults, tally, .. } = report;
     let Tally { executions, calls, acked, faults_fired, seconds, .. } = tally;
     let rate = *calls as f64 / seconds.max(1e-9) / 1e6;
     let _ = writeln!(

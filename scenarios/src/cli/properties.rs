@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// The output for one property. Field names are a contract.
 #[derive(Serialize)]
-struct Report {
+struct PropertyOutput {
     schema: u32,
     property: &'static str,
     /// The seed of the first case.
@@ -64,7 +64,7 @@ fn chosen(names: &[String]) -> Result<Vec<Property>, Complaint> {
     Ok(ALL.iter().filter(|property| names.iter().any(|name| name == property.name)).copied().collect())
 }
 
-fn execute(property: Property, seed: Seed, count: u64, jobs: usize) -> Report {
+fn execute(property: Property, seed: Seed, count: u64, jobs: usize) -> PropertyOutput {
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(count) } else { ProgressBar::hidden() };
     let style = ProgressStyle::with_template("{elapsed_precise} {bar:30.cyan/blue} {msg} {human_pos} cases");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -79,7 +79,7 @@ fn execute(property: Property, seed: Seed, count: u64, jobs: usize) -> Report {
         story: counterexample.0,
         replay: format!("seawall properties {} --seed {seed} --count 1", property.name),
     };
-    Report {
+    PropertyOutput {
         schema: 1,
         property: property.name,
         seed: seed.0,
@@ -89,8 +89,8 @@ fn execute(property: Property, seed: Seed, count: u64, jobs: usize) -> Report {
     }
 }
 
-fn human(report: &Report) -> String {
-    let Report { property, seed, cases, seconds, failure, .. } = report;
+fn human(report: &PropertyOutput) -> String {
+    let PropertyOutput { property, seed, cases, seconds, failure, .. } = report;
     let Some(Failed { seed, story, replay }) = failure else {
         return format!("{property:<10} {cases:>9} cases {seconds:>7.1} s  ok, seed {seed}\n");
     };

@@ -18,7 +18,7 @@ const WIDTH: usize = 110;
 
 /// What is printed. Field names are a contract.
 #[derive(Serialize)]
-struct Report<'a> {
+struct ShrinkOutput<'a> {
     schema: u32,
     /// What was shrunk: a token or a file.
     of: &'a str,
@@ -68,7 +68,7 @@ pub(super) fn run(args: &ShrinkArgs) -> Result<Exit, Complaint> {
 
 fn json(of: &str, shrunk: &Shrunk) -> serde_json::Result<String> {
     let Shrunk { story, file, before, after, executions, seconds, is_minimal, on_real_files } = shrunk;
-    serde_json::to_string(&Report {
+    serde_json::to_string(&ShrinkOutput {
         schema: 1,
         of,
         verdict: story.finding.verdict,

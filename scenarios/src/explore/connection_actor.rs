@@ -8,7 +8,7 @@ use super::{DATABASE, Step, scenarios};
 use seawall_harness::actor::Actor;
 use seawall_harness::engine::{Db, SqlError, Statement};
 use seawall_harness::oracle::isolation::{End, Op, Transaction};
-use seawall_harness::oracle::table::{Key, State};
+use seawall_harness::oracle::table::{TxnKey, TxnState};
 use seawall_harness::oracle::walindex;
 use seawall_harness::record::StoryKind;
 use std::cell::Cell;
@@ -41,8 +41,8 @@ pub(super) enum Settled {
 
 /// The rows that a transaction changes, and their state after it.
 struct Change {
-    key: Key,
-    state: State,
+    key: TxnKey,
+    state: TxnState,
     /// The step's number.
     number: u32,
     rows: u32,
@@ -136,8 +136,8 @@ impl<'a> ConnectionActor<'a> {
     /// rolls it back, and records the outcome.
     pub(super) fn settle(
         &mut self,
-        key: Key,
-        state: State,
+        key: TxnKey,
+        state: TxnState,
         result: Result<(), SqlError>,
         rollback: bool,
     ) -> Result<Settled, SqlError> {
@@ -194,20 +194,22 @@ impl<'a> ConnectionActor<'a> {
             Target::New => None,
         };
         let (txn, state) = match earlier {
-            Some(txn) if number.is_multiple_of(2) => (txn, State::Whole(number)),
-            Some(txn) => (txn, State::Absent),
-            None => (number, State::Whole(number)),
+            Some(txn) if number.is_multiple_of(2) => (txn, TxnState::Whole(number)),
+            Some(txn) => (txn, TxnState::Absent),
+            None => (number, TxnState::Whole(number)),
         };
-        let key = Key { actor: self.actor, txn };
+        let key = TxnKey { actor: self.actor, txn };
         let change = Change { key, state, number, rows: changes.into(), payload_bytes };
         match state {
-            State::Whole(version) => self.ops.push(Op::Write { key: history_key(key), version: version.into() }),
-            State::Absent | State::Torn => drop(self.context.history.borrow_mut().deleted.insert(history_key(key))),
+            TxnState::Whole(version) => self.ops.push(Op::Write { key: history_key(key), version: version.into() }),
+            TxnState::Absent | TxnState::Torn => {
+                self.context.history.borrow_mut().deleted.insert(history_key(key));
+            }
         }
         let result = self.change(&change, begin, savepoint);
         match self.settle(key, state, result, rollback)? {
             Settled::Acked if txn == number => self.own.push(txn),
-            Settled::Acked if state != State::Absent => {}
+            Settled::Acked if state != TxnState::Absent => {}
             Settled::Refused => {}
             // It is deleted or unknown: an update of rows that may be missing would prove nothing.
             Settled::Acked | Settled::Unknown => self.own.retain(|own| *own != txn),
@@ -221,13 +223,13 @@ impl<'a> ConnectionActor<'a> {
         let (id, txn, bytes) = (self.id(), change.key.txn, change.payload_bytes);
         self.sql(begin.sql())?;
         match change.state {
-            State::Whole(version) if txn == change.number => {
+            TxnState::Whole(version) if txn == change.number => {
                 for part in 0..change.rows {
                     self.insert(txn, (part, change.rows), version, bytes)?;
                 }
             }
-            State::Whole(version) => self.run(UPDATE, &[id, txn.into(), version.into()])?,
-            State::Absent | State::Torn => self.run(DELETE, &[id, txn.into()])?,
+            TxnState::Whole(version) => self.run(UPDATE, &[id, txn.into(), version.into()])?,
+            TxnState::Absent | TxnState::Torn => self.run(DELETE, &[id, txn.into()])?,
         }
         if savepoint {
             // This must leave no trace.
@@ -260,7 +262,7 @@ impl<'a> ConnectionActor<'a> {
         if first != second {
             history.unrepeatable_reads.push(format!("{} read the table twice in one transaction", self.actor));
         }
-        let torn = first.iter().filter(|(_, state)| **state == State::Torn);
+        let torn = first.iter().filter(|(_, state)| **state == TxnState::Torn);
         history.torn_reads.extend(torn.map(|(key, _)| format!("{key}, read by {}", self.actor)));
         let (began, ended) = (self.began, self.context.shared_state.calls());
         history.snapshots.push(Snapshot { actor: self.actor, began, ended, table: first });

@@ -10,7 +10,7 @@ use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE,
 use seawall_harness::oracle::alarm::Alarm;
 use seawall_harness::oracle::integrity::Check;
 use seawall_harness::oracle::isolation::{self, End, Op, Transaction};
-use seawall_harness::oracle::table::{State, Table};
+use seawall_harness::oracle::table::{Table, TxnState};
 use seawall_harness::oracle::{self, Evidence};
 use seawall_harness::runtime;
 use seawall_harness::sched::Execution;
@@ -74,9 +74,9 @@ fn transactions(history: &mut History) -> isolation::History {
         let ops = keys.iter().filter_map(|key| {
             while seen.next_if(|(other, _)| other < key).is_some() {}
             match seen.next_if(|(other, _)| other == key) {
-                None | Some((_, State::Absent)) => Some(Op::Read { key: *key, version: None }),
-                Some((_, State::Whole(version))) => Some(Op::Read { key: *key, version: Some(version.into()) }),
-                Some((_, State::Torn)) => None,
+                None | Some((_, TxnState::Absent)) => Some(Op::Read { key: *key, version: None }),
+                Some((_, TxnState::Whole(version))) => Some(Op::Read { key: *key, version: Some(version.into()) }),
+                Some((_, TxnState::Torn)) => None,
             }
         });
         transactions.push(Transaction { actor, began, ended, ops: ops.collect(), end: End::Committed });

@@ -2,8 +2,8 @@
 
 use super::actor::ExecutionContext;
 use seawall_harness::actor::Actor;
-use seawall_harness::engine::{Db, SqlError, Statement, Step as Row};
-use seawall_harness::oracle::table::{Key, State, Table};
+use seawall_harness::engine::{Db, SqlError, Statement, StepResult as Row};
+use seawall_harness::oracle::table::{Table, TxnKey, TxnState};
 use seawall_harness::record::StoryKind;
 
 /// The statements of a connection, prepared when they are first needed.
@@ -90,16 +90,16 @@ pub(super) type Query<'q> = dyn FnMut(&'static str, &mut dyn FnMut(&mut Statemen
 /// The table of the ledger. The rows are grouped here: SQLite would sort them first, at several times the costs.
 pub(super) fn ledger_table(query: &mut Query<'_>) -> Result<Table, SqlError> {
     /// A transaction's key, how many rows it has, and its version.
-    type Part = (Key, i64, i64);
+    type Part = (TxnKey, i64, i64);
     let mut parts: Vec<Part> = Vec::new();
     query("SELECT actor, txn, parts, version FROM ledger NOT INDEXED", &mut |row| {
-        parts.push((Key { actor: actor_of(row.int(0)), txn: row.int(1) as u32 }, row.int(2), row.int(3)));
+        parts.push((TxnKey { actor: actor_of(row.int(0)), txn: row.int(1) as u32 }, row.int(2), row.int(3)));
     })?;
     parts.sort_unstable();
     let transactions = parts.chunk_by(|one, other| one.0 == other.0).map(|parts| {
         let (key, count, version) = parts[0];
         let whole = parts.iter().all(|part| *part == parts[0]) && parts.len() as i64 == count;
-        (key, if whole { State::Whole(version as u32) } else { State::Torn })
+        (key, if whole { TxnState::Whole(version as u32) } else { TxnState::Torn })
     });
     Ok(transactions.collect())
 }
@@ -110,6 +110,6 @@ pub(super) fn actor_of(id: i64) -> Actor {
 }
 
 /// A transaction as a key of the oracle `isolation`.
-pub(super) fn history_key(key: Key) -> u64 {
+pub(super) fn history_key(key: TxnKey) -> u64 {
     u64::from(key.actor.process) << 48 | u64::from(key.actor.thread) << 32 | u64::from(key.txn)
 }

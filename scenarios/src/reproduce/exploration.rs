@@ -42,7 +42,7 @@ impl Exploration {
 
 /// What is printed. Field names are a contract.
 #[derive(Serialize)]
-struct Report<'a> {
+struct ReplayOutput<'a> {
     schema: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
@@ -126,7 +126,7 @@ impl Reproduction for Exploration {
         let Some(Outcome { findings, execution, digest, .. }) = repetition.outcomes.last() else {
             return Ok(String::new());
         };
-        let report = Report {
+        let report = ReplayOutput {
             schema: 1,
             token: self.token.is_some().then_some(&*self.name),
             file: self.token.is_none().then_some(&*self.name),

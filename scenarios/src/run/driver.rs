@@ -30,7 +30,7 @@ use std::time::Duration;
 pub enum Trouble {
     /// The lab is broken: the run says nothing about the strategy.
     #[error("{0}")]
-    Lab(String),
+    HarnessBroken(String),
     /// The strategy does not go on. That is a finding.
     #[error("{0}")]
     Stuck(String),
@@ -38,7 +38,7 @@ pub enum Trouble {
 
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
-        Self::Lab(error.to_string())
+        Self::HarnessBroken(error.to_string())
     }
 }
 

@@ -10,7 +10,7 @@ use seawall_harness::oracle::alarm::Alarm;
 use seawall_harness::oracle::integrity::Check;
 use seawall_harness::oracle::ledger::Ledger;
 use seawall_harness::oracle::progress::ActorProgress;
-use seawall_harness::oracle::table::{Key, State, Table};
+use seawall_harness::oracle::table::{Table, TxnKey, TxnState};
 use seawall_harness::record::{ErrorCount, MarkKind, TimelineEvent};
 use std::collections::BTreeMap;
 
@@ -46,12 +46,12 @@ pub struct History {
 impl History {
     /// A step or probe has ended.
     pub fn step(&mut self, actor: Actor, index: u32, step: Step, report: &StepReport) {
-        let intent = step.intent(index).map(|(txn, state)| (Key { actor, txn }, state));
+        let intent = step.intent(index).map(|(txn, state)| (TxnKey { actor, txn }, state));
         let kind = match &report.outcome {
             Outcome::Acked(state) => {
                 if let Some((key, _)) = intent {
-                    if *state == State::Torn {
-                        self.ledger.observed(key, State::Torn);
+                    if *state == TxnState::Torn {
+                        self.ledger.observed(key, TxnState::Torn);
                     }
                     self.ledger.acked(key, *state);
                 }
@@ -59,7 +59,7 @@ impl History {
             }
             Outcome::Missed => {
                 if let Some((key, _)) = intent {
-                    self.ledger.observed(key, State::Absent);
+                    self.ledger.observed(key, TxnState::Absent);
                 }
                 MarkKind::Read
             }
@@ -80,7 +80,7 @@ impl History {
             }
             Outcome::Read { own, torn } => {
                 self.reads += 1;
-                let table: Table = own.iter().map(|(txn, state)| (Key { actor, txn: *txn }, *state)).collect();
+                let table: Table = own.iter().map(|(txn, state)| (TxnKey { actor, txn: *txn }, *state)).collect();
                 self.ledger.read(actor, &table);
                 self.torn_reads.extend(torn.iter().map(|key| format!("{key}, read by {actor}")));
                 MarkKind::Read
@@ -100,7 +100,7 @@ impl History {
     /// An actor's process died before the step's end was reported.
     pub fn given_up(&mut self, actor: Actor, index: u32, step: Step) {
         if let Some((txn, state)) = step.intent(index) {
-            self.ledger.indeterminate(Key { actor, txn }, state);
+            self.ledger.indeterminate(TxnKey { actor, txn }, state);
         }
     }
 

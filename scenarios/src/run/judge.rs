@@ -78,7 +78,7 @@ fn trouble(result: Result<(), Trouble>, shared_state: &SharedState) -> Vec<Findi
     let mut findings = Vec::new();
     match result {
         Ok(()) => {}
-        Err(Trouble::Lab(detail)) => findings.push(finding("lab", Verdict::HarnessBroken, detail)),
+        Err(Trouble::HarnessBroken(detail)) => findings.push(finding("lab", Verdict::HarnessBroken, detail)),
         Err(Trouble::Stuck(detail)) => findings.push(finding("progress", Verdict::Wedged, detail)),
     }
     let panics = shared_state.counted(Counter::Panics);

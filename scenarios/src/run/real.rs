@@ -177,7 +177,7 @@ impl<'a> RealRun<'a> {
             return Ok(());
         }
         if !was_killed(status) {
-            return Err(Trouble::Lab(format!("worker p{process} ended with {status}")));
+            return Err(Trouble::HarnessBroken(format!("worker p{process} ended with {status}")));
         }
         self.driver.killed(process);
         for actor in self.driver.spec.shape.actors().filter(|actor| actor.process == process) {
@@ -193,7 +193,7 @@ impl<'a> RealRun<'a> {
     fn order(&mut self, process: u16, order: &Order) -> Result<(), Trouble> {
         match self.workers.get_mut(&process) {
             Some(worker) => Ok(worker.order(order)?),
-            None => Err(Trouble::Lab(format!("worker p{process} is not running"))),
+            None => Err(Trouble::HarnessBroken(format!("worker p{process} is not running"))),
         }
     }
 
@@ -208,9 +208,9 @@ impl<'a> RealRun<'a> {
                 self.step_taken(actor, report.index);
                 Ok(Heard::News)
             }
-            Event::Report(_, Report::Broken(message)) => Err(Trouble::Lab(message)),
+            Event::Report(_, Report::Broken(message)) => Err(Trouble::HarnessBroken(message)),
             Event::Report(life, report) => Ok(Heard::Report(life, report)),
-            Event::Garbage(_, line) => Err(Trouble::Lab(format!("a worker wrote {line}"))),
+            Event::Garbage(_, line) => Err(Trouble::HarnessBroken(format!("a worker wrote {line}"))),
             Event::Ended(life) => {
                 self.ended(life.process)?;
                 Ok(Heard::End(life))
@@ -241,7 +241,7 @@ impl<'a> RealRun<'a> {
     /// The answer of a process to an order; `when` says when the process must not end.
     fn await_answer(&mut self, process: u16, when: &str) -> Result<Report, Trouble> {
         let report = self.await_report(process)?;
-        report.ok_or_else(|| Trouble::Lab(format!("worker p{process} ended {when}")))
+        report.ok_or_else(|| Trouble::HarnessBroken(format!("worker p{process} ended {when}")))
     }
 }
 
@@ -329,5 +329,5 @@ enum Heard {
 }
 
 fn out_of_turn(report: &Report) -> Trouble {
-    Trouble::Lab(format!("a worker reported out of turn: {report:?}"))
+    Trouble::HarnessBroken(format!("a worker reported out of turn: {report:?}"))
 }

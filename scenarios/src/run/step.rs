@@ -5,7 +5,7 @@ use crate::workload::Step;
 use rusqlite::{Connection, Transaction, params};
 use seawall_harness::actor::Actor;
 use seawall_harness::oracle::integrity::{self, Check};
-use seawall_harness::oracle::table::{self, Key, State};
+use seawall_harness::oracle::table::{self, TxnKey, TxnState};
 use serde::{Deserialize, Serialize};
 
 /// How a step ended.
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// COMMIT returned success; the transaction's rows are in this state.
-    Acked(State),
+    Acked(TxnState),
     /// COMMIT returned success, but the transaction to be changed was not there, so nothing was written. It says as
     /// much as a read.
     Missed,
@@ -24,9 +24,9 @@ pub enum Outcome {
     /// A read: the actor's own transactions, and those of others that it saw in part.
     Read {
         /// Number and state.
-        own: Vec<(u32, State)>,
+        own: Vec<(u32, TxnState)>,
         /// Of others.
-        torn: Vec<Key>,
+        torn: Vec<TxnKey>,
     },
     /// A step that neither changes nor reads rows succeeded.
     Done,
@@ -90,7 +90,7 @@ fn read(strategy: &dyn Strategy, actor: Actor) -> Outcome {
         return Outcome::Refused(failure);
     }
     let own = seen.iter().filter(|(key, _)| key.actor == actor).map(|(key, state)| (key.txn, *state)).collect();
-    let torn = seen.iter().filter(|(_, state)| **state == State::Torn).map(|(key, _)| *key).collect();
+    let torn = seen.iter().filter(|(_, state)| **state == TxnState::Torn).map(|(key, _)| *key).collect();
     Outcome::Read { own, torn }
 }
 
@@ -105,34 +105,34 @@ fn write(strategy: &dyn Strategy, task: StepTask<'_>) -> Outcome {
         (Err(failure), Phase::BeforeCommit) => Outcome::Refused(failure),
         (Err(failure), _) => Outcome::Indeterminate(failure),
         // If a strategy reports success for work that it has not completed, it has acknowledged the work.
-        (Ok(()), _) => Outcome::Acked(task.step.intent(task.index).map_or(State::Absent, |(_, state)| state)),
+        (Ok(()), _) => Outcome::Acked(task.step.intent(task.index).map_or(TxnState::Absent, |(_, state)| state)),
     }
 }
 
 /// Makes the step's changes and returns the state that they lead to; `None` if there was nothing to change.
-fn change(transaction: &Transaction<'_>, task: StepTask<'_>) -> rusqlite::Result<Option<State>> {
+fn change(transaction: &Transaction<'_>, task: StepTask<'_>) -> rusqlite::Result<Option<TxnState>> {
     let StepTask { actor, index, step, script } = task;
     let name = actor.to_string();
     let (changed, txn, whole) = match step {
         Step::Insert { parts, payload_bytes } => {
             insert(transaction, &name, index, parts, payload_bytes)?;
-            return Ok(Some(State::Whole(index)));
+            return Ok(Some(TxnState::Whole(index)));
         }
         Step::Update { txn } => {
             let sql = "UPDATE ledger SET version = ?1 WHERE actor = ?2 AND txn = ?3";
-            (transaction.prepare_cached(sql)?.execute(params![index, name, txn])?, txn, State::Whole(index))
+            (transaction.prepare_cached(sql)?.execute(params![index, name, txn])?, txn, TxnState::Whole(index))
         }
         Step::Delete { txn } => {
             let sql = "DELETE FROM ledger WHERE actor = ?1 AND txn = ?2";
-            (transaction.prepare_cached(sql)?.execute(params![name, txn])?, txn, State::Absent)
+            (transaction.prepare_cached(sql)?.execute(params![name, txn])?, txn, TxnState::Absent)
         }
         Step::Read | Step::Checkpoint(_) | Step::Pause { .. } => return Ok(None),
     };
     let Step::Insert { parts, .. } = script[txn as usize] else { return Ok(None) };
     Ok(match changed {
         0 => None,
-        n if n == parts as usize || whole == State::Absent => Some(whole),
-        _ => Some(State::Torn),
+        n if n == parts as usize || whole == TxnState::Absent => Some(whole),
+        _ => Some(TxnState::Torn),
     })
 }
 

@@ -7,7 +7,7 @@ pub mod schema;
 
 use rand::{Rng, RngExt};
 use seawall_harness::actor::Actor;
-use seawall_harness::oracle::table::State;
+use seawall_harness::oracle::table::TxnState;
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -75,11 +75,11 @@ impl CheckpointMode {
 impl Step {
     /// The transaction that the step at `index` of its script changes, and the state that it leads to; `None` for a
     /// step that changes nothing.
-    pub fn intent(&self, index: u32) -> Option<(u32, State)> {
+    pub fn intent(&self, index: u32) -> Option<(u32, TxnState)> {
         match *self {
-            Self::Insert { .. } => Some((index, State::Whole(index))),
-            Self::Update { txn } => Some((txn, State::Whole(index))),
-            Self::Delete { txn } => Some((txn, State::Absent)),
+            Self::Insert { .. } => Some((index, TxnState::Whole(index))),
+            Self::Update { txn } => Some((txn, TxnState::Whole(index))),
+            Self::Delete { txn } => Some((txn, TxnState::Absent)),
             Self::Read | Self::Checkpoint(_) | Self::Pause { .. } => None,
         }
     }

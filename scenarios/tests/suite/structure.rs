@@ -137,6 +137,10 @@ fn imports(folder: &str) -> Imports {
         }
         imports.entry(module).or_default().extend(used);
     }
+    // A re-export at the root would hide which module is imported.
+    let hidden = |name: &String| name.starts_with(char::is_uppercase);
+    let through_root: Vec<_> = imports.iter().filter(|(_, used)| used.iter().any(hidden)).collect();
+    assert!(through_root.is_empty(), "{folder}: imports through the root of the crate: {through_root:?}");
     let modules: BTreeSet<String> = imports.keys().cloned().collect();
     for (module, used) in &mut imports {
         used.retain(|other| other != module && modules.contains(other));

@@ -63,6 +63,8 @@ pub struct Transaction {
 }
 
 /// One read or write of one key.
+///
+/// A closed list: histories consist of reads and writes (Adya).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     /// The key had this version; `None` and 0 stand for "never written".
@@ -89,6 +91,8 @@ impl Op {
 }
 
 /// How a transaction ended.
+///
+/// A closed list: how a transaction can end for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// COMMIT was acknowledged.

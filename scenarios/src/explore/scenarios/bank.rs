@@ -7,7 +7,7 @@
 use rand::{Rng, RngExt};
 use seawall_harness::engine::SqlError;
 use seawall_harness::oracle::isolation::{End, Op};
-use seawall_harness::oracle::table::{Key, State, Table};
+use seawall_harness::oracle::table::{TxnKey, TxnState, Table};
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 use super::{
@@ -107,7 +107,7 @@ impl OwnStep for BankStep {
     fn take(&self, actor: &mut ConnectionActor<'_>, number: u32) -> Result<(), SqlError> {
         match *self {
             Self::Transfer { rollback, .. } => {
-                let (key, state) = (Key { actor: actor.actor, txn: number }, State::Whole(0));
+                let (key, state) = (TxnKey { actor: actor.actor, txn: number }, TxnState::Whole(0));
                 let result = actor.transfer(number, *self);
                 actor.settle(key, state, result, rollback).map(drop)
             }
@@ -205,7 +205,7 @@ impl ConnectionActor<'_> {
 pub(super) fn transfers(query: &mut Query<'_>) -> Result<Table, SqlError> {
     let mut table = Table::new();
     query("SELECT actor, txn FROM transfers", &mut |row| {
-        table.insert(Key { actor: actor_of(row.int(0)), txn: row.int(1) as u32 }, State::Whole(0));
+        table.insert(TxnKey { actor: actor_of(row.int(0)), txn: row.int(1) as u32 }, TxnState::Whole(0));
     })?;
     Ok(table)
 }

@@ -3,7 +3,7 @@
 
 use rand::RngExt;
 use seawall_harness::engine::SqlError;
-use seawall_harness::oracle::table::{Key, State, Table};
+use seawall_harness::oracle::table::{TxnKey, TxnState, Table};
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 use super::{ActorPlan, ConnectionActor, Draft, Layout, OwnStep, Query, Scenario, Settings, Step, actor_of, pick};
@@ -42,10 +42,10 @@ fn draw(seed: Seed) -> Draft {
 
 impl OwnStep for CounterStep {
     fn take(&self, actor: &mut ConnectionActor<'_>, number: u32) -> Result<(), SqlError> {
-        let key = Key { actor: actor.actor, txn: number };
+        let key = TxnKey { actor: actor.actor, txn: number };
         let result = actor.add(number);
         // Commits, and tells the ledger whether the transaction was acknowledged.
-        actor.settle(key, State::Whole(0), result, false).map(drop)
+        actor.settle(key, TxnState::Whole(0), result, false).map(drop)
     }
 }
 
@@ -62,7 +62,7 @@ impl ConnectionActor<'_> {
 fn additions(query: &mut Query<'_>) -> Result<Table, SqlError> {
     let mut table = Table::new();
     query("SELECT actor, txn FROM additions", &mut |row| {
-        table.insert(Key { actor: actor_of(row.int(0)), txn: row.int(1) as u32 }, State::Whole(0));
+        table.insert(TxnKey { actor: actor_of(row.int(0)), txn: row.int(1) as u32 }, TxnState::Whole(0));
     })?;
     Ok(table)
 }

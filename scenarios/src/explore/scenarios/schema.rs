@@ -8,7 +8,7 @@
 
 use rand::{Rng, RngExt};
 use seawall_harness::engine::SqlError;
-use seawall_harness::oracle::table::{Key, State, Table};
+use seawall_harness::oracle::table::{TxnKey, TxnState, Table};
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 use super::{
@@ -108,10 +108,10 @@ impl OwnStep for SchemaStep {
     fn take(&self, actor: &mut ConnectionActor<'_>, number: u32) -> Result<(), SqlError> {
         match *self {
             Self::Change { slot, ddl, begin, savepoint } => {
-                let key = Key { actor: actor.actor, txn: FIRST_KEY + u32::from(slot) };
-                let mut after = State::Absent;
+                let key = TxnKey { actor: actor.actor, txn: FIRST_KEY + u32::from(slot) };
+                let mut after = TxnState::Absent;
                 let result = actor.alter(key, (slot, number), ddl, begin, savepoint, &mut after);
-                if let (Err(error), State::Absent) = (&result, after) {
+                if let (Err(error), TxnState::Absent) = (&result, after) {
                     // It failed before the table had a new state.
                     actor.context.note_alarm(actor.actor, error);
                     actor.context.history.borrow_mut().ledger.refused_read();
@@ -135,12 +135,12 @@ impl ConnectionActor<'_> {
     /// Changes a table; `after` is its state before the COMMIT.
     fn alter(
         &mut self,
-        key: Key,
+        key: TxnKey,
         (slot, number): (u8, u32),
         ddl: Ddl,
         begin: Begin,
         savepoint: bool,
-        after: &mut State,
+        after: &mut TxnState,
     ) -> Result<(), SqlError> {
         let name = format!("s{}_{slot}", self.id());
         self.sql(begin.sql())?;
@@ -158,7 +158,7 @@ impl ConnectionActor<'_> {
             self.sql("RELEASE inner")?;
         }
         match (before, ddl) {
-            (State::Absent, _) => {
+            (TxnState::Absent, _) => {
                 self.script(&format!("CREATE TABLE {name}(k INTEGER PRIMARY KEY, v, w DEFAULT {number})"))?;
                 self.script(&format!("INSERT INTO {name}(k) VALUES (1), (2), (3)"))?;
             }
@@ -176,9 +176,9 @@ impl ConnectionActor<'_> {
         Ok(())
     }
 
-    fn table_state(&mut self, key: Key) -> Result<State, SqlError> {
+    fn table_state(&mut self, key: TxnKey) -> Result<TxnState, SqlError> {
         let table = schemas(&mut |sql, each| self.query(sql, &[], each))?;
-        Ok(table.get(&key).copied().unwrap_or(State::Absent))
+        Ok(table.get(&key).copied().unwrap_or(TxnState::Absent))
     }
 }
 
@@ -195,10 +195,10 @@ fn schemas(query: &mut Query<'_>) -> Result<Table, SqlError> {
     let mut table = Table::new();
     query(SELECT, &mut |row| {
         let Some(key) = key_of(&row.text(0)) else { return };
-        let version = table.entry(key).or_insert(State::Whole(0));
+        let version = table.entry(key).or_insert(TxnState::Whole(0));
         let before = match *version {
-            State::Whole(version) => version,
-            State::Absent | State::Torn => 0,
+            TxnState::Whole(version) => version,
+            TxnState::Absent | TxnState::Torn => 0,
         };
         // FNV-1a over names and texts, 32 bits of it.
         let mut hash = before ^ 0x811c_9dc5;
@@ -207,13 +207,13 @@ fn schemas(query: &mut Query<'_>) -> Result<Table, SqlError> {
                 hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
             }
         }
-        *version = State::Whole(hash);
+        *version = TxnState::Whole(hash);
     })?;
     Ok(table)
 }
 
 /// The actor and the number of a table: `s101_0`.
-fn key_of(name: &str) -> Option<Key> {
+fn key_of(name: &str) -> Option<TxnKey> {
     let (id, slot) = name.strip_prefix('s')?.split_once('_')?;
-    Some(Key { actor: actor_of(id.parse().ok()?), txn: FIRST_KEY + slot.parse::<u32>().ok()? })
+    Some(TxnKey { actor: actor_of(id.parse().ok()?), txn: FIRST_KEY + slot.parse::<u32>().ok()? })
 }

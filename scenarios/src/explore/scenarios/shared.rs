@@ -8,7 +8,7 @@ use rand::{Rng, RngExt};
 use seawall_harness::actor::Actor;
 use seawall_harness::engine::SqlError;
 use seawall_harness::oracle::isolation::{End, Op};
-use seawall_harness::oracle::table::{Key, State};
+use seawall_harness::oracle::table::{TxnKey, TxnState};
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
 use super::{
@@ -93,21 +93,21 @@ impl ConnectionActor<'_> {
             (SharedStep::Read, _) => return self.read_shared(),
             (SharedStep::Update, Some(txn)) => {
                 let sql = format!("UPDATE ledger SET version = {number} WHERE actor = {id} AND txn = {txn}");
-                (txn, State::Whole(number), sql)
+                (txn, TxnState::Whole(number), sql)
             }
             (SharedStep::Delete, Some(txn)) => {
-                (txn, State::Absent, format!("DELETE FROM ledger WHERE actor = {id} AND txn = {txn}"))
+                (txn, TxnState::Absent, format!("DELETE FROM ledger WHERE actor = {id} AND txn = {txn}"))
             }
             (step, _) => {
                 let bytes = if let SharedStep::Insert { payload_bytes } = step { payload_bytes } else { 4 };
                 let values = format!("{id}, {number}, 0, 1, {number}, zeroblob({bytes})");
-                (number, State::Whole(number), format!("INSERT INTO ledger VALUES ({values})"))
+                (number, TxnState::Whole(number), format!("INSERT INTO ledger VALUES ({values})"))
             }
         };
-        let key = Key { actor: self.actor, txn };
+        let key = TxnKey { actor: self.actor, txn };
         match state {
-            State::Whole(version) => self.ops.push(Op::Write { key: history_key(key), version: version.into() }),
-            State::Absent | State::Torn => drop(self.context.history.borrow_mut().deleted.insert(history_key(key))),
+            TxnState::Whole(version) => self.ops.push(Op::Write { key: history_key(key), version: version.into() }),
+            TxnState::Absent | TxnState::Torn => drop(self.context.history.borrow_mut().deleted.insert(history_key(key))),
         }
         let result = self.script(&sql);
         let is_dead = self.context.is_dead(self.actor);
@@ -116,7 +116,7 @@ impl ConnectionActor<'_> {
             Ok(()) if !is_dead => {
                 history.borrow_mut().ledger.acked(key, state);
                 self.own.retain(|own| *own != txn);
-                self.own.extend((state != State::Absent).then_some(txn));
+                self.own.extend((state != TxnState::Absent).then_some(txn));
                 self.remember(End::Committed);
             }
             Err(error) if error.is_busy() && !is_dead => {

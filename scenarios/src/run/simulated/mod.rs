@@ -170,7 +170,7 @@ impl Simulator {
         run.finish();
         match self.rig.simulation().machine().borrow().panic_message() {
             None => Ok(()),
-            Some(message) => Err(Trouble::Lab(format!("the simulated machine panicked: {message}"))),
+            Some(message) => Err(Trouble::HarnessBroken(format!("the simulated machine panicked: {message}"))),
         }
     }
 

@@ -16,7 +16,7 @@ use seawall_harness::actor::Actor;
 use seawall_harness::oracle::alarm::Alarm;
 use seawall_harness::oracle::economy::Spending;
 use seawall_harness::oracle::progress::ATTEMPTS_MAX;
-use seawall_harness::oracle::table::{self, Key, State, Table};
+use seawall_harness::oracle::table::{self, Table, TxnKey, TxnState};
 use seawall_harness::oracle::{self, hygiene};
 use seawall_scenarios::run::driver;
 use seawall_scenarios::run::history::History;
@@ -311,7 +311,7 @@ impl Execution<'_> {
             Op::Insert { parts, entry_point } => {
                 self.inserted.push((index, parts));
                 let result = self.stores[store].write(entry_point, &|transaction| insert(transaction, index, parts));
-                self.wrote(result, index, State::Whole(index));
+                self.wrote(result, index, TxnState::Whole(index));
             }
             Op::Update(txn, entry_point) => self.update(index, store, txn, entry_point),
             Op::Delete(txn, entry_point) => self.delete(store, txn, entry_point),
@@ -334,14 +334,14 @@ impl Execution<'_> {
 
     fn update(&mut self, index: u32, store: usize, txn: Index, entry_point: EntryPoint) {
         let sql = "UPDATE ledger SET version = ?1 WHERE actor = ?2 AND txn = ?3";
-        self.change(store, txn, entry_point, State::Whole(index), |transaction, txn| {
+        self.change(store, txn, entry_point, TxnState::Whole(index), |transaction, txn| {
             transaction.execute(sql, params![index, ACTOR.to_string(), txn])
         });
     }
 
     fn delete(&mut self, store: usize, txn: Index, entry_point: EntryPoint) {
         let sql = "DELETE FROM ledger WHERE actor = ?1 AND txn = ?2";
-        self.change(store, txn, entry_point, State::Absent, |transaction, txn| {
+        self.change(store, txn, entry_point, TxnState::Absent, |transaction, txn| {
             transaction.execute(sql, params![ACTOR.to_string(), txn])
         });
     }
@@ -353,7 +353,7 @@ impl Execution<'_> {
         store: usize,
         txn: Index,
         entry_point: EntryPoint,
-        state: State,
+        state: TxnState,
         sql: impl Fn(&Transaction<'_>, u32) -> rusqlite::Result<usize>,
     ) {
         if self.inserted.is_empty() {
@@ -368,12 +368,12 @@ impl Execution<'_> {
         if result.is_err() || changed.get() == parts as usize {
             self.wrote(result, txn, state);
         } else if changed.get() > 0 {
-            self.wrote(result, txn, State::Torn);
+            self.wrote(result, txn, TxnState::Torn);
         }
     }
 
-    fn wrote(&mut self, result: Result<(), Reply>, txn: u32, state: State) {
-        let key = Key { actor: ACTOR, txn };
+    fn wrote(&mut self, result: Result<(), Reply>, txn: u32, state: TxnState) {
+        let key = TxnKey { actor: ACTOR, txn };
         match result {
             Ok(()) => self.history.ledger.acked(key, state),
             Err(reply) => {
@@ -439,7 +439,7 @@ impl Execution<'_> {
             let txn = PROBE_BASE + store as u32 * ATTEMPTS_MAX + attempt;
             let result = self.stores[store].write(EntryPoint::Write, &|transaction| insert(transaction, txn, 2));
             let error = result.as_ref().err().map(|reply| reply.message.clone());
-            self.wrote(result, txn, State::Whole(txn));
+            self.wrote(result, txn, TxnState::Whole(txn));
             Ok::<_, Infallible>(error)
         });
         self.history.progress.push(progress);
