@@ -6,8 +6,8 @@
 //! - After the scripts: the faults heal, each actor probes until it has committed, each process is checked and closed.
 //! - After trouble: the outcome of the steps in progress is unknown.
 //!
-//! A [`Medium`] starts and ends the processes and performs the steps: [`RealRun`](super::real::RealRun) with worker
-//! processes, [`SimRun`](super::simulated) in the simulator. It also decides which actor goes on.
+//! A [`Medium`] starts and ends the processes and performs the steps: `RealRun` with worker
+//! processes, `SimRun` in the simulator. It also decides which actor goes on.
 
 use crate::run::history::History;
 use crate::run::protocol::StepReport;

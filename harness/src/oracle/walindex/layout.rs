@@ -1,6 +1,6 @@
 //! The bytes of the wal-index: constants of `wal.c`, the header, the checksum.
 
-/// The two copies of `WalIndexHdr` and the `WalCkptInfo` behind them: all that [`check`] reads (`WALINDEX_HDR_SIZE`).
+/// The two copies of `WalIndexHdr` and the `WalCkptInfo` behind them: all that `check` reads (`WALINDEX_HDR_SIZE`).
 pub const HEADER_BYTES: usize = 136;
 
 /// One region of the wal-index (`WALINDEX_PGSZ`).
