@@ -41,6 +41,7 @@ replay: ## the committed regressions: runs that once failed must come out as exp
 check: features ## format, lints, documentation, every feature alone and all together
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path $(PEERS) --check
+	rustfmt --edition 2024 --check scenarios/src/explore/scenarios/*.rs # a macro declares them, and cargo fmt does not see that
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 

@@ -4,16 +4,16 @@
 //!
 //! Each transfer leaves a row; these rows are the transactions of the ledger.
 
-use rand::{Rng, RngExt};
-use seawall_harness::engine::SqlError;
-use seawall_harness::oracle::isolation::{End, Op};
-use seawall_harness::oracle::table::{TxnKey, TxnState, Table};
-use seawall_harness::seed::Seed;
-use serde::{Deserialize, Serialize};
 use super::{
     ActorPlan, Begin, Checkpoint, ConnectionActor, Draft, Layout, OwnStep, Query, Scenario, Settings, Step, actor_of,
     pick,
 };
+use rand::{Rng, RngExt};
+use seawall_harness::engine::SqlError;
+use seawall_harness::oracle::isolation::{End, Op};
+use seawall_harness::oracle::table::{Table, TxnKey, TxnState};
+use seawall_harness::seed::Seed;
+use serde::{Deserialize, Serialize};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "bank",

@@ -1,16 +1,16 @@
 //! Planted defects, one for each thing that an exploration must notice.
 
-use seawall_harness::actor::Actor;
-use seawall_harness::engine::SqlError;
-use seawall_harness::runtime;
-use seawall_harness::seed::Seed;
-use serde::{Deserialize, Serialize};
 use super::bank::{self, BankStep};
 use super::schema::{self, Ddl, SchemaStep};
 use super::{
     ActorPlan, Begin, ConnectionActor, Draft, Journal, Layout, OwnStep, Scenario, Settings, Step, Synchronous, Target,
     mixed,
 };
+use seawall_harness::actor::Actor;
+use seawall_harness::engine::SqlError;
+use seawall_harness::runtime;
+use seawall_harness::seed::Seed;
+use serde::{Deserialize, Serialize};
 
 pub(super) const DEADLOCK: Scenario = Scenario {
     name: "canary-deadlock",

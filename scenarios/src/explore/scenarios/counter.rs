@@ -1,12 +1,12 @@
 //! `counter`: the example of `docs/contributing/scenario.md`. Actors add to one counter; each addition is a transaction
 //! of the ledger, and the counter must hold the number of additions in every snapshot.
 
+use super::{ActorPlan, ConnectionActor, Draft, Layout, OwnStep, Query, Scenario, Settings, Step, actor_of, pick};
 use rand::RngExt;
 use seawall_harness::engine::SqlError;
-use seawall_harness::oracle::table::{TxnKey, TxnState, Table};
+use seawall_harness::oracle::table::{Table, TxnKey, TxnState};
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
-use super::{ActorPlan, ConnectionActor, Draft, Layout, OwnStep, Query, Scenario, Settings, Step, actor_of, pick};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "counter",

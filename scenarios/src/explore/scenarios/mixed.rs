@@ -3,12 +3,12 @@
 //! well, so that some executions meet small pages, tiny caches, early checkpoints or relaxed syncs (swarm testing:
 //! Groce et al., ISSTA 2012).
 
-use rand::{Rng, RngExt};
-use seawall_harness::seed::Seed;
 use super::{
     ActorPlan, Begin, Checkpoint, Draft, Journal, Layout, Scenario, Settings, Step, Synchronous, Target, ledger_table,
     nothing_else, pick,
 };
+use rand::{Rng, RngExt};
+use seawall_harness::seed::Seed;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "mixed",

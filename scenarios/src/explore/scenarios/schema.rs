@@ -6,15 +6,15 @@
 //! they must be those that the last acknowledged change left. All actors read everything, so the statements of all of
 //! them have to be compiled again.
 
-use rand::{Rng, RngExt};
-use seawall_harness::engine::SqlError;
-use seawall_harness::oracle::table::{TxnKey, TxnState, Table};
-use seawall_harness::seed::Seed;
-use serde::{Deserialize, Serialize};
 use super::{
     ActorPlan, Begin, Checkpoint, ConnectionActor, Draft, Layout, OwnStep, Query, Scenario, Settings, Step, Target,
     actor_of, ledger_table, mixed, nothing_else, pick,
 };
+use rand::{Rng, RngExt};
+use seawall_harness::engine::SqlError;
+use seawall_harness::oracle::table::{Table, TxnKey, TxnState};
+use seawall_harness::seed::Seed;
+use serde::{Deserialize, Serialize};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "schema",

@@ -4,6 +4,10 @@
 //! On a shared connection a transaction of several statements would belong to all threads, so each statement commits by
 //! itself. A SELECT may see half of a write that another thread makes meanwhile: only the reader's own rows are judged.
 
+use super::{
+    ActorPlan, Checkpoint, ConnectionActor, Draft, OwnStep, Scenario, Step, ledger_table, mixed, nothing_else, pick,
+};
+use crate::explore::statements::history_key;
 use rand::{Rng, RngExt};
 use seawall_harness::actor::Actor;
 use seawall_harness::engine::SqlError;
@@ -11,10 +15,6 @@ use seawall_harness::oracle::isolation::{End, Op};
 use seawall_harness::oracle::table::{TxnKey, TxnState};
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
-use super::{
-    ActorPlan, Checkpoint, ConnectionActor, Draft, OwnStep, Scenario, Step, ledger_table, mixed, nothing_else, pick,
-};
-use crate::explore::statements::history_key;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "shared",
@@ -107,7 +107,9 @@ impl ConnectionActor<'_> {
         let key = TxnKey { actor: self.actor, txn };
         match state {
             TxnState::Whole(version) => self.ops.push(Op::Write { key: history_key(key), version: version.into() }),
-            TxnState::Absent | TxnState::Torn => drop(self.context.history.borrow_mut().deleted.insert(history_key(key))),
+            TxnState::Absent | TxnState::Torn => {
+                drop(self.context.history.borrow_mut().deleted.insert(history_key(key)))
+            }
         }
         let result = self.script(&sql);
         let is_dead = self.context.is_dead(self.actor);
