@@ -108,7 +108,7 @@ impl ConnectionActor<'_> {
         match state {
             TxnState::Whole(version) => self.ops.push(Op::Write { key: history_key(key), version: version.into() }),
             TxnState::Absent | TxnState::Torn => {
-                drop(self.context.history.borrow_mut().deleted.insert(history_key(key)))
+                self.context.history.borrow_mut().deleted.insert(history_key(key));
             }
         }
         let result = self.script(&sql);
