@@ -102,33 +102,7 @@ impl PooledConnection {
 
     /// Closes the connection; returns it if SQLite refuses.
     pub(crate) fn close(self) -> Result<(), Box<(PooledConnection, rusqlite::Error)>> {
-        let PooledConnection {
-            conn,
-            locking,
-            role,
-            watch,
-            address,
-            generation,
-            opened_at,
-            used_at,
-            checked_at,
-            jitter,
-        } = self;
-        conn.close().map_err(|(conn, error)| {
-            let connection = PooledConnection {
-                conn,
-                locking,
-                role,
-                watch,
-                address,
-                generation,
-                opened_at,
-                used_at,
-                checked_at,
-                jitter,
-            };
-            Box::new((connection, error))
-        })
+        self.conn.close().map_err(|(conn, error)| Box::new((PooledConnection { conn, ..self }, error)))
     }
 
     fn jittered(&self, limit: Duration) -> Duration {
