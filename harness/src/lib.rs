@@ -34,6 +34,7 @@ pub mod engine;
 pub mod fault;
 pub mod media;
 pub mod oracle;
+pub mod outsider;
 pub mod process;
 pub mod record;
 pub mod rig;

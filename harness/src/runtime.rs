@@ -6,6 +6,7 @@
 
 use crate::actor::Actor;
 use crate::call::Call;
+use crate::outsider::Intervention;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
@@ -53,6 +54,10 @@ pub trait Processes {
 
     /// The process loses its locks on a file, as POSIX has it when the process closes any descriptor of that file.
     fn drop_locks(&self, process: u16, path: &str);
+
+    /// An outsider acts on the files or the processes of the machine. Another program is not part of it, nor is the
+    /// time for which a process is stopped.
+    fn intervene(&self, intervention: &Intervention);
 }
 
 thread_local! {
@@ -171,4 +176,29 @@ pub(crate) fn drop_locks(process: u16, path: &str) -> bool {
         processes.drop_locks(process, path);
     }
     true
+}
+
+/// See [`Processes::intervene`]; false if no execution runs on this thread.
+pub(crate) fn intervene(intervention: &Intervention) -> bool {
+    let Some(runtime) = running() else { return false };
+    if let Some(processes) = runtime.processes() {
+        processes.intervene(intervention);
+    }
+    true
+}
+
+/// Does `work` in the name of another actor. In an execution no other actor runs meanwhile, unless `work` waits.
+pub(crate) fn work_as(actor: Actor, work: impl FnOnce()) {
+    let caller = current_actor();
+    let enter = |actor: Actor| {
+        set_current_actor(actor);
+        if let Some(runtime) = running()
+            && let Some(processes) = runtime.processes()
+        {
+            processes.resume(actor.process);
+        }
+    };
+    enter(actor);
+    work();
+    enter(caller);
 }

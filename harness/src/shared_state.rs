@@ -15,6 +15,7 @@
 //! then trace_capacity x 8 words the trace ring, see `trace`
 //! ```
 
+use crate::outsider::OutsideAction;
 use crate::sys::{self, SharedWords};
 use std::fs::OpenOptions;
 use std::io;
@@ -48,6 +49,8 @@ enum Word {
     CallsNext = 6,
     ArmedAtNs = 7,
     Digest = 8,
+    OutsideAction = 9,
+    OutsideDice = 10,
 }
 
 /// What the shim does at each call. Bits of the shared state's mode word.
@@ -288,7 +291,8 @@ impl SharedState {
     /// Begins a new run on the same shared state: the calls and the events are counted from 0, the clock begins anew.
     /// For a run in one process, between two executions.
     pub fn restart(&self) {
-        let counted = [Word::CallsNext, Word::ClockOffsetNs, Word::ArmedAtNs, Word::Digest].map(|word| self.word(word));
+        let counted = [Word::CallsNext, Word::ClockOffsetNs, Word::ArmedAtNs, Word::Digest, Word::OutsideAction];
+        let counted = counted.map(|word| self.word(word));
         let events = &self.words()[HEADER_WORDS..TRACE_START];
         for word in counted.into_iter().chain(events) {
             word.store(0, Ordering::Relaxed);
@@ -358,6 +362,19 @@ impl SharedState {
         let rules =
             self.fixed_words()[RULES_START..].as_chunks().0.first_chunk::<RULES_MAX>().expect("the room for them");
         move |index| RuleCounters { words: &rules[index] }
+    }
+
+    /// Keeps what an outsider is to do once all processes are dead, for the process that started them.
+    pub(crate) fn keep_intervention(&self, action: OutsideAction, dice: u64) {
+        self.word(Word::OutsideDice).store(dice, Ordering::Relaxed);
+        self.word(Word::OutsideAction).store(action as u64 + 1, Ordering::Release);
+    }
+
+    /// What an outsider is to do once all processes are dead, with its dice; it is told once.
+    pub fn take_intervention(&self) -> Option<(OutsideAction, u64)> {
+        let number = self.word(Word::OutsideAction).swap(0, Ordering::Acquire);
+        let action = usize::try_from(number).ok()?.checked_sub(1).and_then(|n| OutsideAction::ALL.get(n).copied())?;
+        Some((action, self.word(Word::OutsideDice).load(Ordering::Relaxed)))
     }
 
     /// How many calls the trace ring keeps.

@@ -3,7 +3,7 @@
 //! Contracts relied upon (POSIX.1-2017, Linux man-pages 6.x): `mmap` with `MAP_SHARED` on a regular file of at least
 //! `length` bytes returns a page-aligned address that is readable and writable for `length` bytes until `munmap`;
 //! `clock_gettime` with `CLOCK_MONOTONIC` fills the structure and is the same clock in every process of the machine;
-//! `kill` has no memory effects.
+//! `kill` has no memory effects; `fork` copies the process with the calling thread alone.
 #![expect(unsafe_code, reason = "an FFI module")]
 
 use std::fs::File;
@@ -102,6 +102,29 @@ pub(crate) fn kill_self() -> ! {
     unsafe { libc::kill(pid, libc::SIGKILL) };
     // SIGKILL to oneself is delivered before kill returns (POSIX); abort is for a system that delays it.
     std::process::abort()
+}
+
+/// Stops this process until another one sends it `SIGCONT`.
+pub(crate) fn stop_self() {
+    // SAFETY: signalling oneself has no memory effects.
+    unsafe { libc::raise(libc::SIGSTOP) };
+}
+
+/// Makes a child process that keeps what this process has open for so long, and then ends without running any code of
+/// the program.
+pub(crate) fn fork_and_linger(time: std::time::Duration) {
+    let pause = libc::timespec {
+        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(1),
+        tv_nsec: time.subsec_nanos().into(),
+    };
+    // SAFETY: the child of a process with threads may call async-signal-safe functions only (POSIX, fork); it calls
+    // nanosleep and _exit, which are.
+    if unsafe { libc::fork() } == 0 {
+        // SAFETY: `pause` is a valid timespec; the remainder is not asked for.
+        unsafe { libc::nanosleep(&raw const pause, std::ptr::null_mut()) };
+        // SAFETY: ends the child at once, without destructors.
+        unsafe { libc::_exit(0) };
+    }
 }
 
 /// Clears `errno` for the calling thread or sets it, so that a caller that looks at it sees what an injected failure

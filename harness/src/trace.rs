@@ -31,10 +31,13 @@ pub enum RulingKind {
     Kill,
     /// The process lost its locks on the file, then it went through.
     DropLocks,
+    /// An outsider acted on the files, then it went through.
+    Outside,
 }
 
 impl RulingKind {
-    const ALL: [Self; 6] = [Self::Proceed, Self::Fail, Self::Mutate, Self::Stall, Self::Kill, Self::DropLocks];
+    const ALL: [Self; 7] =
+        [Self::Proceed, Self::Fail, Self::Mutate, Self::Stall, Self::Kill, Self::DropLocks, Self::Outside];
 
     /// What became of the call, as the end of a sentence that begins with it: `failed`; empty if it proceeded.
     pub const fn predicate(self) -> &'static str {
@@ -45,6 +48,7 @@ impl RulingKind {
             Self::Stall => "stalled",
             Self::Kill => "killed the process",
             Self::DropLocks => "lost the locks",
+            Self::Outside => "met an outsider",
         }
     }
 }

@@ -11,13 +11,17 @@
 //! | `CODE-healed` | all calls fail from one on, until the faults are switched off |
 //! | `CODE-flaky` | each call fails with a small probability |
 //! | `CODE-restart` | the only process is killed with committed rows in its `-wal`, and its next start meets the failing call |
+//! | `drop-locks` | the process loses its POSIX locks on the files of a call |
+//! | `move`, `delete`, `touch`, … | an outsider acts on the files: one row for each action of the grammar |
 //! | `sigkill` | processes are killed, at calls and between them |
 //! | `pressure` | two processes of four threads for 15 s, killed again and again; no row of the matrix |
 //!
 //! CODE is `shmmap`, `shmsize`, `shmopen` (the wal-index cannot be mapped, grown, opened), `truncate` or `cantopen`.
 
+use crate::run::spec::SIM;
 use rand::{Rng, RngExt};
 use seawall_harness::fault::{self, Rule};
+use seawall_harness::outsider::OutsideAction;
 use seawall_harness::seed::Seed;
 use seawall_harness::suggest;
 use seawall_harness::token::FaultName;
@@ -32,6 +36,19 @@ pub struct Faults {
     pub kills: u32,
     /// How processes end and start again.
     pub crash_pattern: CrashPattern,
+    /// The strategy of the last process, where it is another one than that under test.
+    pub foreign: Option<&'static str>,
+}
+
+impl Faults {
+    fn of_rules(rules: Vec<Rule>, crash_pattern: CrashPattern) -> Self {
+        Self { rules, kills: 0, crash_pattern, foreign: None }
+    }
+
+    /// True if outsiders act on the files.
+    pub fn has_outsiders(&self) -> bool {
+        self.rules.iter().any(|rule| rule.effect.outside_action().is_some())
+    }
 }
 
 /// How the processes of a run end and start again, apart from the kills that are part of the fault.
@@ -68,6 +85,8 @@ enum Kind {
     Code(Code, Pattern),
     Restart(Code),
     Kill,
+    DropLocks,
+    Outside(OutsideAction),
     Pressure,
     Rules(Vec<Rule>),
 }
@@ -177,6 +196,12 @@ pub fn matrix() -> Vec<Fault> {
             format!("after a crash that left committed rows in the -wal, {} fails at the next start", code.meaning());
         faults.push(named(&format!("{}-restart", code.word()), summary, Kind::Restart(code)));
     }
+    let summary = "the process loses its locks at a call, by code of its own that closes the file".to_owned();
+    faults.push(named("drop-locks", summary, Kind::DropLocks));
+    for action in OutsideAction::ALL {
+        let summary = action.sentence("the database");
+        faults.push(named(action.word(), summary, Kind::Outside(action)));
+    }
     faults.push(named("sigkill", "processes are killed (SIGKILL), at calls and between them".to_owned(), Kind::Kill));
     faults
 }
@@ -241,28 +266,42 @@ impl Fault {
     pub fn draw(&self, seed: Seed) -> Faults {
         let mut rng = seed.stream("faults").rng();
         match &self.kind {
-            Kind::None => Faults { rules: Vec::new(), kills: 0, crash_pattern: CrashPattern::Orderly },
-            Kind::Rules(rules) => Faults { rules: rules.clone(), kills: 0, crash_pattern: CrashPattern::Crashing },
+            Kind::None => Faults::of_rules(Vec::new(), CrashPattern::Orderly),
+            Kind::Rules(rules) => Faults::of_rules(rules.clone(), CrashPattern::Crashing),
             Kind::Code(code, pattern) => {
                 let rule = format!("{}:{}", code.call(), pattern.draw(&mut rng));
-                Faults { rules: vec![parse(&rule)], kills: 0, crash_pattern: CrashPattern::Crashing }
+                Faults::of_rules(vec![parse(&rule)], CrashPattern::Crashing)
             }
             Kind::Restart(code) => {
                 let rule = format!("{}:times={}", code.call(), rng.random_range(1..=6_u32));
-                Faults { rules: vec![parse(&rule)], kills: 0, crash_pattern: CrashPattern::OneCrash }
+                Faults::of_rules(vec![parse(&rule)], CrashPattern::OneCrash)
             }
+            Kind::DropLocks => {
+                let rule = format!("{}:drop-locks:{}", draw_call(&mut rng), draw_times(&mut rng, 4));
+                Faults::of_rules(vec![parse(&rule)], draw_crash_pattern(&mut rng))
+            }
+            Kind::Outside(action) => draw_outsider(&mut rng, *action),
             Kind::Kill => draw_kill(&mut rng),
-            Kind::Pressure => Faults {
-                rules: Vec::new(),
-                kills: rng.random_range(10..=20),
-                crash_pattern: CrashPattern::UnderPressure,
-            },
+            Kind::Pressure => {
+                let kills = rng.random_range(10..=20);
+                Faults { kills, ..Faults::of_rules(Vec::new(), CrashPattern::UnderPressure) }
+            }
         }
     }
 
     /// True if a run in which no rule fired says nothing about the fault.
     pub fn must_fire(&self) -> bool {
-        matches!(self.kind, Kind::Code(..) | Kind::Restart(_) | Kind::Rules(_))
+        matches!(self.kind, Kind::Code(..) | Kind::Restart(_) | Kind::DropLocks | Kind::Outside(_) | Kind::Rules(_))
+    }
+
+    /// True if runs on this medium can have the fault.
+    pub fn works_on(&self, medium: &str) -> bool {
+        let needs_real_files = match &self.kind {
+            Kind::Outside(action) => *action == OutsideAction::Fork,
+            Kind::Rules(rules) => rules.iter().any(|rule| rule.effect.needs_real_files().is_some()),
+            _ => false,
+        };
+        medium != SIM || !needs_real_files
     }
 
     /// The rules as they are known before a run draws its own; for checks of the medium.
@@ -288,7 +327,42 @@ fn draw_kill(rng: &mut impl Rng) -> Faults {
     ];
     let (call, range) = CALLS[rng.random_range(0..CALLS.len())];
     let rule = format!("{call}:kill:when={}", rng.random_range(1..=range));
-    Faults { rules: vec![parse(&rule)], kills: rng.random_range(1..=3), crash_pattern: CrashPattern::Crashing }
+    let kills = rng.random_range(1..=3);
+    Faults { kills, ..Faults::of_rules(vec![parse(&rule)], CrashPattern::Crashing) }
+}
+
+/// A call during which the process has the database open.
+fn draw_call(rng: &mut impl Rng) -> &'static str {
+    const CALLS: [&str; 6] = ["write@wal", "sync@wal", "shmlock@shm", "write@db", "unlock@db", "lock@db"];
+    CALLS[rng.random_range(0..CALLS.len())]
+}
+
+/// Modifiers: up to `times_max` times, at calls that are far enough apart for steps between them.
+fn draw_times(rng: &mut impl Rng, times_max: u32) -> String {
+    let (first, stride) = (rng.random_range(1..=40_u32), rng.random_range(5..=60_u32));
+    match rng.random_range(1..=times_max) {
+        1 => format!("when={first}"),
+        times => format!("when={first}+{stride}:times={times}"),
+    }
+}
+
+/// Two of five runs have kills as well.
+fn draw_crash_pattern(rng: &mut impl Rng) -> CrashPattern {
+    if rng.random_bool(0.4) { CrashPattern::Crashing } else { CrashPattern::Orderly }
+}
+
+/// An outsider acts at calls; where it is a program, the last process of the run is one too, which in half of the runs
+/// cleans up after failing opens.
+fn draw_outsider(rng: &mut impl Rng, action: OutsideAction) -> Faults {
+    let times_max = if action.ends_processes() { 1 } else { 3 };
+    let rule = format!("{}:outside={}:{}", draw_call(rng), action.word(), draw_times(rng, times_max));
+    let mut faults = Faults::of_rules(vec![parse(&rule)], draw_crash_pattern(rng));
+    if action == OutsideAction::Foreign {
+        faults.foreign = Some(if rng.random_bool(0.5) { "percall" } else { "openhuman" });
+        let cleanup = format!("open@db:error=CANTOPEN:p=0.{}:actor=p2.*", rng.random_range(1..=5_u32));
+        faults.rules.extend((faults.foreign == Some("openhuman")).then(|| parse(&cleanup)));
+    }
+    faults
 }
 
 /// Parses a rule that this file composed.
@@ -303,7 +377,7 @@ mod tests {
     #[test]
     fn every_fault_of_the_matrix_is_found_by_name_and_draws_valid_rules() {
         let matrix = matrix();
-        assert_eq!(matrix.len(), 24);
+        assert_eq!(matrix.len(), 38);
         for fault in &matrix {
             assert_eq!(find(&fault.name).as_ref(), Ok(fault));
             for seed in 0..200 {

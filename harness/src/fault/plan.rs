@@ -8,6 +8,7 @@ use crate::actor::Actor;
 use crate::call::{Call, Method, Role};
 use crate::fault::effect::Effect;
 use crate::fault::rule::{Rule, When};
+use crate::outsider::OutsideAction;
 use crate::seed::{Seed, mix};
 use crate::shared_state::{RULES_MAX, RuleCounters, SharedState};
 use std::time::Duration;
@@ -65,9 +66,15 @@ pub enum PlanError {
     /// The effect needs a disk that can lose what was written.
     #[error("`{0}`: {1} needs a simulated disk that forgets what was not synced, and this version has none yet")]
     NeedsSimulation(String, &'static str),
+    /// The effect needs real files and processes.
+    #[error("`{0}`: {1} needs real files and processes, which the simulator does not have")]
+    NeedsRealFiles(String, &'static str),
     /// The effect would kill the lab itself.
-    #[error("`{0}`: `kill` needs worker processes; here it would end the lab itself")]
+    #[error("`{0}`: it ends the process, so it needs worker processes; here it would end the lab itself")]
     NeedsProcesses(String),
+    /// The effect starts another program, and none is known.
+    #[error("`{0}`: it starts another program that writes to the database; name one by `outside_program`")]
+    NeedsProgram(String),
 }
 
 /// What a rule does to a call.
@@ -125,12 +132,34 @@ impl FaultPlan {
         Ok(())
     }
 
-    /// Refuses `kill`, for plans that are armed in the lab's own process.
+    /// Refuses effects that the simulator cannot have.
     ///
     /// # Errors
-    /// [`PlanError::NeedsProcesses`] for the first rule with `kill`.
+    /// [`PlanError::NeedsRealFiles`] for the first rule with one, such as `outside=fork`.
+    pub fn check_simulated_medium(&self) -> Result<(), PlanError> {
+        for rule in &self.rules {
+            if let Some(what) = rule.effect.needs_real_files() {
+                return Err(PlanError::NeedsRealFiles(rule.to_string(), what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses effects that start another program, where none is known.
+    ///
+    /// # Errors
+    /// [`PlanError::NeedsProgram`] for the first rule with one, such as `outside=foreign`.
+    pub fn check_no_program(&self) -> Result<(), PlanError> {
+        let needs = |rule: &&Rule| rule.effect.outside_action().is_some_and(OutsideAction::needs_program);
+        self.rules.iter().find(needs).map_or(Ok(()), |rule| Err(PlanError::NeedsProgram(rule.to_string())))
+    }
+
+    /// Refuses effects that end the process, for plans that are armed in the lab's own process.
+    ///
+    /// # Errors
+    /// [`PlanError::NeedsProcesses`] for the first rule with one, such as `kill`.
     pub fn check_one_process(&self) -> Result<(), PlanError> {
-        match self.rules.iter().find(|rule| rule.effect.entry().is_fatal) {
+        match self.rules.iter().find(|rule| rule.effect.is_fatal()) {
             Some(rule) => Err(PlanError::NeedsProcesses(rule.to_string())),
             None => Ok(()),
         }

@@ -54,6 +54,8 @@ pub const ORACLE: Oracle = Oracle {
 
 fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
     let Leftovers { locks, open_files, files } = &evidence.hygiene;
+    // Where an outsider has acted, a log without a database and a rescue copy are right to be there.
+    let files = if evidence.is_disturbed() { &Vec::new() } else { files };
     let left =
         [("locks held while no actor worked", locks), ("files open after closing", open_files), ("stray files", files)];
     left.into_iter()

@@ -2,12 +2,26 @@
 //!
 //! The model is held outside the database and knows, for each transaction, the set of states that an honest database
 //! may be in. An acknowledged commit leaves one; a commit with an unknown outcome adds one; a refusal adds none.
+//!
+//! Where outsiders act on the files, the question is *where* a transaction is: in the database; in a file that was
+//! moved, with its log; in a copy that an error or event announced; or nowhere. Nowhere is a loss, with one exception:
+//! what was acknowledged before an outsider acted may be gone if a process was killed afterwards, because no process
+//! could save it.
 
 use crate::actor::Actor;
 use crate::oracle::table::{Table, TxnKey, TxnState};
 use crate::oracle::{Evidence, Oracle, observed};
 use crate::verdict::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// A file beside the database in which transactions are found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its name, and that of its log.
+    pub name: String,
+    /// The ledger's table in it.
+    pub table: Table,
+}
 
 /// What the callers were told.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +39,8 @@ pub struct Ledger {
 struct Entry {
     /// True once a commit of this transaction was acknowledged.
     acked: bool,
+    /// The number of the call that was next when it was acknowledged last.
+    acked_at_call: u64,
     possible: BTreeSet<TxnState>,
     /// States that a refused transaction would have led to.
     refused: BTreeSet<TxnState>,
@@ -32,15 +48,21 @@ struct Entry {
 
 impl Default for Entry {
     fn default() -> Self {
-        Self { acked: false, possible: BTreeSet::from([TxnState::Absent]), refused: BTreeSet::new() }
+        Self { acked: false, acked_at_call: 0, possible: BTreeSet::from([TxnState::Absent]), refused: BTreeSet::new() }
     }
 }
 
 impl Ledger {
     /// COMMIT returned success, and the transaction's rows are in this state now.
     pub fn acked(&mut self, key: TxnKey, state: TxnState) {
+        self.acked_at(key, state, 0);
+    }
+
+    /// The same, in a run with outsiders; the next call has the number `at_call`.
+    pub fn acked_at(&mut self, key: TxnKey, state: TxnState, at_call: u64) {
         self.acked += 1;
         let entry = self.entries.entry(key).or_default();
+        entry.acked_at_call = at_call;
         entry.acked = true;
         entry.possible = BTreeSet::from([state]);
         entry.refused.remove(&state);
@@ -87,13 +109,6 @@ impl Ledger {
         (self.acked, self.refused, self.indeterminate)
     }
 
-    /// How many transactions that were acknowledged are not as they were acknowledged, at the end or when their own
-    /// actor looked.
-    pub fn lost(&self, table: &Table) -> u64 {
-        let gone = self.mismatches(table).into_iter().filter(|(_, state, entry)| is_loss(*state, entry));
-        gone.map(|(key, ..)| key).chain(self.missed.iter().copied()).collect::<BTreeSet<TxnKey>>().len() as u64
-    }
-
     /// The transactions whose state is none of the possible ones.
     fn mismatches(&self, table: &Table) -> Vec<(TxnKey, TxnState, Entry)> {
         self.mismatches_among(table, |_| true)
@@ -131,9 +146,41 @@ pub const ORACLE: Oracle = Oracle {
     canary,
 };
 
+/// How many transactions that were acknowledged are nowhere as they were acknowledged, at the end or, without
+/// outsiders, when their own actor looked.
+pub fn lost(evidence: &Evidence) -> u64 {
+    let Some(table) = &evidence.table else { return evidence.ledger.acked };
+    let missed = evidence.ledger.missed.iter().copied().filter(|_| evidence.interventions.is_empty());
+    let gone = gone(evidence, table).into_iter().map(|(key, ..)| key);
+    gone.chain(missed).collect::<BTreeSet<TxnKey>>().len() as u64
+}
+
+/// The losses at the end.
+fn gone(evidence: &Evidence, table: &Table) -> Vec<(TxnKey, TxnState, Entry)> {
+    let mut gone = evidence.ledger.mismatches(table);
+    gone.retain(|(key, state, entry)| {
+        is_loss(*state, entry) && !is_elsewhere(evidence, key, entry) && !is_excused(evidence, entry)
+    });
+    gone
+}
+
+fn is_elsewhere(evidence: &Evidence, key: &TxnKey, entry: &Entry) -> bool {
+    let state_in = |place: &Place| place.table.get(key).copied().unwrap_or(TxnState::Absent);
+    evidence.places.iter().any(|place| entry.possible.contains(&state_in(place)))
+}
+
+/// True if an outsider acted after the transaction was acknowledged, and then a process was killed.
+fn is_excused(evidence: &Evidence, entry: &Entry) -> bool {
+    let since = |at_call: u64| evidence.deaths.iter().any(|death| *death >= at_call);
+    let later = |at_call: u64| at_call >= entry.acked_at_call && since(at_call);
+    evidence.interventions.iter().any(|intervened| later(intervened.at_call))
+}
+
 fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
     let ledger = &evidence.ledger;
-    let mut findings: Vec<_> = observed(Verdict::Lost, &ledger.losses_seen).into_iter().collect();
+    // After an outsider has acted, an actor may look at another file than the one that it wrote to.
+    let seen = Some(&ledger.losses_seen).filter(|_| evidence.interventions.is_empty());
+    let mut findings: Vec<_> = seen.and_then(|seen| observed(Verdict::Lost, seen)).into_iter().collect();
     let Some(table) = &evidence.table else {
         if ledger.acked > 0 {
             let detail = format!("the table cannot be read at the end; {} commits were acknowledged", ledger.acked);
@@ -141,13 +188,14 @@ fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
         }
         return findings;
     };
-    let (lost, phantom): (Vec<_>, Vec<_>) =
-        ledger.mismatches(table).into_iter().partition(|(_, state, entry)| is_loss(*state, entry));
+    let lost = gone(evidence, table);
     if let Some((key, state, entry)) = lost.first() {
         let first = format!("{key} is {state}, was acknowledged as {}", describe(&entry.possible));
         let detail = format!("{} of {} acknowledged transactions lost; first: {first}", lost.len(), ledger.acked);
         findings.push((Verdict::Lost, detail));
     }
+    let phantoms = ledger.mismatches(table).into_iter().filter(|(_, state, entry)| !is_loss(*state, entry));
+    let phantom: Vec<_> = phantoms.collect();
     if let Some((key, state, _)) = phantom.first() {
         let detail =
             format!("{} transactions are there that were never acknowledged; first: {key}, {state}", phantom.len());
@@ -165,12 +213,38 @@ fn canary() -> Evidence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oracle::Intervened;
     use crate::oracle::table::tests::key;
+    use crate::outsider::OutsideAction;
 
     fn verdicts(ledger: &Ledger, rows: &[(u32, TxnState)]) -> Vec<Verdict> {
         let table = rows.iter().map(|(txn, state)| (key(*txn), *state)).collect();
         let evidence = Evidence { ledger: ledger.clone(), table: Some(table), ..Evidence::default() };
         judge(&evidence).into_iter().map(|(verdict, _)| verdict).collect()
+    }
+
+    fn count(ledger: &Ledger, table: Table) -> u64 {
+        lost(&Evidence { ledger: ledger.clone(), table: Some(table), ..Evidence::default() })
+    }
+
+    #[test]
+    fn canary_a_transaction_that_is_nowhere_is_caught() {
+        let mut ledger = Ledger::default();
+        ledger.acked_at(key(1), TxnState::Whole(0), 10);
+        let moved_at = |at_call| vec![Intervened { at_call, action: OutsideAction::Move }];
+        let place = |state| vec![Place { name: "x.db.moved-1".to_owned(), table: Table::from([(key(1), state)]) }];
+        #[track_caller]
+        fn check(ledger: &Ledger, evidence: Evidence, expected: u64) {
+            let evidence = Evidence { ledger: ledger.clone(), table: Some(Table::new()), ..evidence };
+            assert_eq!((lost(&evidence), judge(&evidence).len() as u64), (expected, expected));
+        }
+        let evidence = || Evidence { interventions: moved_at(12), ..Evidence::default() };
+        check(&ledger, evidence(), 1);
+        check(&ledger, Evidence { places: place(TxnState::Whole(0)), ..evidence() }, 0);
+        check(&ledger, Evidence { places: place(TxnState::Whole(7)), ..evidence() }, 1);
+        check(&ledger, Evidence { deaths: vec![13], ..evidence() }, 0);
+        check(&ledger, Evidence { deaths: vec![11], ..evidence() }, 1);
+        check(&ledger, Evidence { interventions: moved_at(9), deaths: vec![13], ..Evidence::default() }, 1);
     }
 
     #[test]
@@ -196,12 +270,12 @@ mod tests {
         ledger.refused(key(2), TxnState::Whole(0));
         ledger.acked(key(1), TxnState::Absent);
         assert_eq!(verdicts(&ledger, &[(1, TxnState::Whole(1))]), [Verdict::Lost], "the deletion is undone");
-        assert_eq!(ledger.lost(&Table::from([(key(1), TxnState::Whole(1))])), 1);
+        assert_eq!(count(&ledger, Table::from([(key(1), TxnState::Whole(1))])), 1);
         ledger.acked(key(3), TxnState::Whole(3));
         ledger.refused(key(3), TxnState::Absent);
         assert_eq!(verdicts(&ledger, &[]), [Verdict::Lost], "gone, though its deletion was refused");
         ledger.acked(key(3), TxnState::Absent);
-        assert_eq!(ledger.lost(&Table::new()), 0);
+        assert_eq!(count(&ledger, Table::new()), 0);
     }
 
     #[test]

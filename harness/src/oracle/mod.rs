@@ -4,6 +4,7 @@
 //! [`ORACLES`] is the list of all of them. Each has a canary: evidence of a planted defect that it must catch.
 //! `docs/contributing/oracle.md` explains how to add one.
 
+use crate::outsider::OutsideAction;
 use crate::record::Finding;
 use crate::verdict::Verdict;
 
@@ -28,6 +29,13 @@ pub struct Evidence {
     pub ledger: ledger::Ledger,
     /// The ledger's table as a fresh connection reads it at the end; `None` if it cannot be read.
     pub table: Option<table::Table>,
+    /// The other files in which rows are found at the end: a file that was moved, with its log; a rescue copy or
+    /// quarantined database that an error or event announced.
+    pub places: Vec<ledger::Place>,
+    /// What outsiders did, in the order in which they did it.
+    pub interventions: Vec<Intervened>,
+    /// When processes were killed, by the number of the call that was next.
+    pub deaths: Vec<u64>,
     /// Transactions that some reader saw in part, during the run.
     pub torn_reads: Vec<String>,
     /// The checks on the live and on a fresh connection.
@@ -48,6 +56,23 @@ pub struct Evidence {
     pub unrepeatable_reads: Vec<String>,
     /// What [`walindex::check`] found during the run, with the actor that read the wal-index.
     pub walindex: Vec<String>,
+}
+
+/// An outsider has acted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intervened {
+    /// At the call with this number.
+    pub at_call: u64,
+    /// What was done.
+    pub action: OutsideAction,
+}
+
+impl Evidence {
+    /// True if what an outsider has done to the files stays until a person undoes it: the code under test is right to
+    /// refuse service, and files lie about.
+    pub fn is_disturbed(&self) -> bool {
+        self.interventions.iter().any(|intervened| intervened.action.is_lasting())
+    }
 }
 
 /// One property of a run.

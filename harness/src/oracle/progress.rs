@@ -1,4 +1,7 @@
 //! `progress`: once the faults have healed, every actor commits within a bounded number of attempts.
+//!
+//! What an outsider has done to the files does not heal. An actor that is refused then, with an error that asks for a
+//! person, is not wedged.
 
 use crate::actor::Actor;
 use crate::oracle::{Evidence, Oracle, observed};
@@ -23,6 +26,9 @@ pub struct ActorProgress {
     pub attempts: u32,
     /// The last error, if any.
     pub error: Option<String>,
+    /// True if the last error refuses service until a person has decided.
+    #[serde(default)]
+    pub is_refused: bool,
 }
 
 /// See the module's documentation.
@@ -45,13 +51,14 @@ fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
         first.actor,
         first.attempts,
     );
-    findings.push((Verdict::Wedged, detail));
+    let is_right = evidence.is_disturbed() && stuck.iter().all(|progress| progress.is_refused);
+    findings.push((if is_right { Verdict::Degraded } else { Verdict::Wedged }, detail));
     findings
 }
 
 fn canary() -> Evidence {
     let actor = Actor { process: 1, thread: 1 };
-    let stuck = ActorProgress { actor, committed: false, attempts: ATTEMPTS_MAX, error: None };
+    let stuck = ActorProgress { actor, committed: false, attempts: ATTEMPTS_MAX, error: None, is_refused: true };
     Evidence { progress: vec![stuck], ..Evidence::default() }
 }
 
@@ -61,7 +68,7 @@ mod tests {
 
     fn found(committed: bool, attempts: u32) -> usize {
         let actor = Actor { process: 1, thread: 1 };
-        let progress = vec![ActorProgress { actor, committed, attempts, error: None }];
+        let progress = vec![ActorProgress { actor, committed, attempts, error: None, is_refused: false }];
         judge(&Evidence { progress, ..Evidence::default() }).len()
     }
 

@@ -4,7 +4,7 @@ use super::{Parts, Rig, Simulation};
 use crate::actor::Actor;
 use crate::call::Call;
 use crate::clock::Clock;
-use crate::engine::Engine;
+use crate::engine::{Engine, OPEN_READ_WRITE_CREATE};
 use crate::fault::FaultPlan;
 use crate::media::sim::{Machine, SimVfs};
 use crate::runtime::{self, Processes};
@@ -12,7 +12,8 @@ use crate::sched::rare::Rare;
 use crate::sched::{Policy, Scheduler};
 use crate::seed::Seed;
 use crate::shared_state::{Mode, SharedState};
-use crate::vfs::injector::Injector;
+use crate::outsider::{OUTSIDER, OUTSIDE_PROGRAM_SQL};
+use crate::vfs::injector::{Injector, OutsideProgram};
 use crate::vfs::{FaultVfs, RegisterError};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -166,10 +167,23 @@ impl<P: Processes + 'static> Config<P> {
                 goes_on
             })),
         };
+        let injector = injector.with_outside_program(outside_program(self.engine.clone(), below.clone()));
         let shim = FaultVfs::new(api, &above, Some(&below), self.is_default, injector)?;
         let simulation = Simulation::new(self.engine.clone(), machine, clock.clone(), shared_state, (&above, &below));
         let processes = (self.processes)(&simulation);
         let scheduler = Scheduler::new(clock, policy, Some(Rc::clone(&processes) as Rc<dyn Processes>));
         Ok(Parts { scheduler, simulation, processes, shim, _sim: sim })
     }
+}
+
+/// Another program of the machine, for `outside=foreign`: it writes a row to a table of its own. If it cannot, it gives
+/// up, as such programs do.
+fn outside_program(engine: Engine, vfs: String) -> OutsideProgram {
+    Box::new(move |path| {
+        runtime::work_as(OUTSIDER, || {
+            if let Ok(database) = engine.open(path, OPEN_READ_WRITE_CREATE, Some(&vfs)) {
+                let _ = database.execute(OUTSIDE_PROGRAM_SQL);
+            }
+        });
+    })
 }

@@ -87,8 +87,9 @@ impl<P: Processes + 'static> Rig<P> {
     /// follows from `seed`.
     ///
     /// # Errors
-    /// See [`RegisterError`]; only after a deadlock.
+    /// If the plan needs real files; see [`RegisterError`]. After a deadlock, if the VFSes cannot be registered anew.
     pub fn begin(&mut self, seed: Seed, plan: FaultPlan) -> Result<Simulation, RegisterError> {
+        plan.check_simulated_medium()?;
         if self.is_spent {
             self.replace()?;
         }

@@ -1,7 +1,7 @@
 //! The options of a fault-injecting VFS, and what a test asks it.
 
 use super::api::SqliteApi;
-use super::injector::Injector;
+use super::injector::{Injector, OutsideProgram};
 use super::{FaultVfs, RegisterError};
 use crate::actor::Actor;
 use crate::call::Call;
@@ -38,6 +38,8 @@ pub struct FaultVfsBuilder {
     clock_scale: Option<u32>,
     entropy: Option<Seed>,
     observer: Option<Observer>,
+    outside_program: Option<OutsideProgram>,
+    is_coordinated: bool,
 }
 
 impl FaultVfs {
@@ -58,6 +60,8 @@ impl FaultVfs {
             clock_scale: None,
             entropy: None,
             observer: None,
+            outside_program: None,
+            is_coordinated: false,
         }
     }
 
@@ -200,6 +204,18 @@ impl FaultVfsBuilder {
         Self { observer: Some(Box::new(observer)), ..self }
     }
 
+    /// Runs `program` where a rule says that another program opens the database at a path, writes to it and closes it:
+    /// `outside=foreign`, `outside=second-name`. It must do so in another process.
+    pub fn outside_program(self, program: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self { outside_program: Some(Box::new(program)), ..self }
+    }
+
+    /// Leaves what an outsider does between two lives of the application to the process that started this one, see
+    /// [`SharedState::take_intervention`]. Without it the action is carried out at the call, and this process dies.
+    pub fn coordinated(self) -> Self {
+        Self { is_coordinated: true, ..self }
+    }
+
     /// Registers the VFS.
     ///
     /// # Errors
@@ -208,6 +224,9 @@ impl FaultVfsBuilder {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let plan = self.plan.map_or_else(|| FaultPlan::new(self.rules, self.seed), Ok)?;
         plan.check_real_medium()?;
+        if self.outside_program.is_none() {
+            plan.check_no_program()?;
+        }
         let shared_state = self.shared_state.unwrap_or_else(|| {
             let own = SharedState::private(self.trace_capacity);
             own.set_mode(Mode::TRACE);
@@ -221,6 +240,12 @@ impl FaultVfsBuilder {
         }
         if let Some(seed) = self.entropy {
             injector = injector.with_entropy(seed);
+        }
+        if let Some(program) = self.outside_program {
+            injector = injector.with_outside_program(program);
+        }
+        if self.is_coordinated {
+            injector = injector.with_coordination();
         }
         if let Some(observer) = self.observer {
             injector = injector.with_hook(Box::new(move |actor, call| {

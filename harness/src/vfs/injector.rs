@@ -5,6 +5,7 @@ use crate::call::{Call, Method, Role};
 use crate::clock::Clock;
 use crate::fault::effect::{Action, Alteration};
 use crate::fault::plan::{Decision, FaultPlan};
+use crate::outsider::{self, Intervention, OutsideAction};
 use crate::runtime::{self, current_actor};
 use crate::seed::Seed;
 use crate::shared_state::{Counter, Mode, SharedState};
@@ -33,6 +34,12 @@ thread_local! {
 /// neither plan nor trace see it; so the execution ends.
 pub(crate) type Hook = Box<dyn Fn(Actor, &Call) -> bool + Send + Sync>;
 
+/// Another program: opens the database at a path, writes to it and closes it.
+pub(crate) type OutsideProgram = Box<dyn Fn(&str) + Send + Sync>;
+
+/// How long a simulated process is stopped, at least: longer than busy timeouts and cooldowns.
+const SUSPENSION: Duration = Duration::from_secs(40);
+
 /// The injector behind one registered shim.
 pub struct Injector {
     shared_state: Arc<SharedState>,
@@ -42,6 +49,13 @@ pub struct Injector {
     clock: Option<Clock>,
     entropy: Option<Mutex<ChaCha8Rng>>,
     hook: Option<Hook>,
+    program: Option<OutsideProgram>,
+    /// True if the process that started this one carries out what an outsider does once all processes are dead.
+    is_coordinated: bool,
+    /// Until when simulated processes are stopped, by the run's clock.
+    suspended: Mutex<BTreeMap<u16, Duration>>,
+    /// The database that was opened last.
+    database: Mutex<String>,
     files: Mutex<BTreeMap<u32, Arc<OpenFile>>>,
     files_next: AtomicU32,
     panic: Mutex<Option<String>>,
@@ -89,6 +103,10 @@ impl Injector {
             clock: None,
             entropy: None,
             hook: None,
+            program: None,
+            is_coordinated: false,
+            suspended: Mutex::default(),
+            database: Mutex::default(),
             files: Mutex::default(),
             files_next: AtomicU32::new(1),
             panic: Mutex::default(),
@@ -111,6 +129,19 @@ impl Injector {
     #[must_use]
     pub(crate) fn with_scheduling(self) -> Self {
         self.with_hook(Box::new(|_, call| runtime::before_call(call)))
+    }
+
+    /// Runs `program` where an outsider is another program.
+    #[must_use]
+    pub(crate) fn with_outside_program(self, program: OutsideProgram) -> Self {
+        Self { program: Some(program), ..self }
+    }
+
+    /// Leaves what an outsider does between two lives of the application to the process that started this one: the
+    /// action is [kept](SharedState::keep_intervention) in the shared state, and this process dies.
+    #[must_use]
+    pub(crate) fn with_coordination(self) -> Self {
+        Self { is_coordinated: true, ..self }
     }
 
     /// Calls `hook` before each call.
@@ -144,6 +175,8 @@ impl Injector {
     /// Nothing of the run before may be open any more.
     pub(crate) fn restart(&self) {
         self.shared_state.restart();
+        self.suspended.lock().clear();
+        self.database.lock().clear();
         self.files_next.store(1, Ordering::Relaxed);
     }
 
@@ -233,6 +266,7 @@ impl Injector {
         if runtime::is_dead(id.actor.process) {
             return None;
         }
+        self.wait_while_suspended(id.actor.process);
         let changed = self.changing.as_ref().map(|plan| Arc::clone(&plan.lock()));
         let (plan, shared_state) = (changed.as_deref().unwrap_or(&self.plan), &*self.shared_state);
         let decision = plan.decide(shared_state, || shared_state.armed_for(), id.actor, call, id.number)?;
@@ -293,6 +327,14 @@ impl Injector {
             Action::Alter(alteration) => ruling.alteration = Some(alteration),
             Action::Stall(duration) => self.pause(duration),
             Action::DropLocks => self.drop_locks(call, id.actor),
+            Action::Outside(action) => {
+                let dies = self.intervene(action, decision.dice, call, id.actor);
+                if dies && !runtime::is_simulated() {
+                    self.record(self.shared_state.mode(), call, id, Some(&ruling), 0);
+                    sys::kill_self()
+                }
+                ruling.fail = dies.then_some(ffi::SQLITE_IOERR);
+            }
             Action::Kill if runtime::kill(id.actor.process) => ruling.fail = Some(ffi::SQLITE_IOERR),
             Action::Kill => {
                 if self.shared_state.mode().has(Mode::DIGEST) {
@@ -310,14 +352,52 @@ impl Injector {
     /// or a journal: the database file stands for them, and the wal-index beside it for the log.
     fn drop_locks(&self, call: &Call, actor: Actor) {
         let Some(file) = self.files.lock().get(&call.file).map(Arc::clone) else { return };
-        // A log's or a journal's name is that of its database with a suffix.
-        let database = ["-wal", "-journal"].iter().find_map(|suffix| file.name.strip_suffix(suffix));
-        let database = if file.role == Role::Db { &*file.name } else { database.unwrap_or(&file.name) };
+        let database = file.database();
         if call.role != Role::Shm {
             drop_locks_on(actor, database);
         }
         if matches!(call.role, Role::Shm | Role::Wal) {
             drop_locks_on(actor, &format!("{database}-shm"));
+        }
+    }
+
+    /// An outsider acts on the database of the call; true if the calling process dies by it. Where no database is known
+    /// there is nothing to act on.
+    fn intervene(&self, action: OutsideAction, dice: u64, call: &Call, actor: Actor) -> bool {
+        let file = self.files.lock().get(&call.file).map(Arc::clone);
+        let of_call = file.filter(|file| !matches!(file.role, Role::Temp | Role::None));
+        let database = of_call.map_or_else(|| self.database.lock().clone(), |file| file.database().to_owned());
+        if database.is_empty() {
+            return false;
+        }
+        let intervention = Intervention { action, database, process: actor.process, dice };
+        if self.is_coordinated && action.ends_processes() {
+            self.shared_state.keep_intervention(action, dice);
+            return true;
+        }
+        if !runtime::intervene(&intervention) {
+            outsider::system::intervene(&intervention);
+        } else if action == OutsideAction::Suspend {
+            let until = runtime::now() + SUSPENSION + Duration::from_secs(dice % 80);
+            self.suspended.lock().insert(actor.process, until);
+            self.wait_while_suspended(actor.process);
+        }
+        if let Some(program) = self.program.as_ref().filter(|_| action.needs_program()) {
+            let second = format!("{}{}", intervention.database, outsider::SECOND);
+            program(if action == OutsideAction::SecondName { &second } else { &intervention.database });
+        }
+        action.ends_processes()
+    }
+
+    /// In a simulated process that is stopped nothing goes on. A process that is killed meanwhile comes to its end.
+    fn wait_while_suspended(&self, process: u16) {
+        loop {
+            let Some(until) = self.suspended.lock().get(&process).copied() else { return };
+            let left = until.saturating_sub(runtime::now());
+            if left.is_zero() || runtime::is_dead(process) {
+                return;
+            }
+            self.pause(left);
         }
     }
 
@@ -363,6 +443,7 @@ impl Injector {
     pub(crate) fn file_opened(&self, number: u32, role: Role, name: String) -> Arc<OpenFile> {
         self.shared_state.count(Counter::FilesOpened);
         if role == Role::Db {
+            self.database.lock().clone_from(&name);
             self.shared_state.count(Counter::DbOpens);
         }
         let file =
@@ -378,6 +459,12 @@ impl Injector {
 }
 
 impl OpenFile {
+    /// The database that it belongs to. A log's or a journal's name is that of its database with a suffix.
+    fn database(&self) -> &str {
+        let database = ["-wal", "-journal"].iter().find_map(|suffix| self.name.strip_suffix(suffix));
+        if self.role == Role::Db { &self.name } else { database.unwrap_or(&self.name) }
+    }
+
     /// Keeps the lock state after a call that succeeded.
     pub(crate) fn note(&self, call: &Call) {
         match call.method {

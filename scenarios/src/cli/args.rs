@@ -45,6 +45,12 @@ pub(super) enum Command {
     /// One process of a run; started by seawall itself
     #[command(hide = true)]
     Worker,
+    /// Another program that writes to a database; started by seawall itself
+    #[command(hide = true)]
+    Outsider {
+        /// The database
+        path: std::path::PathBuf,
+    },
     /// A simulator for runs; started by seawall itself
     #[command(hide = true)]
     Simulate,

@@ -19,7 +19,7 @@ mod sqlite;
 use crate::engines::ResolveError;
 use crate::explore::{ExploreError, WriteError};
 use crate::reproduce::ReproduceError;
-use crate::run::{RunError, worker};
+use crate::run::{RunError, outsider, worker};
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
@@ -127,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Sqlite(args) => sqlite::run(&args),
         Command::Completions { shell } => completions(shell),
         Command::Worker => return worker::main(),
+        Command::Outsider { path } => return outsider::main(&path),
         Command::Search => return explore::child(),
         Command::Simulate => return simulate::main(),
     };

@@ -74,7 +74,9 @@ fn config(args: &SoakArgs) -> Result<SoakConfig, Complaint> {
     for fault in &faults {
         let rules = fault.given_rules().to_vec();
         let plan = fault::FaultPlan::new(rules, Seed(0)).map_err(Complaint::usage)?;
-        plan.check_real_medium().map_err(|error| Complaint::usage(in_context(fault, &error)))?;
+        let check = plan.check_real_medium();
+        let check = if media == [SIM] { check.and_then(|()| plan.check_simulated_medium()) } else { check };
+        check.map_err(|error| Complaint::usage(in_context(fault, &error)))?;
     }
     let duration = args.duration.or(if args.count.is_none() { Some(DURATION) } else { None });
     let jobs = args.jobs.map(usize::from);

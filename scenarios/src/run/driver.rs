@@ -13,10 +13,12 @@ use crate::run::history::History;
 use crate::run::protocol::StepReport;
 use crate::run::shape::Restart;
 use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
+use crate::strategies::Failure;
 use seawall_harness::actor::Actor;
 use seawall_harness::clock::Clock;
 use seawall_harness::oracle::integrity::Check;
 use seawall_harness::oracle::progress::{ATTEMPTS_MAX, ActorProgress, PAUSE_MS};
+use seawall_harness::outsider::OutsideAction;
 use seawall_harness::record::MarkKind;
 use seawall_harness::shared_state::{Mode, SharedState};
 use std::cell::RefCell;
@@ -76,6 +78,15 @@ pub trait Medium {
     /// # Errors
     /// See [`Medium`].
     fn probe(&mut self, actor: Actor, attempt: u32) -> Result<StepReport, Self::Error>;
+
+    /// Keeps a backup and raw copies of the database, for outsiders.
+    fn copy_early(&mut self);
+
+    /// An outsider acts while no process is alive.
+    fn intervene(&mut self, action: OutsideAction, dice: u64);
+
+    /// Gives back the rights that an outsider took away.
+    fn restore_rights(&mut self);
 
     /// Checks the database through the strategy of a process, and lists the locks that the idle process holds.
     ///
@@ -147,7 +158,11 @@ impl Driver {
 
     /// A process was killed.
     pub fn killed(&self, process: u16) {
-        self.note(|history| history.kills += 1);
+        let at_call = self.shared_state.calls();
+        self.note(|history| {
+            history.kills += 1;
+            history.deaths.push(at_call);
+        });
         self.mark(&format!("p{process}"), MarkKind::Kill, "killed (SIGKILL)");
     }
 
@@ -207,13 +222,22 @@ impl Driver {
     /// # Errors
     /// Those of the medium.
     pub fn apply_due_events<M: Medium>(&self, medium: &mut M) -> Result<(), M::Error> {
+        if let Some((action, dice)) = self.shared_state.take_intervention() {
+            for process in self.spec.shape.process_numbers() {
+                medium.kill(process)?;
+            }
+            medium.intervene(action, dice);
+        }
         while let Some(Restart { process, kill, .. }) = self.due_restart() {
             if kill { medium.kill(process)? } else { medium.stop(process)? }
         }
         let (position, shape) = (self.position(), &self.spec.shape);
         if position >= shape.heal_at {
-            self.heal();
+            self.heal(medium);
         } else if position >= shape.arm_at && !self.shared_state.mode().has(Mode::ARMED) {
+            if self.spec.faults.has_outsiders() {
+                medium.copy_early();
+            }
             self.shared_state.set_mode(self.mode.and(Mode::ARMED));
         }
         Ok(())
@@ -241,8 +265,9 @@ impl Driver {
         u32::try_from(self.shared_state.elapsed_ns() / 1_000_000).unwrap_or(u32::MAX)
     }
 
-    fn heal(&self) {
+    fn heal<M: Medium>(&self, medium: &mut M) {
         if self.shared_state.mode().has(Mode::ARMED) {
+            medium.restore_rights();
             self.shared_state.set_mode(self.mode);
             self.mark("run", MarkKind::Heal, "the faults are switched off");
         }
@@ -255,7 +280,7 @@ impl Driver {
     /// # Errors
     /// Those of the medium.
     pub fn finish<M: Medium>(&self, medium: &mut M) -> Result<(), M::Error> {
-        self.heal();
+        self.heal(medium);
         for process in self.spec.shape.process_numbers() {
             medium.start(process)?;
         }
@@ -263,7 +288,7 @@ impl Driver {
             let progress = probe(actor, &self.clock, ATTEMPTS_MAX, |attempt| {
                 let report = medium.probe(actor, attempt)?;
                 self.note(|history| history.step(actor, PROBE_BASE + attempt, PROBE, &report));
-                Ok(report.outcome.failure().map(|failure| failure.message.clone()))
+                Ok(report.outcome.failure().cloned())
             })?;
             self.note(|history| history.progress.push(progress));
         }
@@ -280,7 +305,7 @@ impl Driver {
 }
 
 /// Has an actor try to commit until it succeeds, at most `attempts_max` times, with a pause before each attempt that is
-/// longer than every cooldown. An attempt, by its number from 1, returns the message of its error.
+/// longer than every cooldown. An attempt, by its number from 1, returns its error.
 ///
 /// # Errors
 /// The first error of the medium.
@@ -288,15 +313,17 @@ pub fn probe<E>(
     actor: Actor,
     clock: &Clock,
     attempts_max: u32,
-    mut attempt: impl FnMut(u32) -> Result<Option<String>, E>,
+    mut attempt: impl FnMut(u32) -> Result<Option<Failure>, E>,
 ) -> Result<ActorProgress, E> {
-    let mut progress = ActorProgress { actor, committed: false, attempts: 0, error: None };
+    let mut progress = ActorProgress { actor, committed: false, attempts: 0, error: None, is_refused: false };
     while !progress.committed && progress.attempts < attempts_max {
         progress.attempts += 1;
         clock.advance(Duration::from_millis(PAUSE_MS));
         let error = attempt(progress.attempts)?;
         progress.committed = error.is_none();
-        progress.error = error.or(progress.error);
+        if let Some(failure) = error {
+            (progress.is_refused, progress.error) = (failure.is_refusal, Some(failure.message));
+        }
     }
     Ok(progress)
 }

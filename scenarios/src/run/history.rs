@@ -33,6 +33,10 @@ pub struct History {
     pub locks: Vec<String>,
     /// Files open after closing.
     pub open_files: Vec<String>,
+    /// What the strategies told about files: in errors, events, and on closing.
+    pub announced: Vec<String>,
+    /// When processes were killed, by the number of the call that was next.
+    pub deaths: Vec<u64>,
     /// Reads that succeeded.
     pub reads: u64,
     /// Processes that were killed.
@@ -46,6 +50,7 @@ pub struct History {
 impl History {
     /// A step or probe has ended.
     pub fn step(&mut self, actor: Actor, index: u32, step: Step, report: &StepReport) {
+        self.announced.extend(report.announced.iter().cloned());
         let intent = step.intent(index).map(|(txn, state)| (TxnKey { actor, txn }, state));
         let kind = match &report.outcome {
             Outcome::Acked(state) => {
@@ -53,7 +58,7 @@ impl History {
                     if *state == TxnState::Torn {
                         self.ledger.observed(key, TxnState::Torn);
                     }
-                    self.ledger.acked(key, *state);
+                    self.ledger.acked_at(key, *state, report.calls);
                 }
                 MarkKind::Commit
             }
@@ -136,6 +141,9 @@ impl History {
 
     fn failed(&mut self, actor: Actor, failure: &Failure) {
         *self.errors.entry(normal_form(failure)).or_default() += 1;
+        if failure.message.contains('/') {
+            self.announced.push(failure.message.clone());
+        }
         if failure.is_alarm {
             self.alarms.push(Alarm { actor, message: failure.message.clone() });
         }
@@ -174,7 +182,7 @@ mod tests {
 
     #[test]
     fn errors_are_counted_without_what_varies() {
-        let failure = |message: &str| Failure { message: message.to_owned(), code: Some(14), is_alarm: false };
+        let failure = |message: &str| Failure { message: message.to_owned(), code: Some(14), is_alarm: false, is_refusal: false };
         let text = normal_form(&failure("unable to open database file: /tmp/x9/a.db"));
         assert_eq!(text, "CANTOPEN: unable to open database file: …");
         assert_eq!(normal_form(&failure("retry after 29.5s")), "CANTOPEN: retry after #.#s");

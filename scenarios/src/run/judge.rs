@@ -2,6 +2,7 @@
 
 use crate::run::driver::Trouble;
 use crate::run::history::History;
+use crate::run::places;
 use crate::run::shape::Schedule;
 use crate::run::spec::RunSpec;
 use crate::timeline;
@@ -9,8 +10,9 @@ use rusqlite::{Connection, OpenFlags};
 use seawall_harness::oracle::economy::Spending;
 use seawall_harness::oracle::hygiene::Leftovers;
 use seawall_harness::oracle::integrity::{self, Check};
+use seawall_harness::oracle::ledger::{self, Place};
 use seawall_harness::oracle::table::{self, Table};
-use seawall_harness::oracle::{self, Evidence};
+use seawall_harness::oracle::{self, Evidence, Intervened};
 use seawall_harness::record::{Counts, ErrorCount, Finding, RuleRecord, RunRecord};
 use seawall_harness::shared_state::{Counter, SharedState};
 use seawall_harness::trace::{self, Entry};
@@ -29,11 +31,12 @@ pub fn judge(
     let mut counts = count(shared_state, &history, &rules);
     let errors = history.errors();
     let timeline = if calls.is_empty() { Vec::new() } else { timeline::of(calls, &history.marks) };
-    let evidence = evidence(history, look, spending(spec, &counts));
+    let interventions = interventions(spec, &rules);
+    let evidence = Evidence { interventions, ..evidence(history, look, spending(spec, &counts)) };
     let is_checked = evidence.checks.last().is_some_and(|check| check.unfinished.is_none());
     let is_sound = evidence.checks.iter().all(|check| check.complaints.is_empty());
     let integrity_ok = is_sound && is_checked && evidence.table.is_some();
-    counts.lost = evidence.table.as_ref().map_or(counts.acked, |table| evidence.ledger.lost(table));
+    counts.lost = ledger::lost(&evidence);
     let mut findings = oracle::judge(&evidence);
     findings.extend(trouble(result, shared_state));
     findings.extend(genuine_disk_full(&errors, spec));
@@ -120,6 +123,16 @@ fn rule_records(spec: &RunSpec, shared_state: &SharedState) -> Vec<RuleRecord> {
     spec.faults.rules.iter().enumerate().map(record).collect()
 }
 
+/// What outsiders did, as far as the shared state has kept the numbers of the calls.
+fn interventions(spec: &RunSpec, rules: &[RuleRecord]) -> Vec<Intervened> {
+    let actions = spec.faults.rules.iter().map(|rule| rule.effect.outside_action());
+    let of_rule = actions.zip(rules).filter_map(|(action, record)| Some((action?, &record.fired_at)));
+    let each = of_rule.flat_map(|(action, calls)| calls.iter().map(move |&at_call| Intervened { at_call, action }));
+    let mut interventions: Vec<Intervened> = each.collect();
+    interventions.sort_by_key(|intervened| intervened.at_call);
+    interventions
+}
+
 fn spending(spec: &RunSpec, counts: &Counts) -> Spending {
     Spending {
         promise: spec.strategy.promise,
@@ -152,6 +165,7 @@ pub struct FreshLook {
     files: Vec<String>,
     check: Check,
     table: Option<Table>,
+    places: Vec<Place>,
 }
 
 impl FreshLook {
@@ -168,13 +182,37 @@ impl FreshLook {
             Ok(opened) => (integrity::check(&opened, &connection), table::read(&opened).ok()),
             Err(error) => (Check { connection, complaints: Vec::new(), unfinished: Some(error.to_string()) }, None),
         };
-        Self { files, check, table }
+        Self { files, check, table, places: Vec::new() }
+    }
+
+    /// The look after a run with outsiders. First it looks at copies: opening the database itself changes it and its
+    /// log. If the strategy refuses to open it, the log may be another file's: then the database counts as it is
+    /// without the log, if that is the better of the two.
+    pub fn after_outsiders(
+        files: &dyn places::Files,
+        database: &str,
+        history: &History,
+        look: impl FnOnce() -> Self,
+    ) -> Self {
+        let places = places::search(files, database, &history.announced, history.kills > 0);
+        let alone = places::look(files, database, None);
+        let is_there = files.names().iter().any(|name| name == database);
+        let mut look = Self { places, ..look() };
+        let is_refused = history.progress.iter().any(|progress| progress.is_refused && !progress.committed);
+        let is_clean = |check: &Check| check.complaints.is_empty() && check.unfinished.is_none();
+        if !is_there {
+            (look.check.unfinished, look.table) = (None, Some(Table::new()));
+        } else if is_refused && !is_clean(&look.check) && is_clean(&alone.0) {
+            (look.check, look.table) = (Check { connection: look.check.connection, ..alone.0 }, alone.1);
+        }
+        look.table.get_or_insert_default();
+        look
     }
 }
 
 /// What the oracles judge a history by. The check of the fresh look is the last of the checks.
 pub fn evidence(history: History, look: FreshLook, economy: Spending) -> Evidence {
-    let FreshLook { files, check, table } = look;
+    let FreshLook { files, check, table, places } = look;
     let mut checks = history.checks;
     checks.push(check);
     let (acked, ..) = history.ledger.counts();
@@ -182,6 +220,8 @@ pub fn evidence(history: History, look: FreshLook, economy: Spending) -> Evidenc
         ledger: history.ledger,
         // A table that was never created is empty, as it must be if nothing was acknowledged.
         table: if acked == 0 { Some(table.unwrap_or_default()) } else { table },
+        places,
+        deaths: history.deaths,
         torn_reads: history.torn_reads,
         checks,
         progress: history.progress,

@@ -9,6 +9,8 @@
 pub mod driver;
 pub mod history;
 pub mod judge;
+pub mod outsider;
+pub mod places;
 pub mod protocol;
 mod real;
 pub mod shape;
@@ -161,7 +163,14 @@ impl Runner {
         let setup = Setup { program, database, shared_state_path, shared_state: Arc::clone(&shared_state), case };
         let outcome = real::execute(spec, &setup);
         let calls = trace::read(&shared_state);
-        let look = FreshLook::at(database, None, hygiene::stray_files(database).unwrap_or_default());
+        let strays = hygiene::stray_files(database).unwrap_or_default();
+        let look = if spec.faults.has_outsiders() {
+            let files = real::Folder { database, copies: &folder.path().join("copies") };
+            let name = database.to_string_lossy();
+            FreshLook::after_outsiders(&files, &name, &outcome.0, || FreshLook::at(database, None, strays))
+        } else {
+            FreshLook::at(database, None, strays)
+        };
         let record = judge::judge(spec, &shared_state, outcome, &calls, look);
         Ok(Executed { record, calls })
     }

@@ -72,6 +72,8 @@ pub enum Report {
     Closed {
         /// Files that are still open.
         open_files: Vec<String>,
+        /// What the strategy has announced since the last report, and the error of closing.
+        announced: Vec<String>,
     },
     /// The worker is broken, and why.
     Broken(String),
@@ -90,4 +92,8 @@ pub struct StepReport {
     pub ended_us: u64,
     /// How it ended.
     pub outcome: Outcome,
+    /// The number of the call that was next then, over all processes.
+    pub calls: u64,
+    /// What the strategy has announced since the last report.
+    pub announced: Vec<String>,
 }

@@ -2,6 +2,8 @@
 
 use crate::run::driver::{Driver, Medium, Trouble};
 use crate::run::history::History;
+use crate::run::outsider;
+use crate::run::places;
 use crate::run::protocol::{Assignment, Order, Report, StepReport};
 use crate::run::shape::Schedule;
 use crate::run::simulated::case::RunCase;
@@ -10,10 +12,12 @@ use rand::RngExt;
 use seawall_harness::actor::Actor;
 use seawall_harness::clock::Clock;
 use seawall_harness::oracle::integrity::Check;
+use seawall_harness::outsider::{Files, Intervention, OutsideAction, SystemFiles, change_files, copy_early};
 use seawall_harness::process::{Event, Life, Worker, was_killed};
 use seawall_harness::shared_state::{Mode, SharedState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -289,8 +293,11 @@ impl Medium for RealRun<'_> {
         // If the pipe is broken, the process has died before, and the event of its end is on the way.
         let _ = worker.order(&Order::Close);
         while let Some(report) = self.await_report(process)? {
-            let Report::Closed { open_files } = report else { return Err(out_of_turn(&report)) };
-            self.driver.note(|history| history.open_files(process, open_files));
+            let Report::Closed { open_files, announced } = report else { return Err(out_of_turn(&report)) };
+            self.driver.note(|history| {
+                history.open_files(process, open_files);
+                history.announced.extend(announced);
+            });
         }
         self.closing = None;
         Ok(())
@@ -307,6 +314,21 @@ impl Medium for RealRun<'_> {
             Report::Probed(report) => Ok(report),
             other => Err(out_of_turn(&other)),
         }
+    }
+
+    fn copy_early(&mut self) {
+        let database = self.setup.database.to_string_lossy();
+        outsider::back_up(&database, None);
+        copy_early(&database, &mut SystemFiles);
+    }
+
+    fn intervene(&mut self, action: OutsideAction, dice: u64) {
+        let database = self.setup.database.to_string_lossy().into_owned();
+        change_files(&Intervention { action, database, process: 0, dice }, &mut SystemFiles);
+    }
+
+    fn restore_rights(&mut self) {
+        SystemFiles.restore_rights(&self.setup.database.to_string_lossy());
     }
 
     fn check(&mut self, process: u16) -> Result<(Check, Vec<String>), Trouble> {
@@ -330,4 +352,35 @@ enum Heard {
 
 fn out_of_turn(report: &Report) -> Trouble {
     Trouble::HarnessBroken(format!("a worker reported out of turn: {report:?}"))
+}
+
+/// The files of a run, and a folder for copies of them.
+pub struct Folder<'a> {
+    /// The database.
+    pub database: &'a Path,
+    /// The folder for copies; it is made and removed again.
+    pub copies: &'a Path,
+}
+
+impl places::Files for Folder<'_> {
+    fn names(&self) -> Vec<String> {
+        let entries = self.database.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten();
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut names: Vec<String> = paths.map(|path| path.to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    fn with_copy(&self, database: &str, log: Option<(&str, &str)>, look: &mut dyn FnMut(&Path, Option<&str>)) {
+        let copy = self.copies.join("copy.db");
+        let copied = fs::create_dir_all(self.copies).and_then(|()| fs::copy(database, &copy));
+        let copied = copied.and_then(|_| match log {
+            Some((suffix, log)) => fs::copy(log, self.copies.join(format!("copy.db{suffix}"))),
+            None => Ok(0),
+        });
+        if copied.is_ok() {
+            look(&copy, None);
+        }
+        let _ = fs::remove_dir_all(self.copies);
+    }
 }

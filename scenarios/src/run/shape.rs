@@ -71,10 +71,14 @@ impl RunShape {
     fn draw_mixed(rng: &mut impl Rng, faults: &Faults) -> Self {
         let schedule = if rng.random_bool(0.6) { Schedule::Sequential } else { Schedule::Racing };
         let processes: u16 = [1, 2, 2, 3][rng.random_range(0..4)];
+        let processes = if faults.foreign.is_some() { 2 } else { processes };
         let threads: u16 = [1, 1, 2, 4][rng.random_range(0..if processes == 3 { 3 } else { 4 })];
         let mut shape = Self::plain(rng, schedule, processes, threads);
         // Half of the runs have the fault from the beginning, the others when rows have been committed.
-        shape.arm_at = if rng.random_bool(0.5) { 0 } else { rng.random_range(0..shape.steps_total() / 3) };
+        // Outsiders come to a database that is there.
+        let is_early = rng.random_bool(0.5) && !faults.has_outsiders();
+        let first = u32::from(faults.has_outsiders());
+        shape.arm_at = if is_early { 0 } else { rng.random_range(first..shape.steps_total() / 3) };
         for _ in 0..rng.random_range(0..=4_u32) {
             let kill = faults.crash_pattern == CrashPattern::Crashing && rng.random_bool(0.4);
             shape.add_restart(rng, kill);
@@ -151,7 +155,8 @@ mod tests {
 
     #[test]
     fn shapes_repeat_and_cover_threads_and_processes() {
-        let faults = Faults { rules: Vec::new(), kills: 2, crash_pattern: CrashPattern::Crashing };
+        let faults =
+            Faults { rules: Vec::new(), kills: 2, crash_pattern: CrashPattern::Crashing, foreign: None };
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..300 {
             let shape = RunShape::draw(Seed(seed), &faults);

@@ -66,6 +66,8 @@ pub struct RunSpec {
     pub omitted: BTreeSet<(Actor, u32)>,
     /// The actors of the next steps, as far as they are settled; in a sequential run.
     pub turns: Vec<Actor>,
+    /// A process with another strategy than the one under test, and its strategy.
+    pub foreign: Option<(u16, &'static strategies::Entry)>,
 }
 
 impl RunSpec {
@@ -91,8 +93,15 @@ impl RunSpec {
         }
         let script = |actor| (actor, workload::script(token.seed, actor, shape.steps));
         let scripts = shape.actors().map(script).collect();
+        let foreign = faults.foreign.map(strategies::find).transpose()?.map(|entry| (shape.processes, entry));
         let (token, must_fire) = (token.clone(), fault.must_fire());
-        Ok(Self { token, strategy, must_fire, faults, shape, scripts, omitted: BTreeSet::new(), turns: Vec::new() })
+        let (omitted, turns) = (BTreeSet::new(), Vec::new());
+        Ok(Self { token, strategy, must_fire, faults, shape, scripts, omitted, turns, foreign })
+    }
+
+    /// The strategy of a process.
+    pub fn strategy_of(&self, process: u16) -> &'static strategies::Entry {
+        self.foreign.filter(|(foreign, _)| *foreign == process).map_or(self.strategy, |(_, entry)| entry)
     }
 
     /// True if the run takes place in the simulator.
@@ -107,6 +116,9 @@ impl RunSpec {
     pub fn plan(&self) -> Result<FaultPlan, SpecError> {
         let plan = FaultPlan::new(self.faults.rules.clone(), self.token.seed)?;
         plan.check_real_medium()?;
+        if self.is_simulated() {
+            plan.check_simulated_medium()?;
+        }
         Ok(plan)
     }
 }

@@ -1,5 +1,6 @@
 //! The worker: one process of a run. It performs the scripts of its actors and reports the outcome of each step.
 
+use crate::run::outsider;
 use crate::run::protocol::{Assignment, Order, Report, StepReport};
 use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
 use crate::run::step::{self, StepTask};
@@ -100,6 +101,7 @@ impl Worker {
         // As the default VFS it also seeds SQLite's own generator, and with it the salts of the log.
         let builder = FaultVfs::builder().name(VFS).default_vfs().plan(spec.plan()?).run_clock();
         let entropy = token.seed.stream("entropy").nth(start);
+        let builder = builder.outside_program(outsider::start).coordinated();
         let shim = builder.shared_state(Arc::clone(&shared_state)).entropy(entropy).register()?;
         let context = Context {
             host: Arc::new(RealHost),
@@ -108,7 +110,7 @@ impl Worker {
             clock: clock.clone(),
             shared_state: Arc::clone(&shared_state),
         };
-        let strategy = (spec.strategy.build)(context);
+        let strategy = (spec.strategy_of(assignment.process).build)(context);
         let shared = Arc::new(Shared { strategy, shared_state, clock, stop: AtomicBool::new(false) });
         let threads = (1..).zip(&assignment.next).map(|(thread, next)| {
             let actor = Actor { process: assignment.process, thread };
@@ -155,12 +157,14 @@ impl Worker {
             }
         }
         // An application would log the error.
-        let _ = self.shared.strategy.close();
+        let closed = self.shared.strategy.close();
+        let mut announced = self.shared.strategy.announcements();
+        announced.extend(closed.err().map(|failure| failure.message));
         if let Some(message) = self.shim.injector().panic_message() {
             report(&Report::Broken(format!("a VFS callback panicked: {message}")));
         }
         let open_files = self.shim.injector().open_files().iter().map(|file| describe(file)).collect();
-        report(&Report::Closed { open_files });
+        report(&Report::Closed { open_files, announced });
         ExitCode::SUCCESS
     }
 }
@@ -226,5 +230,6 @@ fn perform(shared: &Shared, task: StepTask<'_>, index: u32) -> StepReport {
     let now_us = || shared.shared_state.elapsed_ns() / 1000;
     let begun_us = now_us();
     let outcome = step::perform(&*shared.strategy, task);
-    StepReport { thread: task.actor.thread, index, begun_us, ended_us: now_us(), outcome }
+    let (calls, announced) = (shared.shared_state.calls(), shared.strategy.announcements());
+    StepReport { thread: task.actor.thread, index, begun_us, ended_us: now_us(), outcome, calls, announced }
 }

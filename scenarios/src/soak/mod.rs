@@ -50,7 +50,7 @@ pub struct Progress {
 impl SoakConfig {
     /// Number of cells.
     pub fn cells(&self) -> u64 {
-        self.strategies.len() as u64 * self.faults.len() as u64 * self.media.len() as u64
+        self.media.iter().map(|medium| self.cells_of(medium).len() as u64).sum()
     }
 
     /// The token of the `nth` run of a strategy under a fault. All strategies get the same seeds under a fault, and
@@ -130,12 +130,19 @@ impl SoakConfig {
             SIM => self.jobs.div_ceil(2),
             _ => self.jobs.max(1),
         };
-        self.media.iter().map(|medium| Lane { medium, jobs: jobs(medium), next: AtomicU64::new(0) }).collect()
+        let lane = |medium: &&'static str| Lane {
+            medium,
+            cells: self.cells_of(medium),
+            jobs: jobs(medium),
+            next: AtomicU64::new(0),
+        };
+        self.media.iter().map(lane).collect()
     }
 
-    /// Number of cells on one medium.
-    fn cells_of_medium(&self) -> u64 {
-        self.strategies.len() as u64 * self.faults.len() as u64
+    /// The cells of one medium as columns and rows, row by row.
+    fn cells_of(&self, medium: &str) -> Vec<(usize, usize)> {
+        let rows = self.faults.iter().enumerate().filter(|(_, fault)| fault.works_on(medium));
+        rows.flat_map(|(row, _)| (0..self.strategies.len()).map(move |column| (column, row))).collect()
     }
 
     /// The next run of a medium that belongs to this partition. Cells take turns, so they get equally many runs.
@@ -146,16 +153,16 @@ impl SoakConfig {
         }
         let turn = lane.next.fetch_add(1, Ordering::Relaxed);
         let number = turn.checked_mul(parts)?.checked_add(part - 1)?;
-        let (nth, cell) = (number / self.cells_of_medium(), number % self.cells_of_medium());
+        let cells = lane.cells.len() as u64;
+        let (nth, cell) = (number.checked_div(cells)?, (number % cells) as usize);
         if self.count.is_some_and(|count| nth >= count) {
             return None;
         }
-        let first_round = turn < self.cells_of_medium().div_ceil(parts);
+        let first_round = turn < cells.div_ceil(parts);
         if !first_round && self.duration.is_some_and(|duration| begun.elapsed() >= duration) {
             return None;
         }
-        let columns = self.strategies.len() as u64;
-        let (column, row) = ((cell % columns) as usize, (cell / columns) as usize);
+        let (column, row) = lane.cells[cell];
         Some((Position { column, row, medium: lane.medium }, nth))
     }
 
@@ -169,7 +176,7 @@ impl SoakConfig {
         let mut matrix = Vec::new();
         for (column, strategy) in self.strategies.iter().enumerate() {
             for (row, fault) in self.faults.iter().enumerate() {
-                for medium in &self.media {
+                for medium in self.media.iter().filter(|medium| fault.works_on(medium)) {
                     let mut tally = tallies.remove(&Position { column, row, medium }).unwrap_or_default();
                     if let Some((nth, sample)) = tally.sample.as_mut().filter(|(_, sample)| sample.timeline.is_empty())
                     {
@@ -195,6 +202,8 @@ struct Position {
 /// The runs of one medium.
 struct Lane {
     medium: &'static str,
+    /// Columns and rows.
+    cells: Vec<(usize, usize)>,
     jobs: usize,
     next: AtomicU64,
 }

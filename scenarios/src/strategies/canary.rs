@@ -57,6 +57,7 @@ impl Strategy for Canary {
                     message: "database disk image is malformed".to_owned(),
                     code: None,
                     is_alarm: true,
+                    is_refusal: false,
                 });
             }
             Defect::Economy => {

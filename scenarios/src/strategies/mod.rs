@@ -76,6 +76,11 @@ pub trait Strategy: Send + Sync {
         self.with_connection(&mut |connection| connection.query_row(&sql, [], |_| Ok(())))
     }
 
+    /// What the strategy has told about files since it was asked last, as the application's log would have it.
+    fn announcements(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Closes what is open, as an orderly shutdown would.
     ///
     /// # Errors
@@ -112,19 +117,22 @@ pub struct Failure {
     pub code: Option<i32>,
     /// True if it says that the database is corrupt.
     pub is_alarm: bool,
+    /// True if it refuses service until a person has decided.
+    #[serde(default)]
+    pub is_refusal: bool,
 }
 
 impl Failure {
     /// A failure that is not an SQLite error.
     pub fn other(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: None, is_alarm: false }
+        Self { message: message.into(), code: None, is_alarm: false, is_refusal: false }
     }
 }
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         let code = error.sqlite_error().map(|e| e.extended_code);
-        Self { message: error.to_string(), code, is_alarm: says_corrupt(&error) }
+        Self { message: error.to_string(), code, is_alarm: says_corrupt(&error), is_refusal: false }
     }
 }
 

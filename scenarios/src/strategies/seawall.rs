@@ -23,30 +23,38 @@ macro_rules! strategy {
         mod $build {
             use crate::strategies::{Context, Failure, Strategy, Work};
             use std::path::PathBuf;
+            use parking_lot::Mutex;
             use std::sync::Arc;
-            use $layer::{Cache, Os, Registry};
+            use $layer::{Cache, Event, Os, Registry};
 
             pub(super) struct Seawall {
                 cache: Cache,
                 path: PathBuf,
+                told: Arc<Mutex<Vec<String>>>,
             }
 
             impl Seawall {
                 pub(super) fn new(context: Context, os: Arc<dyn Os>) -> Self {
-                    let path = context.path.clone();
+                    let (path, told) = (context.path.clone(), Arc::new(Mutex::new(Vec::new())));
+                    let sink = Arc::clone(&told);
                     let cache = Cache::builder()
                         .registry(Registry::new())
                         .vfs(context.vfs.clone())
                         .os(os)
+                        .events(Arc::new(move |event: &Event| sink.lock().push(event.to_string())))
                         .init(move |connection| context.init_schema(connection))
                         .build();
-                    Self { cache, path }
+                    Self { cache, path, told }
                 }
             }
 
             impl Strategy for Seawall {
                 fn with_connection(&self, work: &mut Work<'_>) -> Result<(), Failure> {
                     Ok(self.cache.with_connection(&self.path, |connection| work(connection))?)
+                }
+
+                fn announcements(&self) -> Vec<String> {
+                    std::mem::take(&mut self.told.lock())
                 }
 
                 fn close(&self) -> Result<(), Failure> {
@@ -56,7 +64,10 @@ macro_rules! strategy {
 
             impl From<$layer::Error> for Failure {
                 fn from(error: $layer::Error) -> Self {
-                    Self { message: error.to_string(), code: error.extended_code(), is_alarm: error.is_corruption() }
+                    let (code, is_alarm) = (error.extended_code(), error.is_corruption());
+                    // Not a failure of SQLite, and waiting does not help: the layer waits for a person.
+                    let is_refusal = code.is_none() && !is_alarm && !error.is_transient();
+                    Self { message: error.to_string(), code, is_alarm, is_refusal }
                 }
             }
         }

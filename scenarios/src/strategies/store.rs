@@ -31,7 +31,7 @@ macro_rules! strategy {
             use std::sync::Arc;
             use std::time::Duration;
             use $layer::CheckpointMode as Mode;
-            use $layer::{Os, Registry, Store};
+            use $layer::{Event, Os, Registry, Store};
 
             /// How long closing waits for calls in progress; there should be none.
             const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,11 +43,12 @@ macro_rules! strategy {
                 registry: Arc<Registry>,
                 /// Never locked while something is done with the store.
                 store: Mutex<Option<Store>>,
+                told: Arc<parking_lot::Mutex<Vec<String>>>,
             }
 
             impl SeawallStore {
                 pub(super) fn new(context: Context, os: Arc<dyn Os>) -> Self {
-                    Self { context, os, registry: Registry::new(), store: Mutex::new(None) }
+                    Self { context, os, registry: Registry::new(), store: Mutex::new(None), told: Arc::default() }
                 }
 
                 /// The store, opened if need be. Threads that open it at once get the same one from the registry.
@@ -55,11 +56,12 @@ macro_rules! strategy {
                     if let Some(store) = &*self.store.lock() {
                         return Ok(store.clone());
                     }
-                    let context = self.context.clone();
+                    let (context, sink) = (self.context.clone(), Arc::clone(&self.told));
                     let opened = Store::builder()
                         .registry(Arc::clone(&self.registry))
                         .vfs(context.vfs.clone())
                         .os(Arc::clone(&self.os))
+                        .events(Arc::new(move |event: &Event| sink.lock().push(event.to_string())))
                         .readers(READERS)
                         .init(move |connection| context.init_schema(connection))
                         .open(&self.context.path)?;
@@ -90,6 +92,10 @@ macro_rules! strategy {
 
                 fn checkpoint(&self, mode: CheckpointMode) -> Result<(), Failure> {
                     Ok(self.store()?.checkpoint(mode.into()).map(drop)?)
+                }
+
+                fn announcements(&self) -> Vec<String> {
+                    std::mem::take(&mut self.told.lock())
                 }
 
                 fn close(&self) -> Result<(), Failure> {

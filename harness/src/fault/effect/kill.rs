@@ -5,7 +5,7 @@ use super::{Action, EffectEntry, Form, Key};
 /// The effect in the list.
 pub const EFFECT: EffectEntry = EffectEntry {
     forms: "`kill`",
-    is_fatal: true,
+    is_fatal: |_| true,
     ..EffectEntry::new(KEY, "is not made: the process dies by SIGKILL", |_, _, _| Action::Kill)
 };
 

@@ -8,6 +8,7 @@ use super::parse::key::Entry;
 use super::rule::Selector;
 use crate::call::{Call, Method, Role};
 use crate::codes::{Errno, ResultCode};
+use crate::outsider::OutsideAction;
 use crate::trace::RulingKind;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ mod errno;
 mod error;
 mod kill;
 mod lie;
+mod outside;
 mod power_cut;
 mod short;
 mod stall;
@@ -39,6 +41,7 @@ pub const EFFECTS: &[EffectEntry] = &[
     drop::EFFECT,
     lie::EFFECT,
     drop_locks::EFFECT,
+    outside::EFFECT,
     stall::EFFECT,
     kill::EFFECT,
     power_cut::EFFECT,
@@ -69,8 +72,10 @@ pub struct EffectEntry {
     pub refuse: fn(&Effect, Selector) -> Option<Refusal>,
     /// What of it only a simulated disk can do.
     pub needs_simulation: fn(&Effect) -> Option<&'static str>,
+    /// What of it only real files and processes can do.
+    pub needs_real_files: fn(&Effect) -> Option<&'static str>,
     /// True if it ends the process that makes the call.
-    pub is_fatal: bool,
+    pub is_fatal: fn(&Effect) -> bool,
     /// True if calls of this method (`None` is any) then show SQLite what no process has written, or lose what was
     /// written: SQLite is right to call the file damaged.
     pub misleads: fn(&Effect, Option<Method>) -> bool,
@@ -105,6 +110,8 @@ pub enum Action {
     Stall(Duration),
     /// The call is made after the process has lost its locks on the file of the call.
     DropLocks,
+    /// The call is made after an outsider has done this to the files of the database.
+    Outside(OutsideAction),
     /// The call is not made: the process dies.
     Kill,
 }
@@ -144,7 +151,8 @@ impl EffectEntry {
             roles: |_| true,
             refuse: |_, _| None,
             needs_simulation: |_| None,
-            is_fatal: false,
+            needs_real_files: |_| None,
+            is_fatal: |_| false,
             misleads: |_, _| false,
             fills_disk: |_| false,
             act,
@@ -169,6 +177,7 @@ impl Action {
             Self::Alter(_) => RulingKind::Mutate,
             Self::Stall(_) => RulingKind::Stall,
             Self::DropLocks => RulingKind::DropLocks,
+            Self::Outside(_) => RulingKind::Outside,
             Self::Kill => RulingKind::Kill,
         }
     }
@@ -220,6 +229,21 @@ impl Effect {
     /// True if SQLite may report a full disk because of it.
     pub fn fills_disk(&self) -> bool {
         (self.entry.fills_disk)(self)
+    }
+
+    /// True if it ends the process that makes the call.
+    pub fn is_fatal(&self) -> bool {
+        (self.entry.is_fatal)(self)
+    }
+
+    /// What an outsider does by it, if it is such an effect.
+    pub fn outside_action(&self) -> Option<OutsideAction> {
+        outside::action(self)
+    }
+
+    /// What of it only real files and processes can do.
+    pub fn needs_real_files(&self) -> Option<&'static str> {
+        (self.entry.needs_real_files)(self)
     }
 
     /// What of it only a simulated disk can do.

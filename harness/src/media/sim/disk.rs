@@ -73,8 +73,8 @@ pub(super) struct Inode {
     size: u64,
     /// `None` is a hole: all zeroes.
     chunks: Vec<Option<Chunk>>,
-    /// True while a name leads here.
-    named: bool,
+    /// How many names lead here.
+    names: u32,
     /// How many hold it open: files, and mappings of wal-indexes.
     opens: u32,
     pub(super) locks: ByteLocks,
@@ -133,18 +133,18 @@ impl Disk {
     }
 
     pub(super) fn name(&mut self, id: InodeId) {
-        self.inodes[id as usize].named = true;
+        self.inodes[id as usize].names += 1;
     }
 
     pub(super) fn unname(&mut self, id: InodeId) {
-        self.inodes[id as usize].named = false;
+        self.inodes[id as usize].names -= 1;
         self.release(id);
     }
 
     /// Frees the inode if nothing leads to it.
     fn release(&mut self, id: InodeId) {
         let inode = &mut self.inodes[id as usize];
-        if inode.named || inode.opens > 0 {
+        if inode.names > 0 || inode.opens > 0 {
             return;
         }
         debug_assert!(inode.holders.is_empty(), "an inode that is not open has no holders");
@@ -164,13 +164,18 @@ impl Disk {
             let heir = if inode.opens > 0 { &mut self.condemned } else { &mut self.pool };
             heir.extend(inode.chunks.drain(..).flatten());
             inode.size = 0;
-            inode.named = false;
+            inode.names = 0;
             inode.opens = 0;
             inode.locks.clear();
             inode.holders.clear();
             self.free.push(id as InodeId);
         }
         self.used = 0;
+    }
+
+    /// How many names lead to the inode.
+    pub(super) fn names(&self, id: InodeId) -> u32 {
+        self.inode(id).names
     }
 
     #[inline]

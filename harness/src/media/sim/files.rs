@@ -16,6 +16,7 @@ use super::lock_levels::{self, NONE};
 use super::machine::Machine;
 use super::posix;
 use super::shm::Region;
+use crate::outsider::Revocation;
 use rusqlite::ffi;
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -159,6 +160,16 @@ impl Machine {
             return Err(self.fail(libc::ENOENT, ffi::SQLITE_IOERR_FSTAT));
         }
         let has = |flag| *flags & flag != 0;
+        match (self.names.get(name), self.names.revoked(name)) {
+            (Some(_), Some(Revocation::ClosedFile)) => return Err(self.fail(libc::EACCES, ffi::SQLITE_CANTOPEN)),
+            (Some(inode), Some(Revocation::ReadOnlyFile)) => {
+                // unixOpen tries again without the right to write.
+                *flags &= !(ffi::SQLITE_OPEN_READWRITE | ffi::SQLITE_OPEN_CREATE);
+                *flags |= ffi::SQLITE_OPEN_READONLY;
+                return Ok((inode, true));
+            }
+            _ => {}
+        }
         match self.names.get(name) {
             Some(inode) if !has(ffi::SQLITE_OPEN_EXCLUSIVE) => Ok((inode, has(ffi::SQLITE_OPEN_READONLY))),
             Some(inode) => {
@@ -168,6 +179,11 @@ impl Machine {
                 Ok((inode, true))
             }
             None if self.names.is_directory(name) => Err(self.fail(libc::EISDIR, ffi::SQLITE_CANTOPEN)),
+            None if !self.names.can_change(name) => {
+                let is_log = has(ffi::SQLITE_OPEN_WAL) || has(ffi::SQLITE_OPEN_MAIN_JOURNAL);
+                let code = if is_log { ffi::SQLITE_READONLY_DIRECTORY } else { ffi::SQLITE_CANTOPEN };
+                Err(self.fail(libc::EACCES, code))
+            }
             None if has(ffi::SQLITE_OPEN_CREATE) => Ok((self.create(name), false)),
             None => Err(self.fail(libc::ENOENT, ffi::SQLITE_CANTOPEN)),
         }

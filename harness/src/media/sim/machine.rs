@@ -1,4 +1,5 @@
-//! The machine: its processes, their starts and ends, its clock and its randomness; and what a test may look at and do.
+//! The machine: its processes, their starts and ends, its clock and its randomness; what a test may look at and do;
+//! what an outsider does.
 //!
 //! # Fault model
 //! - A process is a number. It lives until [`Machine::kill`]: then its locks and its holds on shared memory are gone,
@@ -16,6 +17,7 @@ use super::names::{self, Names};
 use super::posix;
 use super::shm::Shms;
 use crate::clock::Clock;
+use crate::outsider::{self, Files, Intervention, OutsideAction, Revocation};
 use crate::runtime::{Processes, current_actor};
 use crate::seed::Seed;
 use rand::Rng;
@@ -71,6 +73,47 @@ impl Processes for RefCell<Machine> {
 
     fn drop_locks(&self, process: u16, path: &str) {
         self.borrow_mut().drop_process_locks(process, path);
+    }
+
+    fn intervene(&self, intervention: &Intervention) {
+        if intervention.action.ends_processes() {
+            let running = self.borrow().running();
+            running.into_iter().for_each(|process| self.kill(process));
+        }
+        self.borrow_mut().intervene(intervention);
+    }
+}
+
+/// The outsider's hands on the machine. Rights that were taken away bind processes, not outsiders.
+impl Files for Machine {
+    fn exists(&self, path: &str) -> bool {
+        Self::exists(self, path)
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> bool {
+        Self::rename(self, from, to)
+    }
+
+    fn unlink(&mut self, path: &str) -> bool {
+        Self::unlink(self, path)
+    }
+
+    fn copy(&mut self, from: &str, to: &str) -> bool {
+        self.file(from).is_some_and(|bytes| self.write_file(to, &bytes))
+    }
+
+    fn link(&mut self, from: &str, to: &str) -> bool {
+        Self::link(self, from, to)
+    }
+
+    fn revoke(&mut self, database: &str, what: Revocation) -> bool {
+        self.names.revoke(database.as_bytes(), what);
+        true
+    }
+
+    fn restore_rights(&mut self, _database: &str) -> bool {
+        self.names.restore_rights();
+        true
     }
 }
 
@@ -163,6 +206,24 @@ impl Machine {
         }
     }
 
+    /// The processes that have a file open and are alive, in the order of their numbers.
+    pub fn running(&self) -> Vec<u16> {
+        let files = self.files.iter().filter(|file| file.is_open && !file.is_dead);
+        let mut processes: Vec<u16> = files.map(|file| file.process).collect();
+        processes.sort_unstable();
+        processes.dedup();
+        processes
+    }
+
+    /// What an outsider does to files and locks. Ending processes, stopping them and running other programs is left to
+    /// the caller.
+    pub fn intervene(&mut self, intervention: &Intervention) {
+        if intervention.action == OutsideAction::Touch {
+            self.drop_process_locks(intervention.process, &intervention.database);
+        }
+        outsider::change_files(intervention, self);
+    }
+
     /// Files that are open, those of dead processes included.
     pub fn open_files(&self) -> usize {
         self.files_open
@@ -230,6 +291,19 @@ impl Machine {
             self.disk.unname(replaced);
         }
         true
+    }
+
+    /// Gives a file a second name. False if there is no such file, or the name is taken.
+    pub fn link(&mut self, from: &str, to: &str) -> bool {
+        let Some(inode) = self.names.get(from.as_bytes()).filter(|_| !self.exists(to)) else { return false };
+        self.disk.name(inode);
+        self.names.bind(to.as_bytes(), inode);
+        true
+    }
+
+    /// How many names the file of this name has.
+    pub fn links(&self, path: &str) -> u32 {
+        self.names.get(path.as_bytes()).map_or(0, |inode| self.disk.names(inode))
     }
 
     /// Takes the name from a file. False if there is none.
@@ -322,7 +396,9 @@ impl Machine {
         if let Err(code) = self.admit_caller() {
             return code;
         }
-        if self.take_name(name) {
+        if self.names.get(name).is_some() && !self.names.can_change(name) {
+            self.fail(libc::EACCES, ffi::SQLITE_IOERR_DELETE)
+        } else if self.take_name(name) {
             ffi::SQLITE_OK
         } else if self.names.is_directory(name) {
             self.fail(libc::EISDIR, ffi::SQLITE_IOERR_DELETE)

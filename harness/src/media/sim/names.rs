@@ -4,12 +4,14 @@
 //! - Names are bytes, compared as they are; [`normalise`] is what `xFullPathname` does with them.
 //! - Directories are implicit. Each directory that a name needs is there, and a path is a directory while a name lies
 //!   under it; so a file is never created for want of a directory in vain, unlike on a real disk.
-//! - An inode has at most one name: there are no hard links. There are no symbolic links and no permissions; each file
-//!   can be read and written by every process.
+//! - An inode may have several names (hard links). There are no symbolic links.
+//! - Each file can be read and written by every process, unless an outsider has taken rights away: one at a time, see
+//!   [`Revocation`]. It binds every process, as if none of them belonged to root.
 //! - Names change at once, for all processes, and last: what a power cut would leave of the changes since the last sync
 //!   of a directory is not modelled. It would stand here, as a list of changes for each directory.
 
 use super::disk::InodeId;
+use crate::outsider::Revocation;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -17,6 +19,8 @@ use std::ops::Bound;
 #[derive(Debug, Default)]
 pub(super) struct Names {
     entries: BTreeMap<Vec<u8>, InodeId>,
+    /// The right that was taken away, and the database.
+    revoked: Option<(Vec<u8>, Revocation)>,
 }
 
 impl Names {
@@ -49,6 +53,29 @@ impl Names {
 
     pub(super) fn clear(&mut self) {
         self.entries.clear();
+        self.revoked = None;
+    }
+
+    /// Takes a right away from a database or its directory, in place of the one that was taken before.
+    pub(super) fn revoke(&mut self, database: &[u8], what: Revocation) {
+        self.revoked = Some((database.to_vec(), what));
+    }
+
+    pub(super) fn restore_rights(&mut self) {
+        self.revoked = None;
+    }
+
+    /// The right that a file lacks when it is opened.
+    pub(super) fn revoked(&self, name: &[u8]) -> Option<Revocation> {
+        self.revoked.as_ref().filter(|(database, _)| database == name).map(|(_, what)| *what)
+    }
+
+    /// True if names can be made and taken in the directory of `name`.
+    pub(super) fn can_change(&self, name: &[u8]) -> bool {
+        let directory = |name: &[u8]| name.iter().rposition(|&byte| byte == b'/').map(|end| name[..end].to_vec());
+        self.revoked.as_ref().is_none_or(|(database, what)| {
+            *what != Revocation::ReadOnlyDirectory || directory(database) != directory(name)
+        })
     }
 }
 

@@ -60,7 +60,7 @@ impl Shms {
     ) -> Result<Option<&'a [Cell<u8>]>, c_int> {
         let shm = match file.shm {
             Some(shm) => shm,
-            None => self.open(disk, names, file),
+            None => self.open(disk, names, file)?,
         };
         let node = &mut self.nodes[shm as usize];
         if node.regions <= region.index {
@@ -78,22 +78,24 @@ impl Shms {
     }
 
     /// Opens the wal-index for `file` (os_unix.c, `unixOpenSharedMemory`, `unixLockSharedMemory`).
-    fn open(&mut self, disk: &mut Disk, names: &mut Names, file: &mut OpenFile) -> u32 {
+    fn open(&mut self, disk: &mut Disk, names: &mut Names, file: &mut OpenFile) -> Result<u32, c_int> {
         let process = file.process;
         let known = disk.inode_mut(file.inode).holder_mut(process).and_then(|holder| holder.shm);
         if let Some(shm) = known {
             self.nodes[shm as usize].files += 1;
             file.shm = Some(shm);
-            return shm;
+            return Ok(shm);
+        }
+        let name = [&file.name, &b"-shm"[..]].concat();
+        if names.get(&name).is_none() && !names.can_change(&name) {
+            return Err(ffi::SQLITE_CANTOPEN);
         }
         let shm = self.free.pop().unwrap_or_else(|| {
             self.nodes.push(Node::default());
             (self.nodes.len() - 1) as u32
         });
         let node = &mut self.nodes[shm as usize];
-        node.name.clear();
-        node.name.extend_from_slice(&file.name);
-        node.name.extend_from_slice(b"-shm");
+        node.name = name;
         let inode = names.get(&node.name).unwrap_or_else(|| {
             let inode = disk.create();
             disk.name(inode);
@@ -117,7 +119,7 @@ impl Shms {
         if let Some(holder) = disk.inode_mut(file.inode).holder_mut(process) {
             holder.shm = Some(shm);
         }
-        shm
+        Ok(shm)
     }
 
     /// Takes or gives back lock slots (os_unix.c, `unixShmLock`).

@@ -21,6 +21,6 @@ fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
 
 fn canary() -> Evidence {
     let actor = Actor { process: 1, thread: 1 };
-    let slow = ActorProgress { actor, committed: true, attempts: 2, error: None };
+    let slow = ActorProgress { actor, committed: true, attempts: 2, error: None, is_refused: false };
     Evidence { progress: vec![slow], ..Evidence::default() }
 }

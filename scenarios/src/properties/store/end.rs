@@ -4,6 +4,7 @@ use super::case::{Act, Case, Ending, EntryPoint, Op};
 use super::ops::{count, numbers_of};
 use super::run::{Outcome, StoreRun};
 use crate::run::{driver, simulated};
+use crate::strategies::Failure;
 use rusqlite::{Connection, OpenFlags};
 use seawall_harness::actor::Actor;
 use seawall_harness::oracle::integrity;
@@ -57,7 +58,7 @@ fn probe(run: &StoreRun, process: u16) {
         if error.as_ref().is_some_and(Error::is_closed) {
             drop(run.take_store(process));
         }
-        Ok::<_, Infallible>(error.map(|error| error.to_string()))
+        Ok::<_, Infallible>(error.map(Failure::from))
     });
     if !progress.committed {
         let error = progress.error.unwrap_or_default();

@@ -8,6 +8,7 @@ use crate::story::{Event, Log, Note};
 use crate::strategies::{Host, LayerOs};
 use seawall_harness::clock::Clock;
 use seawall_harness::media::sim::Machine;
+use seawall_harness::outsider::Intervention;
 use seawall_harness::record::StoryKind;
 use seawall_harness::rig::Simulation;
 use seawall_harness::runtime::{self, Processes};
@@ -83,6 +84,18 @@ impl Processes for Environment {
 
     fn drop_locks(&self, process: u16, path: &str) {
         self.machine.drop_locks(process, path);
+    }
+
+    fn intervene(&self, intervention: &Intervention) {
+        if intervention.action.ends_processes() {
+            let running = self.machine.borrow().running();
+            running.into_iter().for_each(|process| self.kill(process));
+        }
+        self.machine.borrow_mut().intervene(intervention);
+        if let Some(log) = &*self.log.borrow() {
+            let note = Note { at: self.shared_state.calls(), actor: None, kind: StoryKind::Fault, text: intervention.to_string() };
+            log.borrow_mut().push(Event::Note(note));
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod sim_run;
 use super::RunError;
 use super::driver::Trouble;
 use super::judge::{self, FreshLook};
+use super::places;
 use super::spec::RunSpec;
 use crate::story::{self, Log, Watched};
 use case::RunCase;
@@ -28,7 +29,7 @@ use seawall_harness::actor::Actor;
 use seawall_harness::media::sim::Machine;
 use seawall_harness::oracle::hygiene;
 use seawall_harness::record::{RunRecord, Story};
-use seawall_harness::rig::Rig;
+use seawall_harness::rig::{Rig, Simulation};
 use seawall_harness::runtime;
 use seawall_harness::sched::rare::Rare;
 use seawall_harness::sched::replay::Replay;
@@ -154,8 +155,14 @@ impl Simulator {
         let result = self.finish(&run, &execution);
         let calls = if calls { self.rig.calls() } else { Vec::new() };
         // An execution without an end has left side files behind. The trouble is the finding, not they.
-        let look = self.look(result.is_ok());
-        let outcome = (run.driver.take_history(), result);
+        let history = run.driver.take_history();
+        let look = if spec.faults.has_outsiders() {
+            let folder = Folder { simulation: self.rig.simulation() };
+            FreshLook::after_outsiders(&folder, DATABASE, &history, || self.look(result.is_ok()))
+        } else {
+            self.look(result.is_ok())
+        };
+        let outcome = (history, result);
         let record = judge::judge(spec, self.rig.shared_state(), outcome, &calls, look);
         drop(run);
         Ok(Simulated { record, calls, execution, turns })
@@ -179,6 +186,35 @@ impl Simulator {
         runtime::set_current_actor(Actor { process: 0, thread: 0 });
         let strays = if has_ended { strays(&simulation.machine().borrow()) } else { Vec::new() };
         FreshLook::at(Path::new(DATABASE), Some(simulation.machine_vfs()), strays)
+    }
+}
+
+/// The files of the simulated machine.
+struct Folder<'a> {
+    simulation: &'a Simulation,
+}
+
+impl places::Files for Folder<'_> {
+    fn names(&self) -> Vec<String> {
+        let names = self.simulation.machine().borrow().list().into_iter().map(|(name, _)| name);
+        names.filter(|name| name.starts_with(DATABASE)).collect()
+    }
+
+    fn with_copy(&self, database: &str, log: Option<(&str, &str)>, look: &mut dyn FnMut(&Path, Option<&str>)) {
+        const COPY: &str = "/copies/copy.db";
+        self.simulation.enter(Actor { process: 0, thread: 0 });
+        let copy = |from: &str, to: &str| {
+            let mut machine = self.simulation.machine().borrow_mut();
+            let bytes = machine.file(from);
+            bytes.is_some_and(|bytes| machine.write_file(to, &bytes))
+        };
+        let is_copied = copy(database, COPY) && log.is_none_or(|(suffix, log)| copy(log, &format!("{COPY}{suffix}")));
+        if is_copied {
+            look(Path::new(COPY), Some(self.simulation.machine_vfs()));
+        }
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            self.simulation.machine().borrow_mut().unlink(&format!("{COPY}{suffix}"));
+        }
     }
 }
 

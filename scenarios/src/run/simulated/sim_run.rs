@@ -3,6 +3,7 @@
 use super::environment::{Environment, SimHost};
 use super::{DATABASE, MODE};
 use crate::run::driver::{Driver, Medium};
+use crate::run::outsider;
 use crate::run::protocol::StepReport;
 use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
 use crate::run::step::{self, Outcome, StepTask};
@@ -11,6 +12,7 @@ use crate::strategies::{Context, Strategy};
 use crate::workload::Step;
 use seawall_harness::actor::Actor;
 use seawall_harness::oracle::integrity::Check;
+use seawall_harness::outsider::{Files, OUTSIDER, OutsideAction, copy_early};
 use seawall_harness::record::StoryKind;
 use seawall_harness::rig::Simulation;
 use seawall_harness::runtime::{self, Processes};
@@ -112,7 +114,9 @@ impl SimRun {
 
     fn perform(&self, strategy: &dyn Strategy, task: StepTask<'_>) -> StepReport {
         let (begun_us, outcome) = (self.driver.now_us(), step::perform(strategy, task));
-        StepReport { thread: task.actor.thread, index: task.index, begun_us, ended_us: self.driver.now_us(), outcome }
+        let (calls, announced) = (self.simulation.shared_state().calls(), strategy.announcements());
+        let StepTask { actor: Actor { thread, .. }, index, .. } = task;
+        StepReport { thread, index, begun_us, ended_us: self.driver.now_us(), outcome, calls, announced }
     }
 
     fn log(&self, actor: Actor, kind: StoryKind, text: impl FnOnce() -> String) {
@@ -154,7 +158,7 @@ impl SimRun {
             }
             here.starts += 1;
             let starts = here.starts;
-            let strategy: Rc<dyn Strategy> = Rc::from((self.driver.spec.strategy.build)(self.context()));
+            let strategy: Rc<dyn Strategy> = Rc::from((self.driver.spec.strategy_of(process).build)(self.context()));
             here.strategy = Some(Rc::clone(&strategy));
             drop(processes);
             self.driver.started(process, starts);
@@ -197,7 +201,13 @@ impl SimRun {
         };
         if let Some(strategy) = strategy {
             // An application would log the error.
-            let _ = strategy.close();
+            let closed = strategy.close();
+            let announced = strategy.announcements().into_iter().chain(closed.err().map(|failure| failure.message));
+            let announced: Vec<String> = announced.collect();
+            // A process that was killed tells nothing.
+            if !self.is_dead(process) {
+                self.driver.note(|history| history.announced.extend(announced));
+            }
         }
         let left = self.simulation.machine().borrow().open_files_of(process);
         if self.is_dead(process) {
@@ -267,6 +277,21 @@ impl Medium for &SimRun {
         drop(strategy);
         self.leave(actor.process);
         Ok(report)
+    }
+
+    fn copy_early(&mut self) {
+        let caller = runtime::current_actor();
+        self.simulation.enter(OUTSIDER);
+        outsider::back_up(DATABASE, Some(self.simulation.machine_vfs()));
+        self.simulation.enter(caller);
+        copy_early(DATABASE, &mut *self.simulation.machine().borrow_mut());
+    }
+
+    /// It has acted at the call already.
+    fn intervene(&mut self, _action: OutsideAction, _dice: u64) {}
+
+    fn restore_rights(&mut self) {
+        self.simulation.machine().borrow_mut().restore_rights(DATABASE);
     }
 
     fn check(&mut self, process: u16) -> Result<(Check, Vec<String>), Infallible> {
