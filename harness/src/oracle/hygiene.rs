@@ -2,6 +2,7 @@
 //! closed, no copy of a healthy database.
 
 use crate::oracle::{Evidence, Oracle};
+use crate::outsider;
 use crate::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -20,8 +21,8 @@ pub struct Leftovers {
     pub files: Vec<String>,
 }
 
-/// The files in the database's folder that should not be there: all but the database and the strategy's lock files
-/// (`*.lock`).
+/// The files in the database's folder that should not be there: all but the database, the strategy's lock files
+/// (`*.lock`) and what outsiders made.
 ///
 /// # Errors
 /// If the folder cannot be read.
@@ -37,7 +38,8 @@ pub fn stray_files(database: &Path) -> io::Result<Vec<String>> {
 
 /// The stray ones among the files of a folder, given by name and size; see [`stray_files`].
 pub fn strays(database: &str, files: impl IntoIterator<Item = (String, u64)>) -> Vec<String> {
-    let is_stray = |(name, _): &(String, u64)| name != database && !name.ends_with(".lock");
+    let is_right = |name: &str| name == database || name.ends_with(".lock") || outsider::is_outsiders(database, name);
+    let is_stray = |(name, _): &(String, u64)| !is_right(name);
     let stray = files.into_iter().filter(is_stray).map(|(name, size)| format!("{name} ({size} bytes)"));
     let mut stray: Vec<String> = stray.collect();
     stray.sort();

@@ -200,4 +200,3 @@ impl fmt::Display for Intervention {
         write!(f, "{}", self.action.sentence(name))
     }
 }
-

@@ -7,12 +7,12 @@ use crate::clock::Clock;
 use crate::engine::{Engine, OPEN_READ_WRITE_CREATE};
 use crate::fault::FaultPlan;
 use crate::media::sim::{Machine, SimVfs};
+use crate::outsider::{OUTSIDE_PROGRAM_SQL, OUTSIDER};
 use crate::runtime::{self, Processes};
 use crate::sched::rare::Rare;
 use crate::sched::{Policy, Scheduler};
 use crate::seed::Seed;
 use crate::shared_state::{Mode, SharedState};
-use crate::outsider::{OUTSIDER, OUTSIDE_PROGRAM_SQL};
 use crate::vfs::injector::{Injector, OutsideProgram};
 use crate::vfs::{FaultVfs, RegisterError};
 use std::cell::RefCell;
@@ -51,6 +51,7 @@ pub(super) struct Config<P> {
     pub(super) mode: Mode,
     label: String,
     observer: Option<Observer>,
+    outside_target: Option<String>,
     processes: MakeProcesses<P>,
 }
 
@@ -66,6 +67,7 @@ impl RigBuilder {
             mode: Mode::TRACE.and(Mode::DIGEST).and(Mode::VIRTUAL),
             label: "seawall".to_owned(),
             observer: None,
+            outside_target: None,
             processes: Box::new(|simulation| Rc::clone(simulation.machine())),
         };
         Self { config, policy: default_policy(), trace_capacity: TRACE_CAPACITY, calls_max: CALLS_MAX }
@@ -123,10 +125,18 @@ impl<P: Processes + 'static> RigBuilder<P> {
         self
     }
 
+    /// Outsiders act on this database alone. Without it they act on the database that the file of the call belongs to, or
+    /// on the one that was opened last.
+    pub fn outside_target(mut self, database: &str) -> Self {
+        self.config.outside_target = Some(database.to_owned());
+        self
+    }
+
     /// Processes that are more than those of the machine; made anew for each machine.
     pub fn processes<Q>(self, make: impl Fn(&Simulation) -> Rc<Q> + 'static) -> RigBuilder<Q> {
-        let Config { engine, is_default, mode, label, observer, processes: _ } = self.config;
-        let config = Config { engine, is_default, mode, label, observer, processes: Box::new(make) };
+        let Config { engine, is_default, mode, label, observer, outside_target, processes: _ } = self.config;
+        let processes = Box::new(make);
+        let config = Config { engine, is_default, mode, label, observer, outside_target, processes };
         RigBuilder { config, policy: self.policy, trace_capacity: self.trace_capacity, calls_max: self.calls_max }
     }
 
@@ -168,6 +178,10 @@ impl<P: Processes + 'static> Config<P> {
             })),
         };
         let injector = injector.with_outside_program(outside_program(self.engine.clone(), below.clone()));
+        let injector = match self.outside_target.clone() {
+            Some(database) => injector.with_target(database),
+            None => injector,
+        };
         let shim = FaultVfs::new(api, &above, Some(&below), self.is_default, injector)?;
         let simulation = Simulation::new(self.engine.clone(), machine, clock.clone(), shared_state, (&above, &below));
         let processes = (self.processes)(&simulation);

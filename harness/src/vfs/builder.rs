@@ -39,6 +39,7 @@ pub struct FaultVfsBuilder {
     entropy: Option<Seed>,
     observer: Option<Observer>,
     outside_program: Option<OutsideProgram>,
+    outside_target: Option<String>,
     is_coordinated: bool,
 }
 
@@ -61,6 +62,7 @@ impl FaultVfs {
             entropy: None,
             observer: None,
             outside_program: None,
+            outside_target: None,
             is_coordinated: false,
         }
     }
@@ -210,6 +212,12 @@ impl FaultVfsBuilder {
         Self { outside_program: Some(Box::new(program)), ..self }
     }
 
+    /// Outsiders act on this database alone. Without it they act on the database that the file of the call belongs to, or
+    /// on the one that was opened last.
+    pub fn outside_target(self, database: &Path) -> Self {
+        Self { outside_target: Some(database.to_string_lossy().into_owned()), ..self }
+    }
+
     /// Leaves what an outsider does between two lives of the application to the process that started this one, see
     /// [`SharedState::take_intervention`]. Without it the action is carried out at the call, and this process dies.
     pub fn coordinated(self) -> Self {
@@ -243,6 +251,9 @@ impl FaultVfsBuilder {
         }
         if let Some(program) = self.outside_program {
             injector = injector.with_outside_program(program);
+        }
+        if let Some(database) = self.outside_target {
+            injector = injector.with_target(database);
         }
         if self.is_coordinated {
             injector = injector.with_coordination();

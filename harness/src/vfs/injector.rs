@@ -54,6 +54,8 @@ pub struct Injector {
     is_coordinated: bool,
     /// Until when simulated processes are stopped, by the run's clock.
     suspended: Mutex<BTreeMap<u16, Duration>>,
+    /// The database that outsiders act on, whatever file the call is for.
+    target: Option<String>,
     /// The database that was opened last.
     database: Mutex<String>,
     files: Mutex<BTreeMap<u32, Arc<OpenFile>>>,
@@ -106,6 +108,7 @@ impl Injector {
             program: None,
             is_coordinated: false,
             suspended: Mutex::default(),
+            target: None,
             database: Mutex::default(),
             files: Mutex::default(),
             files_next: AtomicU32::new(1),
@@ -135,6 +138,12 @@ impl Injector {
     #[must_use]
     pub(crate) fn with_outside_program(self, program: OutsideProgram) -> Self {
         Self { program: Some(program), ..self }
+    }
+
+    /// Outsiders act on this database alone.
+    #[must_use]
+    pub(crate) fn with_target(self, database: String) -> Self {
+        Self { target: Some(database), ..self }
     }
 
     /// Leaves what an outsider does between two lives of the application to the process that started this one: the
@@ -364,12 +373,7 @@ impl Injector {
     /// An outsider acts on the database of the call; true if the calling process dies by it. Where no database is known
     /// there is nothing to act on.
     fn intervene(&self, action: OutsideAction, dice: u64, call: &Call, actor: Actor) -> bool {
-        let file = self.files.lock().get(&call.file).map(Arc::clone);
-        let of_call = file.filter(|file| !matches!(file.role, Role::Temp | Role::None));
-        let database = of_call.map_or_else(|| self.database.lock().clone(), |file| file.database().to_owned());
-        if database.is_empty() {
-            return false;
-        }
+        let Some(database) = self.database_of(call) else { return false };
         let intervention = Intervention { action, database, process: actor.process, dice };
         if self.is_coordinated && action.ends_processes() {
             self.shared_state.keep_intervention(action, dice);
@@ -387,6 +391,17 @@ impl Injector {
             program(if action == OutsideAction::SecondName { &second } else { &intervention.database });
         }
         action.ends_processes()
+    }
+
+    /// The database that an outsider acts on at a call.
+    fn database_of(&self, call: &Call) -> Option<String> {
+        if self.target.is_some() {
+            return self.target.clone();
+        }
+        let file = self.files.lock().get(&call.file).map(Arc::clone);
+        let of_call = file.filter(|file| !matches!(file.role, Role::Temp | Role::None));
+        let database = of_call.map_or_else(|| self.database.lock().clone(), |file| file.database().to_owned());
+        Some(database).filter(|database| !database.is_empty())
     }
 
     /// In a simulated process that is stopped nothing goes on. A process that is killed meanwhile comes to its end.

@@ -182,7 +182,8 @@ mod tests {
 
     #[test]
     fn errors_are_counted_without_what_varies() {
-        let failure = |message: &str| Failure { message: message.to_owned(), code: Some(14), is_alarm: false, is_refusal: false };
+        let failure =
+            |message: &str| Failure { message: message.to_owned(), code: Some(14), is_alarm: false, is_refusal: false };
         let text = normal_form(&failure("unable to open database file: /tmp/x9/a.db"));
         assert_eq!(text, "CANTOPEN: unable to open database file: …");
         assert_eq!(normal_form(&failure("retry after 29.5s")), "CANTOPEN: retry after #.#s");

@@ -31,14 +31,16 @@ pub fn search(files: &dyn Files, database: &str, announced: &[String], has_death
     };
     let is_moved = |name: &str| name.strip_prefix(database).is_some_and(|rest| rest.starts_with(outsider::MOVED));
     let is_known = |name: &str| is_moved(name) || (!outsider::is_outsiders(database, name) && is_announced(name));
-    let logs: Vec<(&str, &str)> = names.iter().filter_map(|name| Some((log_suffix(database, name)?, &**name))).collect();
+    let logs: Vec<(&str, &str)> =
+        names.iter().filter_map(|name| Some((log_suffix(database, name)?, &**name))).collect();
     let databases = names.iter().filter(|name| is_database(database, name));
     let mut places = Vec::new();
     for name in databases {
         let is_place = name == database || is_known(name);
         let own = |log: &str| log.strip_prefix(&**name).is_some_and(|rest| rest.starts_with('-'));
         // The database with its own log is what a fresh connection finds.
-        let pairs = logs.iter().filter(|(_, log)| !(name == database && own(log)) && (own(log) || is_log(database, log)));
+        let pairs =
+            logs.iter().filter(|(_, log)| !(name == database && own(log)) && (own(log) || is_log(database, log)));
         let pairs = pairs.filter(|(_, log)| is_side_file(log) || is_announced(log));
         for log in std::iter::once(None).chain(pairs.map(|pair| Some(*pair))).filter(|_| is_place) {
             if let (_, Some(table)) = look(files, name, log)

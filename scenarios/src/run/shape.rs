@@ -155,8 +155,7 @@ mod tests {
 
     #[test]
     fn shapes_repeat_and_cover_threads_and_processes() {
-        let faults =
-            Faults { rules: Vec::new(), kills: 2, crash_pattern: CrashPattern::Crashing, foreign: None };
+        let faults = Faults { rules: Vec::new(), kills: 2, crash_pattern: CrashPattern::Crashing, foreign: None };
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..300 {
             let shape = RunShape::draw(Seed(seed), &faults);

@@ -101,7 +101,7 @@ impl Worker {
         // As the default VFS it also seeds SQLite's own generator, and with it the salts of the log.
         let builder = FaultVfs::builder().name(VFS).default_vfs().plan(spec.plan()?).run_clock();
         let entropy = token.seed.stream("entropy").nth(start);
-        let builder = builder.outside_program(outsider::start).coordinated();
+        let builder = builder.outside_program(outsider::start).outside_target(&assignment.database).coordinated();
         let shim = builder.shared_state(Arc::clone(&shared_state)).entropy(entropy).register()?;
         let context = Context {
             host: Arc::new(RealHost),

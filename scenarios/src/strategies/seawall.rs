@@ -22,8 +22,8 @@ macro_rules! strategy {
     ($build:ident, $layer:ident) => {
         mod $build {
             use crate::strategies::{Context, Failure, Strategy, Work};
-            use std::path::PathBuf;
             use parking_lot::Mutex;
+            use std::path::PathBuf;
             use std::sync::Arc;
             use $layer::{Cache, Event, Os, Registry};
 

@@ -93,7 +93,12 @@ impl Processes for Environment {
         }
         self.machine.borrow_mut().intervene(intervention);
         if let Some(log) = &*self.log.borrow() {
-            let note = Note { at: self.shared_state.calls(), actor: None, kind: StoryKind::Fault, text: intervention.to_string() };
+            let note = Note {
+                at: self.shared_state.calls(),
+                actor: None,
+                kind: StoryKind::Fault,
+                text: intervention.to_string(),
+            };
             log.borrow_mut().push(Event::Note(note));
         }
     }

@@ -85,7 +85,12 @@ impl Simulator {
     /// # Errors
     /// If its VFS cannot be registered.
     pub fn new() -> Result<Self, RegisterError> {
-        let rig = Rig::builder().label(SHIM_VFS).default_vfs().calls_max(CALLS_MAX).trace_capacity(TRACE_CAPACITY);
+        let rig = Rig::builder()
+            .label(SHIM_VFS)
+            .default_vfs()
+            .outside_target(DATABASE)
+            .calls_max(CALLS_MAX)
+            .trace_capacity(TRACE_CAPACITY);
         let rig = rig.mode(MODE).processes(|simulation| Rc::new(Environment::new(simulation))).build();
         Ok(Self { rig: rig? })
     }
