@@ -11,6 +11,7 @@
 //! | `CODE-healed` | all calls fail from one on, until the faults are switched off |
 //! | `CODE-flaky` | each call fails with a small probability |
 //! | `CODE-restart` | the only process is killed with committed rows in its `-wal`, and its next start meets the failing call |
+//! | `overlapping-reads` | nothing; a snapshot of a short read is always open while others write |
 //! | `drop-locks` | the process loses its POSIX locks on the files of a call |
 //! | `move`, `delete`, `touch`, … | an outsider acts on the files: one row for each action of the grammar |
 //! | `sigkill` | processes are killed, at calls and between them |
@@ -19,6 +20,7 @@
 //! CODE is `shmmap`, `shmsize`, `shmopen` (the wal-index cannot be mapped, grown, opened), `truncate` or `cantopen`.
 
 use crate::run::spec::SIM;
+use crate::workload::Workload;
 use rand::{Rng, RngExt};
 use seawall_harness::fault::{self, Rule};
 use seawall_harness::outsider::OutsideAction;
@@ -38,11 +40,18 @@ pub struct Faults {
     pub crash_pattern: CrashPattern,
     /// The strategy of the last process, where it is another one than that under test.
     pub foreign: Option<&'static str>,
+    /// What the actors do.
+    pub workload: Workload,
 }
 
 impl Faults {
     fn of_rules(rules: Vec<Rule>, crash_pattern: CrashPattern) -> Self {
-        Self { rules, kills: 0, crash_pattern, foreign: None }
+        Self { rules, kills: 0, crash_pattern, foreign: None, workload: Workload::Mixed }
+    }
+
+    /// True if the last process opens the database by its second name, once there is one.
+    pub fn has_second_name(&self) -> bool {
+        self.rules.iter().any(|rule| rule.effect.outside_action() == Some(OutsideAction::SecondName))
     }
 
     /// True if outsiders act on the files.
@@ -60,6 +69,8 @@ pub enum CrashPattern {
     Crashing,
     /// There is one process; it crashes once, and the rules are armed when it starts again.
     OneCrash,
+    /// There is one process, and none ends before the run does.
+    OverlappingReads,
     /// Two processes of four threads race for [`PRESSURE`] of wall-clock time and are killed many times.
     UnderPressure,
 }
@@ -85,6 +96,7 @@ enum Kind {
     Code(Code, Pattern),
     Restart(Code),
     Kill,
+    OverlappingReads,
     DropLocks,
     Outside(OutsideAction),
     Pressure,
@@ -196,6 +208,8 @@ pub fn matrix() -> Vec<Fault> {
             format!("after a crash that left committed rows in the -wal, {} fails at the next start", code.meaning());
         faults.push(named(&format!("{}-restart", code.word()), summary, Kind::Restart(code)));
     }
+    let summary = "no fault; reads overlap, so that a snapshot is always open while others write".to_owned();
+    faults.push(named("overlapping-reads", summary, Kind::OverlappingReads));
     let summary = "the process loses its locks at a call, by code of its own that closes the file".to_owned();
     faults.push(named("drop-locks", summary, Kind::DropLocks));
     for action in OutsideAction::ALL {
@@ -275,6 +289,10 @@ impl Fault {
             Kind::Restart(code) => {
                 let rule = format!("{}:times={}", code.call(), rng.random_range(1..=6_u32));
                 Faults::of_rules(vec![parse(&rule)], CrashPattern::OneCrash)
+            }
+            Kind::OverlappingReads => {
+                let faults = Faults::of_rules(Vec::new(), CrashPattern::OverlappingReads);
+                Faults { workload: Workload::OverlappingReads, ..faults }
             }
             Kind::DropLocks => {
                 let rule = format!("{}:drop-locks:{}", draw_call(&mut rng), draw_times(&mut rng, 4));
@@ -377,13 +395,13 @@ mod tests {
     #[test]
     fn every_fault_of_the_matrix_is_found_by_name_and_draws_valid_rules() {
         let matrix = matrix();
-        assert_eq!(matrix.len(), 38);
+        assert_eq!(matrix.len(), 39);
         for fault in &matrix {
             assert_eq!(find(&fault.name).as_ref(), Ok(fault));
             for seed in 0..200 {
                 let drawn = fault.draw(Seed(seed));
                 assert_eq!(drawn, fault.draw(Seed(seed)));
-                assert_eq!(drawn.rules.is_empty(), fault.title == "none");
+                assert_eq!(drawn.rules.is_empty(), ["none", "overlapping-reads"].contains(&&*fault.title));
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::verdict::Verdict;
 pub mod alarm;
 pub mod atomicity;
 pub mod economy;
+pub mod growth;
 pub mod hygiene;
 pub mod integrity;
 pub mod isolation;
@@ -46,6 +47,8 @@ pub struct Evidence {
     pub stuck: Vec<String>,
     /// What was left over.
     pub hygiene: hygiene::Leftovers,
+    /// How far the log grew.
+    pub growth: growth::Growth,
     /// What the strategy spent.
     pub economy: economy::Spending,
     /// Reports that the database is corrupt.
@@ -99,6 +102,7 @@ pub const ORACLES: &[Oracle] = &[
     hygiene::ORACLE,
     economy::ORACLE,
     alarm::ORACLE,
+    growth::ORACLE,
 ];
 
 /// What all oracles find, worst first.

@@ -82,6 +82,9 @@ pub trait Medium {
     /// Keeps a backup and raw copies of the database, for outsiders.
     fn copy_early(&mut self);
 
+    /// The size of the log of the database.
+    fn log_bytes(&self) -> u64;
+
     /// An outsider acts while no process is alive.
     fn intervene(&mut self, action: OutsideAction, dice: u64);
 
@@ -208,6 +211,12 @@ impl Driver {
     /// A step counts as taken: it has ended, was given up or is left out.
     pub fn step_taken(&self, actor: Actor) {
         self.progress.borrow_mut().turns.push(actor);
+    }
+
+    /// After a step: how far the log has grown.
+    pub fn watch_log<M: Medium>(&self, medium: &M) {
+        let bytes = medium.log_bytes();
+        self.note(|history| history.log_bytes_max = history.log_bytes_max.max(bytes));
     }
 
     /// The actors of the steps taken, in the order in which the steps ended.

@@ -37,6 +37,8 @@ pub struct History {
     pub announced: Vec<String>,
     /// When processes were killed, by the number of the call that was next.
     pub deaths: Vec<u64>,
+    /// The largest size of the log after a step.
+    pub log_bytes_max: u64,
     /// Reads that succeeded.
     pub reads: u64,
     /// Processes that were killed.

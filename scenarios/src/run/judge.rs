@@ -8,6 +8,7 @@ use crate::run::spec::RunSpec;
 use crate::timeline;
 use rusqlite::{Connection, OpenFlags};
 use seawall_harness::oracle::economy::Spending;
+use seawall_harness::oracle::growth::{self, Growth};
 use seawall_harness::oracle::hygiene::Leftovers;
 use seawall_harness::oracle::integrity::{self, Check};
 use seawall_harness::oracle::ledger::{self, Place};
@@ -32,7 +33,8 @@ pub fn judge(
     let errors = history.errors();
     let timeline = if calls.is_empty() { Vec::new() } else { timeline::of(calls, &history.marks) };
     let interventions = interventions(spec, &rules);
-    let evidence = Evidence { interventions, ..evidence(history, look, spending(spec, &counts)) };
+    let mut evidence = Evidence { interventions, ..evidence(history, look, spending(spec, &counts)) };
+    evidence.growth.log_bytes_limit = spec.checkpoint_pages().map(growth::limit);
     let is_checked = evidence.checks.last().is_some_and(|check| check.unfinished.is_none());
     let is_sound = evidence.checks.iter().all(|check| check.complaints.is_empty());
     let integrity_ok = is_sound && is_checked && evidence.table.is_some();
@@ -220,6 +222,7 @@ pub fn evidence(history: History, look: FreshLook, economy: Spending) -> Evidenc
         ledger: history.ledger,
         // A table that was never created is empty, as it must be if nothing was acknowledged.
         table: if acked == 0 { Some(table.unwrap_or_default()) } else { table },
+        growth: Growth { log_bytes_max: history.log_bytes_max, log_bytes_limit: None },
         places,
         deaths: history.deaths,
         torn_reads: history.torn_reads,

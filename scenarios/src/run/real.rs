@@ -166,6 +166,7 @@ impl<'a> RealRun<'a> {
     fn step_taken(&mut self, actor: Actor, index: u32) {
         self.next.insert(actor, index + 1);
         self.driver.step_taken(actor);
+        self.driver.watch_log(self);
         if self.racing.contains(&actor.process) && index + 1 < self.driver.spec.shape.steps {
             self.driver.begin(actor, index + 1);
         }
@@ -320,6 +321,11 @@ impl Medium for RealRun<'_> {
         let database = self.setup.database.to_string_lossy();
         outsider::back_up(&database, None);
         copy_early(&database, &mut SystemFiles);
+    }
+
+    fn log_bytes(&self) -> u64 {
+        let log = format!("{}-wal", self.setup.database.to_string_lossy());
+        fs::metadata(log).map_or(0, |log| log.len())
     }
 
     fn intervene(&mut self, action: OutsideAction, dice: u64) {

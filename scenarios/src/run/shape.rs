@@ -64,6 +64,7 @@ impl RunShape {
         match faults.crash_pattern {
             CrashPattern::Orderly | CrashPattern::Crashing => Self::draw_mixed(&mut rng, faults),
             CrashPattern::OneCrash => Self::draw_one_crash(&mut rng),
+            CrashPattern::OverlappingReads => Self::draw_overlapping(&mut rng),
             CrashPattern::UnderPressure => Self::draw_pressure(&mut rng, faults),
         }
     }
@@ -71,7 +72,7 @@ impl RunShape {
     fn draw_mixed(rng: &mut impl Rng, faults: &Faults) -> Self {
         let schedule = if rng.random_bool(0.6) { Schedule::Sequential } else { Schedule::Racing };
         let processes: u16 = [1, 2, 2, 3][rng.random_range(0..4)];
-        let processes = if faults.foreign.is_some() { 2 } else { processes };
+        let processes = if faults.foreign.is_some() || faults.has_second_name() { 2 } else { processes };
         let threads: u16 = [1, 1, 2, 4][rng.random_range(0..if processes == 3 { 3 } else { 4 })];
         let mut shape = Self::plain(rng, schedule, processes, threads);
         // Half of the runs have the fault from the beginning, the others when rows have been committed.
@@ -86,6 +87,12 @@ impl RunShape {
         for _ in 0..faults.kills {
             shape.add_restart(rng, true);
         }
+        if faults.has_second_name() {
+            // With its next start it finds the second name.
+            let (at, process) = (rng.random_range(shape.arm_at..shape.heal_at), shape.processes);
+            shape.restarts.push(Restart { at, process, kill: false });
+            shape.restarts.sort_by_key(|restart| restart.at);
+        }
         shape
     }
 
@@ -95,6 +102,13 @@ impl RunShape {
         shape.arm_at = rng.random_range(2..shape.steps_total() / 2);
         shape.restarts.push(Restart { at: shape.arm_at, process: 1, kill: true });
         shape
+    }
+
+    /// Two threads that read, and one or two that write.
+    fn draw_overlapping(rng: &mut impl Rng) -> Self {
+        let threads = rng.random_range(3..=4);
+        let shape = Self::plain(rng, Schedule::Racing, 1, threads);
+        Self { steps: rng.random_range(60..=120), heal_at: u32::MAX, ..shape }
     }
 
     fn draw_pressure(rng: &mut impl Rng, faults: &Faults) -> Self {
@@ -155,7 +169,13 @@ mod tests {
 
     #[test]
     fn shapes_repeat_and_cover_threads_and_processes() {
-        let faults = Faults { rules: Vec::new(), kills: 2, crash_pattern: CrashPattern::Crashing, foreign: None };
+        let faults = Faults {
+            rules: Vec::new(),
+            kills: 2,
+            crash_pattern: CrashPattern::Crashing,
+            foreign: None,
+            workload: Default::default(),
+        };
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..300 {
             let shape = RunShape::draw(Seed(seed), &faults);

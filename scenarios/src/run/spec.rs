@@ -3,11 +3,13 @@
 use crate::faults::{self, CrashPattern, FaultError, Faults};
 use crate::run::shape::{RunShape, Schedule};
 use crate::strategies::{self, UnknownStrategy};
-use crate::workload::{self, Step};
+use crate::workload::{CHECKPOINT_PAGES, Step, Workload};
 use seawall_harness::actor::Actor;
 use seawall_harness::fault::{FaultPlan, PlanError};
+use seawall_harness::outsider::SECOND;
 use seawall_harness::token::{Token, TokenError};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 /// First transaction number of the probes, beyond every script's.
 pub const PROBE_BASE: u32 = 1_000_000;
@@ -91,12 +93,25 @@ impl RunSpec {
         if is_simulated {
             shape.schedule = Schedule::Simulated;
         }
-        let script = |actor| (actor, workload::script(token.seed, actor, shape.steps));
+        let script = |actor| (actor, faults.workload.script(token.seed, actor, shape.steps));
         let scripts = shape.actors().map(script).collect();
         let foreign = faults.foreign.map(strategies::find).transpose()?.map(|entry| (shape.processes, entry));
         let (token, must_fire) = (token.clone(), fault.must_fire());
         let (omitted, turns) = (BTreeSet::new(), Vec::new());
         Ok(Self { token, strategy, must_fire, faults, shape, scripts, omitted, turns, foreign })
+    }
+
+    /// The database under the name that a process uses: the second one, if it is the process that is to use it and there
+    /// is one.
+    pub fn path_of(&self, process: u16, database: &Path, exists: impl Fn(&Path) -> bool) -> PathBuf {
+        let second = PathBuf::from(format!("{}{SECOND}", database.display()));
+        let is_second = self.faults.has_second_name() && process == self.shape.processes && exists(&second);
+        if is_second { second } else { database.to_owned() }
+    }
+
+    /// After how many pages in the log a commit is to run a checkpoint, if not after SQLite's own number.
+    pub fn checkpoint_pages(&self) -> Option<u32> {
+        (self.faults.workload == Workload::OverlappingReads).then_some(CHECKPOINT_PAGES)
     }
 
     /// The strategy of a process.

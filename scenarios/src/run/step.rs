@@ -4,9 +4,11 @@ use crate::strategies::{Failure, Phase, Strategy, Written};
 use crate::workload::Step;
 use rusqlite::{Connection, Transaction, params};
 use seawall_harness::actor::Actor;
+use seawall_harness::clock::Clock;
 use seawall_harness::oracle::integrity::{self, Check};
 use seawall_harness::oracle::table::{self, TxnKey, TxnState};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// How a step ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +55,8 @@ pub struct StepTask<'a> {
     pub step: Step,
     /// The actor's whole script, for steps that refer to earlier ones.
     pub script: &'a [Step],
+    /// The run's clock.
+    pub clock: &'a Clock,
 }
 
 /// Performs a step.
@@ -60,6 +64,7 @@ pub fn perform(strategy: &dyn Strategy, task: StepTask<'_>) -> Outcome {
     match task.step {
         Step::Pause { .. } => Outcome::Done,
         Step::Read => read(strategy, task.actor),
+        Step::LongRead { ms } => long_read(strategy, task.clock, ms).map_or_else(Outcome::Refused, |()| Outcome::Done),
         Step::Checkpoint(mode) => strategy.checkpoint(mode).map_or_else(Outcome::Refused, |()| Outcome::Done),
         Step::Insert { .. } | Step::Update { .. } | Step::Delete { .. } => write(strategy, task),
     }
@@ -94,6 +99,17 @@ fn read(strategy: &dyn Strategy, actor: Actor) -> Outcome {
     Outcome::Read { own, torn }
 }
 
+/// A statement that has rows left keeps its snapshot.
+fn long_read(strategy: &dyn Strategy, clock: &Clock, ms: u32) -> Result<(), Failure> {
+    strategy.read(&mut |connection| {
+        let mut statement = connection.prepare_cached("SELECT name FROM sqlite_schema")?;
+        let mut rows = statement.query([])?;
+        rows.next()?;
+        clock.sleep(Duration::from_millis(u64::from(ms)));
+        rows.next().map(drop)
+    })
+}
+
 fn write(strategy: &dyn Strategy, task: StepTask<'_>) -> Outcome {
     let mut state = None;
     let Written { result, phase } = strategy.write(&mut |transaction| {
@@ -111,7 +127,7 @@ fn write(strategy: &dyn Strategy, task: StepTask<'_>) -> Outcome {
 
 /// Makes the step's changes and returns the state that they lead to; `None` if there was nothing to change.
 fn change(transaction: &Transaction<'_>, task: StepTask<'_>) -> rusqlite::Result<Option<TxnState>> {
-    let StepTask { actor, index, step, script } = task;
+    let StepTask { actor, index, step, script, .. } = task;
     let name = actor.to_string();
     let (changed, txn, whole) = match step {
         Step::Insert { parts, payload_bytes } => {
@@ -126,7 +142,7 @@ fn change(transaction: &Transaction<'_>, task: StepTask<'_>) -> rusqlite::Result
             let sql = "DELETE FROM ledger WHERE actor = ?1 AND txn = ?2";
             (transaction.prepare_cached(sql)?.execute(params![name, txn])?, txn, TxnState::Absent)
         }
-        Step::Read | Step::Checkpoint(_) | Step::Pause { .. } => return Ok(None),
+        Step::Read | Step::LongRead { .. } | Step::Checkpoint(_) | Step::Pause { .. } => return Ok(None),
     };
     let Step::Insert { parts, .. } = script[txn as usize] else { return Ok(None) };
     Ok(match changed {

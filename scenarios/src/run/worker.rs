@@ -105,10 +105,11 @@ impl Worker {
         let shim = builder.shared_state(Arc::clone(&shared_state)).entropy(entropy).register()?;
         let context = Context {
             host: Arc::new(RealHost),
-            path: assignment.database.clone(),
+            path: spec.path_of(assignment.process, &assignment.database, |path| path.exists()),
             vfs: VFS.to_owned(),
             clock: clock.clone(),
             shared_state: Arc::clone(&shared_state),
+            checkpoint_pages: spec.checkpoint_pages(),
         };
         let strategy = (spec.strategy_of(assignment.process).build)(context);
         let shared = Arc::new(Shared { strategy, shared_state, clock, stop: AtomicBool::new(false) });
@@ -219,11 +220,12 @@ fn step(shared: &Shared, actor: Actor, index: u32, script: &[Step]) -> StepRepor
     if let Step::Pause { ms } = step {
         shared.clock.sleep(Duration::from_millis(u64::from(ms)));
     }
-    perform(shared, StepTask { actor, index, step, script }, index)
+    perform(shared, StepTask { actor, index, step, script, clock: &shared.clock }, index)
 }
 
 fn probe(shared: &Shared, actor: Actor, attempt: u32) -> StepReport {
-    perform(shared, StepTask { actor, index: PROBE_BASE + attempt, step: PROBE, script: &[] }, attempt)
+    let index = PROBE_BASE + attempt;
+    perform(shared, StepTask { actor, index, step: PROBE, script: &[], clock: &shared.clock }, attempt)
 }
 
 fn perform(shared: &Shared, task: StepTask<'_>, index: u32) -> StepReport {

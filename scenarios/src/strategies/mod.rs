@@ -149,9 +149,20 @@ pub struct Context {
     pub clock: Clock,
     /// The run's shared state, for counting.
     pub shared_state: Arc<SharedState>,
+    /// After how many pages in the log a commit is to run a checkpoint, if not after SQLite's own number.
+    pub checkpoint_pages: Option<u32>,
 }
 
 impl Context {
+    /// Sets what belongs to each connection beside the strategy's own settings.
+    ///
+    /// # Errors
+    /// What SQLite returned.
+    pub fn configure(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let Some(pages) = self.checkpoint_pages else { return Ok(()) };
+        connection.pragma_update(None, "wal_autocheckpoint", pages)
+    }
+
     /// Sets up the application's schema and counts it.
     ///
     /// # Errors

@@ -36,6 +36,7 @@ pub fn open_and_init(context: &Context) -> rusqlite::Result<Connection> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.execute_batch("PRAGMA foreign_keys = ON")?;
     let _logged_only = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0));
+    context.configure(&connection)?;
     context.init_schema(&connection)?;
     Ok(connection)
 }

@@ -36,12 +36,13 @@ macro_rules! strategy {
             impl Seawall {
                 pub(super) fn new(context: Context, os: Arc<dyn Os>) -> Self {
                     let (path, told) = (context.path.clone(), Arc::new(Mutex::new(Vec::new())));
-                    let sink = Arc::clone(&told);
+                    let (sink, configured) = (Arc::clone(&told), context.clone());
                     let cache = Cache::builder()
                         .registry(Registry::new())
                         .vfs(context.vfs.clone())
                         .os(os)
                         .events(Arc::new(move |event: &Event| sink.lock().push(event.to_string())))
+                        .on_connect(move |connection| configured.configure(connection))
                         .init(move |connection| context.init_schema(connection))
                         .build();
                     Self { cache, path, told }

@@ -57,12 +57,14 @@ macro_rules! strategy {
                         return Ok(store.clone());
                     }
                     let (context, sink) = (self.context.clone(), Arc::clone(&self.told));
+                    let configured = context.clone();
                     let opened = Store::builder()
                         .registry(Arc::clone(&self.registry))
                         .vfs(context.vfs.clone())
                         .os(Arc::clone(&self.os))
                         .events(Arc::new(move |event: &Event| sink.lock().push(event.to_string())))
                         .readers(READERS)
+                        .on_connect(move |connection| configured.configure(connection))
                         .init(move |connection| context.init_schema(connection))
                         .open(&self.context.path)?;
                     let store = self.store.lock().get_or_insert_with(|| opened.clone()).clone();

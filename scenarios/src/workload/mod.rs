@@ -35,6 +35,11 @@ pub enum Step {
     },
     /// Reads the whole table.
     Read,
+    /// Keeps a snapshot open for some milliseconds of the run's time.
+    LongRead {
+        /// Milliseconds.
+        ms: u32,
+    },
     /// Runs a checkpoint.
     Checkpoint(CheckpointMode),
     /// Does nothing for some milliseconds of the run's time.
@@ -80,7 +85,7 @@ impl Step {
             Self::Insert { .. } => Some((index, TxnState::Whole(index))),
             Self::Update { txn } => Some((txn, TxnState::Whole(index))),
             Self::Delete { txn } => Some((txn, TxnState::Absent)),
-            Self::Read | Self::Checkpoint(_) | Self::Pause { .. } => None,
+            Self::Read | Self::LongRead { .. } | Self::Checkpoint(_) | Self::Pause { .. } => None,
         }
     }
 }
@@ -93,14 +98,55 @@ impl fmt::Display for Step {
             Self::Update { txn } => write!(f, "update transaction {txn}"),
             Self::Delete { txn } => write!(f, "delete transaction {txn}"),
             Self::Read => f.write_str("read"),
+            Self::LongRead { ms } => write!(f, "read for {ms} ms"),
             Self::Checkpoint(mode) => write!(f, "{} checkpoint", mode.word().to_lowercase()),
             Self::Pause { ms } => write!(f, "pause {ms} ms"),
         }
     }
 }
 
-/// The script of one actor.
-pub fn script(seed: Seed, actor: Actor, length: u32) -> Vec<Step> {
+/// What the actors of a run do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Workload {
+    /// All kinds of steps.
+    #[default]
+    Mixed,
+    /// The first two threads of each process read, one snapshot after the other, so that one of the two is always open;
+    /// the other threads insert. Checkpoints are due after [`CHECKPOINT_PAGES`].
+    OverlappingReads,
+}
+
+/// After how many pages in the log a commit runs a checkpoint, where reads overlap.
+pub const CHECKPOINT_PAGES: u32 = 16;
+
+/// Milliseconds between two insertions beside overlapping reads.
+const INSERT_PAUSE_MS: u32 = 5;
+
+impl Workload {
+    /// The script of one actor.
+    pub fn script(self, seed: Seed, actor: Actor, length: u32) -> Vec<Step> {
+        match self {
+            Self::Mixed => script(seed, actor, length),
+            Self::OverlappingReads => overlapping(seed, actor, length),
+        }
+    }
+}
+
+/// Both readers read for as long; the second one begins in the middle of the first one's snapshots.
+fn overlapping(seed: Seed, actor: Actor, length: u32) -> Vec<Step> {
+    let mut rng = seed.stream("workload").stream(&actor.to_string()).rng();
+    let step = |index: u32, rng: &mut dyn Rng| match (actor.thread, index) {
+        (1 | 2, 0) => insert(rng),
+        (2, 1) => Step::LongRead { ms: 35 },
+        (1 | 2, _) => Step::LongRead { ms: 70 },
+        (_, index) if index % 2 == 0 => Step::Insert { parts: 2, payload_bytes: rng.random_range(1500..3000) },
+        _ => Step::Pause { ms: INSERT_PAUSE_MS },
+    };
+    (0..length).map(|index| step(index, &mut rng)).collect()
+}
+
+/// The script of an actor with all kinds of steps.
+fn script(seed: Seed, actor: Actor, length: u32) -> Vec<Step> {
     let mut rng = seed.stream("workload").stream(&actor.to_string()).rng();
     let mut inserted = Vec::new();
     let mut steps = Vec::new();
@@ -131,7 +177,7 @@ fn draw(rng: &mut impl Rng, inserted: &[u32], reads_percent: u32) -> Step {
     }
 }
 
-fn insert(rng: &mut impl Rng) -> Step {
+fn insert(rng: &mut (impl Rng + ?Sized)) -> Step {
     Step::Insert { parts: rng.random_range(1..=6), payload_bytes: rng.random_range(8..900) }
 }
 

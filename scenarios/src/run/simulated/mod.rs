@@ -49,6 +49,9 @@ const FOLDER: &str = "/sim";
 /// The database of every run.
 pub(crate) const DATABASE: &str = "/sim/app.db";
 
+/// Its log.
+const LOG: &str = "/sim/app.db-wal";
+
 /// The shim above it.
 const SHIM_VFS: &str = "seawall-fault";
 

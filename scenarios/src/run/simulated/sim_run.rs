@@ -1,7 +1,7 @@
 //! What the actors of a simulated run share: the driver, and the processes with their strategies.
 
 use super::environment::{Environment, SimHost};
-use super::{DATABASE, MODE};
+use super::{DATABASE, LOG, MODE};
 use crate::run::driver::{Driver, Medium};
 use crate::run::outsider;
 use crate::run::protocol::StepReport;
@@ -19,7 +19,7 @@ use seawall_harness::runtime::{self, Processes};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,9 +85,10 @@ impl SimRun {
         for (index, step) in (0..).zip(script) {
             if !spec.omitted.contains(&(actor, index)) {
                 runtime::section(index + 1);
-                self.perform_step(StepTask { actor, index, step: *step, script });
+                self.perform_step(StepTask { actor, index, step: *step, script, clock: self.simulation.clock() });
             }
             self.driver.step_taken(actor);
+            self.driver.watch_log(&self);
             self.apply_due_events();
         }
     }
@@ -158,7 +159,8 @@ impl SimRun {
             }
             here.starts += 1;
             let starts = here.starts;
-            let strategy: Rc<dyn Strategy> = Rc::from((self.driver.spec.strategy_of(process).build)(self.context()));
+            let strategy: Rc<dyn Strategy> =
+                Rc::from((self.driver.spec.strategy_of(process).build)(self.context(process)));
             here.strategy = Some(Rc::clone(&strategy));
             drop(processes);
             self.driver.started(process, starts);
@@ -228,13 +230,15 @@ impl SimRun {
         std::ptr::from_ref(self).addr() + usize::from(process)
     }
 
-    fn context(&self) -> Context {
+    fn context(&self, process: u16) -> Context {
+        let exists = |path: &Path| self.simulation.machine().borrow().exists(&path.to_string_lossy());
         Context {
             host: Arc::new(SimHost),
-            path: PathBuf::from(DATABASE),
+            path: self.driver.spec.path_of(process, Path::new(DATABASE), exists),
             vfs: self.simulation.vfs().to_owned(),
             clock: self.simulation.clock().clone(),
             shared_state: Arc::clone(self.simulation.shared_state()),
+            checkpoint_pages: self.driver.spec.checkpoint_pages(),
         }
     }
 }
@@ -271,7 +275,8 @@ impl Medium for &SimRun {
 
     fn probe(&mut self, actor: Actor, attempt: u32) -> Result<StepReport, Infallible> {
         runtime::set_current_actor(actor);
-        let task = StepTask { actor, index: PROBE_BASE + attempt, step: PROBE, script: &[] };
+        let clock = self.simulation.clock();
+        let task = StepTask { actor, index: PROBE_BASE + attempt, step: PROBE, script: &[], clock };
         let strategy = self.enter(actor.process);
         let report = self.perform(&*strategy, task);
         drop(strategy);
@@ -285,6 +290,10 @@ impl Medium for &SimRun {
         outsider::back_up(DATABASE, Some(self.simulation.machine_vfs()));
         self.simulation.enter(caller);
         copy_early(DATABASE, &mut *self.simulation.machine().borrow_mut());
+    }
+
+    fn log_bytes(&self) -> u64 {
+        self.simulation.machine().borrow().inode(LOG).map_or(0, |(_, bytes)| bytes)
     }
 
     /// It has acted at the call already.

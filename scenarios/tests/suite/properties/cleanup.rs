@@ -190,7 +190,14 @@ fn unlinking_store(environment: &Environment, path: PathBuf) -> Box<dyn Store> {
     let entry = strategies::find("openhuman").expect("a strategy of the matrix");
     let (vfs, clock, shared_state) =
         (environment.shim.name().to_owned(), environment.clock.clone(), environment.shared_state.clone());
-    Box::new(UnlinkingStore((entry.build)(Context { host: Arc::new(RealHost), path, vfs, clock, shared_state })))
+    Box::new(UnlinkingStore((entry.build)(Context {
+        host: Arc::new(RealHost),
+        path,
+        vfs,
+        clock,
+        shared_state,
+        checkpoint_pages: None,
+    })))
 }
 
 impl From<strategies::Failure> for Reply {
