@@ -295,8 +295,8 @@ impl Fault {
                 Faults { workload: Workload::OverlappingReads, ..faults }
             }
             Kind::DropLocks => {
-                let rule = format!("{}:drop-locks:{}", draw_call(&mut rng), draw_times(&mut rng, 4));
-                Faults::of_rules(vec![parse(&rule)], draw_crash_pattern(&mut rng))
+                let rule = draw_open_rule(&mut rng, "drop-locks", 4);
+                Faults::of_rules(vec![rule], draw_crash_pattern(&mut rng))
             }
             Kind::Outside(action) => draw_outsider(&mut rng, *action),
             Kind::Kill => draw_kill(&mut rng),
@@ -349,19 +349,24 @@ fn draw_kill(rng: &mut impl Rng) -> Faults {
     Faults { kills, ..Faults::of_rules(vec![parse(&rule)], CrashPattern::Crashing) }
 }
 
-/// A call during which the process has the database open.
-fn draw_call(rng: &mut impl Rng) -> &'static str {
-    const CALLS: [&str; 6] = ["write@wal", "sync@wal", "shmlock@shm", "write@db", "unlock@db", "lock@db"];
-    CALLS[rng.random_range(0..CALLS.len())]
-}
-
-/// Modifiers: up to `times_max` times, at calls that are far enough apart for steps between them.
-fn draw_times(rng: &mut impl Rng, times_max: u32) -> String {
-    let (first, stride) = (rng.random_range(1..=40_u32), rng.random_range(5..=60_u32));
-    match rng.random_range(1..=times_max) {
+/// A rule that fires up to `times_max` times, at calls during which the process has the database open.
+fn draw_open_rule(rng: &mut impl Rng, effect: &str, times_max: u32) -> Rule {
+    // The call, and about how many of them there are in a run.
+    const CALLS: [(&str, u32); 6] = [
+        ("write@wal", 60),
+        ("write@wal", 60),
+        ("shmlock@shm", 120),
+        ("filecontrol@db", 60),
+        ("read@wal", 12),
+        ("write@db", 6),
+    ];
+    let (call, range) = CALLS[rng.random_range(0..CALLS.len())];
+    let (first, stride) = (rng.random_range(1..=range), rng.random_range(1..=range));
+    let modifiers = match rng.random_range(1..=times_max) {
         1 => format!("when={first}"),
         times => format!("when={first}+{stride}:times={times}"),
-    }
+    };
+    parse(&format!("{call}:{effect}:{modifiers}"))
 }
 
 /// Two of five runs have kills as well.
@@ -373,8 +378,8 @@ fn draw_crash_pattern(rng: &mut impl Rng) -> CrashPattern {
 /// cleans up after failing opens.
 fn draw_outsider(rng: &mut impl Rng, action: OutsideAction) -> Faults {
     let times_max = if action.ends_processes() { 1 } else { 3 };
-    let rule = format!("{}:outside={}:{}", draw_call(rng), action.word(), draw_times(rng, times_max));
-    let mut faults = Faults::of_rules(vec![parse(&rule)], draw_crash_pattern(rng));
+    let rule = draw_open_rule(rng, &format!("outside={}", action.word()), times_max);
+    let mut faults = Faults::of_rules(vec![rule], draw_crash_pattern(rng));
     if action == OutsideAction::Foreign {
         faults.foreign = Some(if rng.random_bool(0.5) { "percall" } else { "openhuman" });
         let cleanup = format!("open@db:error=CANTOPEN:p=0.{}:actor=p2.*", rng.random_range(1..=5_u32));

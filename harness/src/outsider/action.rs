@@ -18,7 +18,8 @@ pub enum OutsideAction {
     RestoreStaleLog,
     /// Database and log were copied at different moments, and the application is started on the copy.
     TornCopy,
-    /// The process opens and closes the database by plain system calls: its POSIX locks on it are gone.
+    /// The process opens and closes the database, or its side files too, by plain system calls: its POSIX locks on them
+    /// are gone.
     Touch,
     /// A program of another kind opens the database, writes to it and closes it.
     Foreign,

@@ -81,6 +81,13 @@ impl Revocation {
     }
 }
 
+/// The files that a process opens and closes beside SQLite: the database, or, as a copy of the folder does, its side files
+/// as well.
+pub(crate) fn touched(intervention: &Intervention) -> impl Iterator<Item = String> {
+    let suffixes: &[&str] = if intervention.dice & 1 == 0 { &[""] } else { &["", "-wal", "-shm"] };
+    suffixes.iter().map(|suffix| format!("{}{suffix}", intervention.database))
+}
+
 /// What the intervention does to files. Actions that concern processes only do nothing here.
 pub fn change_files(intervention: &Intervention, files: &mut dyn Files) {
     let Intervention { action, database, dice, .. } = intervention;

@@ -2,7 +2,7 @@
 //!
 //! Nothing here opens the database in this process, which would cancel the process's locks; copies are made by `cp`.
 
-use super::{Files, Intervention, OutsideAction, Revocation, change_files};
+use super::{Files, Intervention, OutsideAction, Revocation, change_files, touched};
 use crate::sys;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -55,7 +55,7 @@ impl Files for SystemFiles {
 /// Carries an intervention out in the process that makes the call.
 pub(crate) fn intervene(intervention: &Intervention) {
     match intervention.action {
-        OutsideAction::Touch => drop(File::open(&intervention.database)),
+        OutsideAction::Touch => touched(intervention).for_each(|name| drop(File::open(name))),
         OutsideAction::Suspend => suspend(),
         OutsideAction::Fork => sys::fork_and_linger(PAUSE),
         _ => change_files(intervention, &mut SystemFiles),

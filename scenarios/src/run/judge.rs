@@ -34,6 +34,10 @@ pub fn judge(
     let timeline = if calls.is_empty() { Vec::new() } else { timeline::of(calls, &history.marks) };
     let interventions = interventions(spec, &rules);
     let mut evidence = Evidence { interventions, ..evidence(history, look, spending(spec, &counts)) };
+    if is_misled(spec, &rules) {
+        // SQLite is right to call the file damaged.
+        evidence.alarms.clear();
+    }
     evidence.growth.log_bytes_limit = spec.checkpoint_pages().map(growth::limit);
     let is_checked = evidence.checks.last().is_some_and(|check| check.unfinished.is_none());
     let is_sound = evidence.checks.iter().all(|check| check.complaints.is_empty());
@@ -123,6 +127,12 @@ fn rule_records(spec: &RunSpec, shared_state: &SharedState) -> Vec<RuleRecord> {
         }
     };
     spec.faults.rules.iter().enumerate().map(record).collect()
+}
+
+/// True if a fault fired that shows SQLite what no process has written.
+fn is_misled(spec: &RunSpec, rules: &[RuleRecord]) -> bool {
+    let fired = spec.faults.rules.iter().zip(rules).filter(|(_, record)| record.fired > 0);
+    fired.into_iter().any(|(rule, _)| rule.effect.misleads(rule.select.method))
 }
 
 /// What outsiders did, as far as the shared state has kept the numbers of the calls.

@@ -219,7 +219,7 @@ impl Machine {
     /// the caller.
     pub fn intervene(&mut self, intervention: &Intervention) {
         if intervention.action == OutsideAction::Touch {
-            self.drop_process_locks(intervention.process, &intervention.database);
+            outsider::touched(intervention).for_each(|name| self.drop_process_locks(intervention.process, &name));
         }
         outsider::change_files(intervention, self);
     }
