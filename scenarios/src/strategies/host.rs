@@ -6,7 +6,7 @@ use seawall_harness::runtime;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,6 +35,9 @@ pub trait Host: fmt::Debug + Send + Sync {
     /// # Errors
     /// As for [`Self::remove_file`]; also if the part is not within the file.
     fn overwrite(&self, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// A number that no other file of the machine has now; `None` if there is no such file.
+    fn file_number(&self, path: &Path) -> Option<u64>;
 
     /// The system interface of the connection layer on this machine.
     fn layer_os(&self, clock: &Clock) -> LayerOs;
@@ -67,6 +70,10 @@ impl Host for RealHost {
 
     fn overwrite(&self, path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
         OpenOptions::new().write(true).open(path)?.write_all_at(bytes, at)
+    }
+
+    fn file_number(&self, path: &Path) -> Option<u64> {
+        fs::metadata(path).ok().map(|file| file.ino())
     }
 
     fn layer_os(&self, clock: &Clock) -> LayerOs {

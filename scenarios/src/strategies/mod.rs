@@ -19,6 +19,7 @@ pub use opening::{open, open_and_init};
 
 mod cached;
 mod canary;
+mod canary_files;
 mod host;
 mod openhuman;
 mod opening;
@@ -200,6 +201,9 @@ pub const ALL: &[Entry] = &[
     canary::HYGIENE,
     canary::ECONOMY,
     canary::ALARM,
+    canary_files::LOG_IDENTITY,
+    canary_files::ORPHAN,
+    canary_files::SUCCESSOR,
 ];
 
 /// No strategy has this name.

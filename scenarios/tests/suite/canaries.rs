@@ -8,7 +8,7 @@ use seawall_harness::seed::Seed;
 use seawall_harness::token::Token;
 use seawall_harness::verdict::Verdict;
 use seawall_scenarios::run::shape::{RunShape, Schedule};
-use seawall_scenarios::run::spec::{RunSpec, SIM};
+use seawall_scenarios::run::spec::{REAL, RunSpec, SIM};
 
 /// How many runs of each schedule a strategy gets.
 const RUNS: usize = 3;
@@ -80,6 +80,39 @@ fn each_defect_is_caught_by_its_oracle_in_every_run() {
 #[test]
 fn each_defect_is_caught_in_the_simulator() {
     DEFECTS.iter().for_each(|(oracle, verdict)| check_simulated(oracle, *verdict));
+}
+
+/// What is found in the runs of a strategy under a fault, in the simulator.
+fn findings(strategy: &str, fault: &str, runs: u64) -> Vec<RunRecord> {
+    let lab = support::lab();
+    let token = |seed| Token { medium: SIM.to_owned(), ..token(strategy, fault, Seed(seed)) };
+    (0..runs)
+        .map(|seed| lab.record(&token(seed), false).unwrap())
+        .filter(|record| record.verdict > Verdict::Wedged)
+        .collect()
+}
+
+#[test]
+fn strategies_that_know_too_little_of_their_files_are_caught_under_outsiders() {
+    for (strategy, fault) in [
+        ("canary-log-identity", "unlink-side-files"),
+        ("canary-log-identity", "drop-locks"),
+        ("canary-orphan", "move"),
+        ("canary-successor", "move"),
+        ("canary-successor", "delete"),
+    ] {
+        assert!(!findings(strategy, fault, 100).is_empty(), "{strategy} under {fault}");
+        assert_eq!(findings(strategy, "none", 5).len(), 0, "{strategy}");
+    }
+}
+
+#[test]
+fn a_log_that_grows_beside_overlapping_reads_is_caught() {
+    let lab = support::lab();
+    for medium in [REAL, SIM] {
+        let token = Token { medium: medium.to_owned(), ..token("percall", "overlapping-reads", Seed(1)) };
+        assert_caught(&lab.record(&token, false).unwrap(), "growth", Verdict::Degraded);
+    }
 }
 
 #[test]

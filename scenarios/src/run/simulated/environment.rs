@@ -174,6 +174,10 @@ impl Host for SimHost {
         })
     }
 
+    fn file_number(&self, path: &Path) -> Option<u64> {
+        file(path).ok().flatten().map(|(number, _)| number)
+    }
+
     fn layer_os(&self, _clock: &Clock) -> LayerOs {
         LayerOs::Simulated(Arc::new(SimulatedOs))
     }

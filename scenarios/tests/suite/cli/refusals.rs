@@ -66,7 +66,7 @@ fn a_name_like_no_other_gets_all_of_them() {
             name,
             &strategy,
             "help: the strategies are: percall, openhuman, seawall, ",
-            ", canary-alarm",
+            ", canary-successor",
         );
         check("--preset", name, &fault, "help: the faults are: none, shmmap-once, ", ", broken-locks");
     }
