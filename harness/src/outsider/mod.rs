@@ -207,3 +207,6 @@ impl fmt::Display for Intervention {
         write!(f, "{}", self.action.sentence(name))
     }
 }
+
+#[cfg(test)]
+mod tests;
