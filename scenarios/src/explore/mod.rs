@@ -34,6 +34,7 @@ mod story;
 mod token;
 
 use seawall_harness::fault::{FaultPlan, Rule};
+use seawall_harness::outsider::OutsideAction;
 use seawall_harness::sched::replay::Replay;
 use seawall_harness::sched::{self, Execution, Policy, Preemption};
 use seawall_harness::seed::Seed;
@@ -97,7 +98,12 @@ impl Case {
     fn plan(&self) -> Result<FaultPlan, ExploreError> {
         let plan = FaultPlan::new(self.faults.clone(), self.seed.stream("faults"))?;
         plan.check_real_medium()?;
-        Ok(plan)
+        plan.check_simulated_medium()?;
+        let is_lasting = |rule: &&Rule| rule.effect.outside_action().is_some_and(OutsideAction::is_lasting);
+        match plan.rules().iter().find(is_lasting) {
+            Some(rule) => Err(ExploreError::Outsider(rule.to_string())),
+            None => Ok(plan),
+        }
     }
 
     /// The same with this schedule.
