@@ -225,6 +225,10 @@ pub enum MarkKind {
     Kill,
     /// The faults were switched off.
     Heal,
+    /// An outsider acted on the files or on a process.
+    Outside,
+    /// A transaction whose COMMIT was acknowledged, and which is nowhere at the end.
+    Lost,
 }
 
 /// How a finding came about: what is left of an execution after shrinking, in the order in which it happened. Each
@@ -282,4 +286,8 @@ pub enum StoryKind {
     Start,
     /// The state that matters, as it is now: `nBackfill 95 > mxFrame 30`.
     Observed,
+    /// An outsider acted on the files, or the actor's process touched, stopped or forked: `an outsider unlinks app.db`.
+    Outside,
+    /// A transaction was acknowledged, and is nowhere at the end.
+    Lost,
 }

@@ -220,6 +220,8 @@ fn timeline(n: u64, topology: &Topology) -> Vec<TimelineEvent> {
     }
     events.push(event(9_000, "p1", MarkKind::Kill, "SIGKILL"));
     events.push(event(9_800, "p1", MarkKind::Start, "started again"));
+    events.push(event(10_200, "outsider", MarkKind::Outside, "an outsider renames the database"));
+    events.push(event(10_400, "p2.t1", MarkKind::Lost, "step 9: insert a row"));
     events.push(event(12_600, "run", MarkKind::Heal, "the faults were switched off"));
     events.sort_by_key(|e| e.at_us);
     events
