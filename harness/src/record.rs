@@ -74,10 +74,30 @@ pub struct Cell {
     pub verdicts: BTreeMap<Verdict, u64>,
     /// Error messages that the callers saw, with their counts, most frequent first (at most 8).
     pub errors: Vec<ErrorCount>,
+    /// Only where a strategy of the layer lost more, or left more databases corrupt, than plain SQLite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worse_than_plain: Option<Comparison>,
     /// Token of the run shown in `sample`.
     pub token: String,
     /// The first of the worst runs, with its timeline.
     pub sample: Option<RunRecord>,
+}
+
+/// A strategy of the layer beside plain SQLite: sums over the runs of the cell that both executed, from the same seeds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The strategy that is plain SQLite.
+    pub plain: String,
+    /// Number of runs that both executed.
+    pub runs: u64,
+    /// Acknowledged transactions that the layer lost.
+    pub lost: u64,
+    /// Those that plain SQLite lost.
+    pub plain_lost: u64,
+    /// Runs of the layer whose verdict is `corrupt`.
+    pub corrupt: u64,
+    /// Those of plain SQLite.
+    pub plain_corrupt: u64,
 }
 
 /// How often callers saw one error.

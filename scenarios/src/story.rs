@@ -280,3 +280,67 @@ fn outcome_of(entry: &Entry) -> String {
         entry.outcome.to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seawall_harness::call::Method;
+
+    const ACTOR: Actor = Actor { process: 1, thread: 2 };
+
+    /// A call at which the rule of this position fired.
+    fn entry(number: u64, rule: u8, ruling: RulingKind) -> Entry {
+        let call = Call { method: Method::Write, role: Role::Wal, file: 3, arg: 0, amount: 32 };
+        Entry { number, at_ns: 0, actor: ACTOR, call, ruling, rule: Some(rule), outcome: 0 }
+    }
+
+    fn note(at: u64, kind: StoryKind, text: &str) -> Note {
+        Note { at, actor: Some(ACTOR), kind, text: text.to_owned() }
+    }
+
+    #[test]
+    fn what_an_outsider_does_is_one_event_and_no_fault_of_its_call() {
+        let rules = ["write@wal:outside=move", "write@wal:outside=touch", "write@wal:stall=1ms"];
+        let rules: Vec<Rule> = rules.iter().map(|rule| rule.parse().unwrap()).collect();
+        let outside = RulingKind::Outside;
+        let calls = [entry(0, 0, outside), entry(1, 0, outside), entry(2, 1, outside), entry(3, 2, RulingKind::Stall)];
+        let logged = Note { actor: None, ..note(1, StoryKind::Outside, "an outsider renames a.db to a.db.moved-1") };
+        let log = [Event::Note(note(0, StoryKind::Begin, "insert a row")), Event::Note(logged)];
+        let told = notes(&[ACTOR], &log, &calls, &rules, None);
+        let told: Vec<(StoryKind, Option<Actor>, &str)> =
+            told.iter().map(|note| (note.kind, note.actor, &*note.text)).collect();
+        let renamed = "an outsider renames the database; the side files keep their names, before write@wal of p1.t2";
+        let touched = "opens and closes the database by plain system calls and loses its POSIX locks, before write@wal";
+        let expected = [
+            (StoryKind::Begin, Some(ACTOR), "insert a row"),
+            (StoryKind::Outside, None, renamed),
+            (StoryKind::Outside, None, "an outsider renames a.db to a.db.moved-1, before write@wal of p1.t2"),
+            (StoryKind::Outside, Some(ACTOR), touched),
+            (StoryKind::Fault, Some(ACTOR), "write@wal 32 bytes at 0: 0"),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn the_commits_that_the_timeline_has_as_lost_are_lost_in_the_story() {
+        use StoryKind::{Begin, Commit, Lost, Refused};
+        let mut notes: Vec<Note> = [Begin, Commit, Refused, Commit, Commit].map(|kind| note(0, kind, "")).to_vec();
+        let event = |actor: &str, kind| TimelineEvent {
+            at_us: 0,
+            duration_us: 0,
+            actor: actor.to_owned(),
+            kind,
+            label: String::new(),
+        };
+        let timeline = [
+            event("p2.t1", MarkKind::Lost),
+            event("p1.t2", MarkKind::Commit),
+            event("p1.t2", MarkKind::Refused),
+            event("p1.t2", MarkKind::Lost),
+            event("p1.t2", MarkKind::Commit),
+        ];
+        mark_lost(&mut notes, &timeline);
+        let kinds: Vec<StoryKind> = notes.iter().map(|note| note.kind).collect();
+        assert_eq!(kinds, [Begin, Commit, Refused, Lost, Commit]);
+    }
+}

@@ -447,7 +447,7 @@ impl Execution<'_> {
             let result = self.stores[store].write(EntryPoint::Write, &|transaction| insert(transaction, txn, 2));
             let error = result.as_ref().err().map(|reply| reply.message.clone());
             self.wrote(result, txn, TxnState::Whole(txn));
-            Ok::<_, Infallible>(error.map(Failure::other))
+            Ok::<_, Infallible>(error.map(strategies::Failure::other))
         });
         self.history.progress.push(progress);
     }
