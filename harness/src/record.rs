@@ -74,10 +74,30 @@ pub struct Cell {
     pub verdicts: BTreeMap<Verdict, u64>,
     /// Error messages that the callers saw, with their counts, most frequent first (at most 8).
     pub errors: Vec<ErrorCount>,
+    /// Only where a strategy of the layer lost more, or left more databases corrupt, than plain SQLite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worse_than_plain: Option<Comparison>,
     /// Token of the run shown in `sample`.
     pub token: String,
     /// The first of the worst runs, with its timeline.
     pub sample: Option<RunRecord>,
+}
+
+/// A strategy of the layer beside plain SQLite: sums over the runs of the cell that both executed, from the same seeds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The strategy that is plain SQLite.
+    pub plain: String,
+    /// Number of runs that both executed.
+    pub runs: u64,
+    /// Acknowledged transactions that the layer lost.
+    pub lost: u64,
+    /// Those that plain SQLite lost.
+    pub plain_lost: u64,
+    /// Runs of the layer whose verdict is `corrupt`.
+    pub corrupt: u64,
+    /// Those of plain SQLite.
+    pub plain_corrupt: u64,
 }
 
 /// How often callers saw one error.
@@ -225,6 +245,10 @@ pub enum MarkKind {
     Kill,
     /// The faults were switched off.
     Heal,
+    /// An outsider acted on the files or on a process.
+    Outside,
+    /// A transaction whose COMMIT was acknowledged, and which is nowhere at the end.
+    Lost,
 }
 
 /// How a finding came about: what is left of an execution after shrinking, in the order in which it happened. Each
@@ -282,4 +306,8 @@ pub enum StoryKind {
     Start,
     /// The state that matters, as it is now: `nBackfill 95 > mxFrame 30`.
     Observed,
+    /// An outsider acted on the files, or the actor's process touched, stopped or forked: `an outsider unlinks app.db`.
+    Outside,
+    /// A transaction was acknowledged, and is nowhere at the end.
+    Lost,
 }

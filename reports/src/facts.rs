@@ -2,6 +2,7 @@
 
 use crate::format::{count, figure, list, number};
 use crate::grid::distinct;
+use crate::news;
 use seawall_harness::record::{Cell, SoakRecord};
 use seawall_harness::verdict::Verdict;
 
@@ -130,6 +131,7 @@ pub(crate) fn facts(record: &SoakRecord) -> Vec<Fact> {
     ] {
         facts.extend(all.iter().filter_map(|s| runs_that(s, verdict, predicate)));
     }
+    facts.extend(worse_than_plain(record));
     facts.extend(opens(&all));
     facts.extend(expectations(record));
     facts
@@ -217,9 +219,21 @@ fn opens(all: &[StrategyTotals<'_>]) -> Option<Fact> {
     })
 }
 
+fn worse_than_plain(record: &SoakRecord) -> Option<Fact> {
+    let worse: Vec<usize> = (0..record.matrix.len()).filter(|i| record.matrix[*i].worse_than_plain.is_some()).collect();
+    let first = worse.first()?;
+    let noun = if worse.len() == 1 { "cell" } else { "cells" };
+    Some(Fact {
+        figure: number(worse.len() as u64),
+        text: format!("{noun} in which the layer did worse than plain SQLite"),
+        verdict: record.matrix[*first].verdict,
+        cell: Some(*first),
+    })
+}
+
 fn expectations(record: &SoakRecord) -> Option<Fact> {
     let unexpected: Vec<usize> =
-        record.matrix.iter().enumerate().filter(|(_, c)| !c.as_expected).map(|(i, _)| i).collect();
+        (0..record.matrix.len()).filter(|i| news::expected(&record.matrix[*i]).is_some()).collect();
     let all = record.matrix.len() as u64;
     let cells = count(all, "cell");
     match unexpected.first() {

@@ -1,6 +1,6 @@
 //! Records as JSON: one line for programs that read standard output, and the whole record for a file.
 
-use seawall_harness::record::{Cell, ErrorCount, SCHEMA, SoakRecord};
+use seawall_harness::record::{Cell, Comparison, ErrorCount, SCHEMA, SoakRecord};
 use seawall_harness::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -99,6 +99,8 @@ struct CellLine<'a> {
     faults_fired: u64,
     verdicts: &'a BTreeMap<Verdict, u64>,
     errors: &'a [ErrorCount],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worse_than_plain: Option<&'a Comparison>,
     token: &'a str,
 }
 
@@ -125,6 +127,7 @@ impl<'a> CellLine<'a> {
             faults_fired: cell.faults_fired,
             verdicts: &cell.verdicts,
             errors: &cell.errors,
+            worse_than_plain: cell.worse_than_plain.as_ref(),
             token: &cell.token,
         }
     }

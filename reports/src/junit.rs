@@ -1,10 +1,11 @@
 //! A soak as a JUnit report: a suite for each strategy, a test case for each fault on each medium.
 //!
-//! A test case fails if the verdict is not an expected one: an expected loss passes, an unexpected survival fails. A
+//! A test case fails if the layer did worse than plain SQLite, or if the verdict is not an expected one: an expected loss passes, an unexpected survival fails. A
 //! cell that measured nothing is skipped, unless another verdict was expected.
 
 use crate::format::{count, plain, replay_line};
 use crate::grid::distinct;
+use crate::news;
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 use seawall_harness::record::{Cell, SoakRecord};
 use seawall_harness::verdict::Verdict;
@@ -50,7 +51,10 @@ fn status(cell: &Cell) -> TestCaseStatus {
         );
     }
     if !cell.as_expected {
-        return non_success(NonSuccessKind::Failure, cell, format!("{verdict}, but expected {}", cell.expected));
+        let expected = news::expected(cell).map(|expected| format!(", but expected {expected}"));
+        let worse = news::worse(cell).map(|worse| format!(", {worse}"));
+        let reasons: String = expected.into_iter().chain(worse).collect();
+        return non_success(NonSuccessKind::Failure, cell, format!("{verdict}{reasons}"));
     }
     if cell.verdict == Verdict::NotMeasured {
         let mut status = TestCaseStatus::skipped();

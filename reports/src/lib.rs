@@ -19,4 +19,5 @@ mod facts;
 mod format;
 mod grid;
 mod narrative;
+mod news;
 mod theme;

@@ -72,7 +72,7 @@ fn a_story_works_in_a_browser_and_is_drawn_in_both_schemes() {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("story");
     fs::create_dir_all(&dir).unwrap();
     for (name, story, items, height) in
-        [("race", sample::story::story(), 8, 720), ("eventful", sample::story::eventful(), 20, 1960)]
+        [("race", sample::story::story(), 8, 720), ("eventful", sample::story::eventful(), 21, 1960)]
     {
         let page = html::story(&story);
         let (before, rest) = page.split_once("<script>").unwrap();

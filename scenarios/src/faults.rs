@@ -213,7 +213,7 @@ pub fn matrix() -> Vec<Fault> {
     let summary = "the process loses its locks at a call, by code of its own that closes the file".to_owned();
     faults.push(named("drop-locks", summary, Kind::DropLocks));
     for action in OutsideAction::ALL {
-        let summary = action.sentence("the database");
+        let summary = action.summary().to_owned();
         faults.push(named(action.word(), summary, Kind::Outside(action)));
     }
     faults.push(named("sigkill", "processes are killed (SIGKILL), at calls and between them".to_owned(), Kind::Kill));

@@ -4,12 +4,14 @@
 use seawall_harness::actor::Actor;
 use seawall_harness::call::{Call, Role};
 use seawall_harness::codes::ResultCode;
-use seawall_harness::record::{Finding, Story, StoryEvent, StoryKind};
+use seawall_harness::fault::Rule;
+use seawall_harness::record::{Finding, MarkKind, Story, StoryEvent, StoryKind, TimelineEvent};
 use seawall_harness::sched::{ENDED, Point, Policy};
 use seawall_harness::seed::Seed;
 use seawall_harness::shared_state::SharedState;
 use seawall_harness::trace::{Entry, RulingKind};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -90,10 +92,20 @@ impl Policy for Watched {
     }
 }
 
-/// The events of a log, with the faults that fired at calls, and the finding at the end.
-pub(crate) fn notes(actors: &[Actor], log: &[Event], calls: &[Entry], finding: Option<&Finding>) -> Vec<Note> {
+/// The events of a log, with the faults of these rules that fired at calls, and the finding at the end.
+pub(crate) fn notes(
+    actors: &[Actor],
+    log: &[Event],
+    calls: &[Entry],
+    rules: &[Rule],
+    finding: Option<&Finding>,
+) -> Vec<Note> {
     let mut notes = in_words(actors, log, calls);
-    for fault in calls.iter().filter_map(fault_note) {
+    notes.iter_mut().filter(|note| note.kind == StoryKind::Outside).for_each(|note| add_call(note, calls));
+    let logged: Vec<u64> = notes.iter().filter(|note| note.kind == StoryKind::Outside).map(|note| note.at).collect();
+    let is_told = |entry: &&Entry| entry.ruling == RulingKind::Outside && logged.contains(&entry.number);
+    for entry in calls.iter().filter(|entry| !is_told(entry)) {
+        let Some(fault) = fault_note(entry, rules) else { continue };
         // A note with this number was made before the call.
         let place = notes.iter().position(|note| note.at > fault.at).unwrap_or(notes.len());
         notes.insert(place, fault);
@@ -103,6 +115,21 @@ pub(crate) fn notes(actors: &[Actor], log: &[Event], calls: &[Entry], finding: O
         notes.push(Note { at, actor: None, kind: StoryKind::Observed, text: finding.detail.clone() });
     }
     notes
+}
+
+/// Marks the commits that are lost in the timeline. The n-th commit of an actor is the same in both.
+pub(crate) fn mark_lost(notes: &mut [Note], timeline: &[TimelineEvent]) {
+    let is_commit = |event: &&TimelineEvent| matches!(event.kind, MarkKind::Commit | MarkKind::Lost);
+    let mut before: BTreeMap<String, usize> = BTreeMap::new();
+    for note in notes.iter_mut().filter(|note| note.kind == StoryKind::Commit) {
+        let Some(actor) = note.actor.map(|actor| actor.to_string()) else { continue };
+        let nth = before.entry(actor.clone()).or_default();
+        let event = timeline.iter().filter(is_commit).filter(|event| event.actor == actor).nth(*nth);
+        *nth += 1;
+        if event.is_some_and(|event| event.kind == MarkKind::Lost) {
+            note.kind = StoryKind::Lost;
+        }
+    }
 }
 
 /// The story of a finding.
@@ -123,7 +150,23 @@ pub(crate) fn story(token: &str, subject: String, finding: &Finding, actors: &[A
     }
 }
 
-fn fault_note(entry: &Entry) -> Option<Note> {
+/// Says at which call an outsider acted.
+fn add_call(note: &mut Note, calls: &[Entry]) {
+    if let Some(entry) = calls.iter().find(|entry| entry.number == note.at) {
+        let by = if note.actor.is_some() { String::new() } else { format!(" of {}", entry.actor) };
+        note.text.push_str(&format!(", before {}{by}", kind(&entry.call)));
+    }
+}
+
+fn fault_note(entry: &Entry, rules: &[Rule]) -> Option<Note> {
+    let rule = entry.rule.and_then(|rule| rules.get(usize::from(rule)));
+    if let Some(action) = rule.and_then(|rule| rule.effect.outside_action()) {
+        let actor = action.is_of_process().then_some(entry.actor);
+        let text = action.predicate().to_owned();
+        let mut note = Note { at: entry.number, actor, kind: StoryKind::Outside, text };
+        add_call(&mut note, std::slice::from_ref(entry));
+        return Some(note);
+    }
     let kind = match entry.ruling {
         RulingKind::Proceed => return None,
         RulingKind::Kill => StoryKind::Kill,
@@ -235,5 +278,69 @@ fn outcome_of(entry: &Entry) -> String {
         ResultCode(entry.outcome).to_string()
     } else {
         entry.outcome.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seawall_harness::call::Method;
+
+    const ACTOR: Actor = Actor { process: 1, thread: 2 };
+
+    /// A call at which the rule of this position fired.
+    fn entry(number: u64, rule: u8, ruling: RulingKind) -> Entry {
+        let call = Call { method: Method::Write, role: Role::Wal, file: 3, arg: 0, amount: 32 };
+        Entry { number, at_ns: 0, actor: ACTOR, call, ruling, rule: Some(rule), outcome: 0 }
+    }
+
+    fn note(at: u64, kind: StoryKind, text: &str) -> Note {
+        Note { at, actor: Some(ACTOR), kind, text: text.to_owned() }
+    }
+
+    #[test]
+    fn what_an_outsider_does_is_one_event_and_no_fault_of_its_call() {
+        let rules = ["write@wal:outside=move", "write@wal:outside=touch", "write@wal:stall=1ms"];
+        let rules: Vec<Rule> = rules.iter().map(|rule| rule.parse().unwrap()).collect();
+        let outside = RulingKind::Outside;
+        let calls = [entry(0, 0, outside), entry(1, 0, outside), entry(2, 1, outside), entry(3, 2, RulingKind::Stall)];
+        let logged = Note { actor: None, ..note(1, StoryKind::Outside, "an outsider renames a.db to a.db.moved-1") };
+        let log = [Event::Note(note(0, StoryKind::Begin, "insert a row")), Event::Note(logged)];
+        let told = notes(&[ACTOR], &log, &calls, &rules, None);
+        let told: Vec<(StoryKind, Option<Actor>, &str)> =
+            told.iter().map(|note| (note.kind, note.actor, &*note.text)).collect();
+        let renamed = "an outsider renames the database; the side files keep their names, before write@wal of p1.t2";
+        let touched = "opens and closes the database by plain system calls and loses its POSIX locks, before write@wal";
+        let expected = [
+            (StoryKind::Begin, Some(ACTOR), "insert a row"),
+            (StoryKind::Outside, None, renamed),
+            (StoryKind::Outside, None, "an outsider renames a.db to a.db.moved-1, before write@wal of p1.t2"),
+            (StoryKind::Outside, Some(ACTOR), touched),
+            (StoryKind::Fault, Some(ACTOR), "write@wal 32 bytes at 0: 0"),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn the_commits_that_the_timeline_has_as_lost_are_lost_in_the_story() {
+        use StoryKind::{Begin, Commit, Lost, Refused};
+        let mut notes: Vec<Note> = [Begin, Commit, Refused, Commit, Commit].map(|kind| note(0, kind, "")).to_vec();
+        let event = |actor: &str, kind| TimelineEvent {
+            at_us: 0,
+            duration_us: 0,
+            actor: actor.to_owned(),
+            kind,
+            label: String::new(),
+        };
+        let timeline = [
+            event("p2.t1", MarkKind::Lost),
+            event("p1.t2", MarkKind::Commit),
+            event("p1.t2", MarkKind::Refused),
+            event("p1.t2", MarkKind::Lost),
+            event("p1.t2", MarkKind::Commit),
+        ];
+        mark_lost(&mut notes, &timeline);
+        let kinds: Vec<StoryKind> = notes.iter().map(|note| note.kind).collect();
+        assert_eq!(kinds, [Begin, Commit, Refused, Lost, Commit]);
     }
 }

@@ -126,7 +126,7 @@ pub(super) fn rule() -> impl Strategy<Value = Rule> {
 const FRAGMENTS: &[&str] = &[
     ":", "@", ",", "=", "*", "+", "..", ".", " ", "\t", "\n", "\r\n", "\0", "\x1b[0m", "0", "1", "99999999999999999999", "-1",
     "é", "日本", "e\u{301}", "🌊", "\u{202e}", "KiB", "ms", "p1.t2", "shmap", "write", "sync", "db", "none", "error", "IOERR",
-    "errno=", "EIO", "when=", "p=", "after=", "torn=", "stall=", "drop", "lie", "drop-locks", "kill", "dirty=", "\"", "'", "\"\"\"", "#", "\\",
+    "errno=", "EIO", "when=", "p=", "after=", "torn=", "stall=", "drop", "lie", "drop-locks", "outside=", "kill", "dirty=", "\"", "'", "\"\"\"", "#", "\\",
     "[[fault]]\n", "call = ", "seed = ", "true", "[", "]", "{", "}",
 ];
 

@@ -64,13 +64,17 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "broken-locks",
-        summary: "The lock service fails, refuses without cause and answers late, as on a bad network file system.",
+        summary: "The lock service fails, refuses without cause, answers late and forgets locks, as on a bad network file \
+                  system.",
         rules: &[
             "lock@db:error=IOERR_LOCK:p=0.02",
             "lock@db:error=BUSY:p=0.1",
             "unlock@db:error=IOERR_UNLOCK:p=0.01",
             "checkreservedlock@db:error=IOERR_CHECKRESERVEDLOCK:p=0.05",
             "shmlock@shm:stall=5ms:p=0.02",
+            "lock@db:drop-locks:p=0.01",
+            "write@wal:drop-locks:p=0.01",
+            "shmlock@shm:drop-locks:p=0.002",
         ],
     },
 ];
@@ -117,6 +121,8 @@ mod tests {
             assert_eq!(printed, preset.rules, "{}", preset.name);
             assert!(preset.summary.ends_with('.') && !preset.rules.is_empty(), "{}", preset.name);
         }
+        let broken_locks = preset("broken-locks").unwrap().parse().unwrap();
+        assert!(broken_locks.iter().any(|rule| rule.to_string().contains(":drop-locks:")));
         let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
         let expected = [
             "disk-full",

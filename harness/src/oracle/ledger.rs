@@ -149,10 +149,19 @@ pub const ORACLE: Oracle = Oracle {
 /// How many transactions that were acknowledged are nowhere as they were acknowledged, at the end or, without
 /// outsiders, when their own actor looked.
 pub fn lost(evidence: &Evidence) -> u64 {
-    let Some(table) = &evidence.table else { return evidence.ledger.acked };
+    if evidence.table.is_none() {
+        return evidence.ledger.acked;
+    }
+    lost_transactions(evidence).len() as u64
+}
+
+/// These transactions. If the table cannot be read, all of them.
+pub fn lost_transactions(evidence: &Evidence) -> BTreeSet<TxnKey> {
+    let Some(table) = &evidence.table else {
+        return evidence.ledger.entries.iter().filter(|(_, entry)| entry.acked).map(|(key, _)| *key).collect();
+    };
     let missed = evidence.ledger.missed.iter().copied().filter(|_| evidence.interventions.is_empty());
-    let gone = gone(evidence, table).into_iter().map(|(key, ..)| key);
-    gone.chain(missed).collect::<BTreeSet<TxnKey>>().len() as u64
+    gone(evidence, table).into_iter().map(|(key, ..)| key).chain(missed).collect()
 }
 
 /// The losses at the end.
@@ -237,6 +246,7 @@ mod tests {
         fn check(ledger: &Ledger, evidence: Evidence, expected: u64) {
             let evidence = Evidence { ledger: ledger.clone(), table: Some(Table::new()), ..evidence };
             assert_eq!((lost(&evidence), judge(&evidence).len() as u64), (expected, expected));
+            assert_eq!(lost_transactions(&evidence).contains(&key(1)), expected > 0);
         }
         let evidence = || Evidence { interventions: moved_at(12), ..Evidence::default() };
         check(&ledger, evidence(), 1);
@@ -308,5 +318,6 @@ mod tests {
         ledger.acked(key(1), TxnState::Whole(0));
         let evidence = Evidence { ledger, ..Evidence::default() };
         assert_eq!(judge(&evidence).len(), 1);
+        assert_eq!(lost_transactions(&evidence), BTreeSet::from([key(1)]));
     }
 }

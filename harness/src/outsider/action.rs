@@ -99,25 +99,35 @@ impl OutsideAction {
         !matches!(self, Self::Touch | Self::Foreign | Self::Suspend | Self::Fork | Self::Revoke)
     }
 
-    /// What happens, as a sentence; `name` is the file name of the database.
-    pub fn sentence(self, name: &str) -> String {
+    /// True if the process that makes the call does it, or suffers it; else it is an outsider's act on files.
+    pub const fn is_of_process(self) -> bool {
+        matches!(self, Self::Touch | Self::Suspend | Self::Fork)
+    }
+
+    /// What happens, as a sentence about any database. Its subject is `a process` where the action
+    /// [is of a process](Self::is_of_process).
+    pub const fn summary(self) -> &'static str {
         match self {
-            Self::UnlinkSideFiles => format!("an outsider unlinks {name}-wal and {name}-shm"),
-            Self::Move => format!("an outsider renames {name}"),
-            Self::Delete => format!("an outsider unlinks {name}"),
-            Self::Replace => format!("an outsider renames a backup over {name}"),
-            Self::Overwrite => format!("an outsider copies a backup onto {name}, into the same inode"),
-            Self::RestoreStaleLog => {
-                format!("all processes die; an outsider restores {name} from a backup and leaves the log")
-            }
-            Self::TornCopy => format!("all processes die; {name} and its log are now of different moments"),
-            Self::Touch => format!("the process opens and closes {name} by plain system calls and loses its locks"),
-            Self::Foreign => format!("another program opens {name}, writes a row and closes it"),
-            Self::SecondName => format!("another program writes to {name} under a second name (hard link)"),
-            Self::Suspend => "the process is stopped and goes on much later".to_owned(),
-            Self::Fork => "the process forks; the child keeps the open files for a while".to_owned(),
-            Self::Revoke => format!("an outsider takes rights of {name} or its directory away"),
+            Self::UnlinkSideFiles => "an outsider unlinks the -wal and the -shm file while processes have them open",
+            Self::Move => "an outsider renames the database; the side files keep their names",
+            Self::Delete => "an outsider unlinks the database; the side files stay",
+            Self::Replace => "an outsider renames a backup over the database",
+            Self::Overwrite => "an outsider copies a backup onto the database, into the same inode",
+            Self::RestoreStaleLog => "all processes die; the database is restored from a backup and the old log stays",
+            Self::TornCopy => "all processes die; the next one finds a database and a log of different moments",
+            Self::Touch => "a process opens and closes the database by plain system calls and loses its POSIX locks",
+            Self::Foreign => "another program opens the database, inserts a row and closes it",
+            Self::SecondName => "another program inserts a row under a second name of the database (hard link)",
+            Self::Suspend => "a process is stopped in the middle of a call and goes on much later",
+            Self::Fork => "a process forks; the child inherits the open files and lives on for a while",
+            Self::Revoke => "an outsider takes rights of the database or its directory away",
         }
+    }
+
+    /// [`Self::summary`] without its subject where that is a process: the rest of a sentence about an actor.
+    pub fn predicate(self) -> &'static str {
+        let summary = self.summary();
+        summary.strip_prefix("a process ").unwrap_or(summary)
     }
 }
 
@@ -131,6 +141,7 @@ mod tests {
         for (action, word) in OutsideAction::ALL.into_iter().zip(ACTION_WORDS) {
             assert_eq!(action.word(), *word);
             assert_eq!(OutsideAction::of_word(word), Some(action));
+            assert_eq!(action.summary() != action.predicate(), action.is_of_process(), "{word}");
         }
         assert_eq!(OutsideAction::of_word("rename"), None);
     }

@@ -19,7 +19,6 @@ pub use action::{ACTION_WORDS, OutsideAction};
 pub use system::SystemFiles;
 
 use crate::actor::Actor;
-use std::fmt;
 
 /// What an outsider does at a call of a process.
 #[derive(Clone, Debug)]
@@ -71,6 +70,15 @@ pub enum Revocation {
 }
 
 impl Revocation {
+    /// What an outsider does, as the rest of a sentence; `name` is the file name of the database.
+    fn predicate(self, name: &str) -> String {
+        match self {
+            Self::ReadOnlyFile => format!("makes {name} read-only (chmod a-w)"),
+            Self::ClosedFile => format!("takes all rights to {name} away (chmod 0)"),
+            Self::ReadOnlyDirectory => format!("makes the directory of {name} read-only (chmod a-w)"),
+        }
+    }
+
     /// One of them.
     pub const fn draw(dice: u64) -> Self {
         match dice % 3 {
@@ -88,42 +96,55 @@ pub(crate) fn touched(intervention: &Intervention) -> impl Iterator<Item = Strin
     suffixes.iter().map(|suffix| format!("{}{suffix}", intervention.database))
 }
 
+/// What an intervention came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deed {
+    /// False if no file was changed that the action is about, because it was not there.
+    pub is_done: bool,
+    /// The path of the file that resulted, if that is another one than the database.
+    pub file: Option<String>,
+}
+
+impl Deed {
+    const fn of(is_done: bool) -> Self {
+        Self { is_done, file: None }
+    }
+}
+
 /// What the intervention does to files. Actions that concern processes only do nothing here.
-pub fn change_files(intervention: &Intervention, files: &mut dyn Files) {
+pub fn change_files(intervention: &Intervention, files: &mut dyn Files) -> Deed {
     let Intervention { action, database, dice, .. } = intervention;
     let beside = |suffix: &str| format!("{database}{suffix}");
     match action {
         OutsideAction::UnlinkSideFiles => {
-            files.unlink(&beside("-wal"));
-            files.unlink(&beside("-shm"));
+            let has_log = files.unlink(&beside("-wal"));
+            Deed::of(files.unlink(&beside("-shm")) || has_log)
         }
         OutsideAction::Move => {
             let is_free = |name: &String| !files.exists(name);
-            if let Some(to) = (1..1000).map(|n| beside(&format!(".moved-{n}"))).find(is_free) {
-                files.rename(database, &to);
-            }
+            let to = (1..1000).map(|n| beside(&format!("{MOVED}{n}"))).find(is_free);
+            let to = to.filter(|to| files.rename(database, to));
+            Deed { is_done: to.is_some(), file: to }
         }
-        OutsideAction::Delete => {
-            files.unlink(database);
-        }
+        OutsideAction::Delete => Deed::of(files.unlink(database)),
         OutsideAction::Replace => replace(database, &backup(database, files), files),
         OutsideAction::Overwrite => {
             let backup = backup(database, files);
-            files.copy(&backup, database);
+            Deed::of(files.copy(&backup, database))
         }
         OutsideAction::RestoreStaleLog if dice & 1 == 0 => replace(database, &backup(database, files), files),
         OutsideAction::RestoreStaleLog => {
             let backup = backup(database, files);
-            files.copy(&backup, database);
+            Deed::of(files.copy(&backup, database))
         }
         OutsideAction::TornCopy => start_on_torn_copy(database, *dice, files),
         OutsideAction::SecondName => {
-            files.link(database, &beside(SECOND));
+            let second = beside(SECOND);
+            let is_done = files.link(database, &second) || files.exists(&second);
+            Deed { is_done, file: Some(second) }
         }
-        OutsideAction::Revoke => {
-            files.revoke(database, Revocation::draw(*dice));
-        }
-        OutsideAction::Touch | OutsideAction::Foreign | OutsideAction::Suspend | OutsideAction::Fork => {}
+        OutsideAction::Revoke => Deed::of(files.revoke(database, Revocation::draw(*dice))),
+        OutsideAction::Touch | OutsideAction::Foreign | OutsideAction::Suspend | OutsideAction::Fork => Deed::of(true),
     }
 }
 
@@ -176,35 +197,148 @@ fn backup(database: &str, files: &mut dyn Files) -> String {
 }
 
 /// A copy of `source` is renamed over the database.
-fn replace(database: &str, source: &str, files: &mut dyn Files) {
+fn replace(database: &str, source: &str, files: &mut dyn Files) -> Deed {
     let next = format!("{database}{NEXT}");
     files.unlink(&next);
-    if files.copy(source, &next) {
-        files.rename(&next, database);
-    }
+    Deed::of(files.copy(source, &next) && files.rename(&next, database))
 }
 
 /// The database of an earlier moment with the log of now, or the database of now with the log of an earlier moment.
-fn start_on_torn_copy(database: &str, dice: u64, files: &mut dyn Files) {
+fn start_on_torn_copy(database: &str, dice: u64, files: &mut dyn Files) -> Deed {
     let log = ["-wal", "-journal"].map(|suffix| format!("{database}{suffix}"));
     let is_early = |name: &str, files: &dyn Files| files.exists(&format!("{name}{COPY}"));
+    let mut deed = Deed::default();
     if dice & 1 == 0 || log.iter().all(|log| !is_early(log, files)) {
         if is_early(database, files) {
-            replace(database, &format!("{database}{COPY}"), files);
+            deed = replace(database, &format!("{database}{COPY}"), files);
         }
     } else {
         for log in log.iter().filter(|log| files.exists(&format!("{log}{COPY}"))).cloned().collect::<Vec<_>>() {
-            replace(&log, &format!("{log}{COPY}"), files);
+            deed.is_done |= replace(&log, &format!("{log}{COPY}"), files).is_done;
+            deed.file = Some(log);
         }
     }
     // A copy has no wal-index.
     files.unlink(&format!("{database}-shm"));
+    deed
 }
 
-impl fmt::Display for Intervention {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.database.rsplit('/').next().unwrap_or(&self.database);
-        write!(f, "{}", self.action.sentence(name))
+impl Intervention {
+    /// What was done, as a sentence with the names of the files; without its subject where that is the calling actor.
+    pub fn sentence(&self, deed: &Deed) -> String {
+        let base = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+        let name = base(&self.database);
+        let file = deed.file.as_deref().map(base);
+        let file = file.as_deref().unwrap_or(&name);
+        let what = match self.action {
+            OutsideAction::UnlinkSideFiles => format!("an outsider unlinks {name}-wal and {name}-shm"),
+            OutsideAction::Move if deed.file.is_none() => format!("an outsider renames {name}"),
+            OutsideAction::Move => format!("an outsider renames {name} to {file}"),
+            OutsideAction::Delete => format!("an outsider unlinks {name}"),
+            OutsideAction::Replace => format!("an outsider renames a copy of {name}{BACKUP} over {name}"),
+            OutsideAction::Overwrite => format!("an outsider copies {name}{BACKUP} onto {name}, into the same inode"),
+            OutsideAction::RestoreStaleLog => {
+                format!("all processes die; an outsider restores {name} from {name}{BACKUP}, and the old log stays")
+            }
+            OutsideAction::TornCopy => {
+                format!(
+                    "all processes die; an outsider replaces {file} by a copy of an earlier moment, and nothing else"
+                )
+            }
+            OutsideAction::Foreign => format!("another program opens {name}, inserts a row and closes it"),
+            OutsideAction::SecondName => {
+                format!("another program inserts a row under {file}, a second name of {name} (hard link)")
+            }
+            OutsideAction::Revoke => format!("an outsider {}", Revocation::draw(self.dice).predicate(&name)),
+            OutsideAction::Touch => {
+                let names: Vec<String> = touched(self).map(|path| base(&path)).collect();
+                format!("opens and closes {} by plain system calls and loses its POSIX locks", names.join(", "))
+            }
+            OutsideAction::Suspend | OutsideAction::Fork => self.action.predicate().to_owned(),
+        };
+        if deed.is_done { what } else { format!("{what} (without effect)") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// Names of files.
+    struct Names(BTreeSet<String>);
+
+    impl Names {
+        fn put(&mut self, name: &str) -> bool {
+            self.0.insert(name.to_owned());
+            true
+        }
+    }
+
+    impl Files for Names {
+        fn exists(&self, path: &str) -> bool {
+            self.0.contains(path)
+        }
+
+        fn rename(&mut self, from: &str, to: &str) -> bool {
+            self.0.remove(from) && self.put(to)
+        }
+
+        fn unlink(&mut self, path: &str) -> bool {
+            self.0.remove(path)
+        }
+
+        fn copy(&mut self, from: &str, to: &str) -> bool {
+            self.exists(from) && self.put(to)
+        }
+
+        fn link(&mut self, from: &str, to: &str) -> bool {
+            self.exists(from) && self.0.insert(to.to_owned())
+        }
+
+        fn revoke(&mut self, database: &str, _: Revocation) -> bool {
+            self.exists(database)
+        }
+
+        fn restore_rights(&mut self, _: &str) -> bool {
+            true
+        }
+    }
+
+    #[track_caller]
+    fn check(action: OutsideAction, dice: u64, expected: &str, again: &str) {
+        let early = ["a.db", "a.db-wal"].map(|name| format!("/d/{name}"));
+        let mut files = Names(early.into());
+        copy_early("/d/a.db", &mut files);
+        files.0.insert("/d/a.db-shm".to_owned());
+        let intervention = Intervention { action, database: "/d/a.db".to_owned(), process: 1, dice };
+        let sentence = intervention.sentence(&change_files(&intervention, &mut files));
+        assert_eq!(sentence, expected);
+        files.0.retain(|name| name.ends_with(".moved-1"));
+        let sentence = intervention.sentence(&change_files(&intervention, &mut files));
+        assert_eq!(sentence, again);
+    }
+
+    #[test]
+    fn a_sentence_names_the_file_that_resulted_and_says_if_nothing_was_done() {
+        use OutsideAction::{Delete, Move, Revoke, SecondName, TornCopy, Touch, UnlinkSideFiles};
+        let moved = "an outsider renames a.db to a.db.moved-1";
+        check(Move, 0, moved, "an outsider renames a.db (without effect)");
+        let unlinked = "an outsider unlinks a.db-wal and a.db-shm";
+        check(UnlinkSideFiles, 0, unlinked, &format!("{unlinked} (without effect)"));
+        check(Delete, 0, "an outsider unlinks a.db", "an outsider unlinks a.db (without effect)");
+        let torn = |file| {
+            format!("all processes die; an outsider replaces {file} by a copy of an earlier moment, and nothing else")
+        };
+        check(TornCopy, 0, &torn("a.db"), &format!("{} (without effect)", torn("a.db")));
+        check(TornCopy, 1, &torn("a.db-wal"), &format!("{} (without effect)", torn("a.db")));
+        let second = "another program inserts a row under a.db.second, a second name of a.db (hard link)";
+        check(SecondName, 0, second, &format!("{second} (without effect)"));
+        let revoked = "an outsider makes a.db read-only (chmod a-w)";
+        check(Revoke, 0, revoked, &format!("{revoked} (without effect)"));
+        let touched = |names| format!("opens and closes {names} by plain system calls and loses its POSIX locks");
+        check(Touch, 0, &touched("a.db"), &touched("a.db"));
+        check(Touch, 1, &touched("a.db, a.db-wal, a.db-shm"), &touched("a.db, a.db-wal, a.db-shm"));
     }
 }
 

@@ -58,7 +58,7 @@ pub(crate) fn intervene(intervention: &Intervention) {
         OutsideAction::Touch => touched(intervention).for_each(|name| drop(File::open(name))),
         OutsideAction::Suspend => suspend(),
         OutsideAction::Fork => sys::fork_and_linger(PAUSE),
-        _ => change_files(intervention, &mut SystemFiles),
+        _ => drop(change_files(intervention, &mut SystemFiles)),
     }
 }
 

@@ -80,7 +80,7 @@ impl Step<'_> {
 
 /// True for the kinds of events that end a statement.
 pub(crate) const fn is_end(kind: StoryKind) -> bool {
-    matches!(kind, StoryKind::End | StoryKind::Refused | StoryKind::Commit)
+    matches!(kind, StoryKind::End | StoryKind::Refused | StoryKind::Commit | StoryKind::Lost)
 }
 
 fn lanes(story: &Story) -> Vec<&str> {
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_words_with_and_without_a_statement() {
-        use StoryKind::{Begin, Commit, End, Fault, Kill, Observed, Paused, Refused, Resumed, Start};
+        use StoryKind::{Begin, Commit, End, Fault, Kill, Lost, Observed, Outside, Paused, Refused, Resumed, Start};
         check(
             &[
                 ("p1.t1", Begin, "A"),
@@ -233,6 +233,19 @@ mod tests {
                 ("p1.t2", Commit, "INSERT"),
                 ("p1.t2", Refused, "BUSY"),
                 ("p1.t2", Paused, ""),
+                ("p1.t2", Begin, "C"),
+                ("", Outside, "an outsider renames app.db to app.db.moved-1, before write@wal of p1.t2"),
+                ("p1.t2", Outside, "forks, before write@wal"),
+                ("p1.t2", Lost, "C"),
+                ("p1.t2", Begin, "D"),
+                ("p1.t2", Lost, "D"),
+                ("p1.t2", Lost, "E"),
+                ("p1.t2", Begin, "COMMIT"),
+                ("p1.t2", Lost, "COMMIT"),
+                ("p1.t2", Begin, "F"),
+                ("p1.t2", Paused, ""),
+                ("p1.t2", Resumed, ""),
+                ("p1.t2", Lost, "F"),
             ],
             &[
                 "p1.t1 began `A`",
@@ -250,6 +263,15 @@ mod tests {
                 "p1.t2 ran `INSERT` to its commit",
                 "p1.t2 was refused: BUSY",
                 "p1.t2 paused",
+                "p1.t2 began `C`",
+                "an outsider renames app.db to app.db.moved-1, before write@wal of p1.t2",
+                "p1.t2 forks, before write@wal",
+                "p1.t2 committed `C` (lost)",
+                "p1.t2 ran `D` to its commit (lost)",
+                "p1.t2 ran `E` to its commit (lost)",
+                "p1.t2 ran `COMMIT`, and it was acknowledged (lost)",
+                "p1.t2 paused in `F`",
+                "p1.t2 resumed and committed `F` (lost)",
             ],
         );
     }

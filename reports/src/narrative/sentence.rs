@@ -44,16 +44,17 @@ impl Sentence {
         let (verb, link, after) = phrase(step);
         let mut text = detail(step.statement, &step.last().text).to_owned();
         let mut object = step.statement.filter(|_| has_object(step)).map(str::to_owned);
-        if object.is_none() && matches!(step.first.kind, StoryKind::End | StoryKind::Commit) && !text.is_empty() {
+        if object.is_none() && is_success(step.first.kind) && !text.is_empty() {
             // The begin of the statement is unknown, so the event's own text names what ended.
             object = Some(std::mem::take(&mut text));
         }
         let verb = match (&object, step.first.kind) {
-            (Some(_), StoryKind::End | StoryKind::Commit) if step.statement.is_none() => "ran",
+            (Some(_), kind) if is_success(kind) && step.statement.is_none() => "ran",
             _ => verb,
         };
         let after = match step.first.kind {
             StoryKind::Commit if verb == "ran" => " to its commit",
+            StoryKind::Lost if verb == "ran" => " to its commit (lost)",
             _ => after,
         };
         let mut parts = Vec::with_capacity(3);
@@ -63,6 +64,7 @@ impl Sentence {
                 parts.push(Part::Code(cut(&plain(object), code_chars_max)));
                 parts.push(Part::Words(format!("{after}{}", tail(&text))));
             }
+            None if after == LOST => parts.push(Part::Words(format!("{}{after}", joined(verb, &text)))),
             None => parts.push(Part::Words(joined(verb, &text))),
         }
         parts.retain(|part| !matches!(part, Part::Words(words) if words.is_empty()));
@@ -153,27 +155,39 @@ fn tail(text: &str) -> String {
 
 /// The verb, the preposition before the statement, and the words after the statement.
 fn phrase(step: &Step<'_>) -> (&'static str, &'static str, &'static str) {
-    use StoryKind::{Begin, Commit, End, Fault, Kill, Observed, Paused, Refused, Resumed, Start};
+    use StoryKind::{Begin, Commit, End, Fault, Kill, Lost, Observed, Outside, Paused, Refused, Resumed, Start};
     match (step.first.kind, step.then.map(|then| then.kind)) {
         (Begin, Some(End)) => ("ran", "", ""),
         (Begin, Some(Commit)) if is_commit(step.statement) => ("ran", "", ", and it was acknowledged"),
         (Begin, Some(Commit)) => ("ran", "", " to its commit"),
+        (Begin, Some(Lost)) if is_commit(step.statement) => ("ran", "", ", and it was acknowledged (lost)"),
+        (Begin, Some(Lost)) => ("ran", "", " to its commit (lost)"),
         (Begin, Some(Paused)) | (Paused, _) => ("paused", " in", ""),
         (Begin, Some(Refused)) | (Refused, _) => ("was refused", "", ""),
         (Begin, _) => ("began", "", ""),
         (Resumed, Some(End)) => ("resumed and finished", "", ""),
         (Resumed, Some(Commit)) => ("resumed and committed", "", ""),
+        (Resumed, Some(Lost)) => ("resumed and committed", "", LOST),
         (Resumed, Some(Refused)) => ("resumed and was refused", "", ""),
         (Resumed, Some(Paused)) => ("resumed and paused again", "", ""),
         (Resumed, _) => ("resumed", "", ""),
         (End, _) => ("finished", "", ""),
         (Commit, _) => ("committed", "", ""),
+        (Lost, _) => ("committed", "", LOST),
         (Fault, _) => ("met a fault", " in", ""),
         (Kill, _) => ("was killed", " in", ""),
         (Start, _) => ("started", "", ""),
         (Observed, _) if step.first.actor.is_some() => ("saw", "", ""),
-        (Observed, _) => ("", "", ""),
+        (Observed | Outside, _) => ("", "", ""),
     }
+}
+
+/// After the words for a commit that is nowhere at the end.
+const LOST: &str = " (lost)";
+
+/// True for the ends of a statement that its caller takes for a success.
+const fn is_success(kind: StoryKind) -> bool {
+    matches!(kind, StoryKind::End | StoryKind::Commit | StoryKind::Lost)
 }
 
 fn is_commit(statement: Option<&str>) -> bool {
@@ -185,14 +199,14 @@ fn is_commit(statement: Option<&str>) -> bool {
 fn has_object(step: &Step<'_>) -> bool {
     match step.first.kind {
         StoryKind::Resumed => step.then.is_some_and(|then| super::is_end(then.kind)),
-        StoryKind::Start | StoryKind::Observed => false,
+        StoryKind::Start | StoryKind::Observed | StoryKind::Outside => false,
         _ => true,
     }
 }
 
 fn tone(step: &Step<'_>) -> Tone {
     match step.last().kind {
-        StoryKind::Fault | StoryKind::Kill => Tone::Verdict(Verdict::Lost),
+        StoryKind::Fault | StoryKind::Kill | StoryKind::Outside | StoryKind::Lost => Tone::Verdict(Verdict::Lost),
         StoryKind::Refused => Tone::Verdict(Verdict::Degraded),
         StoryKind::Commit => Tone::Verdict(Verdict::Survived),
         StoryKind::Paused | StoryKind::Resumed => Tone::Switch,

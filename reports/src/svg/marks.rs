@@ -16,12 +16,16 @@ pub(crate) struct Mark {
 pub(super) const KILL: &str = r#"<path d="M-5-5L5 5M5-5L-5 5"/>"#;
 pub(super) const START: &str = r#"<path d="M-4-5L5 0-4 5z"/>"#;
 pub(super) const COMMIT: &str = r#"<circle r="4"/>"#;
+pub(super) const LOST: &str = r#"<circle r="4.6"/><path d="M-3.2-3.2L3.2 3.2M3.2-3.2L-3.2 3.2"/>"#;
+pub(super) const OUTSIDE: &str = r#"<path d="M-5.6 0L-2.8-5H2.8L5.6 0 2.8 5H-2.8z"/>"#;
 pub(super) const REFUSED: &str = r#"<path d="M-3.4-3.4h6.8v6.8h-6.8z"/>"#;
 
 /// All marks, in the order of the legend.
-pub(crate) static MARKS: [Mark; 9] = [
+pub(crate) static MARKS: [Mark; 11] = [
     Mark { kind: MarkKind::Fault, class: "m-fault", shape: r#"<path d="M-5-5H5L0 5z"/>"#, word: "fault" },
+    Mark { kind: MarkKind::Outside, class: "m-outside", shape: OUTSIDE, word: "outsider" },
     Mark { kind: MarkKind::Commit, class: "m-commit", shape: COMMIT, word: "commit acknowledged" },
+    Mark { kind: MarkKind::Lost, class: "m-lost", shape: LOST, word: "commit lost" },
     Mark { kind: MarkKind::Refused, class: "m-refused", shape: REFUSED, word: "refused" },
     Mark {
         kind: MarkKind::Indeterminate,
@@ -47,10 +51,10 @@ mod tests {
 
     #[test]
     fn every_kind_of_event_has_one_mark() {
-        use MarkKind::{Call, Commit, Fault, Heal, Indeterminate, Kill, Read, Refused, Start};
-        for kind in [Call, Fault, Commit, Read, Refused, Indeterminate, Start, Kill, Heal] {
+        use MarkKind::{Call, Commit, Fault, Heal, Indeterminate, Kill, Lost, Outside, Read, Refused, Start};
+        for kind in [Call, Fault, Commit, Read, Refused, Indeterminate, Start, Kill, Heal, Outside, Lost] {
             assert_eq!(mark(kind).kind, kind);
         }
-        assert_eq!(MARKS.len(), 9);
+        assert_eq!(MARKS.len(), 11);
     }
 }

@@ -3,6 +3,7 @@
 use crate::facts::{facts, headline, totals};
 use crate::format::{count, cut, number, plain, replay_line, seconds, wrap};
 use crate::grid::{Grid, grids, medium_heading};
+use crate::news;
 use seawall_harness::record::{Cell, SoakRecord};
 use seawall_harness::verdict::Verdict;
 use std::fmt::Write as _;
@@ -172,7 +173,9 @@ fn replays(out: &mut String, record: &SoakRecord, pen: Pen) {
 }
 
 fn finding(out: &mut String, cell: &Cell, pen: Pen) {
-    let expected = if cell.as_expected { String::new() } else { format!(", expected {}", cell.expected) };
+    let expected = news::expected(cell).map(|expected| format!(", expected {expected}"));
+    let worse = news::worse(cell).map(|worse| format!(", {worse}"));
+    let expected: String = expected.into_iter().chain(worse).collect();
     let _ = writeln!(
         out,
         "  {} under {} ({}): {}{}",

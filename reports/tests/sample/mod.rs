@@ -1,7 +1,8 @@
 //! A made-up soak with plausible figures, every verdict, thousands of events and hostile text.
 
 use seawall_harness::record::{
-    Cell, Counts, ErrorCount, Finding, MarkKind, RuleRecord, RunRecord, SCHEMA, SoakRecord, TimelineEvent, Topology,
+    Cell, Comparison, Counts, ErrorCount, Finding, MarkKind, RuleRecord, RunRecord, SCHEMA, SoakRecord, TimelineEvent,
+    Topology,
 };
 use seawall_harness::verdict::Verdict;
 use std::collections::BTreeMap;
@@ -89,6 +90,18 @@ fn verdict(strategy: &str, f: usize) -> Verdict {
     }
 }
 
+/// The record, with a cell whose verdict is as expected and in which plain SQLite did better.
+#[allow(dead_code, reason = "each test binary uses its own part of this module")]
+pub(crate) fn with_worse_cell() -> SoakRecord {
+    let mut record = soak();
+    let cell = record.matrix.iter_mut().find(|cell| cell.as_expected && cell.strategy == "seawall").unwrap();
+    cell.as_expected = false;
+    let plain = "percall".to_owned();
+    cell.worse_than_plain =
+        Some(Comparison { plain, runs: 200, lost: 12, plain_lost: 3, corrupt: 2, plain_corrupt: 0 });
+    record
+}
+
 fn cell(strategy: &str, s: usize, f: usize, medium: &str) -> Cell {
     let (fault, rule, summary) = FAULTS[f];
     let verdict = verdict(strategy, f);
@@ -120,6 +133,7 @@ fn cell(strategy: &str, s: usize, f: usize, medium: &str) -> Cell {
         faults_fired: if f == 0 { 0 } else { runs * 6 },
         verdicts,
         errors: errors(bad),
+        worse_than_plain: None,
         token: token.clone(),
         sample: (verdict != Verdict::NotMeasured).then(|| run(strategy, fault, rule, medium, verdict, n, token)),
     }
@@ -220,6 +234,8 @@ fn timeline(n: u64, topology: &Topology) -> Vec<TimelineEvent> {
     }
     events.push(event(9_000, "p1", MarkKind::Kill, "SIGKILL"));
     events.push(event(9_800, "p1", MarkKind::Start, "started again"));
+    events.push(event(10_200, "outsider", MarkKind::Outside, "an outsider renames the database"));
+    events.push(event(10_400, "p2.t1", MarkKind::Lost, "step 9: insert a row"));
     events.push(event(12_600, "run", MarkKind::Heal, "the faults were switched off"));
     events.sort_by_key(|e| e.at_us);
     events

@@ -42,7 +42,7 @@ pub(crate) fn story() -> Story {
 
 /// Six actors, faults, a kill of a process during its statements, nesting, and a statement without an end.
 pub(crate) fn eventful() -> Story {
-    use StoryKind::{Begin, Commit, End, Fault, Kill, Observed, Paused, Refused, Resumed, Start};
+    use StoryKind::{Begin, End, Fault, Kill, Lost, Observed, Outside, Paused, Refused, Resumed, Start};
     let long = "UPDATE accounts_with_a_long_name SET balance=balance-1,checksum=hex(randomblob(16)) WHERE id=7";
     let events = vec![
         event(1, "p1.t1", Start, "started"),
@@ -68,7 +68,8 @@ pub(crate) fn eventful() -> Story {
         event(15, "p2.t1", End, "wal"),
         event(16, "p3.t2", Begin, "INSERT INTO ledger VALUES (1)"),
         event(17, "p3.t1", Begin, "INSERT INTO ledger VALUES (2)"),
-        event(18, "p3.t2", Commit, "3 rows"),
+        event(17, "", Outside, "an outsider renames app.db to app.db.moved-1, before write@wal of p3.t1"),
+        event(18, "p3.t2", Lost, "3 rows"),
         event(19, "", Observed, "3 acknowledged rows of p1.t1 are gone, and every integrity check says ok"),
     ];
     Story {

@@ -148,3 +148,13 @@ fn a_page_of_66_full_timelines_stays_below_three_megabytes() {
     let bytes = html::soak(&record).len();
     assert!(bytes < 3_000_000, "{bytes}");
 }
+
+#[test]
+fn a_cell_in_which_plain_sqlite_did_better_is_framed_and_says_so() {
+    let (before, page) = (html::soak(&sample::soak()), html::soak(&sample::with_worse_cell()));
+    let frames = |page: &str| page.matches(" news\" href").count();
+    assert_eq!(frames(&page), frames(&before) + 1);
+    let worse = "worse than plain SQLite: 12 lost against 3, 2 corrupt runs against 0";
+    assert!(page.contains(&format!("<em title=\"{worse}\">!<span class=\"unseen\"> {worse}</span></em>")));
+    assert!(page.contains(&format!("<p class=\"note\">Not as expected: <strong>{worse}</strong>.</p>")));
+}

@@ -48,3 +48,15 @@ fn a_text_that_is_not_a_record_is_refused() {
         assert!(error.starts_with("this is not the record of a soak"), "{text}: {error}");
     }
 }
+
+#[test]
+fn the_comparison_with_plain_sqlite_is_a_field_of_the_cells_that_are_worse_alone() {
+    let record = sample::with_worse_cell();
+    let line: serde_json::Value = serde_json::from_str(&json::soak(&record)).unwrap();
+    let worse: Vec<_> = line["matrix"].as_array().unwrap().iter().filter_map(|c| c.get("worse_than_plain")).collect();
+    let expected = serde_json::json!({
+        "plain": "percall", "runs": 200, "lost": 12, "plain_lost": 3, "corrupt": 2, "plain_corrupt": 0
+    });
+    assert_eq!(worse, [&expected]);
+    assert_eq!(json::parse_full(&json::full(&record)).unwrap(), record);
+}

@@ -75,3 +75,14 @@ fn hostile_names_stay_names() {
     assert!(report.test_suites[0].test_cases[0].name.as_str().starts_with("<script>alert('x')</script> \"quoted\""));
     assert_eq!(report.tests, 66);
 }
+
+#[test]
+fn a_cell_in_which_plain_sqlite_did_better_fails() {
+    let before = parsed(&sample::soak()).failures;
+    assert_eq!(parsed(&sample::with_worse_cell()).failures, before + 1);
+    let report = junit::soak(&sample::with_worse_cell());
+    assert!(
+        report.contains("survived, worse than plain SQLite: 12 lost against 3, 2 corrupt runs against 0;"),
+        "{report}"
+    );
+}

@@ -7,7 +7,7 @@ use seawall_harness::record::{Story, StoryEvent, StoryKind};
 use seawall_harness::verdict::Verdict;
 use seawall_reports::{html, svg, text};
 
-const KINDS: [StoryKind; 10] = [
+const KINDS: [StoryKind; 12] = [
     StoryKind::Begin,
     StoryKind::End,
     StoryKind::Refused,
@@ -18,6 +18,8 @@ const KINDS: [StoryKind; 10] = [
     StoryKind::Kill,
     StoryKind::Start,
     StoryKind::Observed,
+    StoryKind::Outside,
+    StoryKind::Lost,
 ];
 
 fn with_events(events: Vec<StoryEvent>) -> Story {

@@ -43,6 +43,8 @@ fn faults_commits_and_kills_are_never_dropped() {
             1 => (MarkKind::Commit, "commit"),
             2 => (MarkKind::Kill, "SIGKILL"),
             3 => (MarkKind::Indeterminate, "COMMIT failed"),
+            4 => (MarkKind::Outside, "an outsider unlinks the database"),
+            5 => (MarkKind::Lost, "step 3: insert a row"),
             _ => (MarkKind::Call, "read@db"),
         };
         run.timeline.push(sample::event(i * 7, &format!("p{}.t1", i % 3 + 1), kind, label));
@@ -55,6 +57,8 @@ fn faults_commits_and_kills_are_never_dropped() {
         (MarkKind::Kill, "m-kill"),
         (MarkKind::Indeterminate, "m-unknown"),
         (MarkKind::Refused, "m-refused"),
+        (MarkKind::Outside, "m-outside"),
+        (MarkKind::Lost, "m-lost"),
     ] {
         let all = run.timeline.iter().filter(|e| e.kind == kind).count() as u64;
         assert_eq!(marks(&picture, class), all, "{class}");

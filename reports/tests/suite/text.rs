@@ -90,3 +90,13 @@ fn a_long_rule_leaves_room_for_the_verdicts() {
     assert!(text.contains("On real files") && text.contains("In the simulator"));
     assert!(text.lines().filter(|l| l.starts_with("write@wal")).all(|l| l.chars().count() <= 80), "{text}");
 }
+
+#[test]
+fn a_cell_in_which_plain_sqlite_did_better_says_so_and_nothing_of_the_table() {
+    let text = text::matrix(&sample::with_worse_cell(), false, 100);
+    let worse =
+        "seawall under none (real): survived, worse than plain SQLite: 12 lost against 3, 2 corrupt runs against 0\n";
+    assert!(text.contains(worse), "{text}");
+    assert!(text.contains("  1 cell in which the layer did worse than plain SQLite\n"), "{text}");
+    assert_eq!(text.matches("seawall replay ").count(), 7);
+}

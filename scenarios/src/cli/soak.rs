@@ -6,6 +6,7 @@ use crate::expectations::Expectations;
 use crate::faults::{self, Fault};
 use crate::run::Runner;
 use crate::run::spec::{REAL, SIM};
+use crate::soak::comparison::PLAIN;
 use crate::soak::{Progress, SoakConfig};
 use crate::{scratch, strategies};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -32,6 +33,9 @@ pub(super) fn run(args: SoakArgs) -> Result<Exit, Complaint> {
         check_out(out)?;
     }
     let stop = stop_on_interrupt()?;
+    if config.lacks_plain() {
+        say(&format!("the layer is not compared with plain SQLite: `{PLAIN}` is not among the strategies"));
+    }
     let bar = Bar::new(&config);
     let record = config.execute(&runner, &Expectations::reviewed(), &stop, &|progress| bar.show(progress))?;
     bar.clear();

@@ -32,7 +32,7 @@ impl Explorer {
         self.rig.set_policy(Box::new(Watched::new(inner, shared_state, Rc::clone(&log))));
         let outcome = self.perform(case, seed, Some(&log))?;
         let calls = self.calls();
-        let notes = crate::story::notes(&actors(case), &log.take(), &calls, outcome.findings.first());
+        let notes = crate::story::notes(&actors(case), &log.take(), &calls, &case.faults, outcome.findings.first());
         Ok(Told { outcome, notes, calls })
     }
 }

@@ -12,7 +12,7 @@ use seawall_harness::oracle::ledger::Ledger;
 use seawall_harness::oracle::progress::ActorProgress;
 use seawall_harness::oracle::table::{Table, TxnKey, TxnState};
 use seawall_harness::record::{ErrorCount, MarkKind, TimelineEvent};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -45,8 +45,27 @@ pub struct History {
     pub kills: u64,
     /// Processes that were started.
     pub starts: u64,
+    /// The mark of the last acknowledged commit of each transaction, by its position.
+    commits: BTreeMap<TxnKey, usize>,
     /// How often each error was returned.
     errors: BTreeMap<String, u64>,
+}
+
+/// The marks of a run.
+#[derive(Debug, Default)]
+pub struct Marks {
+    events: Vec<TimelineEvent>,
+    commits: BTreeMap<TxnKey, usize>,
+}
+
+impl Marks {
+    /// The marks. The last acknowledged commits of the lost transactions are marked as lost.
+    pub fn with_losses(mut self, lost: &BTreeSet<TxnKey>) -> Vec<TimelineEvent> {
+        for position in lost.iter().filter_map(|key| self.commits.get(key)) {
+            self.events[*position].kind = MarkKind::Lost;
+        }
+        self.events
+    }
 }
 
 impl History {
@@ -61,6 +80,8 @@ impl History {
                         self.ledger.observed(key, TxnState::Torn);
                     }
                     self.ledger.acked_at(key, *state, report.calls);
+                    // The position of the mark that this step gets below.
+                    self.commits.insert(key, self.marks.len());
                 }
                 MarkKind::Commit
             }
@@ -122,6 +143,11 @@ impl History {
         self.open_files.extend(files.into_iter().map(|file| format!("p{process}: {file}")));
     }
 
+    /// Takes the marks out.
+    pub fn take_marks(&mut self) -> Marks {
+        Marks { events: std::mem::take(&mut self.marks), commits: std::mem::take(&mut self.commits) }
+    }
+
     /// A point on the timeline.
     pub fn mark(&mut self, at_us: u64, actor: &str, kind: MarkKind, label: &str) {
         self.marks.push(TimelineEvent {
@@ -181,6 +207,32 @@ fn normal_form(failure: &Failure) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_acknowledged_commit_of_a_lost_transaction_is_marked() {
+        let actor = Actor { process: 1, thread: 1 };
+        let mut history = History::default();
+        let steps = [
+            (Step::Insert { parts: 1, payload_bytes: 8 }, TxnState::Whole(0)),
+            (Step::Insert { parts: 1, payload_bytes: 8 }, TxnState::Whole(1)),
+            (Step::Update { txn: 0 }, TxnState::Whole(2)),
+        ];
+        for (index, (step, state)) in (0..).zip(steps) {
+            let (outcome, announced) = (Outcome::Acked(state), Vec::new());
+            let report = StepReport { thread: 1, index, begun_us: 0, ended_us: 0, outcome, calls: 0, announced };
+            history.step(actor, index, step, &report);
+        }
+        let lost = |txn| history_marks(&history, TxnKey { actor, txn });
+        use MarkKind::{Commit, Lost};
+        assert_eq!(lost(0), [Commit, Commit, Lost]);
+        assert_eq!(lost(1), [Commit, Lost, Commit]);
+        assert_eq!(lost(7), [Commit, Commit, Commit]);
+    }
+
+    fn history_marks(history: &History, lost: TxnKey) -> Vec<MarkKind> {
+        let marks = Marks { events: history.marks.clone(), commits: history.commits.clone() };
+        marks.with_losses(&BTreeSet::from([lost])).iter().map(|mark| mark.kind).collect()
+    }
 
     #[test]
     fn errors_are_counted_without_what_varies() {

@@ -24,14 +24,14 @@ use std::path::Path;
 pub fn judge(
     spec: &RunSpec,
     shared_state: &SharedState,
-    (history, result): (History, Result<(), Trouble>),
+    (mut history, result): (History, Result<(), Trouble>),
     calls: &[Entry],
     look: FreshLook,
 ) -> RunRecord {
     let rules = rule_records(spec, shared_state);
     let mut counts = count(shared_state, &history, &rules);
     let errors = history.errors();
-    let timeline = if calls.is_empty() { Vec::new() } else { timeline::of(calls, &history.marks) };
+    let marks = history.take_marks();
     let interventions = interventions(spec, &rules);
     let mut evidence = Evidence { interventions, ..evidence(history, look, spending(spec, &counts)) };
     if is_misled(spec, &rules) {
@@ -43,6 +43,8 @@ pub fn judge(
     let is_sound = evidence.checks.iter().all(|check| check.complaints.is_empty());
     let integrity_ok = is_sound && is_checked && evidence.table.is_some();
     counts.lost = ledger::lost(&evidence);
+    let marks = marks.with_losses(&ledger::lost_transactions(&evidence));
+    let timeline = if calls.is_empty() { Vec::new() } else { timeline::of(calls, &marks, &spec.faults.rules) };
     let mut findings = oracle::judge(&evidence);
     findings.extend(trouble(result, shared_state));
     findings.extend(genuine_disk_full(&errors, spec));

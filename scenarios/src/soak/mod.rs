@@ -1,5 +1,7 @@
-//! Soak: many runs of each strategy under each fault, and the matrix of their verdicts.
+//! Soak: many runs of each strategy under each fault, and the matrix of their verdicts. Beside the expectations, which
+//! judge each cell by itself, the layer is compared with plain SQLite.
 
+pub mod comparison;
 mod tally;
 
 use crate::expectations::Expectations;
@@ -7,6 +9,7 @@ use crate::faults::Fault;
 use crate::run::spec::SIM;
 use crate::run::{RunError, Runner};
 use crate::strategies;
+use comparison::Baseline;
 use parking_lot::Mutex;
 use seawall_harness::record::{Cell, SCHEMA, SoakRecord};
 use seawall_harness::seed::Seed;
@@ -173,17 +176,22 @@ impl SoakConfig {
         expectations: &Expectations,
         mut tallies: BTreeMap<Position, Tally>,
     ) -> Result<Vec<Cell>, RunError> {
+        let baseline = Baseline::of(self, &tallies);
         let mut matrix = Vec::new();
         for (column, strategy) in self.strategies.iter().enumerate() {
             for (row, fault) in self.faults.iter().enumerate() {
                 for medium in self.media.iter().filter(|medium| fault.works_on(medium)) {
-                    let mut tally = tallies.remove(&Position { column, row, medium }).unwrap_or_default();
+                    let position = Position { column, row, medium };
+                    let mut tally = tallies.remove(&position).unwrap_or_default();
                     if let Some((nth, sample)) = tally.sample.as_mut().filter(|(_, sample)| sample.timeline.is_empty())
                     {
                         // It repeats exactly, so the timeline can be recorded afterwards.
                         *sample = runner.record(&self.token(strategy, fault, medium, *nth), true)?;
                     }
-                    matrix.push(tally.into_cell(strategy, fault, medium, expectations));
+                    let runs = std::mem::take(&mut tally.by_number);
+                    let mut cell = tally.into_cell(strategy, fault, medium, expectations);
+                    baseline.judge(self, position, &runs, &mut cell);
+                    matrix.push(cell);
                 }
             }
         }

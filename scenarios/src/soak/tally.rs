@@ -1,6 +1,7 @@
 //! The sums over the runs of a cell.
 
 use super::Progress;
+use super::comparison::{RunFigures, Runs};
 use crate::expectations::Expectations;
 use crate::faults::Fault;
 use crate::strategies;
@@ -26,6 +27,8 @@ pub(super) struct Tally {
     faults_fired: u64,
     verdicts: BTreeMap<Verdict, u64>,
     errors: BTreeMap<String, u64>,
+    /// The runs, for the comparison with plain SQLite.
+    pub(super) by_number: Runs,
     /// The first of the worst runs, with its number.
     pub(super) sample: Option<(u64, RunRecord)>,
 }
@@ -43,6 +46,8 @@ impl Tally {
         self.schema_inits += counts.schema_inits;
         self.calls += counts.calls;
         self.faults_fired += counts.faults_fired;
+        let is_corrupt = record.verdict == Verdict::Corrupt;
+        self.by_number.insert(nth, RunFigures { lost: counts.lost, is_corrupt });
         *self.verdicts.entry(record.verdict).or_default() += 1;
         for error in &record.errors {
             *self.errors.entry(error.message.clone()).or_default() += error.count;
@@ -91,6 +96,7 @@ impl Tally {
             faults_fired: self.faults_fired,
             verdicts: self.verdicts,
             errors,
+            worse_than_plain: None,
             token: sample.as_ref().map(|record| record.token.clone()).unwrap_or_default(),
             sample,
         }

@@ -26,6 +26,7 @@ macro_rules! canary {
             summary: $summary,
             promise: Some(Promise { opens_max: 2, schema_inits_max: 2 }),
             is_canary: true,
+            is_layer: true,
             build: |context| {
                 Box::new(Canary { cached: Cached::new(context), defect: Defect::$defect, calls: AtomicU32::new(0) })
             },

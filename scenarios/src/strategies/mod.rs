@@ -184,6 +184,9 @@ pub struct Entry {
     pub promise: Option<Promise>,
     /// True for a planted defect, which is not part of the matrix unless asked for.
     pub is_canary: bool,
+    /// True for a strategy of this project's layer, and for a planted defect in its place: soak compares it with plain
+    /// SQLite.
+    pub is_layer: bool,
     /// Builds one for a process.
     pub build: fn(Context) -> Box<dyn Strategy>,
 }

@@ -23,6 +23,7 @@ pub(super) const ENTRY: Entry = Entry {
     // Threads that start together may all open before one of them has filled the cache.
     promise: Some(Promise { opens_max: 4, schema_inits_max: 4 }),
     is_canary: false,
+    is_layer: false,
     build: |context| Box::new(OpenHuman { context, connections: Mutex::default(), breakers: Mutex::default() }),
 };
 

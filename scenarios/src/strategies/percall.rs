@@ -10,6 +10,7 @@ pub(super) const ENTRY: Entry = Entry {
     summary: "opens a connection and sets the schema up for every call",
     promise: None,
     is_canary: false,
+    is_layer: false,
     build: |context| Box::new(PerCall { context }),
 };
 

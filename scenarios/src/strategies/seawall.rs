@@ -11,6 +11,7 @@ pub(super) const ENTRY: Entry = Entry {
     summary: "this project's connection layer: exactly-once init, half-open breaker, no file ever unlinked, exclusive mode if the wal-index fails",
     promise: Some(Promise { opens_max: 1, schema_inits_max: 1 }),
     is_canary: false,
+    is_layer: true,
     build: |context| match context.host.layer_os(&context.clock) {
         LayerOs::Real(os) => Box::new(real::Seawall::new(context, os)),
         LayerOs::Simulated(os) => Box::new(simulated::Seawall::new(context, os)),

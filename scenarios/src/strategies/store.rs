@@ -14,6 +14,7 @@ pub(super) const ENTRY: Entry = Entry {
     summary: "this project's connection layer as a store: one connection writes, two read in snapshots beside it",
     promise: Some(Promise { opens_max: 1 + READERS as u64, schema_inits_max: 1 }),
     is_canary: false,
+    is_layer: true,
     build: |context| match context.host.layer_os(&context.clock) {
         LayerOs::Real(os) => Box::new(real::SeawallStore::new(context, os)),
         LayerOs::Simulated(os) => Box::new(simulated::SeawallStore::new(context, os)),

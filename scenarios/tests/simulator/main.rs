@@ -174,6 +174,7 @@ static CROSSING: Entry = Entry {
     summary: "a canary",
     promise: None,
     is_canary: true,
+    is_layer: false,
     build: |context| Box::new(Crossing { locks: Default::default(), calls: Default::default(), context }),
 };
 

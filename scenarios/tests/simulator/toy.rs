@@ -10,6 +10,7 @@ pub(super) const ENTRY: Entry = Entry {
     summary: "keeps one connection, and opens a new one after an error",
     promise: Some(Promise { opens_max: 1, schema_inits_max: 1 }),
     is_canary: false,
+    is_layer: false,
     build: |context| Box::new(Reopening { context, connection: Mutex::new(None) }),
 };
 

@@ -6,7 +6,8 @@ const METHODS: &str = "methods: open, delete, access, fullpathname, dlopen, dler
     currenttime, getlasterror, currenttimeint64, setsystemcall, getsystemcall, nextsystemcall, close, read, \
     write, truncate, sync, filesize, lock, unlock, checkreservedlock, filecontrol, sectorsize, \
     devicecharacteristics, shmmap, shmlock, shmbarrier, shmunmap, fetch, unfetch";
-const EFFECTS: &str = "effects: error, errno, short, torn, bitflip, drop, lie, drop-locks, stall, kill, power-cut";
+const EFFECTS: &str =
+    "effects: error, errno, short, torn, bitflip, drop, lie, drop-locks, outside, stall, kill, power-cut";
 const MODIFIERS: &str = "modifiers: when, p, times, after, actor, from, until";
 const WHEN: &str = "write N (that call), N+ (it and all later), N..M (from N to M) or N+S (every S-th from N)";
 const NEVER_FAILS: &str = "`stall`, `kill` and `power-cut` go with every method";
@@ -61,7 +62,8 @@ fn the_selector_is_pointed_at() {
         "write@db drop",
         "        ^",
         "a colon is missing here",
-        "write `write@db:EFFECT`; effects: error, errno, short, torn, bitflip, drop, lie, drop-locks, stall, kill, power-cut",
+        "write `write@db:EFFECT`; effects: error, errno, short, torn, bitflip, drop, lie, drop-locks, outside, stall, \
+         kill, power-cut",
     );
     check("shmap drop", "^^^^^", "unknown method `shmap`", "did you mean `shmmap`?");
     check("日本@db:drop", "^^^^", "unknown method `日本`", METHODS);
@@ -260,6 +262,19 @@ fn what_does_not_go_together_is_pointed_at() {
          `shmbarrier`, `shmunmap`, `fetch`, `unfetch` only, not with `open`",
         "",
     );
+    check(
+        "write@wal:outside=mv",
+        "                  ^^",
+        "unknown action of an outsider `mv`",
+        "the actions are: unlink-side-files, move, delete, replace, overwrite, restore-stale-log, torn-copy, touch, \
+         foreign, second-name, suspend, fork, revoke",
+    );
+    check(
+        "write@wal:outside=restore-stale-logs",
+        "                  ^^^^^^^^^^^^^^^^^^",
+        "unknown action of an outsider `restore-stale-logs`",
+        "did you mean `restore-stale-log`?",
+    );
     check("write@db:drop-locks=1", "                    ^", "`drop-locks` takes no value", "write `drop-locks`");
     check("write@db:lie", "         ^^^", "`lie` goes with `sync` only, not with `write`", "");
     check(
@@ -315,7 +330,7 @@ fn foreign_characters_do_not_shift_the_carets() {
             "unknown effect `日本語`",
             "  write@db:日本語=␉3",
             "           ^^^^^^",
-            "help: effects: error, errno, short, torn, bitflip, drop, lie, drop-locks, stall, kill, power-cut",
+            "help: effects: error, errno, short, torn, bitflip, drop, lie, drop-locks, outside, stall, kill, power-cut",
         ],
     );
     check_whole(
@@ -324,7 +339,7 @@ fn foreign_characters_do_not_shift_the_carets() {
             "unknown effect `dr␛[31mop`",
             "  write@db:dr␛[31mop",
             "           ^^^^^^^^^",
-            "help: effects: error, errno, short, torn, bitflip, drop, lie, drop-locks, stall, kill, power-cut",
+            "help: effects: error, errno, short, torn, bitflip, drop, lie, drop-locks, outside, stall, kill, power-cut",
         ],
     );
     check("é@db:drop:when=3", "^", "unknown method `é`", METHODS);

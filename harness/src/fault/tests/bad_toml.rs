@@ -82,7 +82,7 @@ fn a_fault_names_a_call_and_an_effect() {
             "line 1, column 1: the rule has no effect",
             "  [[fault]]",
             "  ^^^^^^^^^",
-            "help: effects: error, errno, short, torn, bitflip, drop, lie, drop-locks, stall, kill, power-cut",
+            "help: effects: error, errno, short, torn, bitflip, drop, lie, drop-locks, outside, stall, kill, power-cut",
         ],
     );
     check(
@@ -117,8 +117,8 @@ fn a_key_is_known_and_has_its_kind_of_value() {
             "line 3, column 1: unknown key `elephant`",
             "  elephant = true",
             "  ^^^^^^^^",
-            "help: keys: call, error, errno, dirty, short, torn, bitflip, drop, lie, drop-locks, stall, kill, power-cut, \
-             when, p, times, after, actor, from, until",
+            "help: keys: call, error, errno, dirty, short, torn, bitflip, drop, lie, drop-locks, outside, stall, kill, \
+             power-cut, when, p, times, after, actor, from, until",
         ],
     );
     check(

@@ -32,6 +32,7 @@ fn the_examples_of_the_contract_are_canonical() {
         "read@*:short",
         "sync@wal:lie",
         "write@wal:drop-locks:when=3:actor=p1.*",
+        "write@wal:outside=unlink-side-files:when=20",
         "sync@db:error=IOERR_FSYNC,dirty=dropped",
         "lock@db:error=BUSY:times=20",
         "shmlock@shm:stall=50ms",
@@ -130,6 +131,7 @@ fn a_rule_for_any_method_selects_those_its_effect_goes_with() {
     check("*:error=IOERR", Method::can_fail);
     check("*:errno=EIO", Method::can_fail);
     check("*:stall=1ms", |_| true);
+    check("*:outside=move", |_| true);
     check("*:error=FULL:after=1KiB", Method::moves_bytes);
     check("*:drop-locks", |method| Method::ALL.iter().position(|&other| other == method) >= Some(16));
     check("*@wal:kill", |_| false);
@@ -191,11 +193,13 @@ fn the_toml_form_has_the_same_keys() {
     let all = "[[fault]]\ncall = \"write@*\"\ntorn = 512\nerror = \"FULL\"\nwhen = \"2..4\"\np = 0.05\ntimes = 10\n\
                after = \"64KiB\"\nactor = \"p2.*\"\nfrom = \"2s\"\nuntil = \"5s\"\n\n\
                [[fault]]\ncall = \"*@*\"\npower-cut = true\n\n\
-               [[fault]]\ncall = \"write@wal\"\ndrop-locks = true\nwhen = \"3\"\n";
+               [[fault]]\ncall = \"write@wal\"\ndrop-locks = true\nwhen = \"3\"\n\n\
+               [[fault]]\ncall = \"sync@*\"\noutside = \"second-name\"\n";
     let rules = [
         "write@*:torn=512,error=FULL:when=2..4:p=0.05:times=10:after=64KiB:actor=p2.*:from=2s:until=5s",
         "*@*:power-cut",
         "write@wal:drop-locks:when=3",
+        "sync@*:outside=second-name",
     ];
     check_file(all, None, &rules, all);
 }

@@ -1,9 +1,13 @@
 //! Properties of both forms: printing and parsing are inverses, and no text brings the parsers down.
 
 use super::super::arbitrary::{mutated, rule, soup};
+use super::super::effect::EFFECTS;
 use super::super::toml::{self, FaultFile};
 use super::super::{GrammarError, Rule, parse_rule};
+use crate::outsider::ACTION_WORDS;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 fn file() -> impl Strategy<Value = FaultFile> {
     (any::<Option<u64>>(), prop::collection::vec(rule(), 0..4)).prop_map(|(seed, rules)| FaultFile { seed, rules })
@@ -94,5 +98,17 @@ proptest! {
     #[test]
     fn no_mutated_file_brings_the_file_parser_down(text in file().prop_flat_map(|file| mutated(toml::print(&file)))) {
         file_or_error(&text)?;
+    }
+}
+
+/// A generator that leaves an effect or an action out would make the properties above say less than they seem to.
+#[test]
+fn generated_rules_have_every_effect_and_every_action_of_an_outsider() {
+    let mut runner = TestRunner::deterministic();
+    let rules = (0..3000).map(|_| rule().new_tree(&mut runner).unwrap().current());
+    let rules: Vec<String> = rules.map(|rule| rule.to_string()).collect();
+    let words = EFFECTS.iter().map(|entry| format!(":{}", entry.key.word));
+    for word in words.chain(ACTION_WORDS.iter().map(|action| format!(":outside={action}"))) {
+        assert!(rules.iter().any(|rule| rule.contains(&word)), "{word}");
     }
 }

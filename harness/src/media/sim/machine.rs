@@ -17,7 +17,7 @@ use super::names::{self, Names};
 use super::posix;
 use super::shm::Shms;
 use crate::clock::Clock;
-use crate::outsider::{self, Files, Intervention, OutsideAction, Revocation};
+use crate::outsider::{self, Deed, Files, Intervention, OutsideAction, Revocation};
 use crate::runtime::{Processes, current_actor};
 use crate::seed::Seed;
 use rand::Rng;
@@ -217,11 +217,11 @@ impl Machine {
 
     /// What an outsider does to files and locks. Ending processes, stopping them and running other programs is left to
     /// the caller.
-    pub fn intervene(&mut self, intervention: &Intervention) {
+    pub fn intervene(&mut self, intervention: &Intervention) -> Deed {
         if intervention.action == OutsideAction::Touch {
             outsider::touched(intervention).for_each(|name| self.drop_process_locks(intervention.process, &name));
         }
-        outsider::change_files(intervention, self);
+        outsider::change_files(intervention, self)
     }
 
     /// Files that are open, those of dead processes included.

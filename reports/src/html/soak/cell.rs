@@ -3,6 +3,7 @@
 use super::run::Sample;
 use super::unexpected;
 use crate::format::{count, number, plain, replay_line};
+use crate::news;
 use seawall_harness::record::Cell;
 
 /// Width of the bar of verdicts, and the least width of a part: one run in a million stays visible.
@@ -17,6 +18,7 @@ pub(super) struct Detail {
     pub(super) word: &'static str,
     pub(super) brief: String,
     pub(super) expected: Option<String>,
+    pub(super) worse: Option<String>,
     pub(super) figures: Vec<(&'static str, String)>,
     pub(super) shares: Vec<Share>,
     pub(super) shares_label: String,
@@ -49,6 +51,7 @@ impl Detail {
             word: cell.verdict.word(),
             brief,
             expected: unexpected(cell),
+            worse: news::worse(cell),
             figures: figures(cell),
             shares,
             shares_label: format!("Runs by verdict: {}", words.join(", ")),

@@ -6,6 +6,7 @@ use super::head::Head;
 use crate::facts::{Fact, facts, headline, totals};
 use crate::format::{count, number, plain, seconds};
 use crate::grid::{Grid, distinct, grids, medium_heading};
+use crate::news;
 use crate::svg;
 use askama::Template;
 use seawall_harness::record::{Cell, SoakRecord};
@@ -58,6 +59,7 @@ struct Chip {
     word: &'static str,
     lost: Option<String>,
     expected: Option<String>,
+    worse: Option<String>,
 }
 
 /// A verdict and its meaning.
@@ -137,6 +139,7 @@ fn table(grid: &Grid<'_>, has_media: bool, anchors: &Anchors) -> Table {
         word: c.verdict.word(),
         lost: (c.lost > 0).then(|| number(c.lost)),
         expected: unexpected(c),
+        worse: news::worse(c),
     };
     Table {
         caption: has_media.then(|| plain(&medium_heading(grid.medium))),
@@ -155,7 +158,7 @@ fn table(grid: &Grid<'_>, has_media: bool, anchors: &Anchors) -> Table {
 
 /// The expected verdicts, if the verdict is not among them.
 fn unexpected(cell: &Cell) -> Option<String> {
-    (!cell.as_expected).then(|| plain(&cell.expected.replace('|', " or ")))
+    news::expected(cell).map(|expected| plain(&expected.replace('|', " or ")))
 }
 
 fn sections(record: &SoakRecord, anchors: &Anchors, has_media: bool) -> Vec<Section> {

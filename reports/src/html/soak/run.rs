@@ -110,7 +110,7 @@ fn events(run: &RunRecord) -> (Vec<Event>, u64) {
 /// The importance of a kind of event, 0 the highest; `None` if the table does not show it.
 const fn rank(kind: MarkKind) -> Option<u8> {
     match kind {
-        MarkKind::Kill | MarkKind::Heal => Some(0),
+        MarkKind::Kill | MarkKind::Heal | MarkKind::Outside | MarkKind::Lost => Some(0),
         MarkKind::Fault => Some(1),
         MarkKind::Indeterminate => Some(2),
         MarkKind::Refused => Some(3),

@@ -151,6 +151,7 @@ fn row(out: &mut String, narrative: &Narrative<'_>, layout: &Layout, i: usize, r
     let is_observation = step.is_some_and(|step| step.first.kind == StoryKind::Observed);
     let rect = match (step, lane) {
         _ if is_observation => Some("q-note"),
+        (Some(step), None) if step.first.kind == StoryKind::Outside => Some("q-acts"),
         (None, _) => Some("q-band"),
         (_, None) => Some("q-point"),
         _ if row.is_alone => Some("q-point"),

@@ -26,6 +26,8 @@ const RESUME: Glyph = ("q-on", r#"<path d="M-3.5-5L4.5 0-3.5 5z"/>"#);
 pub(super) const CROSS: Glyph = ("m-kill", marks::KILL);
 const START: Glyph = ("m-start", marks::START);
 const COMMIT: Glyph = ("m-commit", marks::COMMIT);
+const LOST: Glyph = ("m-lost", marks::LOST);
+const OUTSIDE: Glyph = ("m-outside", marks::OUTSIDE);
 const END: Glyph = ("m-start", r#"<path d="M-4 .5l3 3L4.5-3.5"/>"#);
 const REFUSED: Glyph = ("m-refused", marks::REFUSED);
 
@@ -74,6 +76,8 @@ fn outcome(step: &Step<'_>) -> Option<(&'static str, Option<Glyph>, String)> {
         StoryKind::End if step.first.kind == StoryKind::Begin && text.is_empty() => return None,
         StoryKind::End => ("q-word", Some(END), words("ended")),
         StoryKind::Commit => ("q-commit", Some(COMMIT), words("committed")),
+        StoryKind::Lost => ("q-lost", Some(LOST), words("committed (lost)")),
+        StoryKind::Outside => ("q-outside", Some(OUTSIDE), words("")),
         StoryKind::Refused => ("q-refused", Some(REFUSED), words("refused")),
         StoryKind::Paused => ("q-paused", Some(PAUSE), words("paused")),
         StoryKind::Resumed => ("q-paused", Some(RESUME), words("resumed")),

@@ -32,10 +32,11 @@ const SENTENCE_CHARS_MAX: usize = 240;
 pub(crate) const STYLE: &str = "\
 .q-sql{font:12px ui-monospace,'SF Mono',Menlo,Consolas,'Liberation Mono',monospace;fill:var(--ink)}\
 .q-head{fill:var(--ink);font-size:16px;font-weight:600}.q-name{fill:var(--ink);font-size:13px;font-weight:600}\
-.q-word,.q-kill,.q-paused,.q-commit,.q-refused,.q-fault,.q-seen,.q-more,.q-no{font-size:12px}\
+.q-word,.q-kill,.q-paused,.q-commit,.q-refused,.q-fault,.q-lost,.q-outside,.q-seen,.q-more,.q-no{font-size:12px}\
 .q-word{fill:var(--ink)}.q-more,.q-no{fill:var(--muted)}.q-kill{fill:var(--ink);font-weight:600}\
 .q-paused{fill:var(--link)}.q-commit{fill:var(--survived-ink)}.q-refused{fill:var(--degraded-ink)}\
-.q-fault{fill:var(--lost-ink);font-weight:600}.q-seen{fill:var(--degraded-ink)}\
+.q-fault,.q-lost{fill:var(--lost-ink);font-weight:600}.q-outside{fill:var(--wedged-ink);font-weight:600}\
+.q-acts{fill:var(--wedged-ground);stroke:var(--wedged-ink);stroke-opacity:.5}.q-seen{fill:var(--degraded-ink)}\
 .q-note{fill:var(--degraded-ground);stroke:var(--degraded-ink);stroke-opacity:.5}\
 .q-box{fill:var(--card);stroke:var(--muted)}.q-point{fill:var(--card);stroke:var(--rule)}\
 .q-band{fill:var(--card);stroke:var(--rule);stroke-dasharray:3 3}\

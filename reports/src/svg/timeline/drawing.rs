@@ -206,9 +206,17 @@ impl<'a> Drawing<'a> {
             title.join("\n"),
             mark.shape,
         );
-        if group.kind == MarkKind::Kill {
-            self.kill_line(out, group);
+        match group.kind {
+            MarkKind::Kill => self.kill_line(out, group),
+            MarkKind::Outside => self.outside_line(out, group),
+            _ => {}
         }
+    }
+
+    /// What an outsider does concerns all actors: a line through all lanes.
+    fn outside_line(&self, out: &mut String, group: &Group<'_>) {
+        let (x, bottom) = (coordinate(group.x()), self.bottom());
+        let _ = write!(out, r#"<path class="t-outside" d="M{x} 26V{bottom}"/>"#);
     }
 
     /// The kill of a process ends all of its threads: a line through their lanes.
@@ -230,7 +238,7 @@ fn lane_top(lane: usize) -> f64 {
 /// Faults are at the top, operations in the middle and calls at the bottom, so different kinds seldom overlap.
 const fn height_in_lane(kind: MarkKind) -> f64 {
     match kind {
-        MarkKind::Fault => 8.0,
+        MarkKind::Fault | MarkKind::Outside => 8.0,
         MarkKind::Call => 34.0,
         _ => 21.0,
     }

@@ -19,8 +19,9 @@ const WIDTH: f64 = 960.0;
 const TOP: f64 = 34.0;
 /// Height of a lane.
 const LANE: f64 = 40.0;
-/// Height of the legend.
-const LEGEND: f64 = 30.0;
+/// Height of a row of the legend.
+const LEGEND: f64 = 24.0;
+const LEGEND_LEFT: f64 = 20.0;
 
 /// The style of lanes and marks, for a page or a stand-alone picture.
 pub(crate) const STYLE: &str = "\
@@ -31,14 +32,17 @@ pub(crate) const STYLE: &str = "\
 .m-unknown{fill:var(--card);stroke:var(--wedged-ink);stroke-width:1.8}\
 .m-kill{fill:none;stroke:var(--ink);stroke-width:2.6}.m-start{fill:none;stroke:var(--ink);stroke-width:1.5}\
 .m-heal{fill:none;stroke:var(--link);stroke-width:2}.m-call{fill:none;stroke:var(--muted);stroke-opacity:.55}\
+.m-outside{fill:var(--wedged-ink)}.m-lost{fill:var(--card);stroke:var(--lost-ink);stroke-width:1.8}\
 .m-bar{stroke-width:3;stroke-opacity:.4;fill:none}\
-.t-kill{stroke:var(--ink);stroke-width:1.2;stroke-dasharray:1 3}";
+.t-kill{stroke:var(--ink);stroke-width:1.2;stroke-dasharray:1 3}\
+.t-outside{stroke:var(--wedged-ink);stroke-opacity:.6;stroke-dasharray:4 3}";
 
 /// The timeline of a run as a stand-alone picture, with its legend.
 pub fn timeline(run: &RunRecord) -> String {
     let name = format!("{} under {} ({}): {}", run.strategy, run.fault, run.medium, run.verdict);
     let drawing = Drawing::from_run(run);
-    let height = drawing.height() + LEGEND;
+    let (keys, rows) = legend(drawing.height() + 6.0);
+    let height = drawing.height() + LEGEND * rows + 6.0;
     let mut out = String::new();
     let _ = write!(
         out,
@@ -48,7 +52,7 @@ pub fn timeline(run: &RunRecord) -> String {
         theme::properties("svg"),
     );
     drawing.draw(&mut out);
-    legend(&mut out, drawing.height() + 6.0);
+    out.push_str(&keys);
     out.push_str("</svg>\n");
     out
 }
@@ -71,23 +75,36 @@ pub(crate) fn timeline_inline(run: &RunRecord) -> String {
 /// The picture in words.
 fn description(run: &RunRecord) -> String {
     let of = |kind| run.timeline.iter().filter(|e| e.kind == kind).count() as u64;
+    let lost = match of(MarkKind::Lost) {
+        0 => String::new(),
+        lost => format!(" ({lost} lost)"),
+    };
+    let outside = match of(MarkKind::Outside) {
+        0 => String::new(),
+        outside => format!(", {}", count(outside, "outside action")),
+    };
     let end_us = run.timeline.iter().map(|e| e.at_us.saturating_add(e.duration_us)).max().unwrap_or(0);
     format!(
-        "Timeline of one run over {}: {}, {}, {}, {} refused, {} of unknown outcome, {}.",
+        "Timeline of one run over {}: {}, {}, {}{lost}, {} refused, {} of unknown outcome, {}{outside}.",
         micros(end_us),
         count(of(MarkKind::Call), "call"),
         count(of(MarkKind::Fault), "fault"),
-        count(of(MarkKind::Commit), "commit"),
+        count(of(MarkKind::Commit) + of(MarkKind::Lost), "commit"),
         of(MarkKind::Refused),
         of(MarkKind::Indeterminate),
         count(of(MarkKind::Kill), "kill"),
     )
 }
 
-fn legend(out: &mut String, y: f64) {
-    let mut x = 20.0;
-    out.push_str(r#"<g class="t-time">"#);
+/// The legend from `y` on, and the number of its rows.
+fn legend(mut y: f64) -> (String, f64) {
+    let (mut x, mut rows) = (LEGEND_LEFT, 1.0);
+    let mut out = String::from(r#"<g class="t-time">"#);
     for mark in &MARKS {
+        let width = 34.0 + mark.word.len() as f64 * 7.2;
+        if x + width > WIDTH {
+            (x, y, rows) = (LEGEND_LEFT, y + LEGEND, rows + 1.0);
+        }
         let _ = write!(
             out,
             r#"<g class="{}" transform="translate({x} {y})">{}</g><text x="{}" y="{}">{}</text>"#,
@@ -97,7 +114,8 @@ fn legend(out: &mut String, y: f64) {
             y + 4.0,
             mark.word
         );
-        x += 34.0 + mark.word.len() as f64 * 7.2;
+        x += width;
     }
     out.push_str("</g>");
+    (out, rows)
 }

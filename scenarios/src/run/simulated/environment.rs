@@ -91,14 +91,12 @@ impl Processes for Environment {
             let running = self.machine.borrow().running();
             running.into_iter().for_each(|process| self.kill(process));
         }
-        self.machine.borrow_mut().intervene(intervention);
+        let deed = self.machine.borrow_mut().intervene(intervention);
         if let Some(log) = &*self.log.borrow() {
-            let note = Note {
-                at: self.shared_state.calls(),
-                actor: None,
-                kind: StoryKind::Fault,
-                text: intervention.to_string(),
-            };
+            // The call at which it happens has its number already.
+            let at = self.shared_state.calls().saturating_sub(1);
+            let actor = intervention.action.is_of_process().then(runtime::current_actor);
+            let note = Note { at, actor, kind: StoryKind::Outside, text: intervention.sentence(&deed) };
             log.borrow_mut().push(Event::Note(note));
         }
     }

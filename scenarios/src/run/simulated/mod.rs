@@ -124,7 +124,8 @@ impl Simulator {
         let simulated = self.execute(&spec, policy, (seed, true), Some(&log))?;
         let actors: Vec<Actor> = spec.shape.actors().collect();
         let finding = simulated.record.findings.first();
-        let notes = story::notes(&actors, &log.take(), &simulated.calls, finding);
+        let mut notes = story::notes(&actors, &log.take(), &simulated.calls, &spec.faults.rules, finding);
+        story::mark_lost(&mut notes, &simulated.record.timeline);
         let rules: Vec<String> = spec.faults.rules.iter().map(ToString::to_string).collect();
         let subject = format!("{} under {}", spec.strategy.name, rules.join(" "));
         let subject = subject.trim_end_matches(" under ").to_owned();

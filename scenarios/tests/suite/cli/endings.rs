@@ -13,11 +13,34 @@ const DROPPING: [&str; 10] =
 
 #[test]
 fn as_expected() {
-    let given = ["--strategy", "seawall", "--preset", "none,cantopen-burst", "--count", "2", "--seed", "1"];
+    let given = ["--strategy", "percall,seawall", "--preset", "none,cantopen-burst", "--count", "2", "--seed", "1"];
     let Answer { status, out, err } = soak(&given);
     assert_eq!((status, err.as_str()), (Some(0), ""), "{out}");
     let canary = soak(&["--strategy", "canary-alarm", "--preset", "none", "--count", "2", "--seed", "1"]);
     assert_eq!(canary.status, Some(0), "a flaw that is expected is no news: {}", canary.out);
+    let note = "the layer is not compared with plain SQLite: `percall` is not among the strategies\n";
+    assert_eq!(canary.err, note);
+}
+
+#[test]
+fn canary_a_layer_that_loses_more_than_plain_sqlite_is_a_finding_though_the_table_expects_the_loss() {
+    let given = ["--strategy", "percall,canary-ledger", "--preset", "none", "--count", "3", "--seed", "1"];
+    for medium in ["real", "sim"] {
+        let Answer { status, out, err } = soak(&[&given[..], &["--medium", medium]].concat());
+        assert_eq!((status, err.as_str()), (Some(100), ""), "{out}");
+        let worse = format!("canary-ledger under none ({medium}): lost, worse than plain SQLite: ");
+        assert!(out.contains(&worse) && out.contains(" lost against 0"), "{out}");
+        let json = soak(&[&given[..], &["--medium", medium, "--format", "json"]].concat());
+        assert_eq!(json.status, Some(100));
+        let record: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+        let worse = |cell: usize| record["matrix"][cell].get("worse_than_plain");
+        assert_eq!(worse(0), None);
+        assert_eq!(worse(1).map(|worse| &worse["lost"]), Some(&record["matrix"][1]["lost"]));
+        assert_eq!(
+            (&record["matrix"][0]["as_expected"], &record["matrix"][1]["as_expected"]),
+            (&true.into(), &false.into())
+        );
+    }
 }
 
 #[test]
@@ -84,7 +107,7 @@ fn a_lab_that_loses_its_folder_is_broken() {
     let dir = scratch();
     let (folder, elsewhere) = (dir.path().join("scratch"), dir.path().join("elsewhere"));
     fs::create_dir(&folder).unwrap();
-    let given = ["soak", "--strategy", "seawall", "--preset", "none", "--duration", "60s", "--scratch", text(&folder)];
+    let given = ["soak", "--strategy", "percall", "--preset", "none", "--duration", "60s", "--scratch", text(&folder)];
     std::thread::scope(|scope| {
         let soaking = scope.spawn(|| run(&given));
         while super::listing(&folder).is_empty() {

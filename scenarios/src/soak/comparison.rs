@@ -1,0 +1,167 @@
+//! The comparison oracle: a strategy of this project's layer never loses more transactions, and never leaves more
+//! databases corrupt, than plain SQLite under the same fault, on the same medium, from the same seeds.
+//!
+//! It stands above the verdicts: where the table expects a loss of the layer because nothing can be saved, plain SQLite
+//! must have lost as much. Only runs that both executed are compared, because a soak may end between two runs of the
+//! same seed, and a partition may have only one of them.
+
+use super::{Position, SoakConfig, Tally};
+use seawall_harness::record::{Cell, Comparison};
+use std::collections::BTreeMap;
+
+/// The strategy that is plain SQLite: a connection for each call, and every error reported.
+pub const PLAIN: &str = "percall";
+
+/// What one run came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RunFigures {
+    /// Acknowledged transactions that were lost.
+    pub(super) lost: u64,
+    /// True if the verdict is `corrupt`.
+    pub(super) is_corrupt: bool,
+}
+
+/// The runs of a cell by their numbers, from which their seeds follow.
+pub(super) type Runs = BTreeMap<u64, RunFigures>;
+
+/// The runs of plain SQLite, by row and medium.
+pub(super) struct Baseline(BTreeMap<(usize, &'static str), Runs>);
+
+impl Baseline {
+    /// Those of a soak; none if plain SQLite is no part of it.
+    pub(super) fn of(config: &SoakConfig, tallies: &BTreeMap<Position, Tally>) -> Self {
+        let is_plain = |position: &Position| config.strategies[position.column].name == PLAIN;
+        let plain = tallies.iter().filter(|(position, _)| is_plain(position));
+        Self(plain.map(|(position, tally)| ((position.row, position.medium), tally.by_number.clone())).collect())
+    }
+
+    /// Marks the cell as not as expected if it is one of the layer and plain SQLite did better.
+    pub(super) fn judge(&self, config: &SoakConfig, position: Position, runs: &Runs, cell: &mut Cell) {
+        let plain = self.0.get(&(position.row, position.medium));
+        let Some(plain) = plain.filter(|_| config.strategies[position.column].is_layer) else { return };
+        cell.worse_than_plain = compare(runs, plain);
+        cell.as_expected &= cell.worse_than_plain.is_none();
+    }
+}
+
+impl SoakConfig {
+    /// True if strategies of the layer are part of the soak and plain SQLite is not, so that nothing is compared.
+    pub fn lacks_plain(&self) -> bool {
+        self.strategies.iter().any(|entry| entry.is_layer) && self.strategies.iter().all(|entry| entry.name != PLAIN)
+    }
+}
+
+/// The figures of both where the layer did worse.
+fn compare(layer: &Runs, plain: &Runs) -> Option<Comparison> {
+    let both: Vec<(RunFigures, RunFigures)> =
+        layer.iter().filter_map(|(nth, run)| Some((*run, *plain.get(nth)?))).collect();
+    let lost = |run: RunFigures| run.lost;
+    let corrupt = |run: RunFigures| u64::from(run.is_corrupt);
+    let of_layer = |figure: fn(RunFigures) -> u64| both.iter().map(|(layer, _)| figure(*layer)).sum::<u64>();
+    let of_plain = |figure: fn(RunFigures) -> u64| both.iter().map(|(_, plain)| figure(*plain)).sum::<u64>();
+    let comparison = Comparison {
+        plain: PLAIN.to_owned(),
+        runs: both.len() as u64,
+        lost: of_layer(lost),
+        plain_lost: of_plain(lost),
+        corrupt: of_layer(corrupt),
+        plain_corrupt: of_plain(corrupt),
+    };
+    let is_worse = comparison.lost > comparison.plain_lost || comparison.corrupt > comparison.plain_corrupt;
+    is_worse.then_some(comparison)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expectations::Expectations;
+    use crate::faults;
+    use crate::run::spec::{REAL, SIM};
+    use crate::strategies;
+    use seawall_harness::seed::Seed;
+    use seawall_harness::token::FaultName;
+
+    /// Runs by number: lost transactions, and whether the database was corrupt.
+    fn runs(figures: &[(u64, u64, bool)]) -> Runs {
+        figures.iter().map(|&(nth, lost, is_corrupt)| (nth, RunFigures { lost, is_corrupt })).collect()
+    }
+
+    #[track_caller]
+    fn check(layer: &[(u64, u64, bool)], plain: &[(u64, u64, bool)], expected: Option<[u64; 5]>) {
+        let found = compare(&runs(layer), &runs(plain));
+        let figures = found.map(|it| [it.runs, it.lost, it.plain_lost, it.corrupt, it.plain_corrupt]);
+        assert_eq!(figures, expected);
+    }
+
+    #[test]
+    fn the_layer_may_lose_as_much_as_plain_sqlite_and_not_more() {
+        check(&[(0, 3, false)], &[(0, 3, false)], None);
+        check(&[(0, 3, false), (1, 0, false)], &[(0, 0, false), (1, 3, false)], None);
+        check(&[(0, 4, false)], &[(0, 3, false)], Some([1, 4, 3, 0, 0]));
+        check(&[], &[(0, 0, false)], None);
+    }
+
+    #[test]
+    fn the_layer_may_leave_as_many_databases_corrupt_and_not_more() {
+        check(&[(0, 0, true)], &[(0, 9, true)], None);
+        check(&[(0, 0, true)], &[(0, 9, false)], Some([1, 0, 9, 1, 0]));
+    }
+
+    #[test]
+    fn only_runs_from_the_same_seeds_are_compared() {
+        check(&[(0, 9, true), (1, 1, false)], &[(1, 1, false), (2, 0, false)], None);
+        check(&[(0, 9, true), (1, 2, false)], &[(1, 1, false), (2, 7, true)], Some([1, 2, 1, 0, 0]));
+    }
+
+    fn config(names: &[&str]) -> SoakConfig {
+        SoakConfig {
+            seed: Seed(1),
+            strategies: names.iter().map(|name| strategies::find(name).unwrap()).collect(),
+            faults: vec![faults::find(&FaultName::Named("none".to_owned())).unwrap()],
+            media: vec![REAL, SIM],
+            duration: None,
+            count: Some(1),
+            jobs: 1,
+            partition: (1, 1),
+        }
+    }
+
+    /// Whether the cells of these strategies are as expected if they lose so much in one run in the simulator.
+    fn cells(strategies: &[(&str, u64)]) -> Vec<bool> {
+        let names: Vec<&str> = strategies.iter().map(|(name, _)| *name).collect();
+        let config = config(&names);
+        let at = |column| Position { column, row: 0, medium: SIM };
+        let tally = |lost| {
+            let mut tally = Tally::default();
+            tally.by_number = runs(&[(0, lost, false)]);
+            tally
+        };
+        let tallies: BTreeMap<Position, Tally> =
+            strategies.iter().enumerate().map(|(column, (_, lost))| (at(column), tally(*lost))).collect();
+        let baseline = Baseline::of(&config, &tallies);
+        let judged = |(column, (_, lost)): (usize, &(&str, u64))| {
+            let (entry, fault) = (config.strategies[column], &config.faults[0]);
+            let mut cell = Tally::default().into_cell(entry, fault, SIM, &Expectations::reviewed());
+            cell.as_expected = true;
+            baseline.judge(&config, at(column), &runs(&[(0, *lost, false)]), &mut cell);
+            assert_eq!(cell.as_expected, cell.worse_than_plain.is_none());
+            cell.as_expected
+        };
+        strategies.iter().enumerate().map(judged).collect()
+    }
+
+    #[test]
+    fn cells_of_the_layer_alone_are_compared_and_only_with_plain_sqlite() {
+        assert_eq!(cells(&[("percall", 3), ("openhuman", 9), ("seawall", 4)]), [true, true, false]);
+        assert_eq!(cells(&[("seawall-store", 4), ("percall", 3)]), [false, true]);
+        assert_eq!(cells(&[("seawall", 3), ("percall", 3)]), [true, true]);
+        assert_eq!(cells(&[("openhuman", 3), ("seawall", 4)]), [true, true]);
+    }
+
+    #[test]
+    fn a_soak_without_plain_sqlite_says_that_nothing_is_compared() {
+        assert!(config(&["openhuman", "seawall"]).lacks_plain());
+        assert!(!config(&["percall", "seawall"]).lacks_plain());
+        assert!(!config(&["openhuman"]).lacks_plain());
+    }
+}
