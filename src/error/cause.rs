@@ -63,8 +63,8 @@ pub(crate) enum Cause {
     BreakerOpen { retry_after: Option<Duration> },
     #[error("{} has held {} for {waited:?}", holder.map_or("another process".into(), |pid| format!("process {pid}")), lock.display())]
     FirstConnectTimeout { lock: PathBuf, waited: Duration, holder: Option<u32> },
-    #[error("{}: {error}", lock.display())]
-    LockFile { lock: PathBuf, error: io::Error },
+    #[error("{}: {error}{}", lock.display(), whose.as_deref().unwrap_or_default())]
+    LockFile { lock: PathBuf, error: io::Error, whose: Option<String> },
     #[error("the wal-index does not serve ({reason}), and exclusive mode is not available: {}", describe(busy))]
     HeldElsewhere { busy: rusqlite::Error, reason: DegradedReason },
     #[error("process {parent} had the database open when it forked this one")]

@@ -258,6 +258,7 @@ impl Error {
             Cause::Migration { error, .. } => {
                 extended_code(error).map_or(Class::GiveUp, |code| classify(code, self.errno(), Operation::Migrate))
             }
+            Cause::LockFile { error, .. } if error.kind() == io::ErrorKind::InvalidInput => Class::GiveUp,
             // The file system would refuse SQLite in the same way.
             Cause::Io(_) | Cause::LockFile { .. } => classify(ffi::SQLITE_CANTOPEN, self.errno(), self.inner.operation),
             Cause::Moved { .. } => Class::Reopen,
@@ -301,6 +302,12 @@ impl Error {
             (Cause::HeldElsewhere { .. }, _) => {
                 "nothing is lost: close the connections of other processes, or repair \
                 the -shm file's surroundings (space, rights, memory)"
+            }
+            (Cause::LockFile { error, .. }, _) if error.kind() == io::ErrorKind::InvalidInput => {
+                "look who has put it there, and remove it while no process has the database open"
+            }
+            (Cause::LockFile { whose: Some(_), .. }, Class::GiveUp) => {
+                "give it the owner, the group and the mode of the database (chown --reference, chmod --reference)"
             }
             (Cause::LockFile { .. }, Class::GiveUp) => {
                 "let the directory be written to, or go without the lock (first_connect_wait)"

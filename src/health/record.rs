@@ -3,7 +3,7 @@
 use super::{CallCounts, Checkpoint, Health, HealthState, LastCheckpoint, ProbeOutcome, WalHealth};
 use crate::breaker::{Breaker, BreakerCounters, BreakerMode, BreakerState};
 use crate::error::{Borrower, DegradedReason, Error};
-use crate::os::{FileId, FileSystem};
+use crate::os::{FileId, FileSystem, Rights};
 use crate::settings::JournalMode;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,6 +32,8 @@ pub(crate) struct HealthRecord {
     pub(crate) calls: CallCounts,
     /// Which file the connections have open.
     pub(crate) file_id: Option<FileId>,
+    /// Who may use it.
+    pub(crate) rights: Option<Rights>,
 }
 
 /// What [`HealthRecord`] cannot know by themselves.

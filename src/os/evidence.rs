@@ -3,6 +3,7 @@
 //! They open what they are given. None of them may be given a database file that this process has open through SQLite:
 //! closing it again would drop SQLite's locks.
 
+use super::{Rights, rights};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -31,10 +32,18 @@ pub(super) fn read_prefix(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_durably(path: &Path, bytes: &[u8], rights: Rights) -> io::Result<()> {
     let mut name = OsString::from(path);
     name.push(".new");
-    let mut file = File::create(&name)?;
+    let name = PathBuf::from(name);
+    let mut file = match rights::create_new(&name, rights) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // Left behind by a process that died, or planted: not written to in either case.
+            fs::remove_file(&name)?;
+            rights::create_new(&name, rights)?
+        }
+        file => file?,
+    };
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&name, path)?;
@@ -132,16 +141,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (os, a, b) = (SystemOs::new(), dir.path().join("a"), dir.path().join("b"));
         let mut bytes = vec![7; 200_000];
-        os.write_durably(&a, &bytes).unwrap();
-        os.write_durably(&b, &bytes).unwrap();
+        let mine = os.rights(dir.path()).unwrap().unwrap().private();
+        os.write_durably(&a, &bytes, mine).unwrap();
+        os.write_durably(&b, &bytes, mine).unwrap();
         assert!(os.same_bytes(&a, &b).unwrap());
         assert_eq!(os.sha256(&a).unwrap(), os.sha256(&b).unwrap());
         *bytes.last_mut().unwrap() = 8;
-        os.write_durably(&b, &bytes).unwrap();
+        os.write_durably(&b, &bytes, mine).unwrap();
         assert!(!os.same_bytes(&a, &b).unwrap());
         assert_ne!(os.sha256(&a).unwrap(), os.sha256(&b).unwrap());
         assert_eq!(os.read_prefix(&a, 3).unwrap(), [7, 7, 7]);
-        os.write_durably(&b, b"abc").unwrap();
+        os.write_durably(&b, b"abc", mine).unwrap();
         // FIPS 180-2, appendix B.1.
         let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!((os.sha256(&b).unwrap().as_str(), super::sha256_of(b"abc").as_str()), (known, known));

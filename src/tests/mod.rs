@@ -20,6 +20,7 @@ mod outage;
 mod paths;
 mod processes;
 mod quarantine;
+mod rights;
 mod store;
 mod supervisor;
 #[cfg(feature = "tracing")]

@@ -119,6 +119,7 @@ fn the_other_process() {
         "migrate" => migrate(&path),
         "write without end" => write_without_end(&path),
         "fork" => fork(&path),
+        "open beside the lock file of root" => rights::open_beside_the_lock_file_of_root(&path),
         other => bad_input::play(other, &path),
     }
     println!("{DONE}");
@@ -132,7 +133,7 @@ pub(super) fn wait_for_word() {
 fn hold_the_lock(path: &Path) {
     let mut lock = path.as_os_str().to_owned();
     lock.push(".init.lock");
-    let _held = SystemOs::new().try_lock_file(Path::new(&lock)).unwrap().unwrap();
+    let _held = SystemOs::new().try_lock_file(Path::new(&lock), path).unwrap().unwrap();
     wait_for_word();
 }
 
