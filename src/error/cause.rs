@@ -13,6 +13,8 @@ pub(crate) enum Cause {
     Sqlite(rusqlite::Error),
     #[error("{0}")]
     Io(io::Error),
+    #[error("the directory {} is missing", directory.display())]
+    NoDirectory { directory: PathBuf, error: io::Error },
     #[error("it stands for a directory, not for a file")]
     Directory,
     #[error("nothing is there, and no side file of it either")]

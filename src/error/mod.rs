@@ -141,7 +141,7 @@ impl Error {
     /// The operating system's reason, where it is known: for files that cannot be opened, read or written.
     pub fn errno(&self) -> Option<i32> {
         match &self.inner.cause {
-            Cause::Io(error) | Cause::LockFile { error, .. } => error.raw_os_error(),
+            Cause::Io(error) | Cause::LockFile { error, .. } | Cause::NoDirectory { error, .. } => error.raw_os_error(),
             _ => self.inner.errno,
         }
     }
@@ -260,7 +260,9 @@ impl Error {
             }
             Cause::LockFile { error, .. } if error.kind() == io::ErrorKind::InvalidInput => Class::GiveUp,
             // The file system would refuse SQLite in the same way.
-            Cause::Io(_) | Cause::LockFile { .. } => classify(ffi::SQLITE_CANTOPEN, self.errno(), self.inner.operation),
+            Cause::Io(_) | Cause::LockFile { .. } | Cause::NoDirectory { .. } => {
+                classify(ffi::SQLITE_CANTOPEN, self.errno(), self.inner.operation)
+            }
             Cause::Moved { .. } => Class::Reopen,
             Cause::Quarantined { .. } | Cause::NotQuarantined { .. } => Class::Quarantine,
             Cause::Quarantine(why) if why.is_busy() => Class::RetryLater,
@@ -295,6 +297,10 @@ impl Error {
         match (&self.inner.cause, self.class()) {
             (Cause::Directory, _) => "give the path of a file",
             (Cause::Missing, _) => "check the path",
+            (Cause::NoDirectory { .. }, _) => {
+                "check the path and what should be mounted there; create it, or let the layer do it \
+                (Builder::create_directories)"
+            }
             (Cause::ForkedChild { .. }, _) => {
                 "SQLite's table of locks came along, so not even a new connection is safe \
                 here: exec first, or fork before opening"
@@ -378,7 +384,7 @@ impl std::error::Error for Error {
             Cause::Sqlite(error) | Cause::HeldElsewhere { busy: error, .. } | Cause::Migration { error, .. } => {
                 Some(error)
             }
-            Cause::Io(error) | Cause::LockFile { error, .. } => Some(error),
+            Cause::Io(error) | Cause::LockFile { error, .. } | Cause::NoDirectory { error, .. } => Some(error),
             Cause::Quarantined { error, .. } | Cause::NotQuarantined { error, .. } => Some(error),
             _ => None,
         }

@@ -47,6 +47,7 @@ pub(crate) struct HealthInputs<'a> {
     pub(crate) borrowers: Vec<Borrower>,
     pub(crate) readers_open: u32,
     pub(crate) is_disk_full: bool,
+    pub(crate) is_log_over_limit: bool,
     pub(crate) file_system: Option<FileSystem>,
     pub(crate) events: BTreeMap<&'static str, u64>,
     pub(crate) events_missed: u64,
@@ -105,6 +106,8 @@ impl HealthRecord {
             HealthState::Unopened
         } else if self.degraded_reason.is_some() {
             HealthState::Degraded
+        } else if now.is_log_over_limit {
+            HealthState::LogOverLimit
         } else {
             HealthState::Healthy
         };
@@ -126,6 +129,7 @@ impl HealthRecord {
             borrowers: now.borrowers,
             readers_open: now.readers_open,
             is_disk_full: now.is_disk_full,
+            is_log_over_limit: now.is_log_over_limit,
             file_system: now.file_system,
             sqlite_version: rusqlite::version(),
             opens: self.opens,

@@ -150,6 +150,11 @@ pub trait Os: Send + Sync {
         self.base().map_or(0, |os| os.thread())
     }
 
+    /// How many files the process may have open at a time, where the system tells.
+    fn descriptors_max(&self) -> Option<u64> {
+        self.base().and_then(|os| os.descriptors_max())
+    }
+
     // Names and files
 
     /// The absolute path behind symbolic links, `.` and `..`; an error if nothing is there.

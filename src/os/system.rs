@@ -47,6 +47,10 @@ impl Os for SystemOs {
         MARK.with(|mark| std::ptr::from_ref(mark).addr() as u64)
     }
 
+    fn descriptors_max(&self) -> Option<u64> {
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+    }
+
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
         fs::canonicalize(path)
     }

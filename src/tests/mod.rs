@@ -4,6 +4,7 @@
 mod asynchronous;
 mod bad_input;
 mod borrow;
+mod bounds;
 mod clock;
 mod cold_start;
 mod damage;

@@ -82,6 +82,10 @@ impl Player {
         }
     }
 
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn go_on(&mut self) {
         self.told.take().unwrap().write_all(b"go\n").unwrap();
     }
@@ -119,6 +123,8 @@ fn the_other_process() {
         "migrate" => migrate(&path),
         "write without end" => write_without_end(&path),
         "fork" => fork(&path),
+        "hold a snapshot" => bounds::hold_a_snapshot(&path),
+        "serve two thousand tenants" => bounds::serve_two_thousand_tenants(&path),
         "open beside the lock file of root" => rights::open_beside_the_lock_file_of_root(&path),
         other => bad_input::play(other, &path),
     }
