@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 const CHUNK_BYTES: usize = 1 << 16;
+/// Names tried for a new file.
+const NAMES_MAX: u32 = 100;
 
 pub(super) fn list_dir(path: &Path, entries_max: usize) -> io::Result<Vec<PathBuf>> {
     let mut entries = Vec::new();
@@ -33,21 +35,26 @@ pub(super) fn read_prefix(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 }
 
 pub(super) fn write_durably(path: &Path, bytes: &[u8], rights: Rights) -> io::Result<()> {
-    let mut name = OsString::from(path);
-    name.push(".new");
-    let name = PathBuf::from(name);
-    let mut file = match rights::create_new(&name, rights) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // Left behind by a process that died, or planted: not written to in either case.
-            fs::remove_file(&name)?;
-            rights::create_new(&name, rights)?
-        }
-        file => file?,
-    };
+    let (name, mut file) = create_beside(path, rights)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&name, path)?;
     path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// A new file beside this one. A name that exists was left behind by a process that died, or planted: it is not touched.
+fn create_beside(path: &Path, rights: Rights) -> io::Result<(PathBuf, File)> {
+    let mut result = Err(io::ErrorKind::AlreadyExists.into());
+    for number in 0..NAMES_MAX {
+        let mut name = OsString::from(path);
+        name.push(if number == 0 { ".new".to_owned() } else { format!(".new-{number}") });
+        let name = PathBuf::from(name);
+        result = rights::create_new(&name, rights).map(|file| (name, file));
+        if result.as_ref().err().is_none_or(|error: &io::Error| error.kind() != io::ErrorKind::AlreadyExists) {
+            break;
+        }
+    }
+    result
 }
 
 pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
@@ -144,6 +151,10 @@ mod tests {
         let mine = os.rights(dir.path()).unwrap().unwrap().private();
         os.write_durably(&a, &bytes, mine).unwrap();
         os.write_durably(&b, &bytes, mine).unwrap();
+        // What is there under the name of the new file is not touched.
+        fs::write(dir.path().join("b.new"), "planted").unwrap();
+        os.write_durably(&b, &bytes, mine).unwrap();
+        assert_eq!(fs::read(dir.path().join("b.new")).unwrap(), b"planted");
         assert!(os.same_bytes(&a, &b).unwrap());
         assert_eq!(os.sha256(&a).unwrap(), os.sha256(&b).unwrap());
         *bytes.last_mut().unwrap() = 8;

@@ -69,7 +69,7 @@ struct Entry {
 impl Entry {
     /// Whether no call and no store has it.
     fn is_unused(&self) -> bool {
-        Arc::strong_count(&self.database) == 1 + self.spellings
+        Arc::strong_count(&self.database) <= 1 + self.spellings
     }
 }
 
@@ -307,7 +307,10 @@ impl Cache {
             _ => {
                 dropped.extend(self.make_place(&mut entries, &mut spelled));
                 let entry = Entry { database: Arc::clone(&database), spellings: 0 };
-                dropped.extend(entries.insert(Arc::clone(database.path()), entry).map(|entry| entry.database));
+                if let Some(Entry { database: before, .. }) = entries.insert(Arc::clone(database.path()), entry) {
+                    spelled.retain(|_, spelled| !Arc::ptr_eq(spelled, &before));
+                    dropped.push(before);
+                }
             }
         }
         // What a relative path means changes with the working directory.

@@ -124,7 +124,7 @@ fn the_other_process() {
         "write without end" => write_without_end(&path),
         "fork" => fork(&path),
         "hold a snapshot" => bounds::hold_a_snapshot(&path),
-        "serve two thousand tenants" => bounds::serve_two_thousand_tenants(&path),
+        "serve many tenants" => bounds::serve_many_tenants(&path),
         "open beside the lock file of root" => rights::open_beside_the_lock_file_of_root(&path),
         other => bad_input::play(other, &path),
     }
