@@ -164,8 +164,8 @@ pub enum EventKind {
         /// The directory of the old one.
         bundle: PathBuf,
     },
-    /// The log is larger than the [limit](crate::Builder::wal_limit), and reads keep it from being restarted. Once, until
-    /// it is below the limit again.
+    /// The log is larger than the [limit](crate::Builder::wal_limit), and reads keep it from being restarted. Once,
+    /// until it is below the limit again.
     LogOverLimit {
         /// Its size.
         bytes: u64,

@@ -309,15 +309,7 @@ impl Error {
                 "nothing is lost: close the connections of other processes, or repair \
                 the -shm file's surroundings (space, rights, memory)"
             }
-            (Cause::LockFile { error, .. }, _) if error.kind() == io::ErrorKind::InvalidInput => {
-                "look who has put it there, and remove it while no process has the database open"
-            }
-            (Cause::LockFile { whose: Some(_), .. }, Class::GiveUp) => {
-                "give it the owner, the group and the mode of the database (chown --reference, chmod --reference)"
-            }
-            (Cause::LockFile { .. }, Class::GiveUp) => {
-                "let the directory be written to, or go without the lock (first_connect_wait)"
-            }
+            (Cause::LockFile { error, whose, .. }, Class::GiveUp) => lock_file_advice(error, whose.is_some()),
             (Cause::FirstConnectTimeout { .. }, _) => "look for a process that hangs while opening",
             (Cause::BreakerOpen { retry_after: None }, _) => "set the breaker's mode to enforcing to let calls pass",
             (Cause::BreakerOpen { .. }, _) => "wait; the reason is in health().last_error",
@@ -363,6 +355,17 @@ impl Error {
             (_, Class::Quarantine) => "do not delete anything; run PRAGMA quick_check",
             (_, Class::GiveUp | Class::Notice) => "trying again will not help",
         }
+    }
+}
+
+/// About a lock file that cannot be used; `is_there` if it exists and may not be opened.
+fn lock_file_advice(error: &io::Error, is_there: bool) -> &'static str {
+    if error.kind() == io::ErrorKind::InvalidInput {
+        "find out how it came there, and remove it while no process has the database open"
+    } else if is_there {
+        "give it the owner, the group and the mode of the database (chown --reference, chmod --reference)"
+    } else {
+        "let the directory be written to, or go without the lock (first_connect_wait)"
     }
 }
 

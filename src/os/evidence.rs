@@ -42,7 +42,7 @@ pub(super) fn write_durably(path: &Path, bytes: &[u8], rights: Rights) -> io::Re
     path.parent().map_or(Ok(()), sync_dir)
 }
 
-/// A new file beside this one. A name that exists was left behind by a process that died, or planted: it is not touched.
+/// A new file beside this one. What has such a name was left behind by a process that died, or planted: it stays.
 fn create_beside(path: &Path, rights: Rights) -> io::Result<(PathBuf, File)> {
     let mut result = Err(io::ErrorKind::AlreadyExists.into());
     for number in 0..NAMES_MAX {

@@ -281,8 +281,8 @@ fn unsupported<T>() -> io::Result<T> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Creates an empty file for a copy of a file that may have no name: with the rights of that file or, where they are not
-/// known, for the user of the directory alone.
+/// Creates an empty file for a copy of a file that may have no name: with the rights of that file, or, where they are
+/// not known, for the user of the directory alone.
 pub(crate) fn create_for_copy(to: &Path, of: Option<FileId>, os: &dyn Os) -> io::Result<()> {
     let known = of.and_then(|id| os.rights_of_open(id));
     let rights = match (known, to.parent()) {

@@ -36,7 +36,7 @@ impl Rights {
         Rights { owner: metadata.uid(), group: metadata.gid(), mode: metadata.mode() & MODE_BITS }
     }
 
-    /// Of a directory for files with these rights: to be searched by whoever may read.
+    /// Of a directory for files with these rights: to be searched by all who may read.
     fn of_directory(self) -> Rights {
         let read_bits = self.mode & 0o444;
         Rights { mode: self.mode | 0o700 | read_bits >> 2, ..self }

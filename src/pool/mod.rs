@@ -86,8 +86,8 @@ pub(crate) struct Database {
 #[derive(Default)]
 struct WriterState {
     connection: Option<PooledConnection>,
-    /// At most one writer that is not used any more but stays open while a reader is borrowed. No reader outlives it, so
-    /// the file is closed last by a writer, after a check of the file's name.
+    /// At most one writer that is not used any more but stays open while a reader is borrowed. No reader outlives it,
+    /// so the file is closed last by a writer, after a check of the file's name.
     retired: Vec<PooledConnection>,
     /// What became of a file that has lost its name, until a caller gets it as an error.
     unreported_rescue: Option<Rescue>,

@@ -73,8 +73,8 @@ impl Database {
         Ok(connection)
     }
 
-    /// A database that takes the place of another one gets its owner and its rights: SQLite would create one that others
-    /// may read.
+    /// A database that takes the place of another one gets its owner and its rights: SQLite would create one that
+    /// others may read.
     fn keep_rights(&self, state: &WriterState) {
         let (settings, os) = (&*self.settings, &*self.settings.os);
         let of_bundle = || os.rights(&state.bundle.as_ref()?.database).ok().flatten();

@@ -66,8 +66,8 @@ impl Builder {
         self
     }
 
-    /// Whether missing directories of the path are created, with the rights that the process gives to new ones. Default:
-    /// no. A missing directory is an error that names it: it is a mistake in the path or a volume that is not mounted
+    /// Whether missing directories of the path are created, with the rights that the process gives to new ones.
+    /// Default: no. A missing directory is an error that names it: it is a mistake in the path or a volume that is not mounted
     /// more often than a wish.
     pub fn create_directories(mut self, should_create: bool) -> Builder {
         self.settings.creates_directories = should_create;
@@ -181,8 +181,8 @@ impl Builder {
         self
     }
 
-    /// The size in bytes up to which the log may grow. Default 64 MiB; `None` leaves it to SQLite, whose checkpoints never
-    /// restart a log that is always being read.
+    /// The size in bytes up to which the log may grow. Default 64 MiB; `None` leaves it to SQLite, whose checkpoints
+    /// never restart a log that is always being read.
     ///
     /// After a write that leaves the log larger, new reads of this store wait for a moment (100 ms at most), and once
     /// the running ones have ended, the log is emptied. Where other reads keep that from working, an event says so
@@ -193,11 +193,11 @@ impl Builder {
         self
     }
 
-    /// The most databases that a [`Cache`] keeps open; 0 counts as 1. Default: what half of the descriptors suffices for
+    /// The most databases that a [`Cache`] keeps open; 0 counts as 1. Default: as many as need half of the descriptors
     /// that the process may have open (`RLIMIT_NOFILE`), at most 1024.
     ///
-    /// When one more is opened, those that have not been used for longest are closed, as with [`Cache::close`]. One that
-    /// a call is using, or of which there is a [`Store`], stays open.
+    /// When one more is opened, those that have not been used for longest are closed, as with [`Cache::close`]. One
+    /// that a call is using, or of which there is a [`Store`], stays open.
     pub fn databases_max(mut self, databases: usize) -> Builder {
         self.settings.databases_max = Some(databases);
         self

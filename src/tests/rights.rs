@@ -1,4 +1,4 @@
-//! What the layer creates beside a database belongs to whoever the database belongs to, and is as secret.
+//! What the layer creates beside a database belongs to the owner of the database, and is as secret.
 
 use super::processes::play_as_unprivileged;
 use super::*;

@@ -211,8 +211,8 @@ fn carry_out(report: &DoctorReport, plan: &FixPlan, os: &SystemOs, done: &mut Ve
     Ok(())
 }
 
-/// A folder that was not there before: `<database>.quarantine-1` or a later number. Whoever may use the side file may
-/// use it.
+/// A folder that was not there before: `<database>.quarantine-1` or a later number. Its rights are those of
+/// the side file.
 fn new_folder(path: &Path, side_file: &Path, os: &SystemOs) -> io::Result<PathBuf> {
     let rights = os.rights(side_file)?.ok_or(io::ErrorKind::NotFound)?;
     for number in 1..=QUARANTINES_MAX {
