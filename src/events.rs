@@ -32,6 +32,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Weak;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -163,7 +164,17 @@ pub enum EventKind {
         /// The directory of the old one.
         bundle: PathBuf,
     },
-    /// All connections were closed on request.
+    /// The log is larger than the [limit](crate::Builder::wal_limit), and reads keep it from being restarted. Once,
+    /// until it is below the limit again.
+    LogOverLimit {
+        /// Its size.
+        bytes: u64,
+        /// The read of this store that has been going on for longest.
+        borrower: Option<Borrower>,
+        /// Other processes that have the log open, if the system tells.
+        pids: Vec<u32>,
+    },
+    /// All connections were closed on request, or by a cache that has as many databases open as it may.
     Closed,
 }
 
@@ -195,6 +206,7 @@ impl EventKind {
             EventKind::Quarantined { .. } => "quarantined",
             EventKind::QuarantineRefused { .. } => "quarantine_refused",
             EventKind::Salvaged { .. } => "salvaged",
+            EventKind::LogOverLimit { .. } => "log_over_limit",
             EventKind::Closed => "closed",
         }
     }
@@ -308,6 +320,19 @@ impl fmt::Display for EventKind {
             }
             EventKind::QuarantineRefused { error } => write!(f, "damaged, and left where it is: {error}"),
             EventKind::Salvaged { bundle } => write!(f, "filled from {}", bundle.display()),
+            EventKind::LogOverLimit { bytes, borrower, pids } => {
+                write!(f, "the log has {bytes} bytes, and reads keep it from being restarted")?;
+                if let Some(borrower) = borrower {
+                    write!(f, "; {borrower}")?;
+                }
+                match pids.as_slice() {
+                    [] => Ok(()),
+                    pids => {
+                        let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+                        write!(f, "; also open in process {}", pids.join(", "))
+                    }
+                }
+            }
             EventKind::Closed => f.write_str("closed"),
         }
     }
@@ -319,11 +344,52 @@ pub type Sink = Arc<dyn Fn(&Event) + Send + Sync>;
 /// The most events that wait in one subscriber's channel.
 const SUBSCRIPTION_MAX: usize = 1 << 16;
 
+/// The senders of the channels, in the order in which they were made. The numbers ascend.
+#[derive(Default)]
+struct Subscribers {
+    list: Mutex<Vec<(u64, SyncSender<Event>)>>,
+}
+
+/// The channel of one subscriber; see [`Store::subscribe`](crate::Store::subscribe). Dropping it ends the subscription.
+pub struct Subscription {
+    receiver: Receiver<Event>,
+    number: u64,
+    /// Weak: when the database is gone, the channel ends.
+    subscribers: Weak<Subscribers>,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        // Dropped after the lock: the events in the channel may be many.
+        let Some(subscribers) = self.subscribers.upgrade() else { return };
+        let sender = {
+            let mut list = subscribers.list.lock();
+            let place = list.iter().position(|(number, _)| *number == self.number);
+            place.map(|place| list.remove(place))
+        };
+        drop(sender);
+    }
+}
+
+impl std::ops::Deref for Subscription {
+    type Target = Receiver<Event>;
+
+    fn deref(&self) -> &Receiver<Event> {
+        &self.receiver
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
 /// Sends the events of one database to the sink, to `tracing`, and to the subscribers.
 #[derive(Default)]
 pub(crate) struct EventHub {
     sink: Option<Sink>,
-    subscribers: Mutex<Vec<SyncSender<Event>>>,
+    subscribers: Arc<Subscribers>,
     /// Events that a subscriber had no room for.
     missed: AtomicU64,
     /// How many events of each kind there have been, by name.
@@ -337,11 +403,13 @@ impl EventHub {
 
     /// A channel that gets all events from now on. One that has `capacity` of them waiting misses the next ones, which
     /// are counted.
-    pub(crate) fn subscribe(&self, capacity: usize) -> Receiver<Event> {
+    pub(crate) fn subscribe(&self, capacity: usize) -> Subscription {
         // The channel allocates its capacity at once.
         let (sender, receiver) = sync_channel(capacity.min(SUBSCRIPTION_MAX));
-        self.subscribers.lock().push(sender);
-        receiver
+        let mut list = self.subscribers.list.lock();
+        let number = list.last().map_or(0, |(number, _)| number + 1);
+        list.push((number, sender));
+        Subscription { receiver, number, subscribers: Arc::downgrade(&self.subscribers) }
     }
 
     pub(crate) fn missed(&self) -> u64 {
@@ -358,14 +426,11 @@ impl EventHub {
         if let Some(sink) = &self.sink {
             deliver(&**sink, event);
         }
-        self.subscribers.lock().retain(|subscriber| match subscriber.try_send(event.clone()) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_)) => {
+        for (_, subscriber) in &*self.subscribers.list.lock() {
+            if let Err(TrySendError::Full(_)) = subscriber.try_send(event.clone()) {
                 self.missed.fetch_add(1, Ordering::Relaxed);
-                true
             }
-            Err(TrySendError::Disconnected(_)) => false,
-        });
+        }
     }
 }
 
@@ -421,5 +486,30 @@ impl EventQueue {
         for kind in self.kinds {
             hub.publish(&Event { path: Arc::clone(path), kind });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_subscription_leaves_nothing_behind() {
+        let hub = EventHub::new(None);
+        let kept = hub.subscribe(2);
+        for _ in 0..1000 {
+            drop(hub.subscribe(SUBSCRIPTION_MAX));
+        }
+        assert_eq!(hub.subscribers.list.lock().len(), 1);
+        let (a, b) = (hub.subscribe(1), hub.subscribe(1));
+        drop(a);
+        let mut queue = EventQueue::default();
+        queue.add(EventKind::Closed);
+        queue.emit(&Arc::from(Path::new("/x.db")), &hub);
+        assert!(
+            [&kept, &b].iter().all(|channel| channel.try_recv().is_ok_and(|event| event.kind == EventKind::Closed))
+        );
+        drop((kept, b));
+        assert_eq!(hub.subscribers.list.lock().len(), 0);
     }
 }

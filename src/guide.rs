@@ -79,6 +79,7 @@
 //! | holder | the wait | after it |
 //! |---|---|---|
 //! | another process, or a connection that is not ours | [`busy_timeout`](crate::Builder::busy_timeout), 5 s | `BUSY` |
+//! | the queue of an `AsyncStore` | counts towards the acquire timeout | an error that names the borrower's line |
 //! | another thread that has borrowed the connection | [`acquire_timeout`](crate::Builder::acquire_timeout), 30 s | an error that names the borrower's line |
 //! | another process that opens for the first time | [`first_connect_wait`](crate::Builder::first_connect_wait), 10 s | an error that names the process |
 //!
@@ -164,7 +165,7 @@
 //! | your case | setting |
 //! |---|---|
 //! | a server that runs for weeks | nothing: a connection has no age. [`max_lifetime`](crate::Builder::max_lifetime) only if an extension leaks |
-//! | many databases, each used now and then | [`max_idle`](crate::Builder::max_idle) and a timer with [`maintain`](crate::Store::maintain), for the readers |
+//! | many databases, each used now and then | nothing: a cache closes the least recently used beyond [`databases_max`](crate::Builder::databases_max). To close idle ones sooner: [`max_idle`](crate::Builder::max_idle) and a timer with [`maintain`](crate::Cache::maintain) |
 //! | closures that may hang | [`overdue_after`](crate::Builder::overdue_after) below the acquire timeout, and an eye on the event |
 //! | the end of the program | [`close`](crate::Store::close) with a patience; what it cannot checkpoint is safe in the log |
 //!
@@ -239,6 +240,7 @@
 //! |---|---|
 //! | `state` is `Unavailable` | it does not serve; [`last_error`](crate::Health::last_error) says why |
 //! | `state` is `Degraded` | it serves, one call at a time: the `-shm` cannot be used, look at space, rights, memory |
+//! | `state` is `LogOverLimit` | it serves, and the log grows: the event [`LogOverLimit`](crate::EventKind::LogOverLimit) names the read or the processes that keep it |
 //! | `journal_mode` is not what was configured | WAL was refused: a network file system, or an old connection of another process |
 //! | `wal.frames` grows, and `frames_checkpointed` does not | a read that never ends: see `oldest_snapshot` |
 //! | `calls.timed_out` grows | a closure that takes too long: the errors name its line |

@@ -66,7 +66,7 @@ mod sync;
 
 pub use breaker::{BreakerCounters, BreakerMode, BreakerPolicy, BreakerState, RateThreshold};
 pub use error::{BorrowKind, Borrower, Class, DegradedReason, Error, Operation};
-pub use events::{Event, EventKind};
+pub use events::{Event, EventKind, Subscription};
 pub use health::{Checkpoint, CheckpointMode, Health, HealthState};
 pub use os::{Os, SystemOs};
 pub use pool::Registry;

@@ -58,11 +58,11 @@ impl Os for ClockedOs {
         }
     }
 
-    fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {
+    fn try_lock_file(&self, path: &Path, like: &Path) -> io::Result<Option<FileLock>> {
         const POLL: Duration = Duration::from_millis(1);
         let mut waited = Duration::ZERO;
         loop {
-            match self.system.try_lock_file(path)? {
+            match self.system.try_lock_file(path, like)? {
                 None if waited < self.lock_patience => std::thread::sleep(POLL),
                 answer => return Ok(answer),
             }

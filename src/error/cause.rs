@@ -13,6 +13,8 @@ pub(crate) enum Cause {
     Sqlite(rusqlite::Error),
     #[error("{0}")]
     Io(io::Error),
+    #[error("the directory {} is missing", directory.display())]
+    NoDirectory { directory: PathBuf, error: io::Error },
     #[error("it stands for a directory, not for a file")]
     Directory,
     #[error("nothing is there, and no side file of it either")]
@@ -63,8 +65,8 @@ pub(crate) enum Cause {
     BreakerOpen { retry_after: Option<Duration> },
     #[error("{} has held {} for {waited:?}", holder.map_or("another process".into(), |pid| format!("process {pid}")), lock.display())]
     FirstConnectTimeout { lock: PathBuf, waited: Duration, holder: Option<u32> },
-    #[error("{}: {error}", lock.display())]
-    LockFile { lock: PathBuf, error: io::Error },
+    #[error("{}: {error}{}", lock.display(), whose.as_deref().unwrap_or_default())]
+    LockFile { lock: PathBuf, error: io::Error, whose: Option<String> },
     #[error("the wal-index does not serve ({reason}), and exclusive mode is not available: {}", describe(busy))]
     HeldElsewhere { busy: rusqlite::Error, reason: DegradedReason },
     #[error("process {parent} had the database open when it forked this one")]

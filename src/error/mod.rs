@@ -141,7 +141,7 @@ impl Error {
     /// The operating system's reason, where it is known: for files that cannot be opened, read or written.
     pub fn errno(&self) -> Option<i32> {
         match &self.inner.cause {
-            Cause::Io(error) | Cause::LockFile { error, .. } => error.raw_os_error(),
+            Cause::Io(error) | Cause::LockFile { error, .. } | Cause::NoDirectory { error, .. } => error.raw_os_error(),
             _ => self.inner.errno,
         }
     }
@@ -258,8 +258,11 @@ impl Error {
             Cause::Migration { error, .. } => {
                 extended_code(error).map_or(Class::GiveUp, |code| classify(code, self.errno(), Operation::Migrate))
             }
+            Cause::LockFile { error, .. } if error.kind() == io::ErrorKind::InvalidInput => Class::GiveUp,
             // The file system would refuse SQLite in the same way.
-            Cause::Io(_) | Cause::LockFile { .. } => classify(ffi::SQLITE_CANTOPEN, self.errno(), self.inner.operation),
+            Cause::Io(_) | Cause::LockFile { .. } | Cause::NoDirectory { .. } => {
+                classify(ffi::SQLITE_CANTOPEN, self.errno(), self.inner.operation)
+            }
             Cause::Moved { .. } => Class::Reopen,
             Cause::Quarantined { .. } | Cause::NotQuarantined { .. } => Class::Quarantine,
             Cause::Quarantine(why) if why.is_busy() => Class::RetryLater,
@@ -294,6 +297,10 @@ impl Error {
         match (&self.inner.cause, self.class()) {
             (Cause::Directory, _) => "give the path of a file",
             (Cause::Missing, _) => "check the path",
+            (Cause::NoDirectory { .. }, _) => {
+                "check the path and what should be mounted there; create it, or let the layer do it \
+                (Builder::create_directories)"
+            }
             (Cause::ForkedChild { .. }, _) => {
                 "SQLite's table of locks came along, so not even a new connection is safe \
                 here: exec first, or fork before opening"
@@ -302,9 +309,7 @@ impl Error {
                 "nothing is lost: close the connections of other processes, or repair \
                 the -shm file's surroundings (space, rights, memory)"
             }
-            (Cause::LockFile { .. }, Class::GiveUp) => {
-                "let the directory be written to, or go without the lock (first_connect_wait)"
-            }
+            (Cause::LockFile { error, whose, .. }, Class::GiveUp) => lock_file_advice(error, whose.is_some()),
             (Cause::FirstConnectTimeout { .. }, _) => "look for a process that hangs while opening",
             (Cause::BreakerOpen { retry_after: None }, _) => "set the breaker's mode to enforcing to let calls pass",
             (Cause::BreakerOpen { .. }, _) => "wait; the reason is in health().last_error",
@@ -353,6 +358,17 @@ impl Error {
     }
 }
 
+/// About a lock file that cannot be used; `is_there` if it exists and may not be opened.
+fn lock_file_advice(error: &io::Error, is_there: bool) -> &'static str {
+    if error.kind() == io::ErrorKind::InvalidInput {
+        "find out how it came there, and remove it while no process has the database open"
+    } else if is_there {
+        "give it the owner, the group and the mode of the database (chown --reference, chmod --reference)"
+    } else {
+        "let the directory be written to, or go without the lock (first_connect_wait)"
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { path, operation, cause, .. } = &*self.inner;
@@ -371,7 +387,7 @@ impl std::error::Error for Error {
             Cause::Sqlite(error) | Cause::HeldElsewhere { busy: error, .. } | Cause::Migration { error, .. } => {
                 Some(error)
             }
-            Cause::Io(error) | Cause::LockFile { error, .. } => Some(error),
+            Cause::Io(error) | Cause::LockFile { error, .. } | Cause::NoDirectory { error, .. } => Some(error),
             Cause::Quarantined { error, .. } | Cause::NotQuarantined { error, .. } => Some(error),
             _ => None,
         }

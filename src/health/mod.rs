@@ -68,6 +68,8 @@ pub struct Health {
     pub readers_open: u32,
     /// Whether a write has met a full disk and none has gone through since.
     pub is_disk_full: bool,
+    /// Whether the log is over its [limit](crate::Builder::wal_limit), and reads keep it from being restarted.
+    pub is_log_over_limit: bool,
     /// The file system that the database is on, where the system tells.
     pub file_system: Option<FileSystem>,
     /// The version of the SQLite that is linked.
@@ -146,6 +148,9 @@ pub enum HealthState {
     Healthy,
     /// It serves, one call at a time with the file locked against all other processes: the wal-index cannot be used.
     Degraded,
+    /// It serves, and its log grows: reads keep it from being restarted. The event
+    /// [`LogOverLimit`](crate::EventKind::LogOverLimit) says which.
+    LogOverLimit,
     /// It does not serve: the circuit is not closed, the last attempt to open failed, or the live connection does not
     /// answer.
     Unavailable,

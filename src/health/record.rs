@@ -3,7 +3,7 @@
 use super::{CallCounts, Checkpoint, Health, HealthState, LastCheckpoint, ProbeOutcome, WalHealth};
 use crate::breaker::{Breaker, BreakerCounters, BreakerMode, BreakerState};
 use crate::error::{Borrower, DegradedReason, Error};
-use crate::os::{FileId, FileSystem};
+use crate::os::{FileId, FileSystem, Rights};
 use crate::settings::JournalMode;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,6 +32,8 @@ pub(crate) struct HealthRecord {
     pub(crate) calls: CallCounts,
     /// Which file the connections have open.
     pub(crate) file_id: Option<FileId>,
+    /// Who may use it.
+    pub(crate) rights: Option<Rights>,
 }
 
 /// What [`HealthRecord`] cannot know by themselves.
@@ -45,6 +47,7 @@ pub(crate) struct HealthInputs<'a> {
     pub(crate) borrowers: Vec<Borrower>,
     pub(crate) readers_open: u32,
     pub(crate) is_disk_full: bool,
+    pub(crate) is_log_over_limit: bool,
     pub(crate) file_system: Option<FileSystem>,
     pub(crate) events: BTreeMap<&'static str, u64>,
     pub(crate) events_missed: u64,
@@ -103,6 +106,8 @@ impl HealthRecord {
             HealthState::Unopened
         } else if self.degraded_reason.is_some() {
             HealthState::Degraded
+        } else if now.is_log_over_limit {
+            HealthState::LogOverLimit
         } else {
             HealthState::Healthy
         };
@@ -124,6 +129,7 @@ impl HealthRecord {
             borrowers: now.borrowers,
             readers_open: now.readers_open,
             is_disk_full: now.is_disk_full,
+            is_log_over_limit: now.is_log_over_limit,
             file_system: now.file_system,
             sqlite_version: rusqlite::version(),
             opens: self.opens,

@@ -8,7 +8,8 @@
 //! race would be back.
 
 use crate::error::{Cause, Error, Operation};
-use crate::os::{FileLock, Os, beside};
+use crate::os::{FileLock, Os, Rights, beside};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,11 +22,14 @@ pub(crate) fn lock(path: &Path, timeout: Duration, os: &dyn Os) -> Result<FileLo
     let start = os.now();
     let mut pause = POLL_FIRST;
     loop {
-        match os.try_lock_file(&lock_path) {
+        match os.try_lock_file(&lock_path, path) {
             Ok(Some(lock)) => return Ok(lock),
             Ok(None) => {}
             Err(error) => {
-                let cause = Cause::LockFile { lock: lock_path, error };
+                // Of a lock file that is there, and may not be opened.
+                let is_refused = error.kind() == ErrorKind::PermissionDenied;
+                let rights = if is_refused { os.rights(&lock_path).ok().flatten() } else { None };
+                let cause = Cause::LockFile { lock: lock_path, error, whose: rights.map(Rights::told) };
                 return Err(Error::new(path, Operation::FirstConnect, cause));
             }
         }

@@ -3,6 +3,7 @@
 //! They open what they are given. None of them may be given a database file that this process has open through SQLite:
 //! closing it again would drop SQLite's locks.
 
+use super::{Rights, rights};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 const CHUNK_BYTES: usize = 1 << 16;
+/// Names tried for a new file.
+const NAMES_MAX: u32 = 100;
 
 pub(super) fn list_dir(path: &Path, entries_max: usize) -> io::Result<Vec<PathBuf>> {
     let mut entries = Vec::new();
@@ -31,14 +34,27 @@ pub(super) fn read_prefix(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = OsString::from(path);
-    name.push(".new");
-    let mut file = File::create(&name)?;
+pub(super) fn write_durably(path: &Path, bytes: &[u8], rights: Rights) -> io::Result<()> {
+    let (name, mut file) = create_beside(path, rights)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&name, path)?;
     path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// A new file beside this one. What has such a name was left behind by a process that died, or planted: it stays.
+fn create_beside(path: &Path, rights: Rights) -> io::Result<(PathBuf, File)> {
+    let mut result = Err(io::ErrorKind::AlreadyExists.into());
+    for number in 0..NAMES_MAX {
+        let mut name = OsString::from(path);
+        name.push(if number == 0 { ".new".to_owned() } else { format!(".new-{number}") });
+        let name = PathBuf::from(name);
+        result = rights::create_new(&name, rights).map(|file| (name, file));
+        if result.as_ref().err().is_none_or(|error: &io::Error| error.kind() != io::ErrorKind::AlreadyExists) {
+            break;
+        }
+    }
+    result
 }
 
 pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
@@ -132,16 +148,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (os, a, b) = (SystemOs::new(), dir.path().join("a"), dir.path().join("b"));
         let mut bytes = vec![7; 200_000];
-        os.write_durably(&a, &bytes).unwrap();
-        os.write_durably(&b, &bytes).unwrap();
+        let mine = os.rights(dir.path()).unwrap().unwrap().private();
+        os.write_durably(&a, &bytes, mine).unwrap();
+        os.write_durably(&b, &bytes, mine).unwrap();
+        // What is there under the name of the new file is not touched.
+        fs::write(dir.path().join("b.new"), "planted").unwrap();
+        os.write_durably(&b, &bytes, mine).unwrap();
+        assert_eq!(fs::read(dir.path().join("b.new")).unwrap(), b"planted");
         assert!(os.same_bytes(&a, &b).unwrap());
         assert_eq!(os.sha256(&a).unwrap(), os.sha256(&b).unwrap());
         *bytes.last_mut().unwrap() = 8;
-        os.write_durably(&b, &bytes).unwrap();
+        os.write_durably(&b, &bytes, mine).unwrap();
         assert!(!os.same_bytes(&a, &b).unwrap());
         assert_ne!(os.sha256(&a).unwrap(), os.sha256(&b).unwrap());
         assert_eq!(os.read_prefix(&a, 3).unwrap(), [7, 7, 7]);
-        os.write_durably(&b, b"abc").unwrap();
+        os.write_durably(&b, b"abc", mine).unwrap();
         // FIPS 180-2, appendix B.1.
         let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!((os.sha256(&b).unwrap().as_str(), super::sha256_of(b"abc").as_str()), (known, known));

@@ -7,6 +7,7 @@
 
 mod evidence;
 mod holders;
+mod rights;
 mod system;
 
 pub(crate) use evidence::sha256_of;
@@ -53,6 +54,29 @@ pub struct FileStatus {
     pub bytes: u64,
     /// How many names it has. More than one is dangerous for a database: the names of its side files differ.
     pub links: u64,
+}
+
+/// Who may use a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// The number of its user.
+    pub owner: u32,
+    /// The number of its group.
+    pub group: u32,
+    /// The nine bits of its mode.
+    pub mode: u32,
+}
+
+impl Rights {
+    /// As a part of a message.
+    pub(crate) fn told(self) -> String {
+        format!(" (it belongs to user {} and group {}, and its mode is {:04o})", self.owner, self.group, self.mode)
+    }
+
+    /// For its owner alone.
+    pub(crate) fn private(self) -> Rights {
+        Rights { mode: 0o600, ..self }
+    }
 }
 
 /// The file system that a path is on.
@@ -126,6 +150,11 @@ pub trait Os: Send + Sync {
         self.base().map_or(0, |os| os.thread())
     }
 
+    /// How many files the process may have open at a time, where the system tells.
+    fn descriptors_max(&self) -> Option<u64> {
+        self.base().and_then(|os| os.descriptors_max())
+    }
+
     // Names and files
 
     /// The absolute path behind symbolic links, `.` and `..`; an error if nothing is there.
@@ -138,7 +167,8 @@ pub trait Os: Send + Sync {
         self.base().map_or_else(unsupported, |os| os.read_link(path))
     }
 
-    /// Creates a directory and its missing parents; succeeds if it exists.
+    /// Creates a directory and its missing parents, with the rights that the process gives to new ones; succeeds if it
+    /// exists.
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         self.base().map_or_else(unsupported, |os| os.create_dir_all(path))
     }
@@ -146,6 +176,27 @@ pub trait Os: Send + Sync {
     /// The file at the path; `None` if there is none.
     fn status(&self, path: &Path) -> io::Result<Option<FileStatus>> {
         self.base().map_or_else(unsupported, |os| os.status(path))
+    }
+
+    /// Who may use the file at the path, links followed; `None` if there is none.
+    fn rights(&self, path: &Path) -> io::Result<Option<Rights>> {
+        self.base().map_or_else(unsupported, |os| os.rights(path))
+    }
+
+    /// Who may use a file that this process has open, whether or not it has a name, where the system tells.
+    fn rights_of_open(&self, id: FileId) -> Option<Rights> {
+        self.base().and_then(|os| os.rights_of_open(id))
+    }
+
+    /// Creates an empty file with these rights; fails if the name exists, a link included. A right that this process
+    /// cannot give is left out.
+    fn create_new(&self, path: &Path, rights: Rights) -> io::Result<()> {
+        self.base().map_or_else(unsupported, |os| os.create_new(path, rights))
+    }
+
+    /// Creates a directory for files with these rights. Succeeds if it exists, and fails if it is a link.
+    fn create_dir(&self, path: &Path, rights: Rights) -> io::Result<()> {
+        self.base().map_or_else(unsupported, |os| os.create_dir(path, rights))
     }
 
     /// The file system of the path, where the system tells.
@@ -170,10 +221,11 @@ pub trait Os: Send + Sync {
 
     // Locks and holders
 
-    /// Creates the file if it is missing and takes its lock against every other process and every other holder in this
-    /// process; `None` if the lock is held. Does not wait.
-    fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {
-        self.base().map_or_else(unsupported, |os| os.try_lock_file(path))
+    /// Takes the lock of a file against every other process and every other holder in this process; `None` if the lock
+    /// is held. Does not wait. A missing file is created with the rights of the database `like`, and one with other
+    /// rights gets those if it may. A file that is no regular one, or has several names, is an error.
+    fn try_lock_file(&self, path: &Path, like: &Path) -> io::Result<Option<FileLock>> {
+        self.base().map_or_else(unsupported, |os| os.try_lock_file(path, like))
     }
 
     /// The process that holds the lock of a lock file, where the system tells.
@@ -198,9 +250,10 @@ pub trait Os: Send + Sync {
         self.base().map_or_else(unsupported, |os| os.read_prefix(path, bytes_max))
     }
 
-    /// Replaces the content of a small file. After a power cut it has the old content or the new one.
-    fn write_durably(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.base().map_or_else(unsupported, |os| os.write_durably(path, bytes))
+    /// Replaces a small file by one with this content and these rights. After a power cut it is the old one or the new
+    /// one.
+    fn write_durably(&self, path: &Path, bytes: &[u8], rights: Rights) -> io::Result<()> {
+        self.base().map_or_else(unsupported, |os| os.write_durably(path, bytes, rights))
     }
 
     /// Makes the names in a directory durable.
@@ -226,6 +279,18 @@ pub trait Os: Send + Sync {
 
 fn unsupported<T>() -> io::Result<T> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Creates an empty file for a copy of a file that may have no name: with the rights of that file, or, where they are
+/// not known, for the user of the directory alone.
+pub(crate) fn create_for_copy(to: &Path, of: Option<FileId>, os: &dyn Os) -> io::Result<()> {
+    let known = of.and_then(|id| os.rights_of_open(id));
+    let rights = match (known, to.parent()) {
+        (Some(rights), _) => Some(rights),
+        (None, Some(directory)) => os.rights(directory).ok().flatten().map(Rights::private),
+        (None, None) => None,
+    };
+    os.create_new(to, rights.unwrap_or(Rights { owner: 0, group: 0, mode: 0o600 }))
 }
 
 /// The name of a database's side file.

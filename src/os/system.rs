@@ -1,8 +1,10 @@
 //! The system that the process runs on.
 
-use super::{FileId, FileKind, FileLock, FileStatus, FileSystem, Holders, Os, evidence, holders, lock_table};
+use super::{
+    FileId, FileKind, FileLock, FileStatus, FileSystem, Holders, Os, Rights, evidence, holders, lock_table, rights,
+};
 use crate::ffi;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -45,6 +47,10 @@ impl Os for SystemOs {
         MARK.with(|mark| std::ptr::from_ref(mark).addr() as u64)
     }
 
+    fn descriptors_max(&self) -> Option<u64> {
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+    }
+
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
         fs::canonicalize(path)
     }
@@ -74,9 +80,28 @@ impl Os for SystemOs {
         }
     }
 
-    fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {
-        // The file is never removed: a lock on an unlinked file excludes no process.
-        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+    fn rights(&self, path: &Path) -> io::Result<Option<Rights>> {
+        Rights::of_path(path)
+    }
+
+    fn rights_of_open(&self, id: FileId) -> Option<Rights> {
+        let entries = fs::read_dir("/proc/self/fd").ok()?;
+        let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let path = paths.find(|path| self.status(path).is_ok_and(|found| found.is_some_and(|file| file.id == id)))?;
+        Rights::of_path(&path).ok()?
+    }
+
+    fn create_new(&self, path: &Path, rights: Rights) -> io::Result<()> {
+        rights::create_new(path, rights).map(drop)
+    }
+
+    fn create_dir(&self, path: &Path, rights: Rights) -> io::Result<()> {
+        rights::create_dir(path, rights)
+    }
+
+    fn try_lock_file(&self, path: &Path, like: &Path) -> io::Result<Option<FileLock>> {
+        // The layer never removes the file: a lock on an unlinked file excludes no process.
+        let file = rights::open_lock_file(path, like)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Box::new(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -128,8 +153,8 @@ impl Os for SystemOs {
         evidence::read_prefix(path, bytes_max)
     }
 
-    fn write_durably(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        evidence::write_durably(path, bytes)
+    fn write_durably(&self, path: &Path, bytes: &[u8], rights: Rights) -> io::Result<()> {
+        evidence::write_durably(path, bytes, rights)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -186,13 +211,13 @@ mod tests {
         let path = dir.path().join("x.lock");
         let os = SystemOs::new();
 
-        let held = os.try_lock_file(&path).unwrap();
+        let held = os.try_lock_file(&path, &path).unwrap();
         assert!(held.is_some());
-        assert!(os.try_lock_file(&path).unwrap().is_none());
+        assert!(os.try_lock_file(&path, &path).unwrap().is_none());
         assert_eq!(os.lock_holder(&path), Path::new("/proc/locks").exists().then(std::process::id));
         drop(held);
         assert_eq!(os.lock_holder(&path), None);
-        assert!(os.try_lock_file(&path).unwrap().is_some());
+        assert!(os.try_lock_file(&path, &path).unwrap().is_some());
         assert!(path.exists());
     }
 

@@ -4,7 +4,7 @@ use super::{Database, PooledConnection};
 use crate::error::{extended_code, is_busy_code};
 use crate::ffi;
 use crate::health::{Checkpoint, Health, HealthInputs, ProbeOutcome, WalHealth, wal_extent};
-use crate::os::beside;
+use crate::sync::Ordering;
 use rusqlite::Connection;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ impl Database {
         let os = &*self.settings.os;
         let (probe, mut wal) = self.probe();
         if let Some(wal) = &mut wal {
-            wal.bytes = os.status(&beside(&self.path, "-wal")).ok().flatten().map_or(0, |file| file.bytes);
+            wal.bytes = os.status(&self.wal_path).ok().flatten().map_or(0, |file| file.bytes);
         }
         let time = os.now();
         let now = HealthInputs {
@@ -27,6 +27,7 @@ impl Database {
             borrowers: self.borrowers(time),
             readers_open: self.readers.open(),
             is_disk_full: self.disk.is_full(),
+            is_log_over_limit: self.is_log_over.load(Ordering::Relaxed),
             file_system: os.file_system(&self.path),
             events: self.hub.counts(),
             events_missed: self.hub.missed(),

@@ -97,6 +97,11 @@ impl<C> TrackedMutex<C> {
         Some(Borrower { kind: self.kind, location, age: now.saturating_sub(since) })
     }
 
+    /// When it was last acquired.
+    pub(crate) fn since(&self) -> Duration {
+        Duration::from_nanos(self.since_ns.load(Ordering::Relaxed))
+    }
+
     /// The borrower that has held it for at least `after`, unless it was reported already.
     pub(crate) fn newly_overdue(&self, now: Duration, after: Duration) -> Option<Borrower> {
         let since_ns = self.since_ns.load(Ordering::Relaxed);

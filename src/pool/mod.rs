@@ -8,15 +8,20 @@
 //! Lock order: a lease, then the lock of the breaker or of the health record. The holder of the writer may lock a
 //! reader, never the reverse. Events are queued, and emitted after all locks are released.
 
+mod call_site;
 mod closing;
 mod connection;
 mod damage;
 mod disk_guard;
+mod eviction;
 mod identity;
 mod inspection;
 mod lease;
+mod log_limit;
 mod opening;
 mod orphan;
+#[cfg(feature = "tokio")]
+mod queueing;
 mod read_path;
 mod readers;
 mod registry;
@@ -24,33 +29,35 @@ mod shared_breaker;
 mod transaction;
 mod write_path;
 
+pub(crate) use call_site::CallSite;
+#[cfg(feature = "tokio")]
+pub(crate) use queueing::ConnectionNeed;
 pub use registry::Registry;
 pub(crate) use registry::canonical;
 
 use crate::breaker::BreakerMode;
 use crate::error::{BorrowKind, Borrower, Cause, Error, Operation, Rescue};
-use crate::events::{Event, EventHub, EventKind, EventQueue};
+use crate::events::{EventHub, EventKind, EventQueue, Subscription};
 use crate::health::{Checkpoint, CheckpointMode, HealthRecord, run_checkpoint};
 use crate::open::locking_policy::LockingPolicy;
-use crate::os::FileId;
+use crate::os::{FileId, beside};
 use crate::quarantine::Bundle;
 use crate::settings::Settings;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 use connection::PooledConnection;
 use disk_guard::DiskGuard;
 use lease::TrackedMutex;
+use log_limit::LogWatch;
 use readers::Readers;
 use rusqlite::{Connection, Transaction};
 use shared_breaker::SharedBreaker;
-use std::panic::{Location, resume_unwind};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
-
-pub(crate) type CallSite = &'static Location<'static>;
 
 pub(crate) struct Database {
     path: Arc<Path>,
+    wal_path: PathBuf,
     settings: Arc<Settings>,
     registry: Arc<Registry>,
     /// The process that created this value. No other process touches its content.
@@ -61,6 +68,8 @@ pub(crate) struct Database {
     is_closed: AtomicBool,
     /// Whether the open file may have lost its name.
     is_suspect: AtomicBool,
+    /// Whether the log is over its limit, and could not be emptied.
+    is_log_over: AtomicBool,
     breaker: SharedBreaker,
     disk: DiskGuard,
     writer: TrackedMutex<WriterState>,
@@ -69,19 +78,22 @@ pub(crate) struct Database {
     hub: EventHub,
     /// Connections opened so far, for numbering them.
     serial: AtomicU64,
+    /// When it was last used, by the clock of its cache.
+    last_use: AtomicU64,
 }
 
 /// What only the holder of the writer may touch.
 #[derive(Default)]
 struct WriterState {
     connection: Option<PooledConnection>,
-    /// Writers that are not used any more but stay open while a reader is borrowed. No reader outlives the last writer,
+    /// At most one writer that is not used any more but stays open while a reader is borrowed. No reader outlives it,
     /// so the file is closed last by a writer, after a check of the file's name.
     retired: Vec<PooledConnection>,
     /// What became of a file that has lost its name, until a caller gets it as an error.
     unreported_rescue: Option<Rescue>,
     is_initialised: bool,
     locking_policy: LockingPolicy,
+    log: LogWatch,
     /// The quarantined database from which the next one is filled.
     bundle: Option<Bundle>,
     /// Whether its file has lost its name, and its rows could not be rescued so far.
@@ -93,11 +105,13 @@ struct WriterState {
 impl Database {
     pub(crate) fn new(path: Arc<Path>, settings: Arc<Settings>, registry: Arc<Registry>) -> Database {
         Database {
+            wal_path: beside(&path, "-wal"),
             path,
             pid: settings.os.pid(),
             is_live: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             is_suspect: AtomicBool::new(false),
+            is_log_over: AtomicBool::new(false),
             breaker: SharedBreaker::new(settings.breaker.clone()),
             disk: DiskGuard::default(),
             writer: TrackedMutex::new(BorrowKind::Writer, WriterState::default()),
@@ -105,6 +119,7 @@ impl Database {
             record: Mutex::new(HealthRecord::default()),
             hub: EventHub::new(settings.events.clone()),
             serial: AtomicU64::new(0),
+            last_use: AtomicU64::new(0),
             settings,
             registry,
         }
@@ -140,7 +155,7 @@ impl Database {
         self.record.lock().file_id
     }
 
-    pub(crate) fn subscribe(&self, capacity: usize) -> Receiver<Event> {
+    pub(crate) fn subscribe(&self, capacity: usize) -> Subscription {
         self.hub.subscribe(capacity)
     }
 
@@ -197,6 +212,8 @@ impl Database {
     /// Runs a checkpoint on the writer.
     pub(crate) fn checkpoint(&self, call_site: CallSite, mode: CheckpointMode) -> Result<Checkpoint, Error> {
         let checkpoint = self.call(call_site, |path, conn, _| {
+            // Overlapping reads would make SQLite wait, with the write lock, for as long as it may.
+            let _hold = (mode != CheckpointMode::Passive).then(|| self.hold_readers()).flatten();
             run_checkpoint(conn, mode).map_err(|error| Error::on(path, Operation::Checkpoint, error, conn))
         })?;
         self.record.lock().checkpointed(self.settings.os.now(), checkpoint);
@@ -212,11 +229,14 @@ impl Database {
         events.emit(&self.path, &self.hub);
     }
 
-    /// Closes readers that were idle for too long, and reports overdue borrowers.
+    /// Closes readers that were idle for too long, empties a log that is over its limit, and reports overdue borrowers.
     pub(crate) fn maintain(&self) {
         let now = self.settings.os.now();
         self.readers.close_if(|connection| connection.is_idle(&self.settings, now));
         let mut events = EventQueue::default();
+        if let Some(mut state) = self.writer.try_lock() {
+            self.bound_log_now(&mut state, &mut events);
+        }
         self.queue_overdue(now, &mut events);
         events.emit(&self.path, &self.hub);
     }

@@ -9,6 +9,7 @@ use crate::open::recovery::{self, Recovered};
 use crate::open::{LockingMode, first_connect, schema, side_files};
 use crate::settings::Settings;
 use crate::sync::Ordering;
+use rusqlite::OpenFlags;
 use std::path::Path;
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ impl Database {
         }
         // Under the lock: while another process creates the database, its files are not complete.
         side_files::check(&self.path, os)?;
+        self.keep_rights(state);
         let mut connection = self.connect(&mut state.locking_policy, now, events)?;
         if state.is_initialised && self.file_id() != known {
             // The file was replaced between the check and the opening. This is a first connect, which needs the lock.
@@ -71,6 +73,20 @@ impl Database {
         Ok(connection)
     }
 
+    /// A database that takes the place of another one gets its owner and its rights: SQLite would create one that
+    /// others may read.
+    fn keep_rights(&self, state: &WriterState) {
+        let (settings, os) = (&*self.settings, &*self.settings.os);
+        let of_bundle = || os.rights(&state.bundle.as_ref()?.database).ok().flatten();
+        if settings.flags.contains(OpenFlags::SQLITE_OPEN_CREATE)
+            && matches!(os.status(&self.path), Ok(None))
+            && let Some(rights) = of_bundle().or_else(|| self.record.lock().rights)
+        {
+            // If that does not work, SQLite says why.
+            let _ = os.create_new(&self.path, rights);
+        }
+    }
+
     fn connect(
         &self,
         locking_policy: &mut LockingPolicy,
@@ -92,8 +108,10 @@ impl Database {
         // In this order, a file that replaces the open one meanwhile is not mistaken for it.
         let status = settings.os.status(&self.path).ok().flatten();
         let file_id = status.map(|status| status.id).filter(|_| !has_moved(&opened.conn));
+        let rights = settings.os.rights(&self.path).ok().flatten();
         let mut record = self.record.lock();
         record.file_id = file_id;
+        record.rights = rights;
         if record.opened(&opened.journal_mode, locking_policy.degraded_reason()) && opened.journal_mode != "wal" {
             events.add(EventKind::JournalModeRefused { effective: opened.journal_mode.clone() });
         }

@@ -7,9 +7,10 @@
 //! separate database (`VACUUM INTO`).
 
 use crate::error::Rescue;
-use crate::os::{FileId, Os, beside};
+use crate::os::{FileId, Os, beside, create_for_copy};
 use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, ValueRef};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -44,10 +45,17 @@ fn copy(path: &Path, conn: &Connection, id: Option<FileId>, os: &dyn Os) -> rusq
     let names = (0..1000).map(|n| beside(path, &if n == 0 { suffix.clone() } else { format!("{suffix}-{n}") }));
     let is_free = |to: &PathBuf| matches!(os.status(to), Ok(None));
     let to = names.into_iter().find(is_free).unwrap_or_else(|| beside(path, &suffix));
+    // SQLite fills an empty file, and would create one that others may read.
+    create_for_copy(&to, id, os).map_err(|error| cannot_create(&to, &error))?;
     // As bytes: a path may not be valid text.
     let name = ToSqlOutput::Borrowed(ValueRef::Text(to.as_os_str().as_bytes()));
     conn.execute("VACUUM INTO ?1", [name])?;
     Ok(to)
+}
+
+fn cannot_create(to: &Path, error: &io::Error) -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+    rusqlite::Error::SqliteFailure(code, Some(format!("{} cannot be created: {error}", to.display())))
 }
 
 /// Checkpoints the log into the file that it belongs to.

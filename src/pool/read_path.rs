@@ -27,7 +27,8 @@ impl Database {
             Ok(permit) => permit,
             Err(error) => return Ok(Ok(Err(error))),
         };
-        let taken = self.readers.take(os, settings.acquire_timeout, call_site);
+        let taken =
+            self.readers.take(os, settings.acquire_timeout.saturating_sub(call_site.waited), call_site.location);
         let taken = taken
             .map_err(|acquire_error| self.acquire_error(acquire_error, events))
             .and_then(|lease| self.unless_closed(lease));

@@ -19,12 +19,28 @@ use std::time::Duration;
 /// A waiting caller tries again after this time even without a notification.
 const WAIT_SLICE: Duration = Duration::from_millis(50);
 
+/// How often a borrower who is held back looks.
+const HOLD_POLL: Duration = Duration::from_millis(1);
+
+/// New borrowers wait, until this is dropped.
+pub(crate) struct Hold<'a> {
+    readers: &'a Readers,
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.readers.held_until_ns.store(0, Ordering::Relaxed);
+    }
+}
+
 pub(crate) struct Readers {
     connections: Box<[TrackedMutex<Option<PooledConnection>>]>,
     is_enabled: AtomicBool,
     /// Until when they are suspended, in nanoseconds.
     suspended_until_ns: AtomicU64,
     generation: AtomicU64,
+    /// Until when new borrowers wait, in nanoseconds; 0 if they do not.
+    held_until_ns: AtomicU64,
     /// Callers that found no free reader.
     waiting: AtomicU32,
     queue: Mutex<()>,
@@ -38,6 +54,7 @@ impl Readers {
             is_enabled: AtomicBool::new(false),
             suspended_until_ns: AtomicU64::new(0),
             generation: AtomicU64::new(0),
+            held_until_ns: AtomicU64::new(0),
             waiting: AtomicU32::new(0),
             queue: Mutex::new(()),
             freed: Condvar::default(),
@@ -114,6 +131,9 @@ impl Readers {
         wait: Duration,
         location: &'static Location<'static>,
     ) -> Result<Lease<'_, Option<PooledConnection>>, AcquireError> {
+        if self.held_until_ns.load(Ordering::Relaxed) != 0 {
+            self.wait_for_release(os);
+        }
         if let Some(lease) = self.try_take(os, location) {
             return Ok(lease);
         }
@@ -139,6 +159,22 @@ impl Readers {
         };
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         result
+    }
+
+    /// Lets new borrowers wait until then, or until the answer is dropped.
+    pub(crate) fn hold(&self, until: Duration) -> Hold<'_> {
+        self.held_until_ns.store(u64::try_from(until.as_nanos()).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+        Hold { readers: self }
+    }
+
+    fn wait_for_release(&self, os: &dyn Os) {
+        // A thread that reads already is one that the others wait for.
+        if self.held_by_caller(os).is_some() {
+            return;
+        }
+        while os.now() < Duration::from_nanos(self.held_until_ns.load(Ordering::Relaxed)) {
+            os.sleep(HOLD_POLL);
+        }
     }
 
     /// A reader was returned.

@@ -10,7 +10,7 @@
 
 use super::Database;
 use crate::error::{Cause, Error, Operation};
-use crate::os::{FileId, FileKind};
+use crate::os::{FileId, FileKind, Os};
 use crate::settings::Settings;
 use crate::sync::{Arc, Mutex};
 use rusqlite::OpenFlags;
@@ -135,7 +135,8 @@ pub(crate) fn canonical(path: &Path, settings: &Settings) -> Option<PathBuf> {
     resolve(path, settings, false, LINKS_MAX).ok()
 }
 
-/// The canonical path of a database file, which need not exist yet; its directory is created.
+/// The canonical path of a database file, which need not exist yet. Its directory has to, or is created if the settings
+/// say so.
 fn resolve(path: &Path, settings: &Settings, makes_parent: bool, links_max: u32) -> Result<PathBuf, Error> {
     let os = &*settings.os;
     let failed = |cause| Error::new(path, Operation::Resolve, cause);
@@ -150,10 +151,10 @@ fn resolve(path: &Path, settings: &Settings, makes_parent: bool, links_max: u32)
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let name = path.file_name().ok_or_else(|| failed(Cause::Directory))?;
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            if makes_parent && settings.flags.contains(OpenFlags::SQLITE_OPEN_CREATE) {
+            if makes_parent && settings.creates_directories && settings.flags.contains(OpenFlags::SQLITE_OPEN_CREATE) {
                 os.create_dir_all(parent).map_err(|error| failed(Cause::Io(error)))?;
             }
-            let parent = os.canonicalize(parent).map_err(|error| failed(Cause::Io(error)))?;
+            let parent = os.canonicalize(parent).map_err(|error| failed(no_directory(parent, error, os)))?;
             let canonical = parent.join(name);
             // SQLite creates the file at the target of the link, and the side files beside that.
             match os.read_link(&canonical) {
@@ -163,6 +164,19 @@ fn resolve(path: &Path, settings: &Settings, makes_parent: bool, links_max: u32)
         }
         Err(error) => Err(failed(Cause::Io(error))),
     }
+}
+
+/// The first directory on the way that is missing.
+fn no_directory(parent: &Path, error: io::Error, os: &dyn Os) -> Cause {
+    if error.kind() != io::ErrorKind::NotFound {
+        return Cause::Io(error);
+    }
+    let is_missing = |directory: &&Path| {
+        !directory.as_os_str().is_empty()
+            && os.canonicalize(directory).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    let missing = parent.ancestors().take_while(is_missing).last().unwrap_or(parent);
+    Cause::NoDirectory { directory: missing.to_owned(), error }
 }
 
 /// Names that SQLite does not read as a path.

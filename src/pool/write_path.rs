@@ -40,7 +40,8 @@ impl Database {
             Err(error) => return Ok(Err(error)),
         };
         let os = &*self.settings.os;
-        let taken = self.writer.take(os, self.settings.acquire_timeout, call_site);
+        let taken =
+            self.writer.take(os, self.settings.acquire_timeout.saturating_sub(call_site.waited), call_site.location);
         let mut lease = match taken
             .map_err(|acquire_error| self.acquire_error(acquire_error, events))
             .and_then(|lease| self.unless_closed(lease))
@@ -72,6 +73,7 @@ impl Database {
             }
         };
         self.finish_call(state, events);
+        self.bound_log(state, events);
         // Before the lease is released: the next call must see the breaker as this call leaves it.
         self.report(permit, &ending, events);
         ending
@@ -201,9 +203,11 @@ impl Database {
             let rescue = self.rescue_orphan(state, events);
             // The next caller must be told that it gets another database.
             state.unreported_rescue = Some(rescue).filter(|rescue| !matches!(rescue, Rescue::Pending(_)));
-        } else if self.readers.are_borrowed() {
+        } else if state.retired.is_empty() && self.readers.are_borrowed() {
             state.retired.push(connection);
         }
+        // Any other one is closed at once: beside the retired one it is not the last, so its close neither checkpoints
+        // nor unlinks anything.
     }
 
     /// Closes writers that were kept for borrowed readers, once those are returned.

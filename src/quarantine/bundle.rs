@@ -10,7 +10,7 @@ use super::manifest::{FileEvidence, FileRole, Manifest, ManifestState, Trigger};
 use super::owner::SoleOwner;
 use super::{Bundle, QuarantinePolicy, Resumed, exists, is_hot, manifest, side_file};
 use crate::error::QuarantineError;
-use crate::os::{FileStatus, Os, sha256_of};
+use crate::os::{FileStatus, Os, Rights, sha256_of};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -57,7 +57,7 @@ pub(crate) fn quarantine(
     dir.create()?;
     let owner = SoleOwner::become_of(path, vfs, os)?;
     let manifest = dir.begin(evidence, vfs, &owner)?;
-    manifest.write(&dir.manifest(), os)?;
+    manifest.write(&dir.manifest(), dir.rights()?, os)?;
     let moved = dir.move_out(&manifest).and_then(|()| owner.confirm_still_alone(os));
     if let Err(error) = moved {
         return Err(dir.undo(&manifest, error));
@@ -144,6 +144,18 @@ impl QuarantineDir<'_> {
         self.os.status(path).map_err(QuarantineError::io("looking at a file", path))
     }
 
+    /// Who may use what is created: those who may use the database, wherever it is by now.
+    fn rights(&self) -> Result<Rights, QuarantineError> {
+        for path in [self.path, &self.incoming_file(FileRole::Database), &self.manifest()] {
+            let rights = self.os.rights(path).map_err(QuarantineError::io("looking at a file", path))?;
+            if let Some(rights) = rights {
+                return Ok(rights);
+            }
+        }
+        let error = std::io::Error::from(std::io::ErrorKind::NotFound);
+        Err(QuarantineError::io("looking for the database", self.path)(error))
+    }
+
     fn interrupted(&self, cause: QuarantineError) -> QuarantineError {
         QuarantineError::Interrupted { directory: self.incoming(), cause: Box::new(cause) }
     }
@@ -178,7 +190,13 @@ impl QuarantineDir<'_> {
 
     fn create(&self) -> Result<(), QuarantineError> {
         let incoming = self.incoming();
-        self.os.create_dir_all(&incoming).map_err(QuarantineError::io("creating a directory", &incoming))?;
+        if let Some(parent) = self.root.parent() {
+            self.os.create_dir_all(parent).map_err(QuarantineError::io("creating a directory", parent))?;
+        }
+        for directory in [&self.root, &incoming] {
+            let created = self.os.create_dir(directory, self.rights()?);
+            created.map_err(QuarantineError::io("creating a directory", directory))?;
+        }
         self.sync(&[&self.root])?;
         if let Some(parent) = self.root.parent() {
             self.sync(&[parent])?;
@@ -285,7 +303,7 @@ impl QuarantineDir<'_> {
     }
 
     fn settled(&self, manifest: Manifest) -> Result<(), QuarantineError> {
-        Manifest { state: ManifestState::Settled, ..manifest }.write(&self.manifest(), self.os)
+        Manifest { state: ManifestState::Settled, ..manifest }.write(&self.manifest(), self.rights()?, self.os)
     }
 
     /// The database is in the bundle. Its log has to be there, too.
@@ -360,7 +378,7 @@ impl QuarantineDir<'_> {
         }
         manifest.files = present;
         manifest.state = ManifestState::Complete;
-        manifest.write(&self.manifest(), self.os)?;
+        manifest.write(&self.manifest(), self.rights()?, self.os)?;
         self.settle(manifest, bundles_max)
     }
 
@@ -429,7 +447,7 @@ impl QuarantineDir<'_> {
         let path = directory.join(manifest::NAME);
         if let Some(mut older) = Manifest::read(&path, self.os)? {
             older.seen += 1;
-            older.write(&path, self.os)?;
+            older.write(&path, self.rights()?, self.os)?;
         }
         let bundle = self.bundle(directory, &manifest, true);
         self.settled(manifest)?;

@@ -1,7 +1,7 @@
 //! The manifest of an evidence bundle: what was found, how, and which files it is about. JSON, one file in each bundle.
 
 use crate::error::QuarantineError;
-use crate::os::{FileSystem, Holders, Os};
+use crate::os::{FileSystem, Holders, Os, Rights};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -164,11 +164,11 @@ impl Manifest {
     }
 
     /// Writes it so that a power cut leaves the old text or this one.
-    pub(super) fn write(&self, path: &Path, os: &dyn Os) -> Result<(), QuarantineError> {
+    pub(super) fn write(&self, path: &Path, rights: Rights, os: &dyn Os) -> Result<(), QuarantineError> {
         let error =
             |error: serde_json::Error| QuarantineError::Manifest { path: path.to_owned(), error: error.to_string() };
         let text = serde_json::to_vec_pretty(self).map_err(error)?;
-        os.write_durably(path, &text).map_err(QuarantineError::io("writing a manifest", path))
+        os.write_durably(path, &text, rights).map_err(QuarantineError::io("writing a manifest", path))
     }
 
     /// The record of a file.

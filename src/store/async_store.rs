@@ -6,15 +6,15 @@
 //! neither delays the other.
 
 use super::Store;
+use super::call_queue::{CallQueue, CallQueues, waited};
 use crate::error::{Cause, Error, Operation};
 use crate::health::{Checkpoint, CheckpointMode, Health};
-use crate::sync::{Arc, AtomicU32, Ordering};
+use crate::pool::CallSite;
+use crate::sync::Arc;
 use rusqlite::{Connection, Transaction};
 use std::panic::{Location, resume_unwind};
-use std::path::Path;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 /// The default number of calls of one kind that may wait: more than a program needs unless it is overloaded.
@@ -31,9 +31,10 @@ const WAITING_MAX: u32 = 1024;
 /// - before the closure has begun means that the closure never runs; - later only discards the result: the closure runs
 ///   to its end, and commits or is rolled back as usual.
 ///
-/// So a `timeout` around a write does not tell its outcome if the closure had begun. Waiting in the queue has no limit
-/// by itself; the store's [acquire timeout](crate::Builder::acquire_timeout) begins after it. A panic in a closure goes
-/// on in the task that awaits it.
+/// So a `timeout` around a write does not tell its outcome if the closure had begun. The time in the queue counts
+/// towards the store's [acquire timeout](crate::Builder::acquire_timeout), and the error names the borrower. A closure
+/// must not wait for a call of its own store: where that would wait for itself, it is refused. A panic in a closure
+/// goes on in the task that awaits it.
 ///
 /// The last handle to a store closes it, which may block: [`close`](AsyncStore::close) it before.
 ///
@@ -71,7 +72,7 @@ pub struct AsyncStore {
 impl AsyncStore {
     /// From a store. Its other handles, and other threads, may go on using it.
     pub fn new(store: Store) -> AsyncStore {
-        let queues = Arc::new(CallQueues::new(store.readers(), WAITING_MAX));
+        let queues = Arc::new(CallQueues::new(store.readers(), WAITING_MAX, store.os()));
         AsyncStore { store, queues }
     }
 
@@ -81,7 +82,7 @@ impl AsyncStore {
     /// To be set before the first call. Clones made before keep their own bounds.
     #[must_use]
     pub fn reads_max(self, reads: usize) -> AsyncStore {
-        let queues = Arc::new(CallQueues::new(reads, self.queues.write.waiting_max));
+        let queues = Arc::new(CallQueues::new(reads, self.queues.write.waiting_max, self.store.os()));
         AsyncStore { queues, ..self }
     }
 
@@ -90,7 +91,7 @@ impl AsyncStore {
     /// To be set before the first call. Clones made before keep their own bounds.
     #[must_use]
     pub fn waiting_max(self, calls: u32) -> AsyncStore {
-        let queues = Arc::new(CallQueues::new(self.queues.read.running_max, calls));
+        let queues = Arc::new(CallQueues::new(self.queues.read.running_max, calls, self.store.os()));
         AsyncStore { queues, ..self }
     }
 
@@ -105,8 +106,11 @@ impl AsyncStore {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
-        let call_site = Location::caller();
-        self.run(|queues| &queues.write, move |store, _| store.own()?.write(call_site, body))
+        self.run(
+            Location::caller(),
+            |queues| &queues.write,
+            move |store, call_site, _| store.own()?.write(call_site, body),
+        )
     }
 
     /// Runs a closure that only reads, in one snapshot. As [`Store::read`].
@@ -120,8 +124,11 @@ impl AsyncStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let call_site = Location::caller();
-        self.run(|queues| &queues.read, move |store, _| store.own()?.read(call_site, body))
+        self.run(
+            Location::caller(),
+            |queues| &queues.read,
+            move |store, call_site, _| store.own()?.read(call_site, body),
+        )
     }
 
     /// Runs the closure on the connection that writes. As [`Store::with_connection`].
@@ -135,8 +142,11 @@ impl AsyncStore {
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let call_site = Location::caller();
-        self.run(|queues| &queues.write, move |store, _| store.own()?.with_connection(call_site, body))
+        self.run(
+            Location::caller(),
+            |queues| &queues.write,
+            move |store, call_site, _| store.own()?.with_connection(call_site, body),
+        )
     }
 
     /// Moves frames from the log into the database, in the queue of the writes. As [`Store::checkpoint`].
@@ -146,8 +156,11 @@ impl AsyncStore {
     /// SQLite's.
     #[track_caller]
     pub fn checkpoint(&self, mode: CheckpointMode) -> impl Future<Output = Result<Checkpoint, Error>> + Send + use<> {
-        let call_site = Location::caller();
-        self.run(|queues| &queues.write, move |store, _| store.own()?.checkpoint(call_site, mode))
+        self.run(
+            Location::caller(),
+            |queues| &queues.write,
+            move |store, call_site, _| store.own()?.checkpoint(call_site, mode),
+        )
     }
 
     /// What is known about the database. As [`Store::health`]; waits for no write and no read.
@@ -156,7 +169,7 @@ impl AsyncStore {
     ///
     /// There is no runtime, or too many calls wait.
     pub fn health(&self) -> impl Future<Output = Result<Health, Error>> + Send + use<> {
-        self.run(|queues| &queues.look, |store, _| Ok(store.health()))
+        self.run(Location::caller(), |queues| &queues.look, |store, _, _| Ok(store.health()))
     }
 
     /// Closes the store, for all handles. As [`Store::close`]. Waiting calls are refused at once.
@@ -166,8 +179,9 @@ impl AsyncStore {
     /// A connection is still borrowed after `patience`; [`borrowers`](Error::borrowers) names the borrowers.
     pub fn close(&self, patience: Duration) -> impl Future<Output = Result<Option<Checkpoint>, Error>> + Send + use<> {
         self.run(
+            Location::caller(),
             |queues| &queues.close,
-            move |store, queues| {
+            move |store, _, queues| {
                 queues.read.permits.close();
                 queues.write.permits.close();
                 store.close(patience)
@@ -183,23 +197,27 @@ impl AsyncStore {
     /// Waits in a queue, and runs the body on a thread that may block.
     fn run<T, F>(
         &self,
+        location: &'static Location<'static>,
         queue: fn(&CallQueues) -> &CallQueue,
         body: F,
     ) -> impl Future<Output = Result<T, Error>> + Send + use<T, F>
     where
         T: Send + 'static,
-        F: FnOnce(&Store, &CallQueues) -> Result<T, Error> + Send + 'static,
+        F: FnOnce(&Store, CallSite, &CallQueues) -> Result<T, Error> + Send + 'static,
     {
         let AsyncStore { store, queues } = self.clone();
         async move {
-            let permit = queue(&queues).acquire(store.path()).await?;
+            let os = store.os();
+            let since = os.now();
+            let permit = queue(&queues).acquire(&queues, &store.database).await?;
             let path = store.path().to_owned();
             let no_runtime = || Error::new(&path, Operation::Borrow, Cause::NoRuntime);
             let runtime = Handle::try_current().map_err(|_| no_runtime())?;
             let mut spawned = SpawnedCall(runtime.spawn_blocking(move || {
                 // The permit is held until the closure has ended, even if its future was dropped.
                 let (_permit, store) = (permit, store);
-                body(&store, &queues)
+                let _running = queue(&queues).enter(&*os);
+                body(&store, CallSite { location, waited: waited(&*os, since) }, &queues)
             }));
             match (&mut spawned.0).await {
                 Ok(result) => result,
@@ -214,66 +232,7 @@ impl AsyncStore {
 
 impl std::fmt::Debug for AsyncStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AsyncStore").field("store", &self.store).field("lanes", &self.queues).finish()
-    }
-}
-
-/// The queues of waiting calls, by kind.
-#[derive(Debug)]
-struct CallQueues {
-    write: CallQueue,
-    read: CallQueue,
-    look: CallQueue,
-    close: CallQueue,
-}
-
-impl CallQueues {
-    fn new(reads: usize, waiting_max: u32) -> CallQueues {
-        let queue = |running_max| CallQueue::new(running_max, waiting_max);
-        CallQueues { write: queue(1), read: queue(reads), look: queue(1), close: queue(1) }
-    }
-}
-
-/// A queue of tasks in front of a few permits.
-#[derive(Debug)]
-struct CallQueue {
-    permits: Arc<Semaphore>,
-    running_max: usize,
-    waiting: AtomicU32,
-    waiting_max: u32,
-}
-
-impl CallQueue {
-    fn new(running_max: usize, waiting_max: u32) -> CallQueue {
-        let running_max = running_max.clamp(1, Semaphore::MAX_PERMITS);
-        CallQueue {
-            permits: Arc::new(Semaphore::new(running_max)),
-            running_max,
-            waiting: AtomicU32::new(0),
-            waiting_max,
-        }
-    }
-
-    async fn acquire(&self, path: &Path) -> Result<OwnedSemaphorePermit, Error> {
-        let failed = |cause| Error::new(path, Operation::Borrow, cause);
-        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            return Ok(permit);
-        }
-        let waiting = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _guard = WaitGuard(&self.waiting);
-        if waiting >= self.waiting_max {
-            return Err(failed(Cause::TooManyWaiting { waiting }));
-        }
-        Arc::clone(&self.permits).acquire_owned().await.map_err(|_| failed(Cause::Closed))
-    }
-}
-
-/// Counts a waiting call until it gets its permit or is dropped.
-struct WaitGuard<'a>(&'a AtomicU32);
-
-impl Drop for WaitGuard<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        f.debug_struct("AsyncStore").field("store", &self.store).field("queues", &self.queues).finish()
     }
 }
 

@@ -66,6 +66,14 @@ impl Builder {
         self
     }
 
+    /// Whether missing directories of the path are created, with the rights that the process gives to new ones.
+    /// Default: no. A missing directory is an error that names it: it is a mistake in the path or a volume that is not mounted
+    /// more often than a wish.
+    pub fn create_directories(mut self, should_create: bool) -> Builder {
+        self.settings.creates_directories = should_create;
+        self
+    }
+
     /// The number of connections that serve [`read`](Store::read) beside the one that writes. Default 0: all share that
     /// one.
     ///
@@ -170,6 +178,28 @@ impl Builder {
     /// How long [`write`](Store::write) fails at once after a write has met a full disk. Default 1 s. Reads continue.
     pub fn disk_full_pause(mut self, pause: Duration) -> Builder {
         self.settings.disk_full_pause = pause;
+        self
+    }
+
+    /// The size in bytes up to which the log may grow. Default 64 MiB; `None` leaves it to SQLite, whose checkpoints
+    /// never restart a log that is always being read.
+    ///
+    /// After a write that leaves the log larger, new reads of this store wait for a moment (100 ms at most), and once
+    /// the running ones have ended, the log is emptied. Where other reads keep that from working, an event says so
+    /// ([`LogOverLimit`](crate::EventKind::LogOverLimit)), and it is tried again from time to time. One transaction may
+    /// write any amount: the log is as large as the limit, and the largest transaction.
+    pub fn wal_limit(mut self, bytes: impl Into<Option<u64>>) -> Builder {
+        self.settings.wal_limit = bytes.into();
+        self
+    }
+
+    /// The most databases that a [`Cache`] keeps open; 0 counts as 1. Default: as many as need half of the descriptors
+    /// that the process may have open (`RLIMIT_NOFILE`), at most 1024.
+    ///
+    /// When one more is opened, those that have not been used for longest are closed, as with [`Cache::close`]. One
+    /// that a call is using, or of which there is a [`Store`], stays open.
+    pub fn databases_max(mut self, databases: usize) -> Builder {
+        self.settings.databases_max = Some(databases);
         self
     }
 

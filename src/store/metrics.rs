@@ -326,9 +326,10 @@ fn state(health: &Health) -> Vec<(&'static str, u64)> {
         HealthState::Unopened => "unopened",
         HealthState::Healthy => "healthy",
         HealthState::Degraded => "degraded",
+        HealthState::LogOverLimit => "log_over_limit",
         HealthState::Unavailable => "unavailable",
     };
-    one_of(&["unopened", "healthy", "degraded", "unavailable"], holds)
+    one_of(&["unopened", "healthy", "degraded", "log_over_limit", "unavailable"], holds)
 }
 
 fn breaker_state(health: &Health) -> Vec<(&'static str, u64)> {

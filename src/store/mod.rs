@@ -1,9 +1,13 @@
 //! The store: one database, as a program holds it.
 
 #[cfg(feature = "tokio")]
+mod alarm;
+#[cfg(feature = "tokio")]
 mod async_store;
 mod builder;
 mod cache;
+#[cfg(feature = "tokio")]
+mod call_queue;
 #[cfg(feature = "prometheus")]
 mod metrics;
 
@@ -16,7 +20,7 @@ pub use metrics::Metrics;
 
 use crate::breaker::BreakerMode;
 use crate::error::{Cause, Error, Operation};
-use crate::events::Event;
+use crate::events::Subscription;
 use crate::health::{Checkpoint, CheckpointMode, Health};
 use crate::pool::{Database, Registry};
 use crate::settings::Settings;
@@ -24,7 +28,6 @@ use crate::sync::Arc;
 use rusqlite::{Connection, Transaction};
 use std::panic::Location;
 use std::path::Path;
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 /// One database: a connection that writes, some that read, and their coordination.
@@ -95,7 +98,7 @@ impl Store {
     pub(crate) fn open_with(path: &Path, settings: Settings, registry: &Arc<Registry>) -> Result<Store, Error> {
         let settings = Arc::new(settings);
         let database = registry.database(path, &settings)?;
-        database.with_connection(Location::caller(), |_| Ok(()))?;
+        database.with_connection(Location::caller().into(), |_| Ok(()))?;
         Ok(Store { database })
     }
 
@@ -121,7 +124,7 @@ impl Store {
     /// Nothing was written, unless [`outcome_unknown`](Error::outcome_unknown) says otherwise. Nothing is retried.
     #[track_caller]
     pub fn write<T>(&self, body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, Error> {
-        self.own()?.write(Location::caller(), body)
+        self.own()?.write(Location::caller().into(), body)
     }
 
     /// Runs a closure that only reads, in one snapshot: it reads one consistent state, whatever is written meanwhile.
@@ -144,7 +147,7 @@ impl Store {
     /// Whatever the closure returned, with its context, or why it could not run. Never of unknown outcome.
     #[track_caller]
     pub fn read<T>(&self, body: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
-        self.own()?.read(Location::caller(), body)
+        self.own()?.read(Location::caller().into(), body)
     }
 
     /// Runs the closure on the connection that writes, without a transaction around it.
@@ -171,7 +174,7 @@ impl Store {
     /// [`outcome_unknown`](Error::outcome_unknown). Prefer [`write`](Store::write), which knows exactly.
     #[track_caller]
     pub fn with_connection<T>(&self, body: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
-        self.own()?.with_connection(Location::caller(), body)
+        self.own()?.with_connection(Location::caller().into(), body)
     }
 
     /// Moves frames from the log into the database. SQLite does that by itself after every 1000 frames.
@@ -192,7 +195,7 @@ impl Store {
     /// SQLite's. A checkpoint that others kept from completing is no error, but says so.
     #[track_caller]
     pub fn checkpoint(&self, mode: CheckpointMode) -> Result<Checkpoint, Error> {
-        self.own()?.checkpoint(Location::caller(), mode)
+        self.own()?.checkpoint(Location::caller().into(), mode)
     }
 
     /// What is known about the database. Asks the live connection, if it is free; opens and creates nothing.
@@ -224,7 +227,7 @@ impl Store {
     /// assert_eq!(events.try_recv()?.kind, seawall::EventKind::Closed);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn subscribe(&self, capacity: usize) -> Receiver<Event> {
+    pub fn subscribe(&self, capacity: usize) -> Subscription {
         self.database.subscribe(capacity)
     }
 
@@ -312,6 +315,11 @@ impl Store {
     #[cfg(feature = "tokio")]
     pub(crate) fn readers(&self) -> usize {
         self.database.settings().readers
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn os(&self) -> Arc<dyn crate::Os> {
+        Arc::clone(&self.database.settings().os)
     }
 
     /// The database, if it was not inherited from another process.

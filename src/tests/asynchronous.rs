@@ -317,3 +317,129 @@ fn closing_refuses_waiting_calls_and_waits_for_running_ones() {
     let again = Store::open(world.path()).unwrap();
     assert_eq!(again.read(rows).unwrap(), [1]);
 }
+
+/// A store whose callers wait for 200 ms, by the real clock.
+fn impatient(world: &World, readers: usize) -> Store {
+    let builder = world.builder().os(Arc::new(SystemOs::new())).readers(readers);
+    builder.acquire_timeout(Duration::from_millis(200)).open(world.path()).unwrap()
+}
+
+#[test]
+fn a_call_that_would_wait_for_its_own_caller_is_refused_at_once() {
+    for readers in [0, 1, 2] {
+        let world = World::new();
+        let db = AsyncStore::new(impatient(&world, readers)).reads_max(1);
+        let runtime = RuntimeBuilder::new_multi_thread().worker_threads(2).build().unwrap();
+        let handle = runtime.handle().clone();
+        #[track_caller]
+        fn check<T: std::fmt::Debug>(result: Result<T, Error>, line: u32) {
+            let text = result.unwrap_err().to_string();
+            let here = format!("{}:{line}:", file!());
+            assert!(text.contains(&here) && text.contains("use the connection that the closure was given"), "{text}");
+        }
+        runtime.block_on(async {
+            let (nested, handle) = (db.clone(), handle.clone());
+            let line_of_write = line() + 1;
+            db.write(move |tx| {
+                check(handle.block_on(nested.write(|tx| insert(tx, 7))), line_of_write);
+                check(handle.block_on(nested.with_connection(|_| Ok(()))), line_of_write);
+                check(handle.block_on(nested.checkpoint(CheckpointMode::Passive)), line_of_write);
+                check(handle.block_on(nested.close(LONG)), line_of_write);
+                if readers == 0 {
+                    check(handle.block_on(nested.read(rows)), line_of_write);
+                } else {
+                    assert_eq!(handle.block_on(nested.read(rows)).unwrap(), [0; 0]);
+                }
+                handle.block_on(nested.health()).unwrap();
+                insert(tx, 1)
+            })
+            .await
+            .unwrap();
+            let nested = db.clone();
+            let handle = runtime.handle().clone();
+            let line_of_read = line() + 1;
+            db.read(move |conn| {
+                check(handle.block_on(nested.read(rows)), line_of_read);
+                rows(conn)
+            })
+            .await
+            .unwrap();
+            assert_eq!(db.read(rows).await.unwrap(), [1]);
+        });
+    }
+}
+
+#[test]
+fn a_call_that_waits_in_the_queue_times_out_and_names_the_borrower() {
+    let world = World::new();
+    let db = AsyncStore::new(impatient(&world, 1));
+    // Without a timer of the runtime.
+    let runtime = RuntimeBuilder::new_multi_thread().worker_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let (wait, has_begun, go_on) = gate();
+        let line_of_slow = line() + 1;
+        let slow = tokio::spawn(db.write(|tx| {
+            wait()?;
+            insert(tx, 0)
+        }));
+        has_begun.recv_timeout(LONG).unwrap();
+        let start = std::time::Instant::now();
+        // All of them at the same time: none waits for the timeout of another one.
+        let writes: Vec<_> = (1..=20).map(|x| tokio::spawn(db.write(move |tx| insert(tx, x)))).collect();
+        for write in writes {
+            let error = write.await.unwrap().unwrap_err();
+            assert!(error.is_busy() && !error.outcome_unknown(), "{error}");
+            assert_eq!(error.borrowers()[0].location.line(), line_of_slow, "{error}");
+        }
+        let waited = start.elapsed();
+        assert!(waited >= Duration::from_millis(200) && waited < Duration::from_secs(5), "{waited:?}");
+        assert_eq!(db.health().await.unwrap().calls.timed_out, 20);
+        go_on.send(()).unwrap();
+        slow.await.unwrap().unwrap();
+        assert_eq!(db.read(rows).await.unwrap(), [0]);
+        db.write(|tx| insert(tx, 1)).await.unwrap();
+    });
+}
+
+#[test]
+fn a_closure_that_waits_for_a_call_of_another_task_is_bounded_by_the_acquire_timeout() {
+    let world = World::new();
+    let db = AsyncStore::new(impatient(&world, 1));
+    let runtime = RuntimeBuilder::new_multi_thread().worker_threads(2).build().unwrap();
+    let handle = runtime.handle().clone();
+    runtime.block_on(async {
+        let nested = db.clone();
+        db.write(move |tx| {
+            let other = handle.spawn(nested.write(|tx| insert(tx, 7)));
+            let error = handle.block_on(other).unwrap().unwrap_err();
+            assert_eq!(error.borrowers().len(), 1, "{error}");
+            insert(tx, 1)
+        })
+        .await
+        .unwrap();
+        assert_eq!(db.read(rows).await.unwrap(), [1]);
+    });
+}
+
+#[test]
+fn the_time_in_the_queue_counts_towards_the_acquire_timeout() {
+    let world = World::new();
+    let store = impatient(&world, 0);
+    let db = AsyncStore::new(store.clone());
+    let runtime = RuntimeBuilder::new_multi_thread().worker_threads(2).build().unwrap();
+    // The first has the queue and waits for the writer, which is held outside of the queue.
+    let (wait, has_begun, go_on) = gate();
+    let holder = std::thread::spawn(move || store.with_connection(|_| wait()));
+    has_begun.recv_timeout(LONG).unwrap();
+    runtime.block_on(async {
+        let start = std::time::Instant::now();
+        let first = tokio::spawn(db.write(|tx| insert(tx, 1)));
+        tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(100))).await.unwrap();
+        let second = tokio::spawn(db.write(|tx| insert(tx, 2)));
+        assert!(first.await.unwrap().unwrap_err().is_busy());
+        assert!(second.await.unwrap().unwrap_err().is_busy());
+        assert!(start.elapsed() < Duration::from_millis(380), "{:?}", start.elapsed());
+    });
+    go_on.send(()).unwrap();
+    holder.join().unwrap().unwrap();
+}

@@ -72,15 +72,33 @@ fn a_directory_that_replaces_a_database_is_an_error_each_time() {
 }
 
 #[test]
-fn a_missing_parent_is_created_or_an_error() {
+fn a_missing_directory_is_an_error_that_names_it_unless_it_is_to_be_created() {
     let world = World::new();
     let path = world.dir.path().join("a/b/x.db");
-    let error = world.builder().flags(OpenFlags::SQLITE_OPEN_READ_WRITE).open(&path).unwrap_err();
-    let text = "{d}/a/b/x.db: finding the file failed: No such file or directory (os error 2); \
-        trying again will not help";
+    let read_write = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let text = "{d}/a/b/x.db: finding the file failed: the directory {d}/a is missing; check the path and what should \
+        be mounted there; create it, or let the layer do it (Builder::create_directories)";
+    for builder in
+        [world.builder(), world.builder().flags(read_write), world.builder().flags(read_write).create_directories(true)]
+    {
+        let error = builder.open(&path).unwrap_err();
+        check(&world, &error, Operation::Resolve, Class::GiveUp, None, text);
+        assert_eq!(error.errno(), Some(libc::ENOENT));
+        assert!(!world.dir.path().join("a").exists());
+    }
+    // Through a cache, behind a link, and where only the last one is missing.
+    let error = world.cache().write(&path, |tx| insert(tx, 1)).unwrap_err();
     check(&world, &error, Operation::Resolve, Class::GiveUp, None, text);
-    assert_eq!(error.errno(), Some(libc::ENOENT));
-    let store = world.builder().open(&path).unwrap();
+    std::os::unix::fs::symlink(world.dir.path().join("c/x.db"), world.path()).unwrap();
+    let error = world.builder().open(world.path()).unwrap_err();
+    assert!(
+        error.to_string().contains(
+            "the directory {d}/c is missing".replace("{d}", &world.dir.path().display().to_string()).as_str()
+        ),
+        "{error}"
+    );
+    fs::remove_file(world.path()).unwrap();
+    let store = world.builder().create_directories(true).open(&path).unwrap();
     store.write(|tx| insert(tx, 1)).unwrap();
     drop(store);
     check_rows(&path, &[1]);

@@ -77,7 +77,7 @@ fn a_panic_in_init_leaves_the_next_caller_a_fresh_start() {
 #[test]
 fn the_first_connect_waits_for_other_processes_but_not_for_ever() {
     let world = World::new();
-    let held = world.os.try_lock_file(&world.side_file(".init.lock")).unwrap().unwrap();
+    let held = world.os.try_lock_file(&world.side_file(".init.lock"), &world.path()).unwrap().unwrap();
     let cache = world.builder().first_connect_wait(Duration::from_secs(10)).build();
 
     let error = cache.read(world.path(), rows).unwrap_err();
@@ -96,7 +96,7 @@ fn the_lock_is_held_while_connecting_only_and_reopening_does_without() {
     let world = World::new();
     let cache = world.cache();
     cache.read(world.path(), rows).unwrap();
-    let held = world.os.try_lock_file(&world.side_file(".init.lock")).unwrap();
+    let held = world.os.try_lock_file(&world.side_file(".init.lock"), &world.path()).unwrap();
     assert!(held.is_some());
     cache.close(world.path()).unwrap();
     cache.read(world.path(), rows).unwrap();

@@ -4,6 +4,7 @@
 mod asynchronous;
 mod bad_input;
 mod borrow;
+mod bounds;
 mod clock;
 mod cold_start;
 mod damage;
@@ -20,6 +21,7 @@ mod outage;
 mod paths;
 mod processes;
 mod quarantine;
+mod rights;
 mod store;
 mod supervisor;
 #[cfg(feature = "tracing")]

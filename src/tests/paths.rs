@@ -57,9 +57,9 @@ fn a_link_to_a_file_that_is_not_there_yet_stands_for_that_file() {
 }
 
 #[test]
-fn missing_directories_are_made_and_a_directory_is_no_database() {
+fn missing_directories_are_made_if_asked_for_and_a_directory_is_no_database() {
     let world = World::new();
-    let cache = world.cache();
+    let cache = world.builder().create_directories(true).build();
     cache.read(world.dir.path().join("a/b/x.db"), rows).unwrap();
     for path in [world.dir.path().join("a"), PathBuf::from("/")] {
         let error = cache.read(&path, rows).unwrap_err();

@@ -82,6 +82,10 @@ impl Player {
         }
     }
 
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn go_on(&mut self) {
         self.told.take().unwrap().write_all(b"go\n").unwrap();
     }
@@ -119,6 +123,9 @@ fn the_other_process() {
         "migrate" => migrate(&path),
         "write without end" => write_without_end(&path),
         "fork" => fork(&path),
+        "hold a snapshot" => bounds::hold_a_snapshot(&path),
+        "serve many tenants" => bounds::serve_many_tenants(&path),
+        "open beside the lock file of root" => rights::open_beside_the_lock_file_of_root(&path),
         other => bad_input::play(other, &path),
     }
     println!("{DONE}");
@@ -132,7 +139,7 @@ pub(super) fn wait_for_word() {
 fn hold_the_lock(path: &Path) {
     let mut lock = path.as_os_str().to_owned();
     lock.push(".init.lock");
-    let _held = SystemOs::new().try_lock_file(Path::new(&lock)).unwrap().unwrap();
+    let _held = SystemOs::new().try_lock_file(Path::new(&lock), path).unwrap().unwrap();
     wait_for_word();
 }
 

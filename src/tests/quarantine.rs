@@ -1,7 +1,7 @@
 //! Damaged databases: what is moved, what is refused, and what a crash in between leaves behind.
 
 use crate::error::QuarantineError;
-use crate::os::{FileId, FileSystem, Holders, Os, SystemOs};
+use crate::os::{FileId, FileSystem, Holders, Os, Rights, SystemOs};
 use crate::quarantine::*;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -192,9 +192,9 @@ impl Os for Surgeon {
         Some(&self.system)
     }
 
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+    fn create_dir(&self, path: &Path, rights: Rights) -> io::Result<()> {
         self.change()?;
-        self.system.create_dir_all(path)
+        self.system.create_dir(path, rights)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -215,9 +215,9 @@ impl Os for Surgeon {
         self.system.rename_new(from, to)
     }
 
-    fn write_durably(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn write_durably(&self, path: &Path, bytes: &[u8], rights: Rights) -> io::Result<()> {
         self.change()?;
-        self.system.write_durably(path, bytes)
+        self.system.write_durably(path, bytes, rights)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

@@ -116,7 +116,8 @@ pub fn fix(path: &Path) -> Result<FixOutcome, Error> {
     }
     let path = before.path.clone();
     let lock = lock_path(&path);
-    let Some(held) = os.try_lock_file(&lock).map_err(|error| failed(&path, Operation::FirstConnect, error))? else {
+    let Some(held) = os.try_lock_file(&lock, &path).map_err(|error| failed(&path, Operation::FirstConnect, error))?
+    else {
         outcome.plan = refused(format!("{} is held by {}", lock.display(), told(os.lock_holder(&lock))));
         return Ok(outcome);
     };
@@ -193,13 +194,14 @@ fn carry_out(report: &DoctorReport, plan: &FixPlan, os: &SystemOs, done: &mut Ve
         match step {
             FixStep::Recover { .. } => recover(report, done)?,
             FixStep::Quarantine { file } => {
+                let from = file.path(&report.path);
                 let folder = match &quarantine {
                     Some(folder) => folder,
                     None => quarantine.insert(
-                        new_folder(&report.path).map_err(|error| failed(&report.path, Operation::Resolve, error))?,
+                        new_folder(&report.path, &from, os)
+                            .map_err(|error| failed(&report.path, Operation::Resolve, error))?,
                     ),
                 };
-                let from = file.path(&report.path);
                 let to = folder.join(from.file_name().unwrap_or_default());
                 os.rename(&from, &to).map_err(|error| failed(&from, Operation::Resolve, error))?;
                 done.push(format!("renamed {} to {}", from.display(), to.display()));
@@ -209,14 +211,14 @@ fn carry_out(report: &DoctorReport, plan: &FixPlan, os: &SystemOs, done: &mut Ve
     Ok(())
 }
 
-/// A folder that was not there before: `<database>.quarantine-1` or a later number.
-fn new_folder(path: &Path) -> io::Result<PathBuf> {
+/// A folder that was not there before: `<database>.quarantine-1` or a later number. Its rights are those of
+/// the side file.
+fn new_folder(path: &Path, side_file: &Path, os: &SystemOs) -> io::Result<PathBuf> {
+    let rights = os.rights(side_file)?.ok_or(io::ErrorKind::NotFound)?;
     for number in 1..=QUARANTINES_MAX {
         let name = beside(path, &format!(".quarantine-{number}"));
-        match fs::create_dir(&name) {
-            Ok(()) => return Ok(name),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
+        if fs::symlink_metadata(&name).is_err() {
+            return os.create_dir(&name, rights).map(|()| name);
         }
     }
     Err(io::Error::other(format!("there are {QUARANTINES_MAX} quarantine folders already: clear some away")))

@@ -84,7 +84,7 @@ fn the_doctor_does_not_wait_for_the_lock_of_first_connects() {
     let live = Place::new();
     let _conn = live.open(WAL);
     let died = live.copy(&[FileRole::Database, FileRole::Wal]);
-    let held = SystemOs::new().try_lock_file(&FileRole::InitLock.path(&died.path)).unwrap();
+    let held = SystemOs::new().try_lock_file(&FileRole::InitLock.path(&died.path), &died.path).unwrap();
     check_refused(&died, "x.db.init.lock is held by");
     drop(held);
     assert_eq!(repair(&died).failure, None);

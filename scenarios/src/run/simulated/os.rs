@@ -3,7 +3,7 @@
 use super::environment;
 use seawall_harness::runtime;
 use seawall_simulated::Os;
-use seawall_simulated::os::{FileId, FileKind, FileLock, FileStatus};
+use seawall_simulated::os::{FileId, FileKind, FileLock, FileStatus, Rights};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,7 +52,12 @@ impl Os for SimulatedOs {
         Ok(file.map(|(inode, bytes)| FileStatus { id: id(inode), kind: FileKind::File, bytes, links: 1 }))
     }
 
-    fn try_lock_file(&self, path: &Path) -> io::Result<Option<FileLock>> {
+    /// The machine has no owners. SQLite creates what is missing.
+    fn create_new(&self, _path: &Path, _rights: Rights) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn try_lock_file(&self, path: &Path, _like: &Path) -> io::Result<Option<FileLock>> {
         Ok(environment::try_lock_file(path)?.map(|held| Box::new(held) as FileLock))
     }
 }

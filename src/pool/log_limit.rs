@@ -1,0 +1,135 @@
+//! The bound of the log.
+//!
+//! SQLite restarts a log when all of it is in the database and no snapshot is in it. Short reads that overlap keep that
+//! from ever happening: each new one joins the snapshot of a running one. So when the log is over its limit, new
+//! readers of this store are held back for a moment, and once the running ones have ended, the log is emptied.
+//!
+//! The wait is bounded, since writers wait as well. If it was in vain, because a read is long or another process reads,
+//! it is tried again only after ten times that long.
+
+use super::Database;
+use super::WriterState;
+use super::connection::PooledConnection;
+use super::readers::Hold;
+use crate::events::{EventKind, EventQueue};
+use crate::ffi::{self, has_moved};
+use crate::health::{CheckpointMode, run_checkpoint};
+use crate::open::LockingMode;
+use crate::os::beside;
+use crate::sync::Ordering;
+use rusqlite::Connection;
+use std::time::Duration;
+
+/// How long new reads wait, and the writers with them.
+const HOLD_MAX: Duration = Duration::from_millis(100);
+const HOLD_POLL: Duration = Duration::from_millis(1);
+/// How long SQLite waits for the snapshots of other processes.
+const OTHERS_WAIT: Duration = Duration::from_millis(50);
+/// After an attempt in vain.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Calls on the writer that changed something, until its size is asked for.
+const WRITES_MAX: u32 = 4;
+/// The same for calls that may have changed nothing.
+const CALLS_MAX: u32 = 64;
+/// Changed rows until it is asked for at once.
+const CHANGES_MAX: u64 = 1000;
+
+/// When the log is looked at.
+#[derive(Default)]
+pub(super) struct LogWatch {
+    /// Calls since the last look.
+    calls: u32,
+    /// The connection's count of changed rows at the last look.
+    changes: u64,
+    /// An attempt before this would be in vain, too.
+    not_before: Duration,
+}
+
+impl LogWatch {
+    fn is_due(&mut self, changes: u64) -> bool {
+        self.calls += 1;
+        let changed = changes.wrapping_sub(self.changes);
+        let is_due = self.calls >= CALLS_MAX || changed >= CHANGES_MAX || (changed > 0 && self.calls >= WRITES_MAX);
+        if is_due {
+            (self.calls, self.changes) = (0, changes);
+        }
+        is_due
+    }
+}
+
+impl Database {
+    /// Empties the log if it is over its limit. The caller has the writer, and is in no transaction.
+    pub(super) fn bound_log(&self, state: &mut WriterState, events: &mut EventQueue) {
+        let Some(PooledConnection { conn, .. }) = &state.connection else { return };
+        if self.settings.wal_limit.is_some() && state.log.is_due(conn.total_changes()) {
+            self.bound_log_now(state, events);
+        }
+    }
+
+    /// The same, without waiting for the next look.
+    pub(super) fn bound_log_now(&self, state: &mut WriterState, events: &mut EventQueue) {
+        let Some(limit) = self.settings.wal_limit else { return };
+        let Some(PooledConnection { conn, locking: LockingMode::Shared, .. }) = &state.connection else { return };
+        let bytes = self.log_bytes();
+        if bytes <= limit {
+            self.is_log_over.store(false, Ordering::Relaxed);
+            return;
+        }
+        let os = &*self.settings.os;
+        if state.is_orphan || os.now() < state.log.not_before || has_moved(conn) {
+            return;
+        }
+        if self.empty_log(conn) && self.log_bytes() <= limit {
+            self.is_log_over.store(false, Ordering::Relaxed);
+            return;
+        }
+        state.log.not_before = os.now() + PAUSE;
+        if !self.is_log_over.swap(true, Ordering::Relaxed) {
+            let borrower = self.readers.borrowers(os.now()).max_by_key(|borrower| borrower.age);
+            events.add(EventKind::LogOverLimit { bytes, borrower, pids: self.log_users() });
+        }
+    }
+
+    /// Holds new readers of this store back and waits for the running ones, both for a moment. `None` if the calling
+    /// thread is reading itself, or the others go on for longer.
+    pub(super) fn hold_readers(&self) -> Option<Hold<'_>> {
+        let os = &*self.settings.os;
+        if self.readers.held_by_caller(os).is_some() {
+            return None;
+        }
+        let until = os.now().saturating_add(HOLD_MAX);
+        let hold = self.readers.hold(until);
+        while self.readers.are_borrowed() {
+            if os.now() >= until {
+                return None;
+            }
+            os.sleep(HOLD_POLL);
+        }
+        Some(hold)
+    }
+
+    fn empty_log(&self, conn: &Connection) -> bool {
+        let Some(_hold) = self.hold_readers() else { return false };
+        // SQLite waits while it has the write lock.
+        ffi::set_busy_timeout(conn, OTHERS_WAIT.min(self.settings.busy_timeout));
+        let result = run_checkpoint(conn, CheckpointMode::Truncate);
+        ffi::set_busy_timeout(conn, self.settings.busy_timeout);
+        if let Ok(checkpoint) = result {
+            self.record.lock().checkpointed(self.settings.os.now(), checkpoint);
+        }
+        result.is_ok_and(|checkpoint| !checkpoint.was_blocked)
+    }
+
+    fn log_bytes(&self) -> u64 {
+        self.settings.os.status(&self.wal_path).ok().flatten().map_or(0, |file| file.bytes)
+    }
+
+    /// Other processes that have the log open, as far as the system tells.
+    fn log_users(&self) -> Vec<u32> {
+        let os = &*self.settings.os;
+        let files = [self.wal_path.clone(), beside(&self.path, "-shm")];
+        let ids: Vec<_> = files.iter().filter_map(|path| Some(os.status(path).ok()??.id)).collect();
+        os.holders(&ids).map(|holders| holders.pids).unwrap_or_default()
+    }
+}
