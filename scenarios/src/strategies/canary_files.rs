@@ -23,6 +23,7 @@ macro_rules! canary {
             summary: $summary,
             promise: None,
             is_canary: true,
+            is_layer: false,
             build: |context| Box::new(Canary::new(context, Defect::$defect)),
         };
     };
