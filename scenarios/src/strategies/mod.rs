@@ -164,6 +164,11 @@ impl Context {
         connection.pragma_update(None, "wal_autocheckpoint", pages)
     }
 
+    /// How many bytes the log may have: twice the size after which a checkpoint is to run, else the layer's default.
+    pub fn wal_limit(&self) -> u64 {
+        self.checkpoint_pages.map_or(64 << 20, |pages| u64::from(pages) * 4096 * 2)
+    }
+
     /// Sets up the application's schema and counts it.
     ///
     /// # Errors

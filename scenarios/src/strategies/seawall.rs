@@ -43,6 +43,7 @@ macro_rules! strategy {
                         .vfs(context.vfs.clone())
                         .os(os)
                         .events(Arc::new(move |event: &Event| sink.lock().push(event.to_string())))
+                        .wal_limit(configured.wal_limit())
                         .on_connect(move |connection| configured.configure(connection))
                         .init(move |connection| context.init_schema(connection))
                         .build();

@@ -65,6 +65,7 @@ macro_rules! strategy {
                         .os(Arc::clone(&self.os))
                         .events(Arc::new(move |event: &Event| sink.lock().push(event.to_string())))
                         .readers(READERS)
+                        .wal_limit(configured.wal_limit())
                         .on_connect(move |connection| configured.configure(connection))
                         .init(move |connection| context.init_schema(connection))
                         .open(&self.context.path)?;
