@@ -1,7 +1,8 @@
 //! A soak as a JUnit report: a suite for each strategy, a test case for each fault on each medium.
 //!
-//! A test case fails if the layer did worse than plain SQLite, or if the verdict is not an expected one: an expected loss passes, an unexpected survival fails. A
-//! cell that measured nothing is skipped, unless another verdict was expected.
+//! A test case fails if the layer did worse than plain SQLite, or if the verdict is not an expected one: an expected
+//! loss passes, an unexpected survival fails. A cell that measured nothing is skipped, unless another verdict was
+//! expected.
 
 use crate::format::{count, plain, replay_line};
 use crate::grid::distinct;

@@ -89,8 +89,8 @@ impl Revocation {
     }
 }
 
-/// The files that a process opens and closes beside SQLite: the database, or, as a copy of the folder does, its side files
-/// as well.
+/// The files that a process opens and closes beside SQLite: the database, or, as a copy of the folder does, its side
+/// files as well.
 pub(crate) fn touched(intervention: &Intervention) -> impl Iterator<Item = String> {
     let suffixes: &[&str] = if intervention.dice & 1 == 0 { &[""] } else { &["", "-wal", "-shm"] };
     suffixes.iter().map(|suffix| format!("{}{suffix}", intervention.database))

@@ -262,19 +262,6 @@ fn what_does_not_go_together_is_pointed_at() {
          `shmbarrier`, `shmunmap`, `fetch`, `unfetch` only, not with `open`",
         "",
     );
-    check(
-        "write@wal:outside=mv",
-        "                  ^^",
-        "unknown action of an outsider `mv`",
-        "the actions are: unlink-side-files, move, delete, replace, overwrite, restore-stale-log, torn-copy, touch, \
-         foreign, second-name, suspend, fork, revoke",
-    );
-    check(
-        "write@wal:outside=restore-stale-logs",
-        "                  ^^^^^^^^^^^^^^^^^^",
-        "unknown action of an outsider `restore-stale-logs`",
-        "did you mean `restore-stale-log`?",
-    );
     check("write@db:drop-locks=1", "                    ^", "`drop-locks` takes no value", "write `drop-locks`");
     check("write@db:lie", "         ^^^", "`lie` goes with `sync` only, not with `write`", "");
     check(
@@ -318,6 +305,23 @@ fn what_does_not_go_together_is_pointed_at() {
         "      ^^^^^^^^^^",
         "`after` counts bytes, and `lie` moves none",
         "`after` goes with `read` and `write`",
+    );
+}
+
+#[test]
+fn an_unknown_action_of_an_outsider_gets_the_nearest_one_or_all() {
+    check(
+        "write@wal:outside=mv",
+        "                  ^^",
+        "unknown action of an outsider `mv`",
+        "the actions are: unlink-side-files, move, delete, replace, overwrite, restore-stale-log, torn-copy, touch, \
+         foreign, second-name, suspend, fork, revoke",
+    );
+    check(
+        "write@wal:outside=restore-stale-logs",
+        "                  ^^^^^^^^^^^^^^^^^^",
+        "unknown action of an outsider `restore-stale-logs`",
+        "did you mean `restore-stale-log`?",
     );
 }
 
