@@ -5,7 +5,7 @@
 //! readers of this store are held back for a moment, and once the running ones have ended, the log is emptied.
 //!
 //! The wait is bounded, since writers wait as well. If it was in vain, because a read is long or another process reads,
-//! it is tried again only after ten times that long.
+//! it is tried again after a pause, which grows to ten times that long. The second time in vain is reported.
 
 use super::Database;
 use super::WriterState;
@@ -25,15 +25,16 @@ const HOLD_MAX: Duration = Duration::from_millis(100);
 const HOLD_POLL: Duration = Duration::from_millis(1);
 /// How long SQLite waits for the snapshots of other processes.
 const OTHERS_WAIT: Duration = Duration::from_millis(50);
-/// After an attempt in vain.
-const PAUSE: Duration = Duration::from_secs(1);
+/// After the first attempt in vain; it doubles with each one.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// So many attempts in vain are a read that is long, and not a slow moment.
+const VAIN_MAX: u32 = 2;
 
-/// Calls on the writer that changed something, until its size is asked for.
+/// So many calls on the writer, and it is asked whether they have changed something: then the size is looked at.
 const WRITES_MAX: u32 = 4;
-/// The same for calls that may have changed nothing.
+/// So many, and it is looked at in any case: not all that writes is counted as a change.
 const CALLS_MAX: u32 = 64;
-/// Changed rows until it is asked for at once.
-const CHANGES_MAX: u64 = 1000;
 
 /// When the log is looked at.
 #[derive(Default)]
@@ -44,17 +45,29 @@ pub(super) struct LogWatch {
     changes: u64,
     /// An attempt before this would be in vain, too.
     not_before: Duration,
+    /// Attempts in vain, one after another.
+    vain: u32,
 }
 
 impl LogWatch {
-    fn is_due(&mut self, changes: u64) -> bool {
+    /// Whether to look now. `changes` is the connection's count of changed rows.
+    fn is_due(&mut self, changes: impl FnOnce() -> u64) -> bool {
         self.calls += 1;
-        let changed = changes.wrapping_sub(self.changes);
-        let is_due = self.calls >= CALLS_MAX || changed >= CHANGES_MAX || (changed > 0 && self.calls >= WRITES_MAX);
+        if !self.calls.is_multiple_of(WRITES_MAX) {
+            return false;
+        }
+        let (before, now) = (self.changes, changes());
+        self.changes = now;
+        let is_due = before != now || self.calls >= CALLS_MAX;
         if is_due {
-            (self.calls, self.changes) = (0, changes);
+            self.calls = 0;
         }
         is_due
+    }
+
+    fn fail(&mut self, now: Duration) {
+        self.not_before = now + PAUSE_MAX.min(PAUSE_FIRST * (1 << self.vain.min(10)));
+        self.vain += 1;
     }
 }
 
@@ -62,7 +75,7 @@ impl Database {
     /// Empties the log if it is over its limit. The caller has the writer, and is in no transaction.
     pub(super) fn bound_log(&self, state: &mut WriterState, events: &mut EventQueue) {
         let Some(PooledConnection { conn, .. }) = &state.connection else { return };
-        if self.settings.wal_limit.is_some() && state.log.is_due(conn.total_changes()) {
+        if self.settings.wal_limit.is_some() && state.log.is_due(|| conn.total_changes()) {
             self.bound_log_now(state, events);
         }
     }
@@ -73,6 +86,7 @@ impl Database {
         let Some(PooledConnection { conn, locking: LockingMode::Shared, .. }) = &state.connection else { return };
         let bytes = self.log_bytes();
         if bytes <= limit {
+            state.log.vain = 0;
             self.is_log_over.store(false, Ordering::Relaxed);
             return;
         }
@@ -81,11 +95,12 @@ impl Database {
             return;
         }
         if self.empty_log(conn) && self.log_bytes() <= limit {
+            state.log.vain = 0;
             self.is_log_over.store(false, Ordering::Relaxed);
             return;
         }
-        state.log.not_before = os.now() + PAUSE;
-        if !self.is_log_over.swap(true, Ordering::Relaxed) {
+        state.log.fail(os.now());
+        if state.log.vain >= VAIN_MAX && !self.is_log_over.swap(true, Ordering::Relaxed) {
             let borrower = self.readers.borrowers(os.now()).max_by_key(|borrower| borrower.age);
             events.add(EventKind::LogOverLimit { bytes, borrower, pids: self.log_users() });
         }

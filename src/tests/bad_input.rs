@@ -364,7 +364,7 @@ fn create_in_a_read_only_directory(path: &Path) {
     let text = "opening the file failed: CANTOPEN (14): unable to open database file";
     assert!(error.to_string().contains(text), "{error}");
     assert_eq!((error.operation(), error.extended_code()), (Operation::Open, Some(14)));
-    let error = Store::open(path.join("below/x.db")).unwrap_err();
+    let error = Store::builder().create_directories(true).open(path.join("below/x.db")).unwrap_err();
     assert!(error.to_string().contains("finding the file failed: Permission denied (os error 13)"), "{error}");
     assert_eq!((error.operation(), error.class()), (Operation::Resolve, Class::GiveUp));
 }

@@ -114,7 +114,7 @@ fn what_replaces_a_file_is_opened_and_has_nothing_of_it() {
 fn a_moved_directory_contains_the_log() {
     let world = World::new();
     let path = world.dir.path().join("data/x.db");
-    let store = world.builder().open(&path).unwrap();
+    let store = world.builder().create_directories(true).open(&path).unwrap();
     store.write(|tx| insert(tx, 1)).unwrap();
     fs::rename(world.dir.path().join("data"), world.dir.path().join("away")).unwrap();
     assert!(store.write(|tx| insert(tx, 2)).unwrap_err().is_moved());
@@ -343,7 +343,7 @@ fn names_that_are_no_text_are_rescued_like_others() {
     use std::os::unix::ffi::OsStrExt;
     let world = World::new();
     let path = world.dir.path().join(std::ffi::OsStr::from_bytes(b"d\xff/x\xfe.db"));
-    let store = world.builder().open(&path).unwrap();
+    let store = world.builder().create_directories(true).open(&path).unwrap();
     store.write(|tx| insert(tx, 1)).unwrap();
     fs::remove_file(&path).unwrap();
     let error = store.write(|tx| insert(tx, 2)).unwrap_err();

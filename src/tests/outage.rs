@@ -15,6 +15,7 @@ impl Outage {
     fn new() -> Outage {
         let world = World::new();
         let (cache, path) = (world.cache(), world.dir.path().join("data/x.db"));
+        std::fs::create_dir(world.dir.path().join("data")).unwrap();
         cache.write(&path, |tx| insert(tx, 1)).unwrap();
         cache.close(&path).unwrap();
         let outage = Outage { world, cache, path };

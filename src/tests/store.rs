@@ -181,6 +181,7 @@ fn two_spellings_and_a_link_are_one_store() {
 #[test]
 fn a_link_to_a_database_that_is_not_there_yet_is_followed() {
     let (world, registry) = (World::new(), Registry::new());
+    std::fs::create_dir(world.dir.path().join("data")).unwrap();
     let open = |path: PathBuf| world.builder().registry(Arc::clone(&registry)).open(path).unwrap();
     let (link, far_link) = (world.dir.path().join("link.db"), world.dir.path().join("far.db"));
     std::os::unix::fs::symlink("data/x.db", &link).unwrap();
