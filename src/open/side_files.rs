@@ -49,6 +49,7 @@ mod tests {
     use super::*;
     use crate::os::{FileId, FileStatus};
     use crate::sync::Mutex;
+    use std::time::Duration;
 
     /// Answers one `status` after another: a length in bytes, or no file.
     struct Looks(Mutex<Vec<Option<u64>>>);
@@ -57,7 +58,7 @@ mod tests {
         fn status(&self, _: &Path) -> io::Result<Option<FileStatus>> {
             let id = FileId { device: 1, inode: 1 };
             let bytes = self.0.lock().remove(0);
-            Ok(bytes.map(|bytes| FileStatus { id, kind: FileKind::File, bytes, links: 1 }))
+            Ok(bytes.map(|bytes| FileStatus { id, kind: FileKind::File, bytes, links: 1, modified: Duration::ZERO }))
         }
     }
 

@@ -77,6 +77,9 @@ pub(super) struct Inode {
     named: bool,
     /// How many hold it open: files, and mappings of wal-indexes.
     opens: u32,
+    /// The number of the change that created it, and of the last one to its bytes, as the disk counts changes.
+    born: u64,
+    modified: u64,
     pub(super) locks: ByteLocks,
     /// What each process's VFS keeps for the inode.
     pub(super) holders: Vec<Holder>,
@@ -93,6 +96,8 @@ pub(super) struct Disk {
     condemned: Vec<Chunk>,
     /// Chunks of inodes.
     used: u64,
+    /// Changes so far: inodes created, writes, truncations.
+    changes: u64,
 }
 
 impl Disk {
@@ -116,11 +121,24 @@ impl Disk {
 
     /// An empty inode, without a name and not open; the caller changes that at once.
     pub(super) fn create(&mut self) -> InodeId {
-        if let Some(id) = self.free.pop() {
-            return id;
-        }
-        self.inodes.push(Inode::default());
-        (self.inodes.len() - 1) as InodeId
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.inodes.push(Inode::default());
+            (self.inodes.len() - 1) as InodeId
+        });
+        self.note_change(id);
+        self.inodes[id as usize].born = self.changes;
+        id
+    }
+
+    #[inline]
+    fn note_change(&mut self, id: InodeId) {
+        self.changes += 1;
+        self.inodes[id as usize].modified = self.changes;
+    }
+
+    /// The changes that created the inode and that last changed its bytes.
+    pub(super) fn changes(&self, id: InodeId) -> (u64, u64) {
+        (self.inode(id).born, self.inode(id).modified)
     }
 
     pub(super) fn open(&mut self, id: InodeId) {
@@ -171,6 +189,7 @@ impl Disk {
             self.free.push(id as InodeId);
         }
         self.used = 0;
+        self.changes = 0;
     }
 
     #[inline]
@@ -202,6 +221,7 @@ impl Disk {
             return Ok(());
         }
         let end = self.prepare(id, offset, bytes.len())?;
+        self.note_change(id);
         let inode = self.inode_mut(id);
         let mut position = offset;
         let mut rest = bytes;
@@ -223,6 +243,7 @@ impl Disk {
         if size > FILE_BYTES_MAX {
             return Err(StoreError::TooLong);
         }
+        self.note_change(id);
         let inode = self.inode_mut(id);
         if size > inode.size {
             inode.grow_chunks(size);
