@@ -9,6 +9,9 @@
 //!   `SQLITE_FCNTL_LOCKSTATE` writes the lock that this file has now, as an int.
 //! - `xLock(file, level)` raises the lock or answers BUSY, and may then have left PENDING behind. `xUnlock(file, SHARED)`
 //!   lowers it to SHARED (c3ref/io_methods). `xRead` fills the buffer whole or answers an error.
+//! - `xShmMap(file, 0, 32768, 0, &p)` gives the first region of the wal-index, or NULL if there is none; the memory
+//!   stays mapped while the connection is in WAL mode and is shared with other processes. Its layout is part of the
+//!   file format (walformat, section 2.2).
 
 use rusqlite::{Connection, ffi};
 use std::ffi::{c_int, c_void};
@@ -140,6 +143,43 @@ pub(crate) fn raw_prefix<const N: usize>(conn: &Connection) -> Option<[u8; N]> {
     // SAFETY: the buffer has that many bytes.
     let code = unsafe { read(file.as_ptr(), bytes.as_mut_ptr().cast(), c_int::try_from(N).ok()?, 0) };
     (code == ffi::SQLITE_OK).then_some(bytes)
+}
+
+/// How far checkpoints have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Backfill {
+    /// They change whenever the log is begun anew.
+    salts: [u32; 2],
+    frames: u32,
+    frames_attempted: u32,
+}
+
+impl Backfill {
+    /// Looks into the wal-index. `None` without one.
+    pub(crate) fn of(conn: &Connection) -> Option<Backfill> {
+        const REGION_BYTES: c_int = 32 * 1024;
+        let file = file_of(conn)?;
+        // SAFETY: the file is open as long as the connection, and its methods are a table that never changes.
+        let methods = unsafe { &*(*file.as_ptr()).pMethods };
+        let map = methods.xShmMap.filter(|_| methods.iVersion >= 2)?;
+        let mut region: *mut c_void = ptr::null_mut();
+        // SAFETY: asks for the first region without making it longer; `region` is a valid place for its address.
+        let code = unsafe { map(file.as_ptr(), 0, REGION_BYTES, 0, &raw mut region) };
+        let words: *const u32 = region.cast_const().cast();
+        if code != ffi::SQLITE_OK || !words.is_aligned() || words.is_null() {
+            return None;
+        }
+        let word = |offset_bytes: usize| {
+            // SAFETY: the offset is a multiple of 4 within the region, which other processes write word by word.
+            unsafe { words.byte_add(offset_bytes).read_volatile() }
+        };
+        Some(Backfill { salts: [word(32), word(36)], frames: word(96), frames_attempted: word(128) })
+    }
+
+    /// Whether no checkpoint is under way, and none has stopped half way.
+    pub(crate) fn is_at_rest(self) -> bool {
+        self.frames == self.frames_attempted
+    }
 }
 
 fn file_of(conn: &Connection) -> Option<NonNull<ffi::sqlite3_file>> {

@@ -22,7 +22,7 @@
 mod locks;
 pub(crate) mod pragmas;
 
-pub(crate) use locks::{SoleUser, is_locked_elsewhere, lock_byte, raw_prefix, unlock_bytes};
+pub(crate) use locks::{Backfill, SoleUser, is_locked_elsewhere, lock_byte, raw_prefix, unlock_bytes};
 
 use crate::sync::{AtomicPtr, AtomicU32, Mutex, Ordering};
 use rusqlite::{Connection, OpenFlags, ffi};

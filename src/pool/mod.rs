@@ -8,10 +8,12 @@
 //! Lock order: a lease, then the lock of the breaker or of the health record. The holder of the writer may lock a
 //! reader, never the reverse. Events are queued, and emitted after all locks are released.
 
+mod claims;
 mod closing;
 mod connection;
 mod damage;
 mod disk_guard;
+mod files;
 mod identity;
 mod inspection;
 mod lease;
@@ -28,7 +30,7 @@ pub use registry::Registry;
 pub(crate) use registry::canonical;
 
 use crate::breaker::BreakerMode;
-use crate::error::{BorrowKind, Borrower, Cause, Error, Operation, Rescue};
+use crate::error::{BorrowKind, Borrower, Cause, Error, Loss, Operation, Rescue};
 use crate::events::{Event, EventHub, EventKind, EventQueue};
 use crate::health::{Checkpoint, CheckpointMode, HealthRecord, run_checkpoint};
 use crate::open::locking_policy::LockingPolicy;
@@ -36,14 +38,17 @@ use crate::os::FileId;
 use crate::quarantine::Bundle;
 use crate::settings::Settings;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+use claims::Claim;
 use connection::PooledConnection;
 use disk_guard::DiskGuard;
+use files::{Identity, Names};
 use lease::TrackedMutex;
+use orphan::Copied;
 use readers::Readers;
 use rusqlite::{Connection, Transaction};
 use shared_breaker::SharedBreaker;
 use std::panic::{Location, resume_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -51,6 +56,9 @@ pub(crate) type CallSite = &'static Location<'static>;
 
 pub(crate) struct Database {
     path: Arc<Path>,
+    names: Arc<Names>,
+    /// The files that the writer has open, where that is known.
+    identity: Mutex<Option<Identity>>,
     settings: Arc<Settings>,
     registry: Arc<Registry>,
     /// The process that created this value. No other process touches its content.
@@ -79,20 +87,28 @@ struct WriterState {
     /// so the file is closed last by a writer, after a check of the file's name.
     retired: Vec<PooledConnection>,
     /// What became of a file that has lost its name, until a caller gets it as an error.
-    unreported_rescue: Option<Rescue>,
+    unreported_rescue: Option<(Loss, Rescue)>,
     is_initialised: bool,
     locking_policy: LockingPolicy,
     /// The quarantined database from which the next one is filled.
     bundle: Option<Bundle>,
     /// Whether its file has lost its name, and its rows could not be rescued so far.
     is_orphan: bool,
-    /// Where the rows of a file without a name were copied to, while its log is not emptied yet.
-    rescued_to: Option<PathBuf>,
+    /// The copy of the rows of a file without a name, while its connection is kept.
+    copied: Option<Copied>,
+    /// Whether the last connection had no log at its name.
+    was_log_missing: bool,
+    /// Whether it is noted which log belongs to the open file.
+    is_log_noted: bool,
+    /// What this process says of the files that it has open. Given back after they are closed, so it comes last.
+    claim: Option<Claim>,
 }
 
 impl Database {
     pub(crate) fn new(path: Arc<Path>, settings: Arc<Settings>, registry: Arc<Registry>) -> Database {
         Database {
+            names: Arc::new(Names::new(Arc::clone(&path))),
+            identity: Mutex::new(None),
             path,
             pid: settings.os.pid(),
             is_live: AtomicBool::new(false),
@@ -153,7 +169,7 @@ impl Database {
         call_site: CallSite,
         body: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Error> {
-        self.call(call_site, |path, conn, _| transaction::call(path, conn, body))
+        self.call(call_site, |view, conn, _| transaction::call(view, conn, body))
     }
 
     /// Runs the closure on the writer, in one transaction.
@@ -165,8 +181,8 @@ impl Database {
         if let Some(retry_after) = self.disk.refusal(|| self.settings.os.now()) {
             return Err(Error::new(&self.path, Operation::Begin, Cause::DiskFull { retry_after }));
         }
-        self.call(call_site, |path, conn, events| {
-            let value = transaction::write(path, conn, body)?;
+        self.call(call_site, |view, conn, events| {
+            let value = transaction::write(view, conn, body)?;
             if self.disk.has_room() {
                 events.add(EventKind::DiskHasRoom);
             }
@@ -180,7 +196,7 @@ impl Database {
         call_site: CallSite,
         body: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Error> {
-        let from_writer = |body| self.call(call_site, |path, conn, _| transaction::read(path, conn, body));
+        let from_writer = |body| self.call(call_site, |view, conn, _| transaction::read(view.path, conn, body));
         if !self.readers.are_enabled(&*self.settings.os) {
             return from_writer(body);
         }
@@ -196,8 +212,12 @@ impl Database {
 
     /// Runs a checkpoint on the writer.
     pub(crate) fn checkpoint(&self, call_site: CallSite, mode: CheckpointMode) -> Result<Checkpoint, Error> {
-        let checkpoint = self.call(call_site, |path, conn, _| {
-            run_checkpoint(conn, mode).map_err(|error| Error::on(path, Operation::Checkpoint, error, conn))
+        let checkpoint = self.call(call_site, |view, conn, _| {
+            let checkpoint = run_checkpoint(conn, mode);
+            let checkpoint = checkpoint.map_err(|error| Error::on(view.path, Operation::Checkpoint, error, conn))?;
+            // The file is another one now; it is remembered how it is with all names right.
+            view.require_names(conn)?;
+            Ok(checkpoint)
         })?;
         self.record.lock().checkpointed(self.settings.os.now(), checkpoint);
         Ok(checkpoint)
