@@ -181,6 +181,11 @@ impl Error {
         }
     }
 
+    /// Another process uses files of the database with others than are there now.
+    pub(crate) fn is_claimed(&self) -> bool {
+        matches!(self.inner.cause, Cause::Claimed { .. })
+    }
+
     /// Which name was lost.
     pub(crate) fn loss(&self) -> Option<Loss> {
         match &self.inner.cause {

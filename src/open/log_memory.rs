@@ -98,7 +98,11 @@ impl Note {
                 if restarts == 0 { salts.1 == self.salts.1 } else { restarts <= RESTARTS_MAX }
             })
         };
-        (is_other_inode || is_other_birth) && is_same_log()
+        // A log that was written after the file had come is of the restore itself.
+        let came = os.changed(path);
+        let written = os.status(log_path).ok().flatten().map(|file| file.modified);
+        let is_older = came.zip(written).is_none_or(|(came, written)| came >= written);
+        (is_other_inode || is_other_birth) && is_older && is_same_log()
     }
 }
 
@@ -159,7 +163,12 @@ mod tests {
         fs::write(&path, "database").unwrap();
         salted(5, 6);
         let note = Note::about(&path, id(&path), &log, id(&log), &os).unwrap();
-        let is_foreign = || note.is_foreign(&path, id(&path), &log, id(&log), &os);
+        let is_foreign = || {
+            // It comes after the log was written.
+            std::thread::sleep(Duration::from_millis(20));
+            fs::rename(&path, dir.path().join("y")).and_then(|()| fs::rename(dir.path().join("y"), &path)).unwrap();
+            note.is_foreign(&path, id(&path), &log, id(&log), &os)
+        };
         assert!(!is_foreign());
         fs::write(dir.path().join("backup"), "another").unwrap();
         fs::rename(dir.path().join("backup"), &path).unwrap();

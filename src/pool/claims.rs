@@ -14,16 +14,11 @@ use super::files::{Identity, Names};
 use crate::os::{ClaimFile, FileId, Os};
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 /// How many bytes stand for one file.
 const RANGE_BYTES: u64 = 1 << 20;
 /// Ranges to choose from. All offsets stay positive as the system counts them.
 const RANGES: u64 = 1 << 40;
-
-/// While a process closes its last connection, its claim is there and its files are gone already.
-pub(super) const PATIENCE: Duration = Duration::from_millis(200);
-pub(super) const PAUSE: Duration = Duration::from_millis(5);
 
 /// The claim of this process.
 pub(crate) struct Claim {

@@ -81,7 +81,11 @@ impl PooledConnection {
             return None;
         }
         self.checked_at = now;
-        self.finding(os)
+        let finding = self.finding(os);
+        if let Some(files) = self.files.as_ref().filter(|_| finding.is_none()) {
+            files.refresh(&self.conn, os);
+        }
+        finding
     }
 
     /// What is wrong with the names of its files, if anything is.

@@ -169,6 +169,15 @@ impl Files {
         None
     }
 
+    /// Looks at the content again if the file is as it was: the log may have begun anew, which changes no file.
+    pub(crate) fn refresh(&self, conn: &Connection, os: &dyn Os) {
+        let (Some(seen), Ok(Some(found))) = (self.seen.get(), look(&self.names.database, os)) else { return };
+        if seen.stamp == Stamp::of(&found) {
+            let now = self.look_closely(&found, conn, os);
+            self.seen.set(Some(Seen { content: now.content.or(seen.content), ..seen }));
+        }
+    }
+
     /// Whether the database file is as it was when all names were right.
     pub(crate) fn is_unchanged(&self, path: &Path, os: &dyn Os) -> bool {
         let now = look(path, os).ok().flatten().filter(|file| file.id == self.identity.database);

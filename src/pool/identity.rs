@@ -1,6 +1,6 @@
 //! The identity of the open files: noticed when a name is lost, and what follows from it.
 
-use super::claims::{self, Claim};
+use super::claims::Claim;
 use super::connection::PooledConnection;
 use super::files::{Files, Finding, Identified};
 use super::orphan::{self, Orphan};
@@ -173,7 +173,7 @@ impl Database {
             state.claim = Claim::open(&first_connect::lock_path(&self.path), os);
         }
         let Some(claim) = &state.claim else { return Ok(()) };
-        self.while_patient(|| claim.is_mixed(&self.names, os))
+        self.require_free(claim.is_mixed(&self.names, os))
     }
 
     /// Finds out which files the connection has open, and claims them.
@@ -217,12 +217,11 @@ impl Database {
         if let Some(claim) = &mut state.claim {
             if connection.locking == LockingMode::Exclusive {
                 claim.release();
-                self.while_patient(|| claim.is_shared(&identity))?;
+                self.require_free(claim.is_shared(&identity))?;
             } else if identity.log.is_some() {
                 // Without a claim, SQLite's locks have to do.
                 let _ = claim.take(&identity);
-                let settled = self.while_patient(|| claim.is_in_conflict(&identity));
-                settled.inspect_err(|_| claim.release())?;
+                self.require_free(claim.is_in_conflict(&identity)).inspect_err(|_| claim.release())?;
             } else {
                 claim.release();
             }
@@ -233,17 +232,12 @@ impl Database {
         Ok(())
     }
 
-    fn while_patient(&self, is_in_the_way: impl Fn() -> bool) -> Result<(), Error> {
-        let os = &*self.settings.os;
-        let until = os.now().saturating_add(claims::PATIENCE);
-        while is_in_the_way() {
-            if os.now() >= until {
-                let holders = self.other_claimants();
-                return Err(Error::new(&self.path, Operation::Open, Cause::Claimed { holders }));
-            }
-            os.sleep(claims::PAUSE);
+    fn require_free(&self, is_in_the_way: bool) -> Result<(), Error> {
+        if !is_in_the_way {
+            return Ok(());
         }
-        Ok(())
+        let holders = self.other_claimants();
+        Err(Error::new(&self.path, Operation::Open, Cause::Claimed { holders }))
     }
 
     /// The processes that have the lock file open, which all who claim do.
@@ -270,8 +264,9 @@ impl Database {
         if state.is_log_noted || state.claim.is_none() || self.settings.is_read_only() {
             return;
         }
-        let identity = state.connection.as_ref().and_then(|connection| Some(connection.files.as_ref()?.identity));
-        let Some((identity, log)) = identity.and_then(|identity| Some((identity, identity.log?))) else { return };
+        let Some(PooledConnection { conn, files: Some(files), .. }) = &state.connection else { return };
+        let identity = files.identity;
+        let Some(log) = identity.log else { return };
         let has_frames =
             |file: crate::os::FileStatus| file.id == log && file.bytes > LOG_HEADER_BYTES;
         if !os.status(&self.names.log).ok().flatten().is_some_and(has_frames) {
@@ -279,6 +274,7 @@ impl Database {
         }
         if let Some(note) = Note::about(&self.path, identity.database, &self.names.log, log, os) {
             note.write(&self.path, os);
+            files.refresh(conn, os);
             state.is_log_noted = true;
         }
     }

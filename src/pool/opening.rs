@@ -11,8 +11,29 @@ use crate::sync::Ordering;
 use std::path::Path;
 use std::time::Duration;
 
+/// While a process closes its last connection, its claim is there and its files are gone already.
+const CLAIM_PATIENCE: Duration = Duration::from_millis(200);
+const CLAIM_PAUSE: Duration = Duration::from_millis(5);
+
 impl Database {
     pub(super) fn open(
+        &self,
+        state: &mut WriterState,
+        now: Duration,
+        events: &mut EventQueue,
+    ) -> Result<PooledConnection, Error> {
+        let os = &*self.settings.os;
+        let until = os.now().saturating_add(CLAIM_PATIENCE);
+        loop {
+            match self.open_once(state, now, events) {
+                // Without the lock of first connects: the process that has to let go needs it for that.
+                Err(error) if error.is_claimed() && os.now() < until => os.sleep(CLAIM_PAUSE),
+                answer => return answer,
+            }
+        }
+    }
+
+    fn open_once(
         &self,
         state: &mut WriterState,
         now: Duration,

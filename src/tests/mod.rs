@@ -17,6 +17,7 @@ mod metrics;
 mod migrations;
 mod orphans;
 mod outage;
+mod outsiders;
 mod paths;
 mod processes;
 mod quarantine;

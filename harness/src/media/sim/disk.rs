@@ -77,9 +77,11 @@ pub(super) struct Inode {
     named: bool,
     /// How many hold it open: files, and mappings of wal-indexes.
     opens: u32,
-    /// The number of the change that created it, and of the last one to its bytes, as the disk counts changes.
+    /// The number of the change that created it, and of the last one to its bytes. The disk counts changes.
     born: u64,
     modified: u64,
+    /// The last change to its bytes or its names.
+    changed: u64,
     pub(super) locks: ByteLocks,
     /// What each process's VFS keeps for the inode.
     pub(super) holders: Vec<Holder>,
@@ -133,12 +135,20 @@ impl Disk {
     #[inline]
     fn note_change(&mut self, id: InodeId) {
         self.changes += 1;
-        self.inodes[id as usize].modified = self.changes;
+        let inode = &mut self.inodes[id as usize];
+        (inode.modified, inode.changed) = (self.changes, self.changes);
     }
 
-    /// The changes that created the inode and that last changed its bytes.
-    pub(super) fn changes(&self, id: InodeId) -> (u64, u64) {
-        (self.inode(id).born, self.inode(id).modified)
+    /// The inode has another name.
+    pub(super) fn renamed(&mut self, id: InodeId) {
+        self.changes += 1;
+        self.inodes[id as usize].changed = self.changes;
+    }
+
+    /// The changes that created the inode, that last changed its bytes, and that last changed bytes or name.
+    pub(super) fn changes(&self, id: InodeId) -> [u64; 3] {
+        let inode = self.inode(id);
+        [inode.born, inode.modified, inode.changed]
     }
 
     pub(super) fn open(&mut self, id: InodeId) {

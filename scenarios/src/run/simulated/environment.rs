@@ -171,7 +171,7 @@ pub(super) fn file(path: &Path) -> io::Result<Option<(u64, u64, u64)>> {
     here(|environment| {
         let machine = environment.machine.borrow();
         let changes = machine.changes(&name(path));
-        Ok(machine.inode(&name(path)).zip(changes).map(|((inode, bytes), (_, modified))| (inode, bytes, modified)))
+        Ok(machine.inode(&name(path)).zip(changes).map(|((inode, bytes), [_, modified, _])| (inode, bytes, modified)))
     })
 }
 

@@ -62,8 +62,13 @@ impl Os for SimulatedOs {
     }
 
     fn born(&self, path: &Path) -> Option<Duration> {
-        let changes = environment::look(|machine| machine.changes(&path.to_string_lossy())).ok()??;
-        Some(Duration::from_nanos(changes.0))
+        let [born, ..] = environment::look(|machine| machine.changes(&path.to_string_lossy())).ok()??;
+        Some(Duration::from_nanos(born))
+    }
+
+    fn changed(&self, path: &Path) -> Option<Duration> {
+        let [.., changed] = environment::look(|machine| machine.changes(&path.to_string_lossy())).ok()??;
+        Some(Duration::from_nanos(changed))
     }
 
     fn names_left(&self, id: FileId) -> Option<u64> {
