@@ -122,6 +122,23 @@ pub enum EventKind {
     Moved {
         /// Where its rows have been copied to, if it has no name left.
         rescued_to: Option<PathBuf>,
+        /// Where it is now, if it has another name. Its log is beside it, if it has one.
+        moved_to: Option<PathBuf>,
+    },
+    /// The log or the wal-index under the connections has lost its name: it was deleted, moved or replaced.
+    LogLost {
+        /// Where the rows have been copied to, if they could not be brought into the file.
+        rescued_to: Option<PathBuf>,
+    },
+    /// The database was overwritten in place, with content that its log does not belong to.
+    Overwritten {
+        /// Where the log has been put.
+        log_kept: PathBuf,
+    },
+    /// Rows that were only in a file without a name could not be read any more.
+    RescueFailed {
+        /// Why not, as text.
+        error: String,
     },
     /// The file has lost its name, and its rows cannot be brought to safety yet. The connection is kept until they are.
     RescuePending {
@@ -197,6 +214,9 @@ impl EventKind {
             EventKind::SettingsChanged => "settings_changed",
             EventKind::Migrated { .. } => "migrated",
             EventKind::Moved { .. } => "moved",
+            EventKind::LogLost { .. } => "log_lost",
+            EventKind::Overwritten { .. } => "overwritten",
+            EventKind::RescueFailed { .. } => "rescue_failed",
             EventKind::RescuePending { .. } => "rescue_pending",
             EventKind::DiskFull => "disk_full",
             EventKind::DiskHasRoom => "disk_has_room",
@@ -257,6 +277,7 @@ impl EventKind {
         match self {
             EventKind::BreakerTripped { error, .. }
             | EventKind::RescuePending { error }
+            | EventKind::RescueFailed { error }
             | EventKind::QuarantineRefused { error } => Some(error),
             _ => None,
         }
@@ -297,9 +318,22 @@ impl fmt::Display for EventKind {
             EventKind::DanglingTransaction => f.write_str("a closure left its transaction open"),
             EventKind::SettingsChanged => f.write_str("connection discarded: a closure changed its settings"),
             EventKind::Migrated { from, to } => write!(f, "schema migrated from version {from} to {to}"),
-            EventKind::Moved { rescued_to: None } => f.write_str("the open file has another name by now"),
-            EventKind::Moved { rescued_to: Some(to) } => {
+            EventKind::Moved { rescued_to: Some(to), .. } => {
                 write!(f, "the open file was deleted; its rows have been copied to {}", to.display())
+            }
+            EventKind::Moved { moved_to: Some(to), .. } => write!(f, "the open file is {} by now", to.display()),
+            EventKind::Moved { .. } => f.write_str("the open file has another name by now"),
+            EventKind::LogLost { rescued_to: None } => {
+                f.write_str("the open log was taken away; its rows are in the file")
+            }
+            EventKind::LogLost { rescued_to: Some(to) } => {
+                write!(f, "the open log was taken away; its rows have been copied to {}", to.display())
+            }
+            EventKind::Overwritten { log_kept } => {
+                write!(f, "overwritten in place; the log of the former content is kept as {}", log_kept.display())
+            }
+            EventKind::RescueFailed { error } => {
+                write!(f, "an open file was taken away, and what was only there cannot be read any more: {error}")
             }
             EventKind::RescuePending { error } => {
                 write!(f, "the open file has lost its name, and its rows are not safe yet: {error}")

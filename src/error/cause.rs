@@ -1,6 +1,6 @@
 //! What an [`Error`] is about: one variant for each kind of failure, with its text.
 
-use super::{Borrower, DegradedReason, Error, QuarantineError, describe};
+use super::{Borrower, DegradedReason, Error, Loss, QuarantineError, Rescue, describe};
 use std::io;
 use std::panic::Location;
 use std::path::PathBuf;
@@ -49,8 +49,14 @@ pub(crate) enum Cause {
     AcquireTimeout { borrower: Option<Borrower>, waited: Duration },
     #[error("this thread has it already, borrowed at {0}")]
     Reentrant(&'static Location<'static>),
-    #[error("the file that was open has lost its name to another one, or altogether{}", rescue.told())]
-    Moved { rescue: Rescue },
+    #[error("{loss}{}", rescue.told())]
+    Moved { loss: Loss, rescue: Rescue },
+    #[error("the file has {names} names, and another name may be in use as well")]
+    SecondName { names: u64 },
+    #[error("{} has {bytes} bytes and belongs to another file than the one that is there now", log.display())]
+    ForeignLog { log: PathBuf, bytes: u64 },
+    #[error("{holders} still has files of it open that have lost their names")]
+    Claimed { holders: String },
     #[error("the disk was full a moment ago; writes are tried again in {retry_after:?}")]
     DiskFull { retry_after: Duration },
     #[error("it is damaged ({}) and has been quarantined in {}", error.cause(), bundle.display())]
@@ -75,27 +81,6 @@ pub(crate) enum Cause {
     TransactionOver,
     #[error("the closure returned with a write transaction open, and it was rolled back")]
     DanglingWrite,
-}
-
-/// The state of the rows of a file that has lost its name.
-#[derive(Debug)]
-pub(crate) enum Rescue {
-    /// They are all in the file, wherever it is.
-    InFile,
-    /// The file has no name any more; they have been copied here.
-    Copied(PathBuf),
-    /// Not rescued yet: the connection is kept until the rescue works.
-    Pending(rusqlite::Error),
-}
-
-impl Rescue {
-    fn told(&self) -> String {
-        match self {
-            Rescue::InFile => String::new(),
-            Rescue::Copied(to) => format!("; its rows have been copied to {}", to.display()),
-            Rescue::Pending(error) => format!("; its log could not be emptied into it: {}", describe(error)),
-        }
-    }
 }
 
 fn describe_open(retry_after: Option<Duration>) -> String {

@@ -4,12 +4,14 @@ mod borrower;
 mod cause;
 pub mod classify;
 mod degraded_reason;
+mod loss;
 mod quarantine_error;
 
 pub use borrower::{BorrowKind, Borrower};
-pub(crate) use cause::{Cause, Rescue};
+pub(crate) use cause::Cause;
 pub use classify::{Class, Operation};
 pub use degraded_reason::DegradedReason;
+pub(crate) use loss::{Loss, Rescue};
 pub(crate) use quarantine_error::QuarantineError;
 
 use crate::ffi::system_errno;
@@ -89,6 +91,7 @@ impl Error {
         match &self.inner.cause {
             Cause::FirstConnectTimeout { .. }
             | Cause::HeldElsewhere { .. }
+            | Cause::Claimed { .. }
             | Cause::AcquireTimeout { .. }
             | Cause::TooManyWaiting { .. } => true,
             _ => self.extended_code().is_some_and(is_busy_code),
@@ -132,7 +135,7 @@ impl Error {
             Cause::Sqlite(error)
             | Cause::HeldElsewhere { busy: error, .. }
             | Cause::Migration { error, .. }
-            | Cause::Moved { rescue: Rescue::Pending(error) } => extended_code(error),
+            | Cause::Moved { rescue: Rescue::Pending(error) | Rescue::Unreadable(error), .. } => extended_code(error),
             Cause::Quarantined { error, .. } | Cause::NotQuarantined { error, .. } => error.extended_code(),
             _ => None,
         }
@@ -155,18 +158,39 @@ impl Error {
         }
     }
 
-    /// The file under the connection has lost its name: another file is at the path, or none. The rows of the old one
-    /// are safe: in the file under its new name or, if it has none, in [`rescued_to`](Error::rescued_to). The next call
-    /// opens what is there now.
+    /// The file under the connection has lost its name: another file is at the path, or none. Or its log or wal-index
+    /// has. The rows of the old one are safe: in the file under its new name ([`moved_to`](Error::moved_to)) or, if it
+    /// has none, in [`rescued_to`](Error::rescued_to). The next call opens what is there now.
     pub fn is_moved(&self) -> bool {
         matches!(self.inner.cause, Cause::Moved { .. }) || self.extended_code() == Some(ffi::SQLITE_READONLY_DBMOVED)
     }
 
-    /// Where the rows of a deleted file have been copied to.
+    /// Where the rows of a deleted file, or of a deleted log, have been copied to.
     pub fn rescued_to(&self) -> Option<&Path> {
         match &self.inner.cause {
-            Cause::Moved { rescue: Rescue::Copied(to) } => Some(to),
+            Cause::Moved { rescue: Rescue::Copied { to, .. }, .. } => Some(to),
             _ => None,
+        }
+    }
+
+    /// Where the file is now that has lost its name, if it has another one. Its log is beside it, if it has one.
+    pub fn moved_to(&self) -> Option<&Path> {
+        match &self.inner.cause {
+            Cause::Moved { rescue: Rescue::InFile { moved_to }, .. } => moved_to.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Another process uses files of the database with others than are there now.
+    pub(crate) fn is_claimed(&self) -> bool {
+        matches!(self.inner.cause, Cause::Claimed { .. })
+    }
+
+    /// Which name was lost.
+    pub(crate) fn loss(&self) -> Option<Loss> {
+        match &self.inner.cause {
+            Cause::Moved { loss, .. } => Some(*loss),
+            _ => (self.extended_code() == Some(ffi::SQLITE_READONLY_DBMOVED)).then_some(Loss::Database),
         }
     }
 
@@ -269,6 +293,7 @@ impl Error {
             Cause::BreakerOpen { .. }
             | Cause::FirstConnectTimeout { .. }
             | Cause::HeldElsewhere { .. }
+            | Cause::Claimed { .. }
             | Cause::AcquireTimeout { .. }
             | Cause::DiskFull { .. }
             | Cause::TooManyWaiting { .. }
@@ -279,6 +304,8 @@ impl Error {
             | Cause::HardLinked { .. }
             | Cause::OtherSettings { .. }
             | Cause::OrphanedLog { .. }
+            | Cause::ForeignLog { .. }
+            | Cause::SecondName { .. }
             | Cause::NoWal { .. }
             | Cause::SchemaNewer { .. }
             | Cause::ForeignKeys { .. }
@@ -322,6 +349,13 @@ impl Error {
             (Cause::OrphanedLog { .. }, _) => {
                 "it may hold committed rows: put the database back beside it, or rename it out of the way"
             }
+            (Cause::ForeignLog { .. }, _) => {
+                "opening it would mix the two: rename the log out of the way, or put the file back that it belongs to"
+            }
+            (Cause::SecondName { .. }, _) => {
+                "remove the other names: the names of the side files follow from the name, and two logs corrupt a file"
+            }
+            (Cause::Claimed { .. }, _) => "it lets go with its next call, or when it ends; then try again",
             (Cause::NoWal { .. }, _) => {
                 "see what keeps SQLite from WAL (file system, VFS, other connections), or allow it"
             }
@@ -337,7 +371,7 @@ impl Error {
             }
             (Cause::AcquireTimeout { .. }, _) => "see why the borrower takes so long, or raise the acquire timeout",
             (Cause::Reentrant(_), _) => "use the connection that the closure was given",
-            (Cause::Moved { rescue: Rescue::Pending(_) }, _) => {
+            (Cause::Moved { rescue: Rescue::Pending(_), .. }, _) => {
                 "the connection is kept, so that nothing is lost: make room and call again"
             }
             (Cause::Moved { .. }, _) if !self.outcome_unknown() => "the next call opens what is there now",

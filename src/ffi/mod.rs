@@ -19,7 +19,10 @@
 //!   inherited, and belong to the process that took them, so nothing the child closes releases a lock of its parent's.
 #![expect(unsafe_code, reason = "the module exists for it")]
 
+mod locks;
 pub(crate) mod pragmas;
+
+pub(crate) use locks::{Backfill, SoleUser, is_locked_elsewhere, lock_byte, raw_prefix, unlock_bytes};
 
 use crate::sync::{AtomicPtr, AtomicU32, Mutex, Ordering};
 use rusqlite::{Connection, OpenFlags, ffi};

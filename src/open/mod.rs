@@ -13,6 +13,7 @@
 
 pub(crate) mod first_connect;
 pub(crate) mod locking_policy;
+pub(crate) mod log_memory;
 pub(crate) mod recovery;
 pub(crate) mod schema;
 pub(crate) mod side_files;

@@ -2,10 +2,12 @@
 //!
 //! SQLite deletes a log, or a hot journal, whose database is not there or is empty: it takes them for leftovers. But a
 //! database that was moved, or deleted by mistake, leaves just that behind, and the log may hold what was committed
-//! last. So opening is refused until a person has decided.
+//! last. So opening is refused until a person has decided. The same goes for a log that is known to belong to another
+//! file than the one that is there, which SQLite would replay into it, and for a file with a second name.
 
+use super::log_memory::{LOG_HEADER_BYTES, Note};
 use crate::error::{Cause, Error, Operation};
-use crate::os::{FileKind, Os, beside};
+use crate::os::{FileId, FileKind, Os, beside};
 use std::io;
 use std::path::Path;
 
@@ -21,8 +23,11 @@ pub(crate) fn check(path: &Path, os: &dyn Os) -> Result<(), Error> {
         }
         Some(FileKind::File) | None => {}
     }
-    if database.is_some_and(|file| file.bytes > 0) {
-        return Ok(());
+    if let Some(links) = database.map(|file| file.links).filter(|links| *links > 1) {
+        return Err(Error::new(path, Operation::Resolve, Cause::SecondName { names: links }));
+    }
+    if let Some(database) = database.filter(|file| file.bytes > 0) {
+        return check_log(path, database.id, os);
     }
     // An empty file may have a hot journal: the process that was creating it has died.
     let suffixes: &[&str] = if database.is_some() { &["-wal"] } else { &["-wal", "-journal"] };
@@ -40,6 +45,21 @@ pub(crate) fn check(path: &Path, os: &dyn Os) -> Result<(), Error> {
     Ok(())
 }
 
+/// Refuses a log with frames that belongs to another file.
+fn check_log(path: &Path, database: FileId, os: &dyn Os) -> Result<(), Error> {
+    let log = beside(path, "-wal");
+    // What cannot be looked at is for SQLite to report.
+    let Some(found) = os.status(&log).ok().flatten().filter(|file| file.bytes > LOG_HEADER_BYTES) else {
+        return Ok(());
+    };
+    match Note::read(path, os) {
+        Some(note) if note.is_foreign(path, database, &log, found.id, os) => {
+            Err(Error::new(path, Operation::Open, Cause::ForeignLog { log, bytes: found.bytes }))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn failed(path: &Path, error: io::Error) -> Error {
     Error::new(path, Operation::Resolve, Cause::Io(error))
 }
@@ -47,8 +67,9 @@ fn failed(path: &Path, error: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::{FileId, FileStatus};
+    use crate::os::FileStatus;
     use crate::sync::Mutex;
+    use std::time::Duration;
 
     /// Answers one `status` after another: a length in bytes, or no file.
     struct Looks(Mutex<Vec<Option<u64>>>);
@@ -57,7 +78,7 @@ mod tests {
         fn status(&self, _: &Path) -> io::Result<Option<FileStatus>> {
             let id = FileId { device: 1, inode: 1 };
             let bytes = self.0.lock().remove(0);
-            Ok(bytes.map(|bytes| FileStatus { id, kind: FileKind::File, bytes, links: 1 }))
+            Ok(bytes.map(|bytes| FileStatus { id, kind: FileKind::File, bytes, links: 1, modified: Duration::ZERO }))
         }
     }
 
@@ -71,7 +92,7 @@ mod tests {
     #[test]
     fn a_database_in_the_making_is_no_lost_one() {
         // The database, its -wal, its -journal, and the database again.
-        check_looks(&[Some(4096)], false);
+        check_looks(&[Some(4096), None], false);
         check_looks(&[None, None, None], false);
         check_looks(&[None, None, Some(512), None], true);
         check_looks(&[None, None, Some(512), Some(0)], false);

@@ -5,11 +5,13 @@
 //! file itself: POSIX drops all of a process's locks on a file as soon as the process closes *any* descriptor of it, so
 //! reading the header would unlock SQLite's live connections. [`Os::status`] opens nothing.
 
+mod claims;
 mod evidence;
 mod holders;
 mod rights;
 mod system;
 
+pub use claims::ClaimFile;
 pub(crate) use evidence::sha256_of;
 pub use holders::Holders;
 pub(crate) use holders::lock_table;
@@ -54,6 +56,8 @@ pub struct FileStatus {
     pub bytes: u64,
     /// How many names it has. More than one is dangerous for a database: the names of its side files differ.
     pub links: u64,
+    /// When its content was last changed, as time since 1970.
+    pub modified: Duration,
 }
 
 /// Who may use a file.
@@ -209,6 +213,27 @@ pub trait Os: Send + Sync {
         self.base().and_then(|os| os.names_left(id))
     }
 
+    /// A name of a file that this process has open, where the system tells; `None` also if it has no name left.
+    fn name_of(&self, id: FileId) -> Option<PathBuf> {
+        self.base().and_then(|os| os.name_of(id))
+    }
+
+    /// Whether this process has all of these files open, where the system tells.
+    fn has_open(&self, ids: &[FileId]) -> Option<bool> {
+        self.base().and_then(|os| os.has_open(ids))
+    }
+
+    /// When the file at the path was created, as time since 1970, where the file system knows. Tells a file from
+    /// another one that has got its inode.
+    fn born(&self, path: &Path) -> Option<Duration> {
+        self.base().and_then(|os| os.born(path))
+    }
+
+    /// When the file at the path was last changed or got its name, as time since 1970, where the file system knows.
+    fn changed(&self, path: &Path) -> Option<Duration> {
+        self.base().and_then(|os| os.changed(path))
+    }
+
     /// Renames a file in one step. A file that had the new name is replaced.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.base().map_or_else(unsupported, |os| os.rename(from, to))
@@ -231,6 +256,17 @@ pub trait Os: Send + Sync {
     /// The process that holds the lock of a lock file, where the system tells.
     fn lock_holder(&self, path: &Path) -> Option<u32> {
         self.base().and_then(|os| os.lock_holder(path))
+    }
+
+    /// Opens a file in which processes claim identities of databases. It must exist.
+    fn open_claims(&self, path: &Path) -> io::Result<Box<dyn ClaimFile>> {
+        self.base().map_or_else(unsupported, |os| os.open_claims(path))
+    }
+
+    /// Replaces the content of a small file that exists, in place: locks on it stay. A reader, or a crash, may find a
+    /// part of it.
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.base().map_or_else(unsupported, |os| os.overwrite(path, bytes))
     }
 
     /// The processes that have one of these files open, found without opening them. After an error nothing is known.

@@ -1,7 +1,8 @@
 //! The system that the process runs on.
 
 use super::{
-    FileId, FileKind, FileLock, FileStatus, FileSystem, Holders, Os, Rights, evidence, holders, lock_table, rights,
+    ClaimFile, FileId, FileKind, FileLock, FileStatus, FileSystem, Holders, Os, Rights, claims, evidence, holders,
+    lock_table, rights,
 };
 use crate::ffi;
 use std::fs::{self, TryLockError};
@@ -74,6 +75,7 @@ impl Os for SystemOs {
                 },
                 bytes: stat.st_size.cast_unsigned(),
                 links: stat.st_nlink,
+                modified: since_1970(stat.st_mtime, stat.st_mtime_nsec),
             })),
             Err(rustix::io::Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
@@ -131,6 +133,42 @@ impl Os for SystemOs {
         statuses.into_iter().find(|status| status.id == id).map(|status| status.links)
     }
 
+    fn name_of(&self, id: FileId) -> Option<PathBuf> {
+        let links = open_files().filter(|(_, open)| *open == id).filter_map(|(entry, _)| fs::read_link(entry).ok());
+        // A file without a name has the old one, with an addition; and names are those of the moment.
+        links.into_iter().find(|name| self.status(name).ok().flatten().is_some_and(|file| file.id == id))
+    }
+
+    fn has_open(&self, ids: &[FileId]) -> Option<bool> {
+        fs::read_dir("/proc/self/fd").ok()?;
+        let mut missing = ids.to_vec();
+        open_files().find(|(_, open)| {
+            missing.retain(|id| id != open);
+            missing.is_empty()
+        });
+        Some(missing.is_empty())
+    }
+
+    fn born(&self, path: &Path) -> Option<Duration> {
+        use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+        let stat = statx(CWD, path, AtFlags::empty(), StatxFlags::BTIME).ok()?;
+        let is_known = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
+        is_known.then(|| since_1970(stat.stx_btime.tv_sec, u64::from(stat.stx_btime.tv_nsec)))
+    }
+
+    fn changed(&self, path: &Path) -> Option<Duration> {
+        let stat = rustix::fs::stat(path).ok()?;
+        Some(since_1970(stat.st_ctime, stat.st_ctime_nsec))
+    }
+
+    fn open_claims(&self, path: &Path) -> io::Result<Box<dyn ClaimFile>> {
+        claims::open(path)
+    }
+
+    fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        evidence::overwrite(path, bytes)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -176,6 +214,20 @@ impl Os for SystemOs {
     fn holders(&self, ids: &[FileId]) -> io::Result<Holders> {
         holders::holders_of(ids, ffi::pid())
     }
+}
+
+/// The descriptors of this process, as names below `/proc`, and the files behind them. The entries lead to the open
+/// files themselves, with or without names, and looking at them opens nothing.
+fn open_files() -> impl Iterator<Item = (PathBuf, FileId)> {
+    let entries = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        let stat = rustix::fs::stat(entry.path()).ok()?;
+        Some((entry.path(), FileId { device: stat.st_dev, inode: stat.st_ino }))
+    })
+}
+
+fn since_1970(seconds: i64, nanoseconds: u64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0)) + Duration::from_nanos(nanoseconds)
 }
 
 /// The magic numbers of `statfs(2)`.

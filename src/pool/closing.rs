@@ -1,9 +1,9 @@
 //! How the connections of a database are closed: on request, and with the last handle.
 
+use super::files::Finding;
 use super::{Database, PooledConnection, WriterState};
 use crate::error::{Cause, Error, Operation};
 use crate::events::{EventKind, EventQueue};
-use crate::ffi::has_moved;
 use crate::health::{Checkpoint, CheckpointMode, run_checkpoint};
 use crate::sync::Ordering;
 use std::mem;
@@ -36,10 +36,13 @@ impl Database {
         self.close_retired(&mut state, &mut events);
         let closed = match (state.connection.take(), state.unreported_rescue.take()) {
             (Some(connection), _) => self.close_writer(&mut state, connection, &mut events),
-            (None, Some(rescue)) => Err(Error::new(&self.path, Operation::Identity, Cause::Moved { rescue })),
+            (None, Some((loss, rescue))) => {
+                Err(Error::new(&self.path, Operation::Identity, Cause::Moved { loss, rescue }))
+            }
             (None, None) => Ok(None),
         };
         // Also if its file had lost its name, and its rows are rescued.
+        self.release_claim(&mut state);
         if state.connection.is_none() {
             self.is_live.store(false, Ordering::Release);
             self.record.lock().closed();
@@ -59,10 +62,18 @@ impl Database {
         events: &mut EventQueue,
     ) -> Result<Option<Checkpoint>, Error> {
         let os = &*self.settings.os;
-        if connection.has_moved_since(Duration::ZERO, os.now()) {
-            state.connection = Some(connection);
-            let rescue = self.rescue_orphan(state, events);
-            return Err(Error::new(&self.path, Operation::Identity, Cause::Moved { rescue }));
+        match connection.finding_since(Duration::ZERO, os.now(), os) {
+            Some(Finding::Lost(loss)) => {
+                state.connection = Some(connection);
+                let rescue = self.leave(state, loss, events);
+                return Err(Error::new(&self.path, Operation::Identity, Cause::Moved { loss, rescue }));
+            }
+            Some(Finding::SecondName(_)) => {
+                let protected = self.protect_log(&connection, state.claim.as_ref());
+                protected.map_err(|error| Error::sqlite(&self.path, Operation::Close, error))?;
+                return Ok(None);
+            }
+            None => {}
         }
         // What cannot be checkpointed stays in the log, where it is equally safe.
         let checkpoint = run_checkpoint(&connection.conn, CheckpointMode::Passive).ok();
@@ -88,6 +99,8 @@ impl Drop for Database {
             let state = self.writer.get_mut();
             mem::forget(state.connection.take());
             mem::forget(mem::take(&mut state.retired));
+            // The lock is that of the parent's descriptor.
+            mem::forget(state.claim.take());
             self.readers.forget();
             if self.is_live() {
                 self.registry.inherit(&self.path, self.pid);
@@ -97,12 +110,24 @@ impl Drop for Database {
         let mut state = mem::take(self.writer.get_mut());
         self.readers.invalidate();
         state.connection = state.connection.take().or_else(|| state.retired.pop());
-        if state.connection.as_ref().is_some_and(|connection| has_moved(&connection.conn)) {
-            let mut events = EventQueue::default();
-            self.rescue_orphan(&mut state, &mut events);
-            // Rows that could not be rescued stay in the open file for as long as the process lives.
-            mem::forget(state.connection.take());
-            events.emit(&self.path, &self.hub);
+        let os = &*self.settings.os;
+        match state.connection.as_ref().and_then(|connection| connection.finding(os)) {
+            Some(Finding::Lost(loss)) => {
+                let mut events = EventQueue::default();
+                self.leave(&mut state, loss, &mut events);
+                if let Some(connection) = state.connection.take() {
+                    // Rows that could not be rescued stay in the open file for as long as the process lives, and no
+                    // other file is opened beside its log.
+                    mem::forget((connection, state.claim.take()));
+                }
+                events.emit(&self.path, &self.hub);
+            }
+            Some(Finding::SecondName(_)) => {
+                // The others are not the last to be closed.
+                state.retired.clear();
+                let _ = state.connection.as_ref().map(|last| self.protect_log(last, state.claim.as_ref()));
+            }
+            None => {}
         }
     }
 }

@@ -1,8 +1,10 @@
 //! One open connection of the pool, and what the pool knows about it.
 
-use crate::error::BorrowKind;
+use super::files::{Files, Finding};
+use crate::error::{BorrowKind, Loss};
 use crate::ffi::{self, Watch, has_moved, pragmas};
 use crate::open::{LockingMode, Opened, set_up};
+use crate::os::Os;
 use crate::settings::Settings;
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,6 +14,8 @@ use std::time::Duration;
 pub(crate) struct PooledConnection {
     pub(crate) conn: Connection,
     pub(crate) locking: LockingMode,
+    /// Which files it has open, where that is known.
+    pub(crate) files: Option<Files>,
     role: BorrowKind,
     watch: Watch,
     address: usize,
@@ -40,6 +44,7 @@ impl PooledConnection {
         PooledConnection {
             conn,
             locking,
+            files: None,
             role,
             watch,
             address,
@@ -69,14 +74,23 @@ impl PooledConnection {
         self.used_at = now;
     }
 
-    /// Whether the file under the connection has lost its name to another one, or altogether. Asks the system if it
-    /// has not been asked for this long.
-    pub(crate) fn has_moved_since(&mut self, interval: Duration, now: Duration) -> bool {
+    /// What is wrong with the names of its files, if anything is. Asks the system if it has not been asked for this
+    /// long.
+    pub(crate) fn finding_since(&mut self, interval: Duration, now: Duration, os: &dyn Os) -> Option<Finding> {
         if now.saturating_sub(self.checked_at) < interval {
-            return false;
+            return None;
         }
         self.checked_at = now;
-        has_moved(&self.conn)
+        let finding = self.finding(os);
+        if let Some(files) = self.files.as_ref().filter(|_| finding.is_none()) {
+            files.refresh(&self.conn, os);
+        }
+        finding
+    }
+
+    /// What is wrong with the names of its files, if anything is.
+    pub(crate) fn finding(&self, os: &dyn Os) -> Option<Finding> {
+        finding(&self.conn, self.files.as_ref(), os)
     }
 
     /// Resets the settings that a borrower has changed. False if the connection cannot be trusted any more.
@@ -108,5 +122,13 @@ impl PooledConnection {
     fn jittered(&self, limit: Duration) -> Duration {
         let part = limit / 5120 * self.jitter.unsigned_abs();
         if self.jitter < 0 { limit - part } else { limit.saturating_add(part) }
+    }
+}
+
+/// What is wrong with the names of a connection's files. Where it is not known which they are, SQLite is asked.
+pub(crate) fn finding(conn: &Connection, files: Option<&Files>, os: &dyn Os) -> Option<Finding> {
+    match files {
+        Some(files) => files.check(conn, os),
+        None => has_moved(conn).then_some(Finding::Lost(Loss::Database)),
     }
 }

@@ -9,11 +9,13 @@
 //! reader, never the reverse. Events are queued, and emitted after all locks are released.
 
 mod call_site;
+mod claims;
 mod closing;
 mod connection;
 mod damage;
 mod disk_guard;
 mod eviction;
+mod files;
 mod identity;
 mod inspection;
 mod lease;
@@ -36,7 +38,7 @@ pub use registry::Registry;
 pub(crate) use registry::canonical;
 
 use crate::breaker::BreakerMode;
-use crate::error::{BorrowKind, Borrower, Cause, Error, Operation, Rescue};
+use crate::error::{BorrowKind, Borrower, Cause, Error, Loss, Operation, Rescue};
 use crate::events::{EventHub, EventKind, EventQueue, Subscription};
 use crate::health::{Checkpoint, CheckpointMode, HealthRecord, run_checkpoint};
 use crate::open::locking_policy::LockingPolicy;
@@ -44,10 +46,13 @@ use crate::os::{FileId, beside};
 use crate::quarantine::Bundle;
 use crate::settings::Settings;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+use claims::Claim;
 use connection::PooledConnection;
 use disk_guard::DiskGuard;
+use files::{Identity, Names};
 use lease::TrackedMutex;
 use log_limit::LogWatch;
+use orphan::Copied;
 use readers::Readers;
 use rusqlite::{Connection, Transaction};
 use shared_breaker::SharedBreaker;
@@ -58,6 +63,9 @@ use std::time::Duration;
 pub(crate) struct Database {
     path: Arc<Path>,
     wal_path: PathBuf,
+    names: Arc<Names>,
+    /// The files that the writer has open, where that is known.
+    identity: Mutex<Option<Identity>>,
     settings: Arc<Settings>,
     registry: Arc<Registry>,
     /// The process that created this value. No other process touches its content.
@@ -90,7 +98,7 @@ struct WriterState {
     /// so the file is closed last by a writer, after a check of the file's name.
     retired: Vec<PooledConnection>,
     /// What became of a file that has lost its name, until a caller gets it as an error.
-    unreported_rescue: Option<Rescue>,
+    unreported_rescue: Option<(Loss, Rescue)>,
     is_initialised: bool,
     locking_policy: LockingPolicy,
     log: LogWatch,
@@ -98,14 +106,22 @@ struct WriterState {
     bundle: Option<Bundle>,
     /// Whether its file has lost its name, and its rows could not be rescued so far.
     is_orphan: bool,
-    /// Where the rows of a file without a name were copied to, while its log is not emptied yet.
-    rescued_to: Option<PathBuf>,
+    /// The copy of the rows of a file without a name, while its connection is kept.
+    copied: Option<Copied>,
+    /// Whether the last connection had no log at its name.
+    was_log_missing: bool,
+    /// Whether it is noted which log belongs to the open file.
+    is_log_noted: bool,
+    /// What this process says of the files that it has open. Given back after they are closed, so it comes last.
+    claim: Option<Claim>,
 }
 
 impl Database {
     pub(crate) fn new(path: Arc<Path>, settings: Arc<Settings>, registry: Arc<Registry>) -> Database {
         Database {
             wal_path: beside(&path, "-wal"),
+            names: Arc::new(Names::new(Arc::clone(&path))),
+            identity: Mutex::new(None),
             path,
             pid: settings.os.pid(),
             is_live: AtomicBool::new(false),
@@ -168,7 +184,7 @@ impl Database {
         call_site: CallSite,
         body: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Error> {
-        self.call(call_site, |path, conn, _| transaction::call(path, conn, body))
+        self.call(call_site, |view, conn, _| transaction::call(view, conn, body))
     }
 
     /// Runs the closure on the writer, in one transaction.
@@ -180,8 +196,8 @@ impl Database {
         if let Some(retry_after) = self.disk.refusal(|| self.settings.os.now()) {
             return Err(Error::new(&self.path, Operation::Begin, Cause::DiskFull { retry_after }));
         }
-        self.call(call_site, |path, conn, events| {
-            let value = transaction::write(path, conn, body)?;
+        self.call(call_site, |view, conn, events| {
+            let value = transaction::write(view, conn, body)?;
             if self.disk.has_room() {
                 events.add(EventKind::DiskHasRoom);
             }
@@ -195,7 +211,7 @@ impl Database {
         call_site: CallSite,
         body: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Error> {
-        let from_writer = |body| self.call(call_site, |path, conn, _| transaction::read(path, conn, body));
+        let from_writer = |body| self.call(call_site, |view, conn, _| transaction::read(view.path, conn, body));
         if !self.readers.are_enabled(&*self.settings.os) {
             return from_writer(body);
         }
@@ -211,10 +227,14 @@ impl Database {
 
     /// Runs a checkpoint on the writer.
     pub(crate) fn checkpoint(&self, call_site: CallSite, mode: CheckpointMode) -> Result<Checkpoint, Error> {
-        let checkpoint = self.call(call_site, |path, conn, _| {
+        let checkpoint = self.call(call_site, |view, conn, _| {
             // Overlapping reads would make SQLite wait, with the write lock, for as long as it may.
             let _hold = (mode != CheckpointMode::Passive).then(|| self.hold_readers()).flatten();
-            run_checkpoint(conn, mode).map_err(|error| Error::on(path, Operation::Checkpoint, error, conn))
+            let checkpoint = run_checkpoint(conn, mode);
+            let checkpoint = checkpoint.map_err(|error| Error::on(view.path, Operation::Checkpoint, error, conn))?;
+            // The file is another one now; it is remembered how it is with all names right.
+            view.require_names(conn)?;
+            Ok(checkpoint)
         })?;
         self.record.lock().checkpointed(self.settings.os.now(), checkpoint);
         Ok(checkpoint)

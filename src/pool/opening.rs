@@ -1,10 +1,9 @@
 //! How the writer is opened: the lock of first connects, the connection, init and migrations, salvage.
 
 use super::{Database, PooledConnection, WriterState};
-use crate::error::{BorrowKind, Cause, Error, Operation, Rescue};
+use crate::error::{BorrowKind, Cause, Error, Loss, Operation, Rescue};
 use crate::events::{EventKind, EventQueue};
-use crate::ffi::has_moved;
-use crate::open::locking_policy::{LockingPolicy, OpenPlan};
+use crate::open::locking_policy::OpenPlan;
 use crate::open::recovery::{self, Recovered};
 use crate::open::{LockingMode, first_connect, schema, side_files};
 use crate::settings::Settings;
@@ -13,8 +12,29 @@ use rusqlite::OpenFlags;
 use std::path::Path;
 use std::time::Duration;
 
+/// While a process closes its last connection, its claim is there and its files are gone already.
+const CLAIM_PATIENCE: Duration = Duration::from_millis(200);
+const CLAIM_PAUSE: Duration = Duration::from_millis(5);
+
 impl Database {
     pub(super) fn open(
+        &self,
+        state: &mut WriterState,
+        now: Duration,
+        events: &mut EventQueue,
+    ) -> Result<PooledConnection, Error> {
+        let os = &*self.settings.os;
+        let until = os.now().saturating_add(CLAIM_PATIENCE);
+        loop {
+            match self.open_once(state, now, events) {
+                // Without the lock of first connects: the process that has to let go needs it for that.
+                Err(error) if error.is_claimed() && os.now() < until => os.sleep(CLAIM_PAUSE),
+                answer => return answer,
+            }
+        }
+    }
+
+    fn open_once(
         &self,
         state: &mut WriterState,
         now: Duration,
@@ -42,15 +62,18 @@ impl Database {
             };
         if !state.is_initialised && !settings.is_read_only() {
             self.resume_quarantine(state, events)?;
+            self.put_log_back();
         }
         // Under the lock: while another process creates the database, its files are not complete.
+        self.require_unmixed(state)?;
         side_files::check(&self.path, os)?;
         self.keep_rights(state);
-        let mut connection = self.connect(&mut state.locking_policy, now, events)?;
+        let mut connection = self.connect(state, now, events)?;
         if state.is_initialised && self.file_id() != known {
             // The file was replaced between the check and the opening. This is a first connect, which needs the lock.
             state.is_initialised = false;
-            return Err(Error::new(&self.path, Operation::Identity, Cause::Moved { rescue: Rescue::InFile }));
+            let cause = Cause::Moved { loss: Loss::Database, rescue: Rescue::InFile { moved_to: None } };
+            return Err(Error::new(&self.path, Operation::Identity, cause));
         }
         if !state.is_initialised {
             self.initialise(&mut connection, events).inspect_err(|error| {
@@ -64,7 +87,7 @@ impl Database {
             if !connection.clean(settings) {
                 // What init has set does not apply to other connections, so it must not apply to this one.
                 drop(connection);
-                connection = self.connect(&mut state.locking_policy, now, events)?;
+                connection = self.connect(state, now, events)?;
             }
         }
         if connection.locking == LockingMode::Shared && self.record.lock().is_wal() {
@@ -89,11 +112,12 @@ impl Database {
 
     fn connect(
         &self,
-        locking_policy: &mut LockingPolicy,
+        state: &mut WriterState,
         now: Duration,
         events: &mut EventQueue,
     ) -> Result<PooledConnection, Error> {
         let settings = &*self.settings;
+        let locking_policy = &mut state.locking_policy;
         let plan = locking_policy.plan(now, settings.shared_mode_probe_interval);
         let Recovered { opened, degraded } = match plan {
             OpenPlan::Healthy => recovery::open_healthy(&self.path, settings, events)?,
@@ -105,19 +129,19 @@ impl Database {
         if opened.locking == LockingMode::Shared {
             events.add(EventKind::Opened);
         }
-        // In this order, a file that replaces the open one meanwhile is not mistaken for it.
-        let status = settings.os.status(&self.path).ok().flatten();
-        let file_id = status.map(|status| status.id).filter(|_| !has_moved(&opened.conn));
+        let (journal_mode, degraded_reason) = (opened.journal_mode.clone(), locking_policy.degraded_reason());
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let generation = self.readers.generation();
+        let mut connection = PooledConnection::new(opened, BorrowKind::Writer, generation, serial, now);
+        self.settle_identity(state, &mut connection, &journal_mode)?;
         let rights = settings.os.rights(&self.path).ok().flatten();
         let mut record = self.record.lock();
-        record.file_id = file_id;
         record.rights = rights;
-        if record.opened(&opened.journal_mode, locking_policy.degraded_reason()) && opened.journal_mode != "wal" {
-            events.add(EventKind::JournalModeRefused { effective: opened.journal_mode.clone() });
+        record.file_id = connection.files.as_ref().map(|files| files.identity.database);
+        if record.opened(&journal_mode, degraded_reason) && journal_mode != "wal" {
+            events.add(EventKind::JournalModeRefused { effective: journal_mode });
         }
-        drop(record);
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        Ok(PooledConnection::new(opened, BorrowKind::Writer, self.readers.generation(), serial, now))
+        Ok(connection)
     }
 
     fn initialise(&self, connection: &mut PooledConnection, events: &mut EventQueue) -> Result<(), Error> {

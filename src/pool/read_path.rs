@@ -6,6 +6,7 @@ use super::{CallSite, Database};
 use crate::error::{BorrowKind, Error};
 use crate::events::{EventKind, EventQueue};
 use crate::open::open_reader;
+use crate::quarantine::keep_log;
 use crate::sync::Ordering;
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -72,7 +73,9 @@ impl Database {
         }
         let generation = self.readers.generation();
         reader.take_if(|connection| connection.generation != generation || connection.is_expired(settings, now));
-        if reader.as_mut().is_some_and(|connection| connection.has_moved_since(settings.identity_check_interval, now)) {
+        let os = &*settings.os;
+        let interval = settings.identity_check_interval;
+        if reader.as_mut().is_some_and(|connection| connection.finding_since(interval, now, os).is_some()) {
             // The writer has the same file open, so closing this connection loses nothing. The writer handles the rest.
             *reader = None;
             self.is_suspect.store(true, Ordering::Relaxed);
@@ -82,7 +85,15 @@ impl Database {
             match open_reader(&self.path, settings) {
                 Ok(opened) => {
                     let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-                    *reader = Some(PooledConnection::new(opened, BorrowKind::Reader, generation, serial, now));
+                    let mut connection = PooledConnection::new(opened, BorrowKind::Reader, generation, serial, now);
+                    self.identify_reader(&mut connection);
+                    if !self.has_same_files(&connection) {
+                        // Of another file than the writer's it may be the only connection, so it changes nothing.
+                        let _ = keep_log(&connection.conn);
+                        self.is_suspect.store(true, Ordering::Relaxed);
+                        return None;
+                    }
+                    *reader = Some(connection);
                     self.record.lock().reader_opened();
                 }
                 Err(error) => self.suspend_readers(&error, now, events),

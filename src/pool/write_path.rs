@@ -1,17 +1,17 @@
 //! The path of a call on the writer.
 
 use super::connection::PooledConnection;
+use super::files::Finding;
 use super::lease::{AcquireError, Lease};
+use super::transaction::View;
 use super::{CallSite, Database, WriterState};
 use crate::breaker::Permit;
 use crate::error::{Cause, Error, Operation, Rescue};
 use crate::events::{EventKind, EventQueue};
-use crate::ffi::has_moved;
 use crate::open::{LockingMode, recovery};
 use crate::sync::Ordering;
 use rusqlite::{Connection, TransactionState};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl Database {
     pub(super) fn call<T>(
         &self,
         call_site: CallSite,
-        body: impl FnOnce(&Path, &mut Connection, &mut EventQueue) -> Result<T, Error>,
+        body: impl FnOnce(&View<'_>, &mut Connection, &mut EventQueue) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut events = EventQueue::default();
         let ending = self.call_noting(&mut events, call_site, body);
@@ -33,7 +33,7 @@ impl Database {
         &self,
         events: &mut EventQueue,
         call_site: CallSite,
-        body: impl FnOnce(&Path, &mut Connection, &mut EventQueue) -> Result<T, Error>,
+        body: impl FnOnce(&View<'_>, &mut Connection, &mut EventQueue) -> Result<T, Error>,
     ) -> thread::Result<Result<T, Error>> {
         let mut permit = match self.admit(events) {
             Ok(permit) => permit,
@@ -117,23 +117,28 @@ impl Database {
         state: &mut WriterState,
         now: Duration,
         events: &mut EventQueue,
-        body: impl FnOnce(&Path, &mut Connection, &mut EventQueue) -> Result<T, Error>,
+        body: impl FnOnce(&View<'_>, &mut Connection, &mut EventQueue) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.check_identity(state, now)?;
         if state.connection.is_none() {
             let connection = self.open(state, now, events)?;
             state.connection = Some(connection);
         }
-        let WriterState { connection: Some(PooledConnection { conn, locking, .. }), locking_policy, .. } = state else {
+        let WriterState { connection: Some(connection), locking_policy, .. } = state else {
             unreachable!("the connection was set above");
         };
-        if !locking_policy.has_failures() || *locking == LockingMode::Exclusive {
-            return body(&self.path, conn, events);
+        let PooledConnection { conn, locking, files, .. } = connection;
+        let view = View { path: &self.path, files: files.as_ref(), os: &*self.settings.os };
+        if state.is_log_noted && (!locking_policy.has_failures() || *locking == LockingMode::Exclusive) {
+            return body(&view, conn, events);
         }
         let changes_before = conn.total_changes();
-        let result = body(&self.path, conn, events);
+        let result = body(&view, conn, events);
         if result.is_ok() && conn.is_autocommit() && conn.total_changes() != changes_before {
-            locking_policy.reset();
+            if locking_policy.has_failures() && *locking != LockingMode::Exclusive {
+                locking_policy.reset();
+            }
+            self.note_log(state);
         }
         result
     }
@@ -166,8 +171,8 @@ impl Database {
                 events.add(EventKind::DiskFull);
             }
         }
-        if error.is_moved() {
-            return Err(self.with_rescue(state, error, events));
+        if let Some(loss) = error.loss() {
+            return Err(self.with_rescue(state, error, loss, events));
         }
         let error = if error.is_corruption() { self.investigate_damage(state, error, events) } else { error };
         if (error.fault().discards_connection() || error.is_read_only()) && state.connection.is_some() {
@@ -198,13 +203,17 @@ impl Database {
     pub(super) fn release_writer(&self, state: &mut WriterState, events: &mut EventQueue) {
         let Some(connection) = state.connection.take() else { return };
         self.readers.invalidate();
-        if has_moved(&connection.conn) {
-            state.connection = Some(connection);
-            let rescue = self.rescue_orphan(state, events);
-            // The next caller must be told that it gets another database.
-            state.unreported_rescue = Some(rescue).filter(|rescue| !matches!(rescue, Rescue::Pending(_)));
-        } else if state.retired.is_empty() && self.readers.are_borrowed() {
-            state.retired.push(connection);
+        match connection.finding(&*self.settings.os) {
+            Some(Finding::Lost(loss)) => {
+                state.connection = Some(connection);
+                let rescue = self.leave(state, loss, events);
+                // The next caller must be told that it gets another database.
+                state.unreported_rescue =
+                    Some((loss, rescue)).filter(|(_, rescue)| !matches!(rescue, Rescue::Pending(_)));
+            }
+            _ if state.retired.is_empty() && self.readers.are_borrowed() => state.retired.push(connection),
+            Some(Finding::SecondName(_)) => drop(self.protect_log(&connection, state.claim.as_ref())),
+            None => {}
         }
         // Any other one is closed at once: beside the retired one it is not the last, so its close neither checkpoints
         // nor unlinks anything.
@@ -246,6 +255,7 @@ impl Database {
         }
         if state.connection.is_none() {
             self.is_live.store(!state.retired.is_empty() || self.readers.open() > 0, Ordering::Release);
+            self.release_claim(state);
         }
     }
 

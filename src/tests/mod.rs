@@ -18,6 +18,7 @@ mod metrics;
 mod migrations;
 mod orphans;
 mod outage;
+mod outsiders;
 mod paths;
 mod processes;
 mod quarantine;
@@ -33,7 +34,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -98,11 +99,18 @@ struct FakeOs {
     system: SystemOs,
     now_ms: AtomicU64,
     pid: AtomicU32,
+    /// Whether no file may be renamed.
+    is_rename_refused: AtomicBool,
 }
 
 impl Default for FakeOs {
     fn default() -> FakeOs {
-        FakeOs { system: SystemOs::new(), now_ms: AtomicU64::new(0), pid: AtomicU32::new(1) }
+        FakeOs {
+            system: SystemOs::new(),
+            now_ms: AtomicU64::new(0),
+            pid: AtomicU32::new(1),
+            is_rename_refused: AtomicBool::new(false),
+        }
     }
 }
 
@@ -132,6 +140,13 @@ impl Os for FakeOs {
 
     fn pid(&self) -> u32 {
         self.pid.load(SeqCst)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        if self.is_rename_refused.load(SeqCst) {
+            return Err(std::io::ErrorKind::PermissionDenied.into());
+        }
+        self.system.rename_new(from, to)
     }
 }
 

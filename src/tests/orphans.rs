@@ -40,6 +40,10 @@ impl Taken {
         fs::rename(other, self.world.path()).unwrap();
     }
 
+    fn moved_event(&self) -> EventKind {
+        EventKind::Moved { rescued_to: None, moved_to: Some(self.elsewhere().canonicalize().unwrap()) }
+    }
+
     /// The files with rescued rows.
     fn rescued(&self) -> Vec<PathBuf> {
         let names = fs::read_dir(self.world.dir.path()).unwrap().map(|entry| entry.unwrap().path());
@@ -68,6 +72,10 @@ impl Taken {
     }
 }
 
+fn rescued_event(to: &Path) -> EventKind {
+    EventKind::Moved { rescued_to: Some(to.to_owned()), moved_to: None }
+}
+
 #[test]
 fn a_moved_file_keeps_its_rows_and_leaves_no_log() {
     let taken = Taken::new(|builder| builder);
@@ -77,7 +85,8 @@ fn a_moved_file_keeps_its_rows_and_leaves_no_log() {
     assert_eq!(error.operation(), Operation::Identity);
     assert!(error.to_string().ends_with("; the writes may or may not be durable: read before writing them again"));
     taken.check_moved(&error, &[1, 2, 3]);
-    assert_eq!(taken.world.events(), [EventKind::Moved { rescued_to: None }]);
+    assert_eq!(taken.world.events(), [taken.moved_event()]);
+    assert_eq!(error.moved_to(), Some(&*taken.elsewhere().canonicalize().unwrap()));
 
     taken.store.write(|tx| insert(tx, 50)).unwrap();
     assert_eq!(taken.store.read(rows).unwrap(), [50], "a new file, with its schema");
@@ -94,7 +103,7 @@ fn a_deleted_file_is_rescued_whole() {
     let error = taken.store.write(|tx| insert(tx, 3)).unwrap_err();
     assert!(error.outcome_unknown(), "{error}");
     taken.check_rescued(&error, &[1, 2, 3]);
-    assert_eq!(taken.world.events(), [EventKind::Moved { rescued_to: error.rescued_to().map(Path::to_path_buf) }]);
+    assert_eq!(taken.world.events(), [rescued_event(error.rescued_to().unwrap())]);
     assert_eq!(taken.store.read(rows).unwrap(), [0; 0]);
 }
 
@@ -189,7 +198,7 @@ fn reads_ask_now_and_then() {
 }
 
 #[test]
-fn rows_that_cannot_be_rescued_yet_are_kept_until_they_can() {
+fn files_that_a_plain_program_uses_are_left_to_it_with_their_log() {
     for is_deleted in [false, true] {
         let taken = Taken::new(|builder| builder);
         let reader = Connection::open(taken.world.path()).unwrap();
@@ -202,11 +211,45 @@ fn rows_that_cannot_be_rescued_yet_are_kept_until_they_can() {
         } else {
             taken.move_away()
         }
+        let error = taken.store.write(|tx| insert(tx, 4)).unwrap_err();
+        assert!(error.is_moved() && error.outcome_unknown(), "{error}");
+        // Nothing of it is at the path any more, so the next file is on its own.
+        taken.store.write(|tx| insert(tx, 50)).unwrap();
+        assert_eq!(rows(&reader).unwrap(), [1, 2]);
+        reader.execute_batch("COMMIT").unwrap();
+        insert(&reader, 5).unwrap();
+        assert_eq!(rows(&reader).unwrap(), [1, 2, 3, 4, 5]);
+        drop(reader);
+        match error.rescued_to() {
+            Some(to) => check_rows(to, &[1, 2, 3, 4]),
+            None => check_rows(&taken.elsewhere(), &[1, 2, 3, 4, 5]),
+        }
+        assert_eq!(error.rescued_to().is_some(), is_deleted);
+        assert_eq!(taken.store.read(rows).unwrap(), [50]);
+        drop(taken.store);
+        taken.world.check_rows(&[50]);
+    }
+}
+
+#[test]
+fn rows_that_cannot_be_rescued_yet_are_kept_until_they_can() {
+    for is_deleted in [false, true] {
+        let taken = Taken::new(|builder| builder);
+        let reader = Connection::open(taken.world.path()).unwrap();
+        reader.execute_batch("BEGIN; SELECT * FROM t").unwrap();
+        assert_eq!(rows(&reader).unwrap(), [1, 2]);
+        taken.store.write(|tx| insert(tx, 3)).unwrap();
+        taken.world.os.is_rename_refused.store(true, SeqCst);
+        if is_deleted {
+            taken.delete()
+        } else {
+            taken.move_away()
+        }
         for nth in 0..3 {
             let error = taken.store.write(|tx| insert(tx, 4)).unwrap_err();
             assert!(error.is_moved() && error.rescued_to().is_none(), "{error}");
             assert_eq!(error.outcome_unknown(), nth == 0, "after the first, nothing is written: {error}");
-            assert!(error.to_string().contains("its log could not be emptied into it: BUSY (5)"), "{error}");
+            assert!(error.to_string().contains("its rows are not safe yet: BUSY (5)"), "{error}");
             assert!(error.to_string().contains("the connection is kept, so that nothing is lost"), "{error}");
         }
         let pending = |kind: &EventKind| matches!(kind, EventKind::RescuePending { .. });
@@ -256,7 +299,8 @@ fn closing_the_last_handle_or_an_expired_or_broken_connection_loses_no_rows() {
             drop(store);
             let rescued = taken.rescued();
             let to = if is_deleted { rescued.last().cloned() } else { None };
-            assert!(taken.world.events().contains(&EventKind::Moved { rescued_to: to.clone() }));
+            let event = to.as_deref().map_or_else(|| taken.moved_event(), rescued_event);
+            assert!(taken.world.events().contains(&event));
             assert_eq!(taken.log_bytes(), 0);
             check_rows(&to.unwrap_or_else(|| taken.elsewhere()), &[1, 2]);
         }
@@ -280,8 +324,9 @@ fn a_file_that_comes_back_while_its_rescue_is_pending_goes_on() {
     let reader = Connection::open(taken.world.path()).unwrap();
     reader.execute_batch("BEGIN; SELECT * FROM t").unwrap();
     taken.store.write(|tx| insert(tx, 3)).unwrap();
+    taken.world.os.is_rename_refused.store(true, SeqCst);
     taken.move_away();
-    assert!(taken.store.write(|tx| insert(tx, 4)).unwrap_err().to_string().contains("could not be emptied"));
+    assert!(taken.store.write(|tx| insert(tx, 4)).unwrap_err().to_string().contains("its rows are not safe yet"));
     fs::rename(taken.elsewhere(), taken.world.path()).unwrap();
     taken.store.write(|tx| insert(tx, 5)).unwrap();
     drop((reader, taken.store));

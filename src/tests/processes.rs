@@ -90,8 +90,20 @@ impl Player {
         self.told.take().unwrap().write_all(b"go\n").unwrap();
     }
 
+    /// Gives it an order, and returns what it answers.
+    pub(super) fn ask(&mut self, order: &str) -> String {
+        self.told.as_mut().unwrap().write_all(format!("{order}\n").as_bytes()).unwrap();
+        let mut line = String::new();
+        assert_ne!(self.says.read_line(&mut line).unwrap(), 0, "it ended at {order}");
+        line.trim_end().to_owned()
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What else it says, once it has come to its end.
-    fn end(mut self) -> String {
+    pub(super) fn end(mut self) -> String {
         self.told = None;
         let mut text = String::new();
         self.says.read_to_string(&mut text).unwrap();
@@ -126,6 +138,8 @@ fn the_other_process() {
         "hold a snapshot" => bounds::hold_a_snapshot(&path),
         "serve many tenants" => bounds::serve_many_tenants(&path),
         "open beside the lock file of root" => rights::open_beside_the_lock_file_of_root(&path),
+        "obey" => outsiders::obey(&path),
+        "write under load" => outsiders::write_under_load(&path),
         other => bad_input::play(other, &path),
     }
     println!("{DONE}");

@@ -29,7 +29,9 @@ pub enum ExploreError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// An outsider would take the database away, and rows would have to be looked for elsewhere.
-    #[error("`{0}`: an outsider changes the files for good, and an exploration looks at one database only; use `seawall soak`")]
+    #[error(
+        "`{0}`: an outsider changes the files for good, and an exploration looks at one database only; use `seawall soak`"
+    )]
     Outsider(String),
     /// The case finds nothing.
     #[error("the case finds nothing, so there is nothing to shrink")]

@@ -77,6 +77,11 @@ pub(super) struct Inode {
     names: u32,
     /// How many hold it open: files, and mappings of wal-indexes.
     opens: u32,
+    /// The number of the change that created it, and of the last one to its bytes. The disk counts changes.
+    born: u64,
+    modified: u64,
+    /// The last change to its bytes or its names.
+    changed: u64,
     pub(super) locks: ByteLocks,
     /// What each process's VFS keeps for the inode.
     pub(super) holders: Vec<Holder>,
@@ -93,6 +98,8 @@ pub(super) struct Disk {
     condemned: Vec<Chunk>,
     /// Chunks of inodes.
     used: u64,
+    /// Changes so far: inodes created, writes, truncations.
+    changes: u64,
 }
 
 impl Disk {
@@ -116,11 +123,32 @@ impl Disk {
 
     /// An empty inode, without a name and not open; the caller changes that at once.
     pub(super) fn create(&mut self) -> InodeId {
-        if let Some(id) = self.free.pop() {
-            return id;
-        }
-        self.inodes.push(Inode::default());
-        (self.inodes.len() - 1) as InodeId
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.inodes.push(Inode::default());
+            (self.inodes.len() - 1) as InodeId
+        });
+        self.note_change(id);
+        self.inodes[id as usize].born = self.changes;
+        id
+    }
+
+    #[inline]
+    fn note_change(&mut self, id: InodeId) {
+        self.changes += 1;
+        let inode = &mut self.inodes[id as usize];
+        (inode.modified, inode.changed) = (self.changes, self.changes);
+    }
+
+    /// The inode has another name.
+    pub(super) fn renamed(&mut self, id: InodeId) {
+        self.changes += 1;
+        self.inodes[id as usize].changed = self.changes;
+    }
+
+    /// The changes that created the inode, that last changed its bytes, and that last changed bytes or name.
+    pub(super) fn changes(&self, id: InodeId) -> [u64; 3] {
+        let inode = self.inode(id);
+        [inode.born, inode.modified, inode.changed]
     }
 
     pub(super) fn open(&mut self, id: InodeId) {
@@ -171,6 +199,7 @@ impl Disk {
             self.free.push(id as InodeId);
         }
         self.used = 0;
+        self.changes = 0;
     }
 
     /// How many names lead to the inode.
@@ -207,6 +236,7 @@ impl Disk {
             return Ok(());
         }
         let end = self.prepare(id, offset, bytes.len())?;
+        self.note_change(id);
         let inode = self.inode_mut(id);
         let mut position = offset;
         let mut rest = bytes;
@@ -228,6 +258,7 @@ impl Disk {
         if size > FILE_BYTES_MAX {
             return Err(StoreError::TooLong);
         }
+        self.note_change(id);
         let inode = self.inode_mut(id);
         if size > inode.size {
             inode.grow_chunks(size);

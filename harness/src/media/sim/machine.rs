@@ -263,6 +263,31 @@ impl Machine {
         self.names.get(path.as_bytes()).map(|inode| (u64::from(inode), self.disk.size(inode)))
     }
 
+    /// The numbers of the changes that created the file of this name, that last changed its bytes, and that last changed
+    /// its bytes or its name. The machine numbers all changes.
+    pub fn changes(&self, path: &str) -> Option<[u64; 3]> {
+        self.names.get(path.as_bytes()).map(|inode| self.disk.changes(inode))
+    }
+
+    /// The name of the file with this number.
+    pub fn name_of(&self, inode: u64) -> Option<String> {
+        let mut names = self.names.iter();
+        let named = names.find(|(_, named)| u64::from(*named) == inode);
+        named.map(|(name, _)| String::from_utf8_lossy(name).into_owned())
+    }
+
+    /// The processes that have the file with this number open, wal-indexes included, in ascending order.
+    pub fn holders(&self, inode: u64) -> Vec<u16> {
+        let open = self.files.iter().filter(|file| file.is_open && !file.is_dead);
+        let has = |file: &&OpenFile| {
+            u64::from(file.inode) == inode || file.shm.is_some_and(|shm| u64::from(self.shms.inode(shm)) == inode)
+        };
+        let mut holders: Vec<u16> = open.filter(has).map(|file| file.process).collect();
+        holders.sort_unstable();
+        holders.dedup();
+        holders
+    }
+
     /// True if there is a file of this name.
     pub fn exists(&self, path: &str) -> bool {
         self.names.get(path.as_bytes()).is_some()
@@ -290,6 +315,7 @@ impl Machine {
         if let Some(replaced) = self.names.bind(to.as_bytes(), inode) {
             self.disk.unname(replaced);
         }
+        self.disk.renamed(inode);
         true
     }
 
@@ -304,6 +330,11 @@ impl Machine {
     /// How many names the file of this name has.
     pub fn links(&self, path: &str) -> u32 {
         self.names.get(path.as_bytes()).map_or(0, |inode| self.disk.names(inode))
+    }
+
+    /// Renames a file to a name that no file has. False if there is one, and if there is no such file.
+    pub fn rename_new(&mut self, from: &str, to: &str) -> bool {
+        !self.exists(to) && self.rename(from, to)
     }
 
     /// Takes the name from a file. False if there is none.

@@ -17,7 +17,7 @@ pub(super) enum Answer {
     Fresh,
     /// It is open with other settings.
     OtherSettings,
-    /// It is open under another name.
+    /// It is open under another name, or has one.
     HardLinked,
     /// It belongs to the parent process.
     Forked,
@@ -211,6 +211,9 @@ impl Model {
         if open.is_none() && self.is_open_elsewhere(path) {
             return Answer::HardLinked;
         }
+        if !self.ignores_links && has_second_name(path) && open.is_none_or(|file| file_at(path) == Some(file)) {
+            return Answer::HardLinked;
+        }
         let Database { path, open, .. } = &mut self.databases[database];
         match *open {
             Some(file) if file_at(path) != Some(file) => {
@@ -255,4 +258,8 @@ fn canonical(path: &Path) -> PathBuf {
 /// The number of the file at a path.
 fn file_at(path: &Path) -> Option<u64> {
     fs::metadata(path).ok().map(|file| file.ino())
+}
+
+fn has_second_name(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.nlink() > 1)
 }

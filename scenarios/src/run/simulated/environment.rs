@@ -13,6 +13,7 @@ use seawall_harness::record::StoryKind;
 use seawall_harness::rig::Simulation;
 use seawall_harness::runtime::{self, Processes};
 use seawall_harness::shared_state::SharedState;
+use seawall_simulated::os::ClaimFile;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
@@ -30,6 +31,8 @@ pub(crate) struct Environment {
     pub(super) clock: Clock,
     /// The lock files that are held: the process, and a number that differs for all holders.
     locked: RefCell<BTreeMap<PathBuf, (u16, u64)>>,
+    /// The claimed bytes of lock files: by the number of the holder, the file, the process and the bytes.
+    claimed: RefCell<BTreeMap<u64, (PathBuf, u16, Vec<u64>)>>,
     next: RefCell<u64>,
     /// The log of what is done to files, if there is one.
     log: RefCell<Option<Log>>,
@@ -44,14 +47,15 @@ pub(super) struct HeldFile {
 
 impl Environment {
     pub(crate) fn new(simulation: &Simulation) -> Self {
-        let (locked, next, log) = Default::default();
+        let (locked, claimed, next, log) = Default::default();
         let (machine, clock) = (Rc::clone(simulation.machine()), simulation.clock().clone());
-        Self { machine, clock, locked, next, log, shared_state: Arc::clone(simulation.shared_state()) }
+        Self { machine, clock, locked, claimed, next, log, shared_state: Arc::clone(simulation.shared_state()) }
     }
 
     /// Makes it the environment of the calling thread.
     pub(crate) fn enter(self: &Rc<Self>, log: Option<Log>) {
         self.locked.borrow_mut().clear();
+        self.claimed.borrow_mut().clear();
         *self.next.borrow_mut() = 0;
         *self.log.borrow_mut() = log;
         PRESENT.set(Some(Rc::clone(self)));
@@ -76,6 +80,7 @@ impl Processes for Environment {
     fn kill(&self, process: u16) {
         self.machine.kill(process);
         self.locked.borrow_mut().retain(|_, (holder, _)| *holder != process);
+        self.claimed.borrow_mut().retain(|_, (_, holder, _)| *holder != process);
     }
 
     fn is_dead(&self, process: u16) -> bool {
@@ -173,7 +178,7 @@ impl Host for SimHost {
     }
 
     fn file_number(&self, path: &Path) -> Option<u64> {
-        file(path).ok().flatten().map(|(number, _)| number)
+        file(path).ok().flatten().map(|(number, ..)| number)
     }
 
     fn layer_os(&self, _clock: &Clock) -> LayerOs {
@@ -181,9 +186,86 @@ impl Host for SimHost {
     }
 }
 
-/// Number and size of the file that has this name.
-pub(super) fn file(path: &Path) -> io::Result<Option<(u64, u64)>> {
-    here(|environment| Ok(environment.machine.borrow().inode(&name(path))))
+/// Number, size and last change of the file that has this name.
+pub(super) fn file(path: &Path) -> io::Result<Option<(u64, u64, u64)>> {
+    here(|environment| {
+        let machine = environment.machine.borrow();
+        let changes = machine.changes(&name(path));
+        Ok(machine.inode(&name(path)).zip(changes).map(|((inode, bytes), [_, modified, _])| (inode, bytes, modified)))
+    })
+}
+
+/// Looks at the machine.
+pub(super) fn look<T>(at: impl FnOnce(&Machine) -> T) -> io::Result<T> {
+    here(|environment| Ok(at(&environment.machine.borrow())))
+}
+
+pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    here(|environment| {
+        let mut machine = environment.machine.borrow_mut();
+        if machine.exists(&name(to)) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        machine.rename_new(&name(from), &name(to)).then_some(()).ok_or_else(not_found)?;
+        drop(machine);
+        environment.log("rename", from);
+        Ok(())
+    })
+}
+
+pub(super) fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    here(|environment| {
+        let mut machine = environment.machine.borrow_mut();
+        if !machine.exists(&name(path)) {
+            return Err(not_found());
+        }
+        machine.write_file(&name(path), bytes).then_some(()).ok_or_else(|| io::ErrorKind::StorageFull.into())
+    })
+}
+
+/// The claims of one holder in a lock file. Dropping them gives them back.
+pub(super) struct Claims {
+    number: u64,
+    path: PathBuf,
+}
+
+pub(super) fn open_claims(path: &Path) -> io::Result<Claims> {
+    here(|environment| {
+        environment.machine.borrow().exists(&name(path)).then_some(()).ok_or_else(not_found)?;
+        let mut next = environment.next.borrow_mut();
+        *next += 1;
+        let (path, process) = (path.to_owned(), runtime::current_actor().process);
+        environment.claimed.borrow_mut().insert(*next, (path.clone(), process, Vec::new()));
+        Ok(Claims { number: *next, path })
+    })
+}
+
+impl ClaimFile for Claims {
+    fn claim(&self, bytes: &[u64]) -> io::Result<()> {
+        here(|environment| {
+            if let Some((_, _, claimed)) = environment.claimed.borrow_mut().get_mut(&self.number) {
+                *claimed = bytes.to_vec();
+            }
+            Ok(())
+        })
+    }
+
+    fn is_claimed_elsewhere(&self, from: u64, length: u64) -> io::Result<bool> {
+        here(|environment| {
+            let claimed = environment.claimed.borrow();
+            let mut others =
+                claimed.iter().filter(|(number, (path, ..))| **number != self.number && *path == self.path);
+            Ok(others.any(|(_, (_, _, bytes))| bytes.iter().any(|byte| byte.wrapping_sub(from) < length)))
+        })
+    }
+}
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        if let Some(environment) = PRESENT.with_borrow(Clone::clone) {
+            environment.claimed.borrow_mut().remove(&self.number);
+        }
+    }
 }
 
 pub(super) fn exists(path: &Path) -> io::Result<bool> {
