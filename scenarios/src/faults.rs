@@ -54,6 +54,11 @@ impl Faults {
         self.rules.iter().any(|rule| rule.effect.outside_action() == Some(OutsideAction::SecondName))
     }
 
+    /// True if what SQLite finds in the files, or its locks on them, may not be what processes left there.
+    pub fn disturbs_files(&self) -> bool {
+        self.rules.iter().any(|rule| rule.effect.misleads(rule.select.method)) || self.foreign.is_some()
+    }
+
     /// True if outsiders act on the files.
     pub fn has_outsiders(&self) -> bool {
         self.rules.iter().any(|rule| rule.effect.outside_action().is_some())

@@ -5,8 +5,8 @@
 //!
 //! Where outsiders act on the files, the question is *where* a transaction is: in the database; in a file that was
 //! moved, with its log; in a copy that an error or event announced; or nowhere. Nowhere is a loss, with one exception:
-//! what was acknowledged before an outsider acted may be gone if a process was killed afterwards, because no process
-//! could save it.
+//! what was acknowledged before an outsider acted may be gone if a process was killed afterwards, or was closing the
+//! database at that moment, because no process could save it.
 
 use crate::actor::Actor;
 use crate::oracle::table::{Table, TxnKey, TxnState};
@@ -178,10 +178,12 @@ fn is_elsewhere(evidence: &Evidence, key: &TxnKey, entry: &Entry) -> bool {
     evidence.places.iter().any(|place| entry.possible.contains(&state_in(place)))
 }
 
-/// True if an outsider acted after the transaction was acknowledged, and then a process was killed.
+/// True if an outsider acted after the transaction was acknowledged, and a process was killed then or later, or was
+/// closing the database.
 fn is_excused(evidence: &Evidence, entry: &Entry) -> bool {
     let since = |at_call: u64| evidence.deaths.iter().any(|death| *death >= at_call);
-    let later = |at_call: u64| at_call >= entry.acked_at_call && since(at_call);
+    let closing = |at_call: u64| evidence.closings.iter().any(|(from, to)| (*from..=*to).contains(&at_call));
+    let later = |at_call: u64| at_call >= entry.acked_at_call && (since(at_call) || closing(at_call));
     evidence.interventions.iter().any(|intervened| later(intervened.at_call))
 }
 
@@ -254,6 +256,8 @@ mod tests {
         check(&ledger, Evidence { places: place(TxnState::Whole(7)), ..evidence() }, 1);
         check(&ledger, Evidence { deaths: vec![13], ..evidence() }, 0);
         check(&ledger, Evidence { deaths: vec![11], ..evidence() }, 1);
+        check(&ledger, Evidence { closings: vec![(11, 14)], ..evidence() }, 0);
+        check(&ledger, Evidence { closings: vec![(13, 14)], ..evidence() }, 1);
         check(&ledger, Evidence { interventions: moved_at(9), deaths: vec![13], ..Evidence::default() }, 1);
     }
 

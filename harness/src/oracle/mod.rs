@@ -37,6 +37,9 @@ pub struct Evidence {
     pub interventions: Vec<Intervened>,
     /// When processes were killed, by the number of the call that was next.
     pub deaths: Vec<u64>,
+    /// When processes closed the database in good order, from one call to another: by the number of the call that was next
+    /// at the beginning, and at the end.
+    pub closings: Vec<(u64, u64)>,
     /// Transactions that some reader saw in part, during the run.
     pub torn_reads: Vec<String>,
     /// The checks on the live and on a fresh connection.

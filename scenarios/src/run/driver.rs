@@ -293,14 +293,7 @@ impl Driver {
         for process in self.spec.shape.process_numbers() {
             medium.start(process)?;
         }
-        for actor in self.spec.shape.actors() {
-            let progress = probe(actor, &self.clock, ATTEMPTS_MAX, |attempt| {
-                let report = medium.probe(actor, attempt)?;
-                self.note(|history| history.step(actor, PROBE_BASE + attempt, PROBE, &report));
-                Ok(report.outcome.failure().cloned())
-            })?;
-            self.note(|history| history.progress.push(progress));
-        }
+        self.probe_all(medium)?;
         for process in self.spec.shape.process_numbers() {
             let (check, locks) = medium.check(process)?;
             self.note(|history| history.checked(process, check, locks));
@@ -309,6 +302,25 @@ impl Driver {
             medium.stop(process)?;
             medium.join(process)?;
         }
+        Ok(())
+    }
+
+    /// One actor after the other tries until it commits. Where files were disturbed they take turns at each attempt, since
+    /// one process may have to wait for another one to let go of the files.
+    fn probe_all<M: Medium>(&self, medium: &mut M) -> Result<(), M::Error> {
+        let first = if self.spec.faults.disturbs_files() { 1 } else { ATTEMPTS_MAX };
+        let mut all: Vec<ActorProgress> = self.spec.shape.actors().map(not_tried).collect();
+        for attempts_max in first..=ATTEMPTS_MAX {
+            for progress in &mut all {
+                let actor = progress.actor;
+                probe_further(progress, &self.clock, attempts_max, |attempt| {
+                    let report = medium.probe(actor, attempt)?;
+                    self.note(|history| history.step(actor, PROBE_BASE + attempt, PROBE, &report));
+                    Ok(report.outcome.failure().cloned())
+                })?;
+            }
+        }
+        self.note(|history| history.progress.extend(all));
         Ok(())
     }
 }
@@ -322,9 +334,24 @@ pub fn probe<E>(
     actor: Actor,
     clock: &Clock,
     attempts_max: u32,
-    mut attempt: impl FnMut(u32) -> Result<Option<Failure>, E>,
+    attempt: impl FnMut(u32) -> Result<Option<Failure>, E>,
 ) -> Result<ActorProgress, E> {
-    let mut progress = ActorProgress { actor, committed: false, attempts: 0, error: None, is_refused: false };
+    let mut progress = not_tried(actor);
+    probe_further(&mut progress, clock, attempts_max, attempt)?;
+    Ok(progress)
+}
+
+fn not_tried(actor: Actor) -> ActorProgress {
+    ActorProgress { actor, committed: false, attempts: 0, error: None, is_refused: false }
+}
+
+/// The same, after the attempts that were made before.
+fn probe_further<E>(
+    progress: &mut ActorProgress,
+    clock: &Clock,
+    attempts_max: u32,
+    mut attempt: impl FnMut(u32) -> Result<Option<Failure>, E>,
+) -> Result<(), E> {
     while !progress.committed && progress.attempts < attempts_max {
         progress.attempts += 1;
         clock.advance(Duration::from_millis(PAUSE_MS));
@@ -334,5 +361,5 @@ pub fn probe<E>(
             (progress.is_refused, progress.error) = (failure.is_refusal, Some(failure.message));
         }
     }
-    Ok(progress)
+    Ok(())
 }

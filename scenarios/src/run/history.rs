@@ -31,6 +31,8 @@ pub struct History {
     pub checks: Vec<Check>,
     /// Locks that idle processes held.
     pub locks: Vec<String>,
+    /// When processes closed the database in good order, by the numbers of the calls that were next.
+    pub closings: Vec<(u64, u64)>,
     /// Files open after closing.
     pub open_files: Vec<String>,
     /// What the strategies told about files: in errors, events, and on closing.

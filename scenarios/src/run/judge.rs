@@ -237,6 +237,7 @@ pub fn evidence(history: History, look: FreshLook, economy: Spending) -> Evidenc
         growth: Growth { log_bytes_max: history.log_bytes_max, log_bytes_limit: None },
         places,
         deaths: history.deaths,
+        closings: history.closings,
         torn_reads: history.torn_reads,
         checks,
         progress: history.progress,
