@@ -151,6 +151,10 @@ impl Os for SystemOs {
     fn holders(&self, ids: &[FileId]) -> io::Result<Holders> {
         holders::holders_of(ids, ffi::pid())
     }
+
+    fn lock_lines(&self, ids: &[FileId]) -> io::Result<Vec<String>> {
+        holders::lock_lines(ids)
+    }
 }
 
 /// The magic numbers of `statfs(2)`.

@@ -4,17 +4,20 @@ use crate::error::BorrowKind;
 use crate::ffi::{self, Watch, has_moved, pragmas};
 use crate::open::{LockingMode, Opened, set_up};
 use crate::settings::Settings;
-use rusqlite::Connection;
+use rusqlite::{CachedStatement, Connection, StatementStatus, TransactionBehavior};
+use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+/// A statement that is kept with each connection and depends on nothing in the database.
+const CANARY: &str = "SELECT 'seawall' WHERE 0";
+
 /// The connection that the closures borrow one after another.
 pub(crate) struct PooledConnection {
-    pub(crate) conn: Connection,
+    pub(crate) conn: OwnedConnection,
     pub(crate) locking: LockingMode,
     role: BorrowKind,
     watch: Watch,
-    address: usize,
     /// The generation of the database's connections that it belongs to.
     pub(crate) generation: u64,
     opened_at: Duration,
@@ -34,15 +37,13 @@ impl PooledConnection {
     ) -> PooledConnection {
         let Opened { conn, locking, .. } = opened;
         let watch = Watch::install(&conn);
-        let address = ffi::address(&conn);
         // Fibonacci hashing: consecutive serials end up far from each other.
         let jitter = (serial.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as i32 - 512;
         PooledConnection {
-            conn,
+            conn: OwnedConnection(Some(conn)),
             locking,
             role,
             watch,
-            address,
             generation,
             opened_at: now,
             used_at: now,
@@ -81,32 +82,128 @@ impl PooledConnection {
 
     /// Resets the settings that a borrower has changed. False if the connection cannot be trusted any more.
     pub(crate) fn clean(&mut self, settings: &Settings) -> bool {
-        if ffi::address(&self.conn) != self.address {
+        let bits = self.watch.take();
+        // Else the borrower had the connection by `&mut`, or ended the transaction: it may have done anything to it.
+        let is_calm = bits & pragmas::CALM != 0;
+        if !is_calm && !(self.watch.is_of(&self.conn) && self.watch.has_its_hooks(&self.conn)) {
             return false;
         }
-        // SQLite does not report a change through the C interface, and setting it is cheap.
+        if bits & pragmas::DOUBTFUL != 0 || ffi::has_running_statement(&self.conn) {
+            return false;
+        }
+        // SQLite does not report these changes, and setting them is cheap.
         ffi::set_busy_timeout(&self.conn, settings.busy_timeout);
-        match self.watch.take() {
-            0 => true,
-            changed if changed & pragmas::DOUBTFUL != 0 => false,
-            _ => {
-                // A cached statement would change the setting again without being prepared again.
-                self.conn.flush_prepared_statement_cache();
-                // A panic in `on_connect` must not reach the borrower, which has its result.
-                let set_up = catch_unwind(AssertUnwindSafe(|| set_up(&self.conn, self.role, settings)));
-                self.watch.take();
-                matches!(set_up, Ok(Ok(())))
-            }
+        self.watch.restore_limits(&self.conn);
+        self.conn.set_prepared_statement_cache_capacity(settings.statement_cache);
+        if !self.watch.has_its_file_settings(&self.conn) {
+            return false;
+        }
+        if bits & pragmas::CONFIGURED != 0 && !self.set_up_again(settings) {
+            return false;
+        }
+        is_calm || self.is_as_it_was(bits & (pragmas::SCHEMA | pragmas::CONFIGURED) != 0)
+    }
+
+    fn set_up_again(&self, settings: &Settings) -> bool {
+        // A cached statement would change the setting again without being prepared again.
+        self.conn.flush_prepared_statement_cache();
+        // A panic in `on_connect` must not reach the borrower, which has its result.
+        let set_up = catch_unwind(AssertUnwindSafe(|| set_up(&self.conn, self.role, settings)));
+        self.watch.rearm(&self.conn);
+        self.watch.take();
+        matches!(set_up, Ok(Ok(())))
+    }
+
+    /// Whether it has its settings and its authorizer.
+    ///
+    /// SQLite prepares all statements again after a change of `sqlite3_db_config`, of the authorizer, of a function or a
+    /// collation, and after a change of the schema. So a statement that need not be prepared again says that there was
+    /// none of these. `is_explained`: the borrower has run a statement that has this effect.
+    fn is_as_it_was(&mut self, is_explained: bool) -> bool {
+        self.conn.set_transaction_behavior(TransactionBehavior::Deferred);
+        match is_still_prepared(&self.conn) {
+            Ok(Some(true)) => true,
+            Ok(Some(false)) if !is_explained => false,
+            Ok(_) => self.watch.has_its_flags(&self.conn) && self.is_watched(),
+            Err(_) => false,
         }
     }
 
+    /// Whether the authorizer is still the one of the watch.
+    fn is_watched(&self) -> bool {
+        self.watch.take();
+        // It has no effect: the setting is the one in force.
+        let is_prepared = self.conn.prepare("PRAGMA foreign_keys = ON").is_ok();
+        is_prepared && self.watch.take() & pragmas::CONFIGURED != 0
+    }
+
+    /// Whether the borrower has attached a file or made something temporary, or changed a setting of that kind.
+    pub(crate) fn has_touched_other_files(&self) -> bool {
+        self.watch.bits() & pragmas::DOUBTFUL != 0
+    }
+
+    /// What is noted about it while it is borrowed.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// Runs a statement that is kept, and that no borrower could flush because it was held.
+    pub(crate) fn conclude(&self, statement: &mut CachedStatement<'_>) -> rusqlite::Result<()> {
+        let before = statement.get_status(StatementStatus::RePrepare);
+        statement.execute([])?;
+        if statement.get_status(StatementStatus::RePrepare) == before {
+            self.watch.note(pragmas::CALM);
+        }
+        Ok(())
+    }
+
     /// Closes the connection; returns it if SQLite refuses.
-    pub(crate) fn close(self) -> Result<(), Box<(PooledConnection, rusqlite::Error)>> {
-        self.conn.close().map_err(|(conn, error)| Box::new((PooledConnection { conn, ..self }, error)))
+    pub(crate) fn close(mut self) -> Result<(), Box<(PooledConnection, rusqlite::Error)>> {
+        let Some(conn) = self.conn.0.take() else { return Ok(()) };
+        ffi::free_leaked_statements(&conn);
+        conn.close().map_err(|(conn, error)| {
+            self.conn.0 = Some(conn);
+            Box::new((self, error))
+        })
     }
 
     fn jittered(&self, limit: Duration) -> Duration {
         let part = limit / 5120 * self.jitter.unsigned_abs();
         if self.jitter < 0 { limit - part } else { limit.saturating_add(part) }
+    }
+}
+
+/// Whether SQLite had no reason to prepare the kept statement again since it last ran; `None` if it has not run before,
+/// or was flushed.
+fn is_still_prepared(conn: &Connection) -> rusqlite::Result<Option<bool>> {
+    let mut canary = conn.prepare_cached(CANARY)?;
+    let count = |canary: &CachedStatement<'_>, status| canary.get_status(status);
+    let (runs, before) = (count(&canary, StatementStatus::Run), count(&canary, StatementStatus::RePrepare));
+    canary.query([])?.next()?;
+    Ok((runs > 0).then(|| count(&canary, StatementStatus::RePrepare) == before))
+}
+
+/// A connection that can always be closed: statements that were leaked are freed first.
+pub(crate) struct OwnedConnection(Option<Connection>);
+
+impl Deref for OwnedConnection {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.0.as_ref().expect("it is taken out by `close` alone, which consumes its owner")
+    }
+}
+
+impl DerefMut for OwnedConnection {
+    fn deref_mut(&mut self) -> &mut Connection {
+        self.0.as_mut().expect("it is taken out by `close` alone, which consumes its owner")
+    }
+}
+
+impl Drop for OwnedConnection {
+    fn drop(&mut self) {
+        if let Some(conn) = &self.0 {
+            ffi::free_leaked_statements(conn);
+        }
     }
 }

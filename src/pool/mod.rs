@@ -8,6 +8,7 @@
 //! Lock order: a lease, then the lock of the breaker or of the health record. The holder of the writer may lock a
 //! reader, never the reverse. Events are queued, and emitted after all locks are released.
 
+mod attribution;
 mod closing;
 mod connection;
 mod damage;
@@ -69,6 +70,8 @@ pub(crate) struct Database {
     hub: EventHub,
     /// Connections opened so far, for numbering them.
     serial: AtomicU64,
+    /// When the holder of a lock was last looked for, in nanoseconds; 0 for never.
+    looked_at_ns: AtomicU64,
 }
 
 /// What only the holder of the writer may touch.
@@ -105,6 +108,7 @@ impl Database {
             record: Mutex::new(HealthRecord::default()),
             hub: EventHub::new(settings.events.clone()),
             serial: AtomicU64::new(0),
+            looked_at_ns: AtomicU64::new(0),
             settings,
             registry,
         }
@@ -153,7 +157,7 @@ impl Database {
         call_site: CallSite,
         body: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Error> {
-        self.call(call_site, |path, conn, _| transaction::call(path, conn, body))
+        self.call(call_site, |path, pooled, _| transaction::call(path, pooled, body))
     }
 
     /// Runs the closure on the writer, in one transaction.
@@ -165,8 +169,8 @@ impl Database {
         if let Some(retry_after) = self.disk.refusal(|| self.settings.os.now()) {
             return Err(Error::new(&self.path, Operation::Begin, Cause::DiskFull { retry_after }));
         }
-        self.call(call_site, |path, conn, events| {
-            let value = transaction::write(path, conn, body)?;
+        self.call(call_site, |path, pooled, events| {
+            let value = transaction::write(path, pooled, body)?;
             if self.disk.has_room() {
                 events.add(EventKind::DiskHasRoom);
             }
@@ -180,7 +184,7 @@ impl Database {
         call_site: CallSite,
         body: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Error> {
-        let from_writer = |body| self.call(call_site, |path, conn, _| transaction::read(path, conn, body));
+        let from_writer = |body| self.call(call_site, |path, pooled, _| transaction::read(path, pooled, body));
         if !self.readers.are_enabled(&*self.settings.os) {
             return from_writer(body);
         }
@@ -196,7 +200,8 @@ impl Database {
 
     /// Runs a checkpoint on the writer.
     pub(crate) fn checkpoint(&self, call_site: CallSite, mode: CheckpointMode) -> Result<Checkpoint, Error> {
-        let checkpoint = self.call(call_site, |path, conn, _| {
+        let checkpoint = self.call(call_site, |path, pooled, _| {
+            let conn = &*pooled.conn;
             run_checkpoint(conn, mode).map_err(|error| Error::on(path, Operation::Checkpoint, error, conn))
         })?;
         self.record.lock().checkpointed(self.settings.os.now(), checkpoint);

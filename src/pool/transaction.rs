@@ -3,11 +3,17 @@
 //! The error of each says what is known about the outcome. It is decided before the connection is cleaned up, because a
 //! rollback removes the difference between a COMMIT that was refused and one that failed half way.
 
+use super::connection::PooledConnection;
 use crate::error::classify::{may_interrupt_commit, rolls_back};
 use crate::error::{Cause, Error, Operation, Rescue, extended_code};
-use crate::ffi::has_moved;
-use rusqlite::{Connection, MAIN_DB, Transaction, TransactionBehavior, TransactionState};
+use crate::ffi::{self, Endings, has_moved, pragmas};
+use rusqlite::{Connection, Transaction, TransactionBehavior, TransactionState};
 use std::path::Path;
+
+// No text that a closure would use: it must not find the layer's own statements in the cache.
+const BEGIN: &str = "BEGIN /* seawall */";
+const COMMIT: &str = "COMMIT /* seawall */";
+const ROLLBACK: &str = "ROLLBACK /* seawall */";
 
 /// BEGIN IMMEDIATE, the closure, COMMIT.
 ///
@@ -15,31 +21,39 @@ use std::path::Path;
 /// first write that its snapshot is old, and then no waiting helps.
 pub(crate) fn write<T>(
     path: &Path,
-    conn: &mut Connection,
+    pooled: &PooledConnection,
     body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
 ) -> Result<T, Error> {
-    let conn = &*conn;
-    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)
-        .map_err(|error| Error::on(path, Operation::Begin, error, conn))?;
+    let conn = &*pooled.conn;
+    let begin_failed = |error| Error::on(path, Operation::Begin, error, conn);
+    // Held throughout, so that the closure cannot flush it.
+    let mut commit = conn.prepare_cached(COMMIT).map_err(begin_failed)?;
+    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate).map_err(begin_failed)?;
+    let before = pooled.watch().endings();
     // Dropping the transaction rolls it back, here and after a refused COMMIT.
     let value = body(&transaction).map_err(|error| {
-        // Already over: rolled back by SQLite because of the error, or ended by the closure in an unknown way.
-        let is_unknown = transaction.is_autocommit() && !extended_code(&error).is_some_and(rolls_back);
+        // If SQLite has rolled back because of the error, nothing is left. Else the closure has ended the transaction.
+        let ended = ended(pooled, before);
+        let by_sqlite = ended == Endings { commits: 0, rollbacks: 1 } || ended == Endings::NONE;
+        let is_over = transaction.is_autocommit();
+        let is_rolled_back = is_over && by_sqlite && extended_code(&error).is_some_and(rolls_back);
+        let is_unknown = (is_over || ended != Endings::NONE) && !is_rolled_back;
         Error::on(path, Operation::Write, error, &transaction).with_outcome_unknown(is_unknown)
     })?;
-    if transaction.is_autocommit() {
-        // Some errors make SQLite roll back by itself. A closure that swallowed one has written nothing, whatever it
-        // says.
+    let ended = ended(pooled, before);
+    if transaction.is_autocommit() || ended.rollbacks > 0 {
+        // Some errors make SQLite roll back by itself. A closure that swallowed one has lost what it wrote, whatever it
+        // says. One that has ended the transaction and begun another has lost the first, or has it committed.
         return Err(Error::new(path, Operation::Commit, Cause::TransactionOver).with_outcome_unknown(true));
     }
-    match transaction.execute_batch("COMMIT") {
+    match pooled.conclude(&mut commit) {
         // Asked after the COMMIT: asked before, the file could still lose its name in between.
         Ok(()) if has_moved(&transaction) => Err(moved(path).with_outcome_unknown(true)),
         Ok(()) => Ok(value),
         Err(error) => {
             // Refused, the transaction is still open. Once SQLite has begun to carry out the COMMIT, it is over, and
             // the commit record may have reached the disk before the failure did.
-            let is_over = transaction.is_autocommit();
+            let is_over = transaction.is_autocommit() || ended != Endings::NONE;
             Err(Error::on(path, Operation::Commit, error, &transaction).with_outcome_unknown(is_over))
         }
     }
@@ -48,20 +62,31 @@ pub(crate) fn write<T>(
 /// BEGIN, the closure, and the end of the transaction: all that the closure reads is of one moment.
 pub(crate) fn read<T>(
     path: &Path,
-    conn: &Connection,
+    pooled: &PooledConnection,
     body: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> Result<T, Error> {
-    let run = |sql| conn.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
-    run("BEGIN").map_err(|error| Error::on(path, Operation::Begin, error, conn))?;
+    let conn = &*pooled.conn;
+    let begin_failed = |error| Error::on(path, Operation::Begin, error, conn);
+    // Held throughout, so that the closure cannot flush it.
+    let mut rollback = conn.prepare_cached(ROLLBACK).map_err(begin_failed)?;
+    conn.prepare_cached(BEGIN).and_then(|mut begin| begin.execute([])).map_err(begin_failed)?;
+    let before = pooled.watch().endings();
     let result = body(conn).map_err(|error| Error::on(path, Operation::Read, error, conn));
-    let has_written =
-        !matches!(conn.transaction_state(Some(MAIN_DB)), Ok(TransactionState::None | TransactionState::Read));
+    // VACUUM commits without the hook that counts.
+    let mut has_committed = ended(pooled, before).commits > 0 || pooled.watch().bits() & pragmas::NAMELESS != 0;
+    let has_written = is_writing(conn);
+    // A statement that was left running outside of a transaction: closing it commits.
+    has_committed |= has_written && conn.is_autocommit();
     if !conn.is_autocommit() {
         // If this fails, the transaction is still open, and the clean-up will see it.
-        let _ = run("ROLLBACK");
+        let _ = pooled.conclude(&mut rollback);
     }
     match result {
+        Ok(_) if has_committed => {
+            Err(Error::new(path, Operation::Read, Cause::CommittedInRead).with_outcome_unknown(true))
+        }
         Ok(_) if has_written => Err(Error::new(path, Operation::Read, Cause::WroteInRead)),
+        Err(error) => Err(error.with_outcome_unknown(has_committed)),
         result => result,
     }
 }
@@ -69,18 +94,44 @@ pub(crate) fn read<T>(
 /// The closure is free to commit, so an error may come from a COMMIT that this layer has not seen.
 pub(crate) fn call<T>(
     path: &Path,
-    conn: &mut Connection,
+    pooled: &mut PooledConnection,
     body: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
 ) -> Result<T, Error> {
-    let changes = conn.total_changes();
-    match body(conn) {
-        Ok(_) if conn.total_changes() != changes && has_moved(conn) => Err(moved(path).with_outcome_unknown(true)),
+    // Not the count of changed rows: the schema, pragmas, VACUUM, blobs and backups are writes, too.
+    let version = ffi::data_version(&pooled.conn);
+    let before = pooled.watch().endings();
+    let result = body(&mut pooled.conn);
+    let conn = &*pooled.conn;
+    // A statement that the closure has leaked while it was running: what it has written is committed with it.
+    let is_finished = !ffi::has_running_statement(conn) || ffi::free_leaked_statements(conn);
+    let may_have_written = ffi::data_version(conn) != version || ended(pooled, before).commits > 0;
+    match result {
+        Ok(_) if may_have_written && has_moved(conn) => Err(moved(path).with_outcome_unknown(true)),
+        Ok(_) if !is_finished => {
+            Err(Error::new(path, Operation::Call, Cause::DanglingWrite).with_outcome_unknown(true))
+        }
         Ok(value) => Ok(value),
         Err(error) => {
             let may_be_commit = conn.is_autocommit() && extended_code(&error).is_some_and(may_interrupt_commit);
             Err(Error::on(path, Operation::Call, error, conn).with_outcome_unknown(may_be_commit))
         }
     }
+}
+
+/// The transactions that have ended since then.
+fn ended(pooled: &PooledConnection, before: Endings) -> Endings {
+    pooled.watch().endings().since(before)
+}
+
+/// Whether a transaction has written to a database other than `temp`, which is the connection's own.
+fn is_writing(conn: &Connection) -> bool {
+    let state = |name: Option<&str>| conn.transaction_state(name);
+    let is_write = |state| !matches!(state, Ok(TransactionState::None | TransactionState::Read));
+    if !is_write(state(None)) {
+        return false;
+    }
+    let names = (0..).map_while(|index| conn.db_name(index).ok());
+    names.filter(|name| name != "temp").any(|name| is_write(state(Some(&name))))
 }
 
 fn moved(path: &Path) -> Error {
