@@ -20,7 +20,7 @@
 pub(crate) mod pragmas;
 mod watch;
 
-pub(crate) use watch::{Endings, Watch, free_leaked_statements, has_running_statement};
+pub(crate) use watch::{Endings, Watch, free_leaked_statements, has_running_statement, reset_running_statements};
 
 use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 use rusqlite::{Connection, OpenFlags, ffi};

@@ -20,6 +20,8 @@ pub(crate) const DOUBTFUL: u32 = 1;
 pub(crate) const SCHEMA: u32 = 1 << 2;
 /// An ATTACH of a file without a name, as VACUUM makes it.
 pub(crate) const NAMELESS: u32 = 1 << 3;
+/// Set by the layer: a statement that was held throughout the borrow had to be prepared again.
+pub(crate) const REPREPARED: u32 = 1 << 5;
 /// Set by the layer: nothing has made SQLite prepare a statement again that was held throughout the borrow.
 pub(crate) const CALM: u32 = 1 << 4;
 

@@ -8,6 +8,8 @@
 //!   live for the call. It must not use the connection. `data` must stay valid as long as the connection may prepare.
 //! - `sqlite3_commit_hook` and `sqlite3_rollback_hook` (capi3ref): the callback runs on the thread that uses the
 //!   connection, and must not use it. They return the `data` that was set before.
+//! - `sqlite3_wal_hook` replaces the hook that `sqlite3_wal_autocheckpoint(db, n)` has set, and returns its `data`, which
+//!   is `n` as a pointer.
 //! - `sqlite3_limit(db, id, value)` returns the old value, and sets a new one that is not negative.
 //! - `sqlite3_db_config(db, op, int, int *)` sets nothing if the int is negative, and writes the value that is in force.
 //! - `sqlite3_set_clientdata(db, name, pointer, NULL)` keeps a pointer that SQLite never follows.
@@ -70,6 +72,8 @@ struct Baseline {
     flags: u64,
     files: FileSettings,
     hooks: [usize; HOOKS.len()],
+    /// After how many frames a commit checkpoints; 0 if it never does, or if another hook decides.
+    autocheckpoint_frames: c_int,
 }
 
 /// What `sqlite3_file_control` can set and tell.
@@ -182,7 +186,21 @@ impl Watch {
 
     /// Whether the connection has no hook that was not there, and the ones of this watch.
     pub(crate) fn has_its_hooks(&self, conn: &Connection) -> bool {
-        self.rearm_endings(conn) && hooks(conn) == self.before.hooks
+        self.rearm_endings(conn) && hooks(conn) == self.before.hooks && self.has_its_autocheckpoint(conn)
+    }
+
+    /// Whether SQLite's own hook of the log is there, with its number. It is set again.
+    fn has_its_autocheckpoint(&self, conn: &Connection) -> bool {
+        let frames = self.before.autocheckpoint_frames;
+        if frames == 0 {
+            return true;
+        }
+        // SAFETY: the connection is open and borrowed. The old value is a number, as SQLite's own hook has it, or the
+        // pointer of another hook, and is not followed.
+        let found = unsafe { ffi::sqlite3_wal_hook(handle(conn), None, ptr::null_mut()) };
+        // SAFETY: the connection is open and borrowed.
+        unsafe { ffi::sqlite3_wal_autocheckpoint(handle(conn), frames) };
+        found.addr() == frames as usize
     }
 
     /// Whether the settings of `sqlite3_db_config` are as they were.
@@ -204,7 +222,9 @@ impl Baseline {
         let db = handle(conn);
         // SAFETY: the connection is open and borrowed; a negative value changes nothing.
         let limits = std::array::from_fn(|id| unsafe { ffi::sqlite3_limit(db, id as c_int, -1) });
-        Baseline { limits, flags: flags(conn), files: FileSettings::of(conn), hooks: hooks(conn) }
+        let frames = conn.pragma_query_value(None, "wal_autocheckpoint", |row| row.get(0)).unwrap_or(0);
+        let (flags, files, hooks) = (flags(conn), FileSettings::of(conn), hooks(conn));
+        Baseline { limits, flags, files, hooks, autocheckpoint_frames: frames }
     }
 
     fn flag(&self, op: c_int) -> bool {
@@ -262,23 +282,49 @@ pub(crate) fn has_running_statement(conn: &Connection) -> bool {
     conn.is_autocommit() && unsafe { ffi::sqlite3_txn_state(handle(conn), ptr::null()) } > ffi::SQLITE_TXN_NONE
 }
 
-/// Frees the statements that borrowers have left behind, so that the connection can be closed. False if one of them
-/// failed; one that had written outside of a transaction is committed by this.
+/// Ends the statements that borrowers have left running, and with them their snapshots. What one has written outside of a
+/// transaction is committed by this; false if that failed.
 ///
-/// A statement borrows its connection, so one that is still there after the borrow and is not in rusqlite's cache was
-/// leaked, and no safe code can reach it any more.
-pub(crate) fn free_leaked_statements(conn: &Connection) -> bool {
-    conn.flush_prepared_statement_cache();
+/// Statements that a virtual table runs for its own are ended as well, and used again by it, which SQLite allows.
+pub(crate) fn reset_running_statements(conn: &Connection) -> bool {
     let mut is_ok = true;
-    loop {
-        // SAFETY: the connection is open and borrowed; NULL asks for the first statement.
-        let statement = unsafe { ffi::sqlite3_next_stmt(handle(conn), ptr::null_mut()) };
-        if statement.is_null() {
-            return is_ok;
-        }
-        // SAFETY: SQLite has just named it, and no other code has it, as said above.
-        is_ok &= unsafe { ffi::sqlite3_finalize(statement) } == ffi::SQLITE_OK;
+    // A reset may free others, so each search begins anew.
+    while let Some(statement) = statements(conn).find(|&statement| {
+        // SAFETY: SQLite has just named the statement, and the connection is borrowed.
+        unsafe { ffi::sqlite3_stmt_busy(statement) != 0 }
+    }) {
+        // SAFETY: as above.
+        is_ok &= unsafe { ffi::sqlite3_reset(statement) } == ffi::SQLITE_OK;
     }
+    is_ok
+}
+
+/// Frees the statements that borrowers have left behind, so that the connection can be closed.
+///
+/// A statement borrows its connection, so one that is there when the connection is closed and is not in rusqlite's cache
+/// was leaked, and no safe code can reach it any more. But virtual tables have statements of their own, which they free
+/// themselves and cannot be told from others: where there are such tables, nothing is freed.
+pub(crate) fn free_leaked_statements(conn: &Connection) {
+    conn.flush_prepared_statement_cache();
+    reset_running_statements(conn);
+    let virtual_tables = "SELECT count(*) FROM pragma_table_list WHERE type = 'virtual'";
+    if !matches!(conn.query_row(virtual_tables, [], |row| row.get::<_, i64>(0)), Ok(0)) {
+        return;
+    }
+    while let Some(statement) = statements(conn).next() {
+        // SAFETY: SQLite has just named it, and no other code has it, as said above.
+        unsafe { ffi::sqlite3_finalize(statement) };
+    }
+}
+
+/// The statements of a connection. None of them may be freed before the next one is asked for.
+fn statements(conn: &Connection) -> impl Iterator<Item = *mut ffi::sqlite3_stmt> {
+    let next = |after| {
+        // SAFETY: the connection is open and borrowed; NULL asks for the first statement.
+        let statement = unsafe { ffi::sqlite3_next_stmt(handle(conn), after) };
+        (!statement.is_null()).then_some(statement)
+    };
+    std::iter::successors(next(ptr::null_mut()), move |&statement| next(statement))
 }
 
 unsafe extern "C" fn note_commit(data: *mut c_void) -> c_int {

@@ -37,6 +37,10 @@ impl PooledConnection {
     ) -> PooledConnection {
         let Opened { conn, locking, .. } = opened;
         let watch = Watch::install(&conn);
+        // It runs once, so that a later look finds out whether it had to be prepared again. If it cannot run, that look
+        // says so.
+        let _ = is_still_prepared(&conn);
+        watch.take();
         // Fibonacci hashing: consecutive serials end up far from each other.
         let jitter = (serial.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as i32 - 512;
         PooledConnection {
@@ -88,7 +92,10 @@ impl PooledConnection {
         if !is_calm && !(self.watch.is_of(&self.conn) && self.watch.has_its_hooks(&self.conn)) {
             return false;
         }
-        if bits & pragmas::DOUBTFUL != 0 || ffi::has_running_statement(&self.conn) {
+        if bits & pragmas::DOUBTFUL != 0 {
+            return false;
+        }
+        if ffi::has_running_statement(&self.conn) && !ffi::reset_running_statements(&self.conn) {
             return false;
         }
         // SQLite does not report these changes, and setting them is cheap.
@@ -101,7 +108,9 @@ impl PooledConnection {
         if bits & pragmas::CONFIGURED != 0 && !self.set_up_again(settings) {
             return false;
         }
-        is_calm || self.is_as_it_was(bits & (pragmas::SCHEMA | pragmas::CONFIGURED) != 0)
+        let is_explained = bits & (pragmas::SCHEMA | pragmas::CONFIGURED) != 0;
+        let is_suspect = bits & pragmas::REPREPARED != 0 && !is_explained;
+        is_calm || !is_suspect && self.is_as_it_was(is_explained)
     }
 
     fn set_up_again(&self, settings: &Settings) -> bool {
@@ -111,7 +120,7 @@ impl PooledConnection {
         let set_up = catch_unwind(AssertUnwindSafe(|| set_up(&self.conn, self.role, settings)));
         self.watch.rearm(&self.conn);
         self.watch.take();
-        matches!(set_up, Ok(Ok(())))
+        matches!(set_up, Ok(Ok(()))) && is_still_prepared(&self.conn).is_ok()
     }
 
     /// Whether it has its settings and its authorizer.
@@ -151,17 +160,16 @@ impl PooledConnection {
     pub(crate) fn conclude(&self, statement: &mut CachedStatement<'_>) -> rusqlite::Result<()> {
         let before = statement.get_status(StatementStatus::RePrepare);
         statement.execute([])?;
-        if statement.get_status(StatementStatus::RePrepare) == before {
-            self.watch.note(pragmas::CALM);
-        }
+        let is_calm = statement.get_status(StatementStatus::RePrepare) == before;
+        self.watch.note(if is_calm { pragmas::CALM } else { pragmas::REPREPARED });
         Ok(())
     }
 
     /// Closes the connection; returns it if SQLite refuses.
     pub(crate) fn close(mut self) -> Result<(), Box<(PooledConnection, rusqlite::Error)>> {
         let Some(conn) = self.conn.0.take() else { return Ok(()) };
-        ffi::free_leaked_statements(&conn);
-        conn.close().map_err(|(conn, error)| {
+        close(conn).map_err(|refused| {
+            let (conn, error) = *refused;
             self.conn.0 = Some(conn);
             Box::new((self, error))
         })
@@ -202,8 +210,17 @@ impl DerefMut for OwnedConnection {
 
 impl Drop for OwnedConnection {
     fn drop(&mut self) {
-        if let Some(conn) = &self.0 {
-            ffi::free_leaked_statements(conn);
+        if let Some(conn) = self.0.take() {
+            // One that cannot be closed stays open, as it would with rusqlite.
+            let _ = close(conn);
         }
     }
+}
+
+/// Closes a connection, also if borrowers have leaked statements.
+fn close(conn: Connection) -> Result<(), Box<(Connection, rusqlite::Error)>> {
+    // The first attempt makes virtual tables free the statements that are their own.
+    let Err((conn, _)) = conn.close() else { return Ok(()) };
+    ffi::free_leaked_statements(&conn);
+    conn.close().map_err(Box::new)
 }

@@ -103,7 +103,7 @@ pub(crate) fn call<T>(
     let result = body(&mut pooled.conn);
     let conn = &*pooled.conn;
     // A statement that the closure has leaked while it was running: what it has written is committed with it.
-    let is_finished = !ffi::has_running_statement(conn) || ffi::free_leaked_statements(conn);
+    let is_finished = !ffi::has_running_statement(conn) || ffi::reset_running_statements(conn);
     let may_have_written = ffi::data_version(conn) != version || ended(pooled, before).commits > 0;
     match result {
         Ok(_) if may_have_written && has_moved(conn) => Err(moved(path).with_outcome_unknown(true)),

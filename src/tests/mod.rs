@@ -25,6 +25,7 @@ mod store;
 mod supervisor;
 #[cfg(feature = "tracing")]
 mod tracing;
+mod truth;
 mod worker;
 
 use crate::{Builder, Cache, Event, EventKind, Os, Registry, Store, SystemOs};

@@ -74,6 +74,10 @@ impl Player {
         player
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn wait_for(&mut self, word: &str) {
         let mut line = String::new();
         while !line.contains(word) {
@@ -119,6 +123,7 @@ fn the_other_process() {
         "migrate" => migrate(&path),
         "write without end" => write_without_end(&path),
         "fork" => fork(&path),
+        "hold the write lock" => truth::play(&path),
         other => bad_input::play(other, &path),
     }
     println!("{DONE}");
