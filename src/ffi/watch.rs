@@ -28,16 +28,10 @@ use std::ptr;
 const LIMITS: usize = 13;
 
 /// The names under which rusqlite keeps the closures that it hands to SQLite.
-const HOOKS: [&CStr; 8] = [
-    c"sqlite3_commit_hook",
-    c"sqlite3_rollback_hook",
-    c"sqlite3_update_hook",
-    c"sqlite3_preupdate_hook",
-    c"sqlite3_wal_hook",
-    c"sqlite3_progress_handler",
-    c"sqlite3_trace_v2",
-    c"sqlite3_set_authorizer",
-];
+/// The other hooks are noticed without them: those of transactions and of the log by what was set before, the authorizer
+/// because SQLite prepares all statements again.
+const HOOKS: [&CStr; 4] =
+    [c"sqlite3_update_hook", c"sqlite3_preupdate_hook", c"sqlite3_progress_handler", c"sqlite3_trace_v2"];
 /// The name under which a connection keeps its number.
 const TOKEN: &CStr = c"seawall";
 
@@ -179,8 +173,12 @@ impl Watch {
         }
     }
 
-    /// Whether the file of the connection has the settings that it had.
-    pub(crate) fn has_its_file_settings(&self, conn: &Connection) -> bool {
+    /// Whether the file of the connection has the settings that it had. For one that never writes, and is not the last one
+    /// to be closed, only one of them matters.
+    pub(crate) fn has_its_file_settings(&self, conn: &Connection, is_reader: bool) -> bool {
+        if is_reader {
+            return control::<i64>(conn, ffi::SQLITE_FCNTL_MMAP_SIZE, -1) == self.before.files.mmap_bytes;
+        }
         FileSettings::of(conn) == self.before.files && flag(conn, LOAD_EXTENSION) == self.before.flag(LOAD_EXTENSION)
     }
 
@@ -193,7 +191,7 @@ impl Watch {
     fn has_its_autocheckpoint(&self, conn: &Connection) -> bool {
         let frames = self.before.autocheckpoint_frames;
         if frames == 0 {
-            return true;
+            return client_data(conn, c"sqlite3_wal_hook") == 0;
         }
         // SAFETY: the connection is open and borrowed. The old value is a number, as SQLite's own hook has it, or the
         // pointer of another hook, and is not followed.
@@ -270,9 +268,9 @@ impl FileSettings {
 /// The number that a control of the main database's file answers; `ask` if its VFS does not know it.
 pub(super) fn control<N: Number>(conn: &Connection, op: c_int, ask: N) -> N {
     let mut value = ask;
-    // SAFETY: the connection is open and borrowed, the name ends with a zero byte, and the controls that this module and
-    // its parent ask write a number of this type.
-    let code = unsafe { ffi::sqlite3_file_control(handle(conn), c"main".as_ptr(), op, (&raw mut value).cast()) };
+    // SAFETY: the connection is open and borrowed, NULL stands for `main`, and the controls that this module and its
+    // parent ask write a number of this type.
+    let code = unsafe { ffi::sqlite3_file_control(handle(conn), ptr::null(), op, (&raw mut value).cast()) };
     if code == ffi::SQLITE_OK { value } else { ask }
 }
 

@@ -102,7 +102,7 @@ impl PooledConnection {
         ffi::set_busy_timeout(&self.conn, settings.busy_timeout);
         self.watch.restore_limits(&self.conn);
         self.conn.set_prepared_statement_cache_capacity(settings.statement_cache);
-        if !self.watch.has_its_file_settings(&self.conn) {
+        if !self.watch.has_its_file_settings(&self.conn, self.role == BorrowKind::Reader) {
             return false;
         }
         if bits & pragmas::CONFIGURED != 0 && !self.set_up_again(settings) {
