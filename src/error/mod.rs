@@ -160,8 +160,8 @@ impl Error {
     /// The call's writes may be durable or may be gone: read before you write them again.
     ///
     /// Exact for [`write`](crate::Cache::write), where the crate itself commits: true only if the file has lost its
-    /// name, the closure has ended the transaction itself (also if it has begun another), or COMMIT failed after SQLite had
-    /// begun to carry it out.
+    /// name, the closure has ended the transaction itself (also if it has begun another), or COMMIT failed after
+    /// SQLite had begun to carry it out.
     /// Conservative for [`with_connection`](crate::Cache::with_connection), whose closure owns its transactions: true
     /// for any error of an I/O kind that leaves no transaction open. For [`read`](crate::Cache::read) true only if the
     /// closure has committed a write, which is refused, but cannot be taken back.
@@ -200,8 +200,8 @@ impl Error {
         }
     }
 
-    /// The process that holds the lock of SQLite that the call waited for, as far as the system shows it: another one, or
-    /// this one with another connection.
+    /// The process that holds the lock of SQLite that the call waited for, as far as the system shows it: another
+    /// one, or this one with another connection.
     pub fn lock_holder(&self) -> Option<u32> {
         match self.inner.lock_owner? {
             LockOwner::Process(pid) => Some(pid),

@@ -1,7 +1,7 @@
 //! Text of other people (paths, messages of SQLite) as one line of a log.
 //!
-//! A path may contain newlines, escape sequences of terminals, and characters that change the direction of text. Printed
-//! raw, one message would look like several, or like another one.
+//! A path may contain newlines, escape sequences of terminals, and characters that change the direction of text.
+//! Printed raw, one message would look like several, or like another one.
 
 use std::borrow::Cow;
 use std::fmt;

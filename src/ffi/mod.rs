@@ -89,8 +89,8 @@ pub(crate) fn has_attached(conn: &Connection) -> bool {
     !unsafe { ffi::sqlite3_db_name(handle(conn), 2) }.is_null()
 }
 
-/// The most bytes that the path of a database may have with a VFS, so that its journal has room as well; `None` if there
-/// is no such VFS.
+/// The most bytes that the path of a database may have with a VFS, so that its journal has room as well; `None` if
+/// there is no such VFS.
 pub(crate) fn path_bytes_max(vfs: Option<&str>) -> Option<usize> {
     let name = vfs.map(CString::new).transpose().ok()?;
     // SAFETY: the name ends with a zero byte and outlives the call; NULL asks for the default.

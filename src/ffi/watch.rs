@@ -8,10 +8,11 @@
 //!   live for the call. It must not use the connection. `data` must stay valid as long as the connection may prepare.
 //! - `sqlite3_commit_hook` and `sqlite3_rollback_hook` (capi3ref): the callback runs on the thread that uses the
 //!   connection, and must not use it. They return the `data` that was set before.
-//! - `sqlite3_wal_hook` replaces the hook that `sqlite3_wal_autocheckpoint(db, n)` has set, and returns its `data`, which
-//!   is `n` as a pointer.
+//! - `sqlite3_wal_hook` replaces the hook that `sqlite3_wal_autocheckpoint(db, n)` has set, and returns its `data`,
+//!   which is `n` as a pointer.
 //! - `sqlite3_limit(db, id, value)` returns the old value, and sets a new one that is not negative.
-//! - `sqlite3_db_config(db, op, int, int *)` sets nothing if the int is negative, and writes the value that is in force.
+//! - `sqlite3_db_config(db, op, int, int *)` sets nothing if the int is negative, and writes the value that is in
+//!   force.
 //! - `sqlite3_set_clientdata(db, name, pointer, NULL)` keeps a pointer that SQLite never follows.
 //! - `sqlite3_next_stmt(db, statement)` names the statements of a connection one after another, and
 //!   `sqlite3_finalize` frees one that no code uses any more.
@@ -28,8 +29,8 @@ use std::ptr;
 const LIMITS: usize = 13;
 
 /// The names under which rusqlite keeps the closures that it hands to SQLite.
-/// The other hooks are noticed without them: those of transactions and of the log by what was set before, the authorizer
-/// because SQLite prepares all statements again.
+/// The other hooks are noticed without them: those of transactions and of the log by what was set before, the
+/// authorizer because SQLite prepares all statements again.
 const HOOKS: [&CStr; 4] =
     [c"sqlite3_update_hook", c"sqlite3_preupdate_hook", c"sqlite3_progress_handler", c"sqlite3_trace_v2"];
 /// The name under which a connection keeps its number.
@@ -103,8 +104,8 @@ static FREE_NOTES: Mutex<Vec<&'static Notes>> = Mutex::new(Vec::new());
 static TOKENS: AtomicUsize = AtomicUsize::new(1);
 
 impl Watch {
-    /// Makes the connection report what it prepares and when transactions end. Replaces an authorizer, a commit hook and
-    /// a rollback hook that it may have.
+    /// Makes the connection report what it prepares and when transactions end. Replaces an authorizer, a commit hook
+    /// and a rollback hook that it may have.
     pub(crate) fn install(conn: &Connection) -> Watch {
         let free = FREE_NOTES.lock().pop();
         let notes = free.unwrap_or_else(|| Box::leak(Box::default()));
@@ -173,8 +174,8 @@ impl Watch {
         }
     }
 
-    /// Whether the file of the connection has the settings that it had. For one that never writes, and is not the last one
-    /// to be closed, only one of them matters.
+    /// Whether the file of the connection has the settings that it had. For one that never writes, and is not the
+    /// last one to be closed, only one of them matters.
     pub(crate) fn has_its_file_settings(&self, conn: &Connection, is_reader: bool) -> bool {
         if is_reader {
             return control::<i64>(conn, ffi::SQLITE_FCNTL_MMAP_SIZE, -1) == self.before.files.mmap_bytes;
@@ -280,8 +281,8 @@ pub(crate) fn has_running_statement(conn: &Connection) -> bool {
     conn.is_autocommit() && unsafe { ffi::sqlite3_txn_state(handle(conn), ptr::null()) } > ffi::SQLITE_TXN_NONE
 }
 
-/// Ends the statements that borrowers have left running, and with them their snapshots. What one has written outside of a
-/// transaction is committed by this; false if that failed.
+/// Ends the statements that borrowers have left running, and with them their snapshots. What one has written outside
+/// of a transaction is committed by this; false if that failed.
 ///
 /// Statements that a virtual table runs for its own are ended as well, and used again by it, which SQLite allows.
 pub(crate) fn reset_running_statements(conn: &Connection) -> bool {
@@ -299,7 +300,8 @@ pub(crate) fn reset_running_statements(conn: &Connection) -> bool {
 
 /// Frees the statements that borrowers have left behind, so that the connection can be closed.
 ///
-/// A statement borrows its connection, so one that is there when the connection is closed and is not in rusqlite's cache
+/// A statement borrows its connection, so one that is there when the connection is closed and is not in rusqlite's
+/// cache
 /// was leaked, and no safe code can reach it any more. But virtual tables have statements of their own, which they free
 /// themselves and cannot be told from others: where there are such tables, nothing is freed.
 pub(crate) fn free_leaked_statements(conn: &Connection) {

@@ -1,8 +1,8 @@
 //! Whose failure an error of a closure is.
 //!
 //! A closure may fail for many reasons that say nothing about the database: a file that it attaches or opens by itself
-//! is missing, a sort finds no room for its temporary file, an extension fails. The codes are the same. So after such an
-//! error the database itself is asked on the live connection: only if it does not answer, the breaker counts.
+//! is missing, a sort finds no room for its temporary file, an extension fails. The codes are the same. So after such
+//! an error the database itself is asked on the live connection: only if it does not answer, the breaker counts.
 
 use super::Database;
 use super::connection::PooledConnection;
@@ -35,8 +35,8 @@ pub(super) fn is_of_main(error: &Error, pooled: &PooledConnection) -> bool {
     error.is_of_connection() && is_alone
 }
 
-/// What the layer does itself is of the database, unless `on_connect` has attached another one: BEGIN and COMMIT are for
-/// all of them.
+/// What the layer does itself is of the database, unless `on_connect` has attached another one: BEGIN and COMMIT are
+/// for all of them.
 fn needs_probe(operation: Operation, conn: &Connection) -> bool {
     match operation {
         Operation::Begin | Operation::Commit => ffi::has_attached(conn),
@@ -44,8 +44,8 @@ fn needs_probe(operation: Operation, conn: &Connection) -> bool {
     }
 }
 
-/// Whether the main database can be read, from its file, and locked for writing. A lock that another connection holds is
-/// an answer.
+/// Whether the main database can be read, from its file, and locked for writing. A lock that another connection holds
+/// is an answer.
 fn answers(conn: &Connection) -> bool {
     ffi::set_busy_timeout(conn, Duration::ZERO);
     // A page that is remembered is no answer.

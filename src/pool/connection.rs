@@ -125,7 +125,8 @@ impl PooledConnection {
 
     /// Whether it has its settings and its authorizer.
     ///
-    /// SQLite prepares all statements again after a change of `sqlite3_db_config`, of the authorizer, of a function or a
+    /// SQLite prepares all statements again after a change of `sqlite3_db_config`, of the authorizer, of a function
+    /// or a
     /// collation, and after a change of the schema. So a statement that need not be prepared again says that there was
     /// none of these. `is_explained`: the borrower has run a statement that has this effect.
     fn is_as_it_was(&mut self, is_explained: bool) -> bool {

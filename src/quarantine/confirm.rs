@@ -4,8 +4,8 @@
 //! what its check of the b-trees finds counts. SQLite puts those findings into one row that begins with
 //! `*** in database main ***`. What else it reports leaves the database where it is:
 //!
-//! - rows that violate CHECK, NOT NULL, UNIQUE or a type, indexes with a wrong number of entries, and what virtual tables
-//!   say of themselves (an FTS index out of step): every page is well, and the rows can be read and mended;
+//! - rows that violate CHECK, NOT NULL, UNIQUE or a type, indexes with a wrong number of entries, and what virtual
+//!   tables say of themselves (an FTS index out of step): every page is well, and the rows can be read and mended;
 //! - pages that belong to nothing (`never used`): they hold no row;
 //! - failed reads, as in `Tree 5 page 9: unable to get the page. error code=266`. SQLite goes on and reports the pages
 //!   below as never used, so one such line spoils the whole answer. A device that fails may also come out as malformed
@@ -123,7 +123,8 @@ fn check(conn: &Connection) -> CheckVerdict {
         let _ = conn.execute_batch("PRAGMA writable_schema = ON");
         answer = ask_rows(conn, &whole);
         if answer.damage().is_some() && !has_findings(&answer.rows) {
-            // The base, without the other tables and the modules: it has a page that is damaged, or the error is theirs.
+            // The base, without the other tables and the modules: it has a page that is damaged, or the error is
+            // theirs.
             let base = ask_rows(conn, "PRAGMA main.quick_check(sqlite_schema)");
             if base.damage().is_some() || has_findings(&base.rows) {
                 answer = base;
