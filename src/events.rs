@@ -26,7 +26,7 @@
 
 use crate::breaker::BreakerMode;
 use crate::error::classify::code_name;
-use crate::error::{Borrower, DegradedReason};
+use crate::error::{Borrower, DegradedReason, PrintablePath, printable};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -159,7 +159,7 @@ pub enum EventKind {
         /// The extended result code.
         code: Option<i32>,
     },
-    /// SQLite spoke of corruption, and then checked the whole database and found nothing wrong.
+    /// SQLite spoke of corruption, and then checked the whole database and found no damaged page.
     FalseAlarm {
         /// The extended result code that raised it.
         code: Option<i32>,
@@ -286,7 +286,7 @@ impl EventKind {
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.kind)
+        write!(f, "{}: {}", PrintablePath(&self.path), printable(&self.kind.to_string()))
     }
 }
 
@@ -319,7 +319,7 @@ impl fmt::Display for EventKind {
             EventKind::SettingsChanged => f.write_str("connection discarded: a closure changed its settings"),
             EventKind::Migrated { from, to } => write!(f, "schema migrated from version {from} to {to}"),
             EventKind::Moved { rescued_to: Some(to), .. } => {
-                write!(f, "the open file was deleted; its rows have been copied to {}", to.display())
+                write!(f, "the open file was deleted; its rows have been copied to {}", PrintablePath(to))
             }
             EventKind::Moved { moved_to: Some(to), .. } => write!(f, "the open file is {} by now", to.display()),
             EventKind::Moved { .. } => f.write_str("the open file has another name by now"),
@@ -346,14 +346,14 @@ impl fmt::Display for EventKind {
             }
             EventKind::FalseAlarm { code } => {
                 let code = code.map_or("no code", code_name);
-                write!(f, "false alarm: SQLite said {code}, and quick_check finds nothing wrong")
+                write!(f, "false alarm: SQLite said {code}, and no page is damaged")
             }
             EventKind::Quarantined { bundle, is_duplicate } => {
                 let again = if *is_duplicate { ", again" } else { "" };
-                write!(f, "damaged, and quarantined{again} in {}", bundle.display())
+                write!(f, "damaged, and quarantined{again} in {}", PrintablePath(bundle))
             }
             EventKind::QuarantineRefused { error } => write!(f, "damaged, and left where it is: {error}"),
-            EventKind::Salvaged { bundle } => write!(f, "filled from {}", bundle.display()),
+            EventKind::Salvaged { bundle } => write!(f, "filled from {}", PrintablePath(bundle)),
             EventKind::LogOverLimit { bytes, borrower, pids } => {
                 write!(f, "the log has {bytes} bytes, and reads keep it from being restarted")?;
                 if let Some(borrower) = borrower {
@@ -483,13 +483,13 @@ fn trace(event: &Event) {
             tracing::event!(
                 target: "seawall",
                 tracing::Level::$level,
-                database = %event.path.display(),
+                database = %PrintablePath(&event.path),
                 kind = event.kind.name(),
                 code = event.kind.code(),
                 generation = event.kind.generation(),
                 error = event.kind.error(),
                 "{}",
-                event.kind
+                printable(&event.kind.to_string())
             )
         };
     }

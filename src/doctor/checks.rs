@@ -3,6 +3,7 @@
 use super::findings::{Findings, Severity, add_to, count, quick_check};
 use super::journal::JournalState;
 use super::report::{DoctorReport, FileRole};
+use crate::error::PrintablePath;
 
 /// Logs with more frames that wait for a checkpoint are reported: ten times what SQLite lets them grow to before it
 /// tries a checkpoint by itself (`wal_autocheckpoint`, 1000 pages).
@@ -206,7 +207,9 @@ fn journal(report: &DoctorReport, findings: &mut Findings) {
             let what = "a transaction was interrupted: the journal is hot, and SQLite rolls it back at the next open";
             let next = "open it with the application, or run seawall doctor DB --fix; never delete the journal";
             let evidence = match decided {
-                Some(of) => format!("{records}; its super-journal {} is gone, so it was committed", of.path.display()),
+                Some(of) => {
+                    format!("{records}; its super-journal {} is gone, so it was committed", PrintablePath(&of.path))
+                }
                 None => format!("{records}; no process holds RESERVED"),
             };
             add_to(findings, Severity::Warning, "hot-journal", what, evidence, next);

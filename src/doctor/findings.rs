@@ -6,6 +6,7 @@
 
 use super::checks::CHECKS;
 use super::report::DoctorReport;
+use crate::error::printable;
 use serde::Serialize;
 use std::fmt::Display;
 
@@ -77,7 +78,9 @@ pub(super) fn add_to(
     evidence: impl Display,
     next: impl Display,
 ) {
-    let [what, evidence, next] = [what.to_string(), evidence.to_string(), next.to_string()];
+    // Names of files and of processes may have anything in them.
+    let line = |text: String| printable(&text).into_owned();
+    let [what, evidence, next] = [what.to_string(), evidence.to_string(), next.to_string()].map(line);
     findings.push(Finding { severity, id, what, evidence, next });
 }
 

@@ -1,6 +1,6 @@
 //! What an [`Error`] is about: one variant for each kind of failure, with its text.
 
-use super::{Borrower, DegradedReason, Error, Loss, QuarantineError, Rescue, describe};
+use super::{Borrower, DegradedReason, Error, Loss, PrintablePath, QuarantineError, Rescue, describe};
 use std::io;
 use std::panic::Location;
 use std::path::PathBuf;
@@ -21,12 +21,14 @@ pub(crate) enum Cause {
     Missing,
     #[error("it does not name a file: {0}")]
     NoFile(&'static str),
-    #[error("{} is another name of the same file and open in this process", other.display())]
+    #[error("{} is another name of the same file and open in this process", PrintablePath(other))]
     HardLinked { other: PathBuf },
     #[error("this process has it open already, with another setting of `{knob}`")]
     OtherSettings { knob: &'static str },
-    #[error("{} has {bytes} bytes and belongs to a database that is not there", log.display())]
+    #[error("{} has {bytes} bytes and belongs to a database that is not there", PrintablePath(log))]
     OrphanedLog { log: PathBuf, bytes: u64 },
+    #[error("the path has {bytes} bytes, and SQLite's VFS takes {bytes_max} with room for the side files")]
+    PathTooLong { bytes: usize, bytes_max: usize },
     #[error("SQLite refused WAL; the journal mode is {effective}")]
     NoWal { effective: String },
     #[error("the schema has version {found}, and this program knows versions up to {known}")]
@@ -59,7 +61,7 @@ pub(crate) enum Cause {
     Claimed { holders: String },
     #[error("the disk was full a moment ago; writes are tried again in {retry_after:?}")]
     DiskFull { retry_after: Duration },
-    #[error("it is damaged ({}) and has been quarantined in {}", error.cause(), bundle.display())]
+    #[error("it is damaged ({}) and has been quarantined in {}", error.cause(), PrintablePath(bundle))]
     Quarantined { bundle: PathBuf, error: Box<Error> },
     #[error("it is damaged ({}) and stays where it is: {why}", error.cause())]
     NotQuarantined { error: Box<Error>, why: QuarantineError },
@@ -67,11 +69,13 @@ pub(crate) enum Cause {
     Quarantine(QuarantineError),
     #[error("the closure of read has written, and it was rolled back")]
     WroteInRead,
+    #[error("the closure of read has written, and it was committed")]
+    CommittedInRead,
     #[error("the circuit breaker {}", describe_open(*.retry_after))]
     BreakerOpen { retry_after: Option<Duration> },
-    #[error("{} has held {} for {waited:?}", holder.map_or("another process".into(), |pid| format!("process {pid}")), lock.display())]
+    #[error("{} has held {} for {waited:?}", holder.map_or("another process".into(), |pid| format!("process {pid}")), PrintablePath(lock))]
     FirstConnectTimeout { lock: PathBuf, waited: Duration, holder: Option<u32> },
-    #[error("{}: {error}{}", lock.display(), whose.as_deref().unwrap_or_default())]
+    #[error("{}: {error}{}", PrintablePath(lock), whose.as_deref().unwrap_or_default())]
     LockFile { lock: PathBuf, error: io::Error, whose: Option<String> },
     #[error("the wal-index does not serve ({reason}), and exclusive mode is not available: {}", describe(busy))]
     HeldElsewhere { busy: rusqlite::Error, reason: DegradedReason },

@@ -5,6 +5,8 @@ mod cause;
 pub mod classify;
 mod degraded_reason;
 mod loss;
+mod next_step;
+mod printable;
 mod quarantine_error;
 
 pub use borrower::{BorrowKind, Borrower};
@@ -12,9 +14,10 @@ pub(crate) use cause::Cause;
 pub use classify::{Class, Operation};
 pub use degraded_reason::DegradedReason;
 pub(crate) use loss::{Loss, Rescue};
+pub(crate) use printable::{PrintablePath, printable};
 pub(crate) use quarantine_error::QuarantineError;
 
-use crate::ffi::system_errno;
+use crate::ffi::{last_code, system_errno};
 use classify::{classify, code_name, errno_name, is_disk_full, is_out_of_descriptors, primary};
 use rusqlite::{Connection, ffi};
 use std::path::{Path, PathBuf};
@@ -51,12 +54,31 @@ struct Inner {
     cause: Cause,
     errno: Option<i32>,
     outcome_unknown: bool,
+    /// Whether the connection said the same when the closure returned.
+    is_of_connection: bool,
+    /// Whether the database itself was asked, and answered.
+    is_elsewhere: bool,
+    /// The process that holds the lock that was waited for.
+    lock_owner: Option<LockOwner>,
+}
+
+/// The owner of a lock that keeps a call from going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LockOwner {
+    /// Another process.
+    Process(u32),
+    /// Another connection of this process.
+    Own,
 }
 
 impl Error {
     pub(crate) fn new(path: &Path, operation: Operation, cause: Cause) -> Error {
-        let (errno, outcome_unknown) = (None, false);
-        Error { inner: Box::new(Inner { path: path.to_owned(), operation, cause, errno, outcome_unknown }) }
+        let path = path.to_owned();
+        let (outcome_unknown, is_of_connection, is_elsewhere) = (false, false, false);
+        let (errno, lock_owner) = (None, None);
+        let inner =
+            Inner { path, operation, cause, errno, outcome_unknown, is_of_connection, is_elsewhere, lock_owner };
+        Error { inner: Box::new(inner) }
     }
 
     /// An error of SQLite on a connection that knows the system's reason.
@@ -64,7 +86,37 @@ impl Error {
         let has_reason =
             extended_code(&error).is_some_and(|code| matches!(primary(code), ffi::SQLITE_CANTOPEN | ffi::SQLITE_IOERR));
         let errno = if has_reason { system_errno(conn) } else { None };
-        Error::sqlite(path, operation, error).with_errno(errno)
+        let is_of_connection = extended_code(&error) == Some(last_code(conn));
+        let mut error = Error::sqlite(path, operation, error).with_errno(errno);
+        error.inner.is_of_connection = is_of_connection;
+        error
+    }
+
+    /// The failure is not of this database: it was asked after the failure, and answered.
+    pub(crate) fn with_elsewhere(mut self, is_elsewhere: bool) -> Error {
+        self.inner.is_elsewhere = is_elsewhere;
+        self
+    }
+
+    pub(crate) fn with_lock_owner(mut self, owner: Option<LockOwner>) -> Error {
+        self.inner.lock_owner = owner;
+        self
+    }
+
+    /// Whether the connection had the same code when the caller's closure returned. If not, the error is not of this
+    /// connection, or another call has succeeded since.
+    pub(crate) fn is_of_connection(&self) -> bool {
+        self.inner.is_of_connection
+    }
+
+    /// Whether the database answers, and the failure is of something else.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.inner.is_elsewhere
+    }
+
+    /// Whether the database did not answer: what the breaker counts.
+    pub(crate) fn is_outage(&self) -> bool {
+        self.fault().is_availability() && !self.is_moved() && !self.is_elsewhere()
     }
 
     pub(crate) fn with_errno(mut self, errno: Option<i32>) -> Error {
@@ -111,9 +163,11 @@ impl Error {
     /// The call's writes may be durable or may be gone: read before you write them again.
     ///
     /// Exact for [`write`](crate::Cache::write), where the crate itself commits: true only if the file has lost its
-    /// name, the closure has ended the transaction itself, or COMMIT failed after SQLite had begun to carry it out.
+    /// name, the closure has ended the transaction itself (also if it has begun another), or COMMIT failed after
+    /// SQLite had begun to carry it out.
     /// Conservative for [`with_connection`](crate::Cache::with_connection), whose closure owns its transactions: true
-    /// for any error of an I/O kind that leaves no transaction open. Never true for [`read`](crate::Cache::read).
+    /// for any error of an I/O kind that leaves no transaction open. For [`read`](crate::Cache::read) true only if the
+    /// closure has committed a write, which is refused, but cannot be taken back.
     pub fn outcome_unknown(&self) -> bool {
         self.inner.outcome_unknown
     }
@@ -146,6 +200,15 @@ impl Error {
         match &self.inner.cause {
             Cause::Io(error) | Cause::LockFile { error, .. } | Cause::NoDirectory { error, .. } => error.raw_os_error(),
             _ => self.inner.errno,
+        }
+    }
+
+    /// The process that holds the lock of SQLite that the call waited for, as far as the system shows it: another
+    /// one, or this one with another connection.
+    pub fn lock_holder(&self) -> Option<u32> {
+        match self.inner.lock_owner? {
+            LockOwner::Process(pid) => Some(pid),
+            LockOwner::Own => Some(std::process::id()),
         }
     }
 
@@ -306,6 +369,7 @@ impl Error {
             | Cause::OrphanedLog { .. }
             | Cause::ForeignLog { .. }
             | Cause::SecondName { .. }
+            | Cause::PathTooLong { .. }
             | Cause::NoWal { .. }
             | Cause::SchemaNewer { .. }
             | Cause::ForeignKeys { .. }
@@ -316,100 +380,27 @@ impl Error {
             | Cause::ForkedChild { .. }
             | Cause::TransactionOver
             | Cause::DanglingWrite
-            | Cause::WroteInRead => Class::GiveUp,
-        }
-    }
-
-    fn advice(&self) -> &'static str {
-        match (&self.inner.cause, self.class()) {
-            (Cause::Directory, _) => "give the path of a file",
-            (Cause::Missing, _) => "check the path",
-            (Cause::NoDirectory { .. }, _) => {
-                "check the path and what should be mounted there; create it, or let the layer do it \
-                (Builder::create_directories)"
-            }
-            (Cause::ForkedChild { .. }, _) => {
-                "SQLite's table of locks came along, so not even a new connection is safe \
-                here: exec first, or fork before opening"
-            }
-            (Cause::HeldElsewhere { .. }, _) => {
-                "nothing is lost: close the connections of other processes, or repair \
-                the -shm file's surroundings (space, rights, memory)"
-            }
-            (Cause::LockFile { error, whose, .. }, Class::GiveUp) => lock_file_advice(error, whose.is_some()),
-            (Cause::FirstConnectTimeout { .. }, _) => "look for a process that hangs while opening",
-            (Cause::BreakerOpen { retry_after: None }, _) => "set the breaker's mode to enforcing to let calls pass",
-            (Cause::BreakerOpen { .. }, _) => "wait; the reason is in health().last_error",
-            (Cause::DanglingWrite, _) => "commit inside the closure",
-            (Cause::NoFile(_), _) => "give the path of a file",
-            (Cause::HardLinked { .. }, _) => {
-                "use one of the names everywhere: the names of the side files follow from it"
-            }
-            (Cause::OtherSettings { .. }, _) => "open it in one place, or with the same settings everywhere",
-            (Cause::OrphanedLog { .. }, _) => {
-                "it may hold committed rows: put the database back beside it, or rename it out of the way"
-            }
-            (Cause::ForeignLog { .. }, _) => {
-                "opening it would mix the two: rename the log out of the way, or put the file back that it belongs to"
-            }
-            (Cause::SecondName { .. }, _) => {
-                "remove the other names: the names of the side files follow from the name, and two logs corrupt a file"
-            }
-            (Cause::Claimed { .. }, _) => "it lets go with its next call, or when it ends; then try again",
-            (Cause::NoWal { .. }, _) => {
-                "see what keeps SQLite from WAL (file system, VFS, other connections), or allow it"
-            }
-            (Cause::SchemaNewer { .. }, _) => "run the newer program",
-            (Cause::Migration { .. } | Cause::ForeignKeys { .. }, _) => {
-                "the file has its old schema and all its rows: mend the migration"
-            }
-            (Cause::Closed, _) => "open a new one",
-            (Cause::NoRuntime, _) => "await it inside a runtime that runs until the call has ended",
-            (Cause::TooManyWaiting { .. }, _) => "let some of them end first: start fewer calls at a time",
-            (Cause::StillBorrowed(_), _) => {
-                "new calls are refused; call close again when these connections have been returned"
-            }
-            (Cause::AcquireTimeout { .. }, _) => "see why the borrower takes so long, or raise the acquire timeout",
-            (Cause::Reentrant(_), _) => "use the connection that the closure was given",
-            (Cause::Moved { rescue: Rescue::Pending(_), .. }, _) => {
-                "the connection is kept, so that nothing is lost: make room and call again"
-            }
-            (Cause::Moved { .. }, _) if !self.outcome_unknown() => "the next call opens what is there now",
-            (Cause::DiskFull { .. }, _) => "make room; reads go on",
-            (Cause::WroteInRead, _) => "use write",
-            (Cause::Quarantined { .. }, _) => "the next call begins with a new database",
-            (Cause::NotQuarantined { .. } | Cause::Quarantine(_), _) => {
-                "nothing is deleted; see what keeps it from being moved"
-            }
-            (_, Class::OutcomeUnknown) => "the writes may or may not be durable: read before writing them again",
-            (_, Class::RetryNow) => "run it again in a new transaction",
-            (_, Class::RetryLater) if self.is_busy() => "try again later, or raise the busy timeout",
-            (_, Class::RetryLater) => "free memory, disk or descriptors and try again",
-            (_, Class::Reopen | Class::Degrade) => "the next call opens a new connection",
-            (_, Class::Quarantine) => "do not delete anything; run PRAGMA quick_check",
-            (_, Class::GiveUp | Class::Notice) => "trying again will not help",
+            | Cause::WroteInRead
+            | Cause::CommittedInRead => Class::GiveUp,
         }
     }
 }
 
 /// About a lock file that cannot be used; `is_there` if it exists and may not be opened.
-fn lock_file_advice(error: &io::Error, is_there: bool) -> &'static str {
-    if error.kind() == io::ErrorKind::InvalidInput {
-        "find out how it came there, and remove it while no process has the database open"
-    } else if is_there {
-        "give it the owner, the group and the mode of the database (chown --reference, chmod --reference)"
-    } else {
-        "let the directory be written to, or go without the lock (first_connect_wait)"
-    }
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { path, operation, cause, .. } = &*self.inner;
-        write!(f, "{}: {operation} failed: {cause}", path.display())?;
+        let Inner { path, operation, cause, lock_owner, .. } = &*self.inner;
+        // A message is one line, whatever a path or a text of SQLite has in it.
+        let cause = cause.to_string();
+        write!(f, "{}: {operation} failed: {}", PrintablePath(path), printable(&cause))?;
         if let Some(errno) = self.inner.errno {
             let name = errno_name(errno).map(|name| format!(", {name}")).unwrap_or_default();
             write!(f, " ({}{name})", io::Error::from_raw_os_error(errno))?;
+        }
+        match lock_owner {
+            Some(LockOwner::Process(pid)) => write!(f, "; process {pid} holds the lock")?,
+            Some(LockOwner::Own) => f.write_str("; another connection of this process holds the lock")?,
+            None => {}
         }
         write!(f, "; {}", self.advice())
     }

@@ -1,6 +1,6 @@
 //! Why a damaged database was not moved away.
 
-use super::{describe, extended_code, is_busy_code};
+use super::{PrintablePath, describe, extended_code, is_busy_code};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,35 +16,42 @@ pub(crate) enum QuarantineError {
     Unprovable { reason: String },
     #[error(
         "quarantine: {} holds {bundles} bundles already, and nothing was moved; look at them, then move some away",
-        directory.display()
+        PrintablePath(directory)
     )]
     Full { directory: PathBuf, bundles: u32 },
     #[error(
         "quarantine: {} is on another file system, and nothing was moved; choose a directory beside the database",
-        directory.display()
+        PrintablePath(directory)
     )]
     OtherFileSystem { directory: PathBuf },
     #[error("quarantine: {step} failed: {}{}; nothing was moved", describe(error), errno_text(*errno))]
     Sqlite { step: &'static str, error: rusqlite::Error, errno: Option<i32> },
-    #[error("quarantine: {step} failed at {}: {error}", path.display())]
+    #[error("quarantine: {step} failed at {}: {error}", PrintablePath(path))]
     Io { step: &'static str, path: PathBuf, error: io::Error },
-    #[error("quarantine: {} cannot be understood: {error}; nothing was moved; move its directory away", path.display())]
+    #[error(
+        "quarantine: {} cannot be understood: {error}; nothing was moved; move its directory away",
+        PrintablePath(path)
+    )]
     Manifest { path: PathBuf, error: String },
     #[error(
         "quarantine was interrupted, and some files are in {}: {cause}; nothing is lost; do not open the database with \
          anything else, the next open goes on from here",
-        directory.display()
+        PrintablePath(directory)
     )]
     Interrupted { directory: PathBuf, cause: Box<QuarantineError> },
     #[error(
         "quarantine was interrupted, and then the database was changed ({what}); its other files are in {}; keep \
          both, decide by hand, then move that directory away",
-        directory.display()
+        PrintablePath(directory)
     )]
     Changed { directory: PathBuf, what: String },
-    #[error("salvage from {} failed and was rolled back: {}; the bundle is unharmed", bundle.display(), describe(error))]
+    #[error(
+        "salvage from {} failed and was rolled back: {}; the bundle is unharmed",
+        PrintablePath(bundle),
+        describe(error)
+    )]
     Salvage { bundle: PathBuf, error: rusqlite::Error },
-    #[error("salvage from {} ended its own transaction; what it wrote cannot be relied upon", bundle.display())]
+    #[error("salvage from {} ended its own transaction; what it wrote cannot be relied upon", PrintablePath(bundle))]
     SalvageOver { bundle: PathBuf },
 }
 

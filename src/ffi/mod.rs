@@ -1,4 +1,4 @@
-//! The only module with `unsafe`: what neither the standard library nor rusqlite offers safely.
+//! The only modules with `unsafe`: what neither the standard library nor rusqlite offers safely.
 //!
 //! The C contracts relied upon:
 //!
@@ -9,9 +9,7 @@
 //! - `sqlite3_open_v2` (capi3ref) writes a handle, or NULL if there is no memory for one, whether or not it succeeds. A
 //!   handle has to be closed even if opening failed. Both strings end with a zero byte; a NULL VFS name means the
 //!   default.
-//! - `sqlite3_set_authorizer(db, callback, data)` (capi3ref): the callback runs while a statement is prepared, on the
-//!   thread that prepares, with the action's number and up to four strings that are NULL or end with a zero byte and
-//!   live for the call. It must not use the connection. `data` must stay valid as long as the connection may prepare.
+//! - `sqlite3_vfs_find` (capi3ref) returns a registered VFS or NULL; a VFS must not be unregistered while it is in use.
 //! - `pthread_atfork(3)`: the child handler runs in the child of `fork`, on its only thread, before `fork` returns
 //!   there. It may use async-signal-safe functions alone. `getpid(2)` is one, and so is an atomic store.
 //! - `fork(2)` in a process of many threads (POSIX, signal-safety(7)): the child has one thread and may call
@@ -21,15 +19,16 @@
 
 mod locks;
 pub(crate) mod pragmas;
+mod watch;
 
 pub(crate) use locks::{Backfill, SoleUser, is_locked_elsewhere, lock_byte, raw_prefix, unlock_bytes};
+pub(crate) use watch::{Endings, Watch, free_leaked_statements, has_running_statement, reset_running_statements};
 
-use crate::sync::{AtomicPtr, AtomicU32, Mutex, Ordering};
+use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 use rusqlite::{Connection, OpenFlags, ffi};
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_int};
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, RawFd};
-use std::panic::catch_unwind;
 use std::path::Path;
 use std::ptr;
 use std::sync::Once;
@@ -51,23 +50,57 @@ pub(crate) fn system_errno(conn: &Connection) -> Option<i32> {
     (errno != 0).then_some(errno)
 }
 
-/// Where SQLite keeps the connection: tells whether two values are the same connection.
-pub(crate) fn address(conn: &Connection) -> usize {
-    // SAFETY: the handle is not used at all, only its address is.
-    unsafe { conn.handle() }.addr()
+/// The C handle of a connection, for a call that ends before the borrow does.
+fn handle(conn: &Connection) -> *mut ffi::sqlite3 {
+    // SAFETY: the callers use the handle while `conn` is borrowed, so it is open throughout, and close nothing.
+    unsafe { conn.handle() }
 }
+
+/// A number that a file control writes.
+trait Number: Copy {}
+impl Number for c_int {}
+impl Number for i64 {}
+impl Number for u32 {}
 
 /// Whether the file under the connection has lost its name to another one, or altogether. A VFS that does not know says
 /// no.
 pub(crate) fn has_moved(conn: &Connection) -> bool {
-    let mut has_moved: c_int = 0;
-    // SAFETY: the handle is used within this function alone, while `conn` is borrowed, so it is open throughout.
-    let db = unsafe { conn.handle() };
-    // SAFETY: `db` is an open connection, the name ends with a zero byte, and this control writes an int.
-    let code = unsafe {
-        ffi::sqlite3_file_control(db, c"main".as_ptr(), ffi::SQLITE_FCNTL_HAS_MOVED, (&raw mut has_moved).cast())
-    };
-    code == ffi::SQLITE_OK && has_moved != 0
+    watch::control::<c_int>(conn, ffi::SQLITE_FCNTL_HAS_MOVED, 0) != 0
+}
+
+/// A number that changes with every commit to the main database that the connection makes or notices, whatever the
+/// statement: rows, the schema, pragmas, VACUUM, blobs, backups. 0 if the VFS is asked in vain.
+pub(crate) fn data_version(conn: &Connection) -> u32 {
+    watch::control(conn, ffi::SQLITE_FCNTL_DATA_VERSION, 0)
+}
+
+/// The system's reason for the last call on the main database's file that failed, as far as its VFS keeps it.
+pub(crate) fn file_errno(conn: &Connection) -> Option<i32> {
+    Some(watch::control::<c_int>(conn, ffi::SQLITE_FCNTL_LAST_ERRNO, 0)).filter(|&errno| errno != 0)
+}
+
+/// The code of the connection's last call that failed, or 0 if a later one succeeded.
+pub(crate) fn last_code(conn: &Connection) -> i32 {
+    // SAFETY: the connection is open, and the holder of `conn` may use it.
+    unsafe { ffi::sqlite3_extended_errcode(handle(conn)) }
+}
+
+/// Whether the connection has a database beside `main` and `temp`.
+pub(crate) fn has_attached(conn: &Connection) -> bool {
+    // SAFETY: the connection is open, and the holder of `conn` may use it. A number without a database gives NULL.
+    !unsafe { ffi::sqlite3_db_name(handle(conn), 2) }.is_null()
+}
+
+/// The most bytes that the path of a database may have with a VFS, so that its journal has room as well; `None` if
+/// there is no such VFS.
+pub(crate) fn path_bytes_max(vfs: Option<&str>) -> Option<usize> {
+    let name = vfs.map(CString::new).transpose().ok()?;
+    // SAFETY: the name ends with a zero byte and outlives the call; NULL asks for the default.
+    let vfs = unsafe { ffi::sqlite3_vfs_find(name.as_ref().map_or(ptr::null(), |name| name.as_ptr())) };
+    // SAFETY: a VFS that is not NULL is registered, and nothing unregisters one that databases are opened with.
+    let vfs = unsafe { vfs.as_ref() }?;
+    // SQLite wants room for "-journal", and for a slash and a zero byte.
+    usize::try_from(vfs.mxPathname).ok()?.checked_sub("-journal".len())
 }
 
 /// Sets how long SQLite waits for locks, as rusqlite does, but without what it costs there: this runs after every
@@ -115,80 +148,6 @@ fn failure(code: c_int, message: Option<String>, errno: Option<i32>) -> OpenFail
 
 fn without_errno(error: std::ffi::NulError) -> OpenFailure {
     OpenFailure { error: error.into(), errno: None }
-}
-
-/// Which settings of a connection may have been changed by SQL since the last [`take`](Watch::take): a set of bits that
-/// the connection's authorizer adds to.
-///
-/// The bits live in a cell that is never freed, only used again, since a borrower may keep the connection (by swapping
-/// another into its place) for longer than the pool exists.
-#[derive(Debug)]
-pub(crate) struct Watch {
-    cell: &'static AtomicU32,
-}
-
-static FREE_CELLS: Mutex<Vec<&'static AtomicU32>> = Mutex::new(Vec::new());
-
-impl Watch {
-    /// Makes the connection report what statements it prepares. Replaces an authorizer that it may have.
-    pub(crate) fn install(conn: &Connection) -> Watch {
-        let free = FREE_CELLS.lock().pop();
-        let cell = free.unwrap_or_else(|| Box::leak(Box::default()));
-        cell.store(0, Ordering::Relaxed);
-        // SAFETY: the handle is used within this function alone, while `conn` is borrowed, so it is open throughout.
-        let db = unsafe { conn.handle() };
-        // SAFETY: the cell is never freed, so it outlives the connection, and the callback does nothing but read the
-        // strings it is given and add to the cell.
-        unsafe { ffi::sqlite3_set_authorizer(db, Some(authorize), ptr::from_ref(cell).cast_mut().cast()) };
-        Watch { cell }
-    }
-
-    /// The bits since the last time, by [`bit_of`](pragmas::bit_of).
-    pub(crate) fn take(&self) -> u32 {
-        // Almost always nothing: a load is cheaper than a swap.
-        if self.cell.load(Ordering::Relaxed) == 0 { 0 } else { self.cell.swap(0, Ordering::Relaxed) }
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        // If the connection lives on, with a borrower who has swapped it out, its changes are counted for the next user
-        // of the cell: a connection is set up once too often, and that is all.
-        FREE_CELLS.lock().push(self.cell);
-    }
-}
-
-unsafe extern "C" fn authorize(
-    data: *mut c_void,
-    action: c_int,
-    first: *const c_char,
-    second: *const c_char,
-    _database: *const c_char,
-    _trigger: *const c_char,
-) -> c_int {
-    let is_change = match action {
-        ffi::SQLITE_PRAGMA => !second.is_null(),
-        // Temporary tables, triggers and views go before those of the file: the next borrower would write into them.
-        ffi::SQLITE_ATTACH
-        | ffi::SQLITE_CREATE_TEMP_TABLE
-        | ffi::SQLITE_CREATE_TEMP_TRIGGER
-        | ffi::SQLITE_CREATE_TEMP_VIEW => true,
-        _ => false,
-    };
-    if is_change {
-        // SAFETY: `data` is the cell given to `sqlite3_set_authorizer` above, which lives for ever.
-        let cell = unsafe { &*data.cast::<AtomicU32>() };
-        let name = if action == ffi::SQLITE_PRAGMA && !first.is_null() {
-            // SAFETY: a string that is not NULL ends with a zero byte and lives for the call.
-            unsafe { CStr::from_ptr(first) }.to_bytes()
-        } else {
-            b"attach"
-        };
-        // No panic may reach C. A name that cannot be judged counts as a change.
-        let bit = catch_unwind(|| pragmas::bit_of(name)).unwrap_or(1);
-        cell.fetch_or(bit, Ordering::Relaxed);
-    }
-    ffi::SQLITE_OK
 }
 
 /// A place for a reference that lives for ever, shared between threads without a lock.
@@ -311,7 +270,9 @@ fn read_and_exit(name: &CStr, pipe: RawFd) -> ! {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use std::ffi::c_void;
     use std::io::Write;
+    use std::panic::catch_unwind;
 
     #[test]
     fn a_child_reads_a_file_or_says_why_not() {
@@ -341,7 +302,10 @@ pub(crate) mod tests {
         assert!(open(Path::new("a\0b"), flags, None).is_err());
         let flags = flags | OpenFlags::SQLITE_OPEN_CREATE;
         let conn = open(&dir.path().join("x.db"), flags, None).unwrap();
-        assert_ne!(address(&conn), 0);
+        assert_eq!(last_code(&conn), 0);
+        assert!(!has_attached(&conn));
+        assert_eq!(path_bytes_max(None), Some(504));
+        assert_eq!(path_bytes_max(Some("no such vfs")), None);
         assert_eq!(system_errno(&conn), None);
     }
 

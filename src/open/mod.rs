@@ -53,6 +53,7 @@ pub(crate) fn open(
     let conn = connect(path, settings.flags, settings)?;
     let journal_mode = configure(&conn, locking, busy_timeout, settings)
         .map_err(|error| Error::on(path, Operation::Configure, error, &conn))?;
+    on_connect(path, &conn, settings)?;
     if settings.journal_mode == JournalMode::RequireWal && journal_mode != "wal" {
         return Err(Error::new(path, Operation::Configure, Cause::NoWal { effective: journal_mode }));
     }
@@ -83,6 +84,7 @@ pub(crate) fn set_up(conn: &Connection, role: BorrowKind, settings: &Settings) -
 fn connect(path: &Path, flags: OpenFlags, settings: &Settings) -> Result<Connection, Error> {
     // Every connection is used under a lock of this layer, so SQLite's own mutex is not needed.
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    check_length(path, settings)?;
     let conn = ffi::open(path, flags, settings.vfs.as_deref())
         .map_err(|failure| Error::sqlite(path, Operation::Open, failure.error).with_errno(failure.errno))?;
     conn.set_prepared_statement_cache_capacity(settings.statement_cache);
@@ -106,8 +108,17 @@ fn configure(
     }
     apply_pragmas(conn, settings)?;
     touch(conn)?;
-    settings.on_connect.as_ref().map_or(Ok(()), |on_connect| on_connect(conn))?;
     Ok(journal_mode)
+}
+
+/// The caller's closure. What it may fail with is of other files as well: the database itself has just been read.
+fn on_connect(path: &Path, conn: &Connection, settings: &Settings) -> Result<(), Error> {
+    let Some(on_connect) = &settings.on_connect else { return Ok(()) };
+    on_connect(conn).map_err(|error| {
+        let error = Error::on(path, Operation::Configure, error, conn);
+        let is_elsewhere = !conn.is_autocommit() || touch(conn).is_ok();
+        error.with_elsewhere(is_elsewhere)
+    })
 }
 
 fn apply_pragmas(conn: &Connection, settings: &Settings) -> rusqlite::Result<()> {
@@ -117,4 +128,15 @@ fn apply_pragmas(conn: &Connection, settings: &Settings) -> rusqlite::Result<()>
 
 fn touch(conn: &Connection) -> rusqlite::Result<()> {
     conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+}
+
+/// SQLite opens no path that leaves no room for the names of the side files, and gives no reason.
+pub(crate) fn check_length(path: &Path, settings: &Settings) -> Result<(), Error> {
+    let bytes = path.as_os_str().len();
+    match ffi::path_bytes_max(settings.vfs.as_deref()) {
+        Some(bytes_max) if bytes > bytes_max => {
+            Err(Error::new(path, Operation::Resolve, Cause::PathTooLong { bytes, bytes_max }))
+        }
+        _ => Ok(()),
+    }
 }

@@ -79,7 +79,7 @@ pub(crate) fn open_degraded(
 /// The errno may know better: a lack of descriptors passes, and a writer who meets a full disk would meet it in
 /// exclusive mode too, since the log needs room as well.
 pub(crate) fn wal_index_failure(error: &Error) -> Option<DegradedReason> {
-    let code = error.extended_code()?;
+    let code = error.extended_code().filter(|_| !(error.operation().is_opening() && error.is_elsewhere()))?;
     let is_side_file = primary(code) == ffi::SQLITE_CANTOPEN && error.operation() == Operation::Configure;
     let passes = error.fault() == Class::RetryLater;
     ((is_wal_index(code) || is_side_file) && !passes).then_some(DegradedReason { code, operation: error.operation() })

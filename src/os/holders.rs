@@ -88,7 +88,7 @@ fn descriptors_of(list: &Path, ids: &[FileId]) -> io::Result<u32> {
     Ok(count)
 }
 
-fn lock_lines(ids: &[FileId]) -> io::Result<Vec<String>> {
+pub(super) fn lock_lines(ids: &[FileId]) -> io::Result<Vec<String>> {
     let names: Vec<String> = ids
         .iter()
         .map(|id| {

@@ -274,6 +274,12 @@ pub trait Os: Send + Sync {
         self.base().map_or_else(unsupported, |os| os.holders(ids))
     }
 
+    /// The lines of the system's table of locks (`/proc/locks`) that name one of these files. After an error nothing is
+    /// known.
+    fn lock_lines(&self, ids: &[FileId]) -> io::Result<Vec<String>> {
+        self.base().map_or_else(unsupported, |os| os.lock_lines(ids))
+    }
+
     // Evidence: contents, digests, durable names
 
     /// The entries of a directory, sorted; an error if there are more than `entries_max`.

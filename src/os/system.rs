@@ -214,6 +214,10 @@ impl Os for SystemOs {
     fn holders(&self, ids: &[FileId]) -> io::Result<Holders> {
         holders::holders_of(ids, ffi::pid())
     }
+
+    fn lock_lines(&self, ids: &[FileId]) -> io::Result<Vec<String>> {
+        holders::lock_lines(ids)
+    }
 }
 
 /// The descriptors of this process, as names below `/proc`, and the files behind them. The entries lead to the open

@@ -6,19 +6,22 @@ use crate::ffi::{self, Watch, has_moved, pragmas};
 use crate::open::{LockingMode, Opened, set_up};
 use crate::os::Os;
 use crate::settings::Settings;
-use rusqlite::Connection;
+use rusqlite::{CachedStatement, Connection, StatementStatus, TransactionBehavior};
+use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+/// A statement that is kept with each connection and depends on nothing in the database.
+const CANARY: &str = "SELECT 'seawall' WHERE 0";
+
 /// The connection that the closures borrow one after another.
 pub(crate) struct PooledConnection {
-    pub(crate) conn: Connection,
+    pub(crate) conn: OwnedConnection,
     pub(crate) locking: LockingMode,
     /// Which files it has open, where that is known.
     pub(crate) files: Option<Files>,
     role: BorrowKind,
     watch: Watch,
-    address: usize,
     /// The generation of the database's connections that it belongs to.
     pub(crate) generation: u64,
     opened_at: Duration,
@@ -38,16 +41,18 @@ impl PooledConnection {
     ) -> PooledConnection {
         let Opened { conn, locking, .. } = opened;
         let watch = Watch::install(&conn);
-        let address = ffi::address(&conn);
+        // It runs once, so that a later look finds out whether it had to be prepared again. If it cannot run, that look
+        // says so.
+        let _ = is_still_prepared(&conn);
+        watch.take();
         // Fibonacci hashing: consecutive serials end up far from each other.
         let jitter = (serial.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as i32 - 512;
         PooledConnection {
-            conn,
+            conn: OwnedConnection(Some(conn)),
             locking,
             files: None,
             role,
             watch,
-            address,
             generation,
             opened_at: now,
             used_at: now,
@@ -95,28 +100,94 @@ impl PooledConnection {
 
     /// Resets the settings that a borrower has changed. False if the connection cannot be trusted any more.
     pub(crate) fn clean(&mut self, settings: &Settings) -> bool {
-        if ffi::address(&self.conn) != self.address {
+        let bits = self.watch.take();
+        // Else the borrower had the connection by `&mut`, or ended the transaction: it may have done anything to it.
+        let is_calm = bits & pragmas::CALM != 0;
+        if !is_calm && !(self.watch.is_of(&self.conn) && self.watch.has_its_hooks(&self.conn)) {
             return false;
         }
-        // SQLite does not report a change through the C interface, and setting it is cheap.
+        if bits & pragmas::DOUBTFUL != 0 {
+            return false;
+        }
+        if ffi::has_running_statement(&self.conn) && !ffi::reset_running_statements(&self.conn) {
+            return false;
+        }
+        // SQLite does not report these changes, and setting them is cheap.
         ffi::set_busy_timeout(&self.conn, settings.busy_timeout);
-        match self.watch.take() {
-            0 => true,
-            changed if changed & pragmas::DOUBTFUL != 0 => false,
-            _ => {
-                // A cached statement would change the setting again without being prepared again.
-                self.conn.flush_prepared_statement_cache();
-                // A panic in `on_connect` must not reach the borrower, which has its result.
-                let set_up = catch_unwind(AssertUnwindSafe(|| set_up(&self.conn, self.role, settings)));
-                self.watch.take();
-                matches!(set_up, Ok(Ok(())))
-            }
+        self.watch.restore_limits(&self.conn);
+        self.conn.set_prepared_statement_cache_capacity(settings.statement_cache);
+        if !self.watch.has_its_file_settings(&self.conn, self.role == BorrowKind::Reader) {
+            return false;
+        }
+        if bits & pragmas::CONFIGURED != 0 && !self.set_up_again(settings) {
+            return false;
+        }
+        let is_explained = bits & (pragmas::SCHEMA | pragmas::CONFIGURED) != 0;
+        let is_suspect = bits & pragmas::REPREPARED != 0 && !is_explained;
+        is_calm || !is_suspect && self.is_as_it_was(is_explained)
+    }
+
+    fn set_up_again(&self, settings: &Settings) -> bool {
+        // A cached statement would change the setting again without being prepared again.
+        self.conn.flush_prepared_statement_cache();
+        // A panic in `on_connect` must not reach the borrower, which has its result.
+        let set_up = catch_unwind(AssertUnwindSafe(|| set_up(&self.conn, self.role, settings)));
+        self.watch.rearm(&self.conn);
+        self.watch.take();
+        matches!(set_up, Ok(Ok(()))) && is_still_prepared(&self.conn).is_ok()
+    }
+
+    /// Whether it has its settings and its authorizer.
+    ///
+    /// SQLite prepares all statements again after a change of `sqlite3_db_config`, of the authorizer, of a function
+    /// or a
+    /// collation, and after a change of the schema. So a statement that need not be prepared again says that there was
+    /// none of these. `is_explained`: the borrower has run a statement that has this effect.
+    fn is_as_it_was(&mut self, is_explained: bool) -> bool {
+        self.conn.set_transaction_behavior(TransactionBehavior::Deferred);
+        match is_still_prepared(&self.conn) {
+            Ok(Some(true)) => true,
+            Ok(Some(false)) if !is_explained => false,
+            Ok(_) => self.watch.has_its_flags(&self.conn) && self.is_watched(),
+            Err(_) => false,
         }
     }
 
+    /// Whether the authorizer is still the one of the watch.
+    fn is_watched(&self) -> bool {
+        self.watch.take();
+        // It has no effect: the setting is the one in force.
+        let is_prepared = self.conn.prepare("PRAGMA foreign_keys = ON").is_ok();
+        is_prepared && self.watch.take() & pragmas::CONFIGURED != 0
+    }
+
+    /// Whether the borrower has attached a file or made something temporary, or changed a setting of that kind.
+    pub(crate) fn has_touched_other_files(&self) -> bool {
+        self.watch.bits() & pragmas::DOUBTFUL != 0
+    }
+
+    /// What is noted about it while it is borrowed.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// Runs a statement that is kept, and that no borrower could flush because it was held.
+    pub(crate) fn conclude(&self, statement: &mut CachedStatement<'_>) -> rusqlite::Result<()> {
+        let before = statement.get_status(StatementStatus::RePrepare);
+        statement.execute([])?;
+        let is_calm = statement.get_status(StatementStatus::RePrepare) == before;
+        self.watch.note(if is_calm { pragmas::CALM } else { pragmas::REPREPARED });
+        Ok(())
+    }
+
     /// Closes the connection; returns it if SQLite refuses.
-    pub(crate) fn close(self) -> Result<(), Box<(PooledConnection, rusqlite::Error)>> {
-        self.conn.close().map_err(|(conn, error)| Box::new((PooledConnection { conn, ..self }, error)))
+    pub(crate) fn close(mut self) -> Result<(), Box<(PooledConnection, rusqlite::Error)>> {
+        let Some(conn) = self.conn.0.take() else { return Ok(()) };
+        close(conn).map_err(|refused| {
+            let (conn, error) = *refused;
+            self.conn.0 = Some(conn);
+            Box::new((self, error))
+        })
     }
 
     fn jittered(&self, limit: Duration) -> Duration {
@@ -131,4 +202,47 @@ pub(crate) fn finding(conn: &Connection, files: Option<&Files>, os: &dyn Os) -> 
         Some(files) => files.check(conn, os),
         None => has_moved(conn).then_some(Finding::Lost(Loss::Database)),
     }
+}
+/// Whether SQLite had no reason to prepare the kept statement again since it last ran; `None` if it has not run before,
+/// or was flushed.
+fn is_still_prepared(conn: &Connection) -> rusqlite::Result<Option<bool>> {
+    let mut canary = conn.prepare_cached(CANARY)?;
+    let count = |canary: &CachedStatement<'_>, status| canary.get_status(status);
+    let (runs, before) = (count(&canary, StatementStatus::Run), count(&canary, StatementStatus::RePrepare));
+    canary.query([])?.next()?;
+    Ok((runs > 0).then(|| count(&canary, StatementStatus::RePrepare) == before))
+}
+
+/// A connection that can always be closed: statements that were leaked are freed first.
+pub(crate) struct OwnedConnection(Option<Connection>);
+
+impl Deref for OwnedConnection {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.0.as_ref().expect("it is taken out by `close` alone, which consumes its owner")
+    }
+}
+
+impl DerefMut for OwnedConnection {
+    fn deref_mut(&mut self) -> &mut Connection {
+        self.0.as_mut().expect("it is taken out by `close` alone, which consumes its owner")
+    }
+}
+
+impl Drop for OwnedConnection {
+    fn drop(&mut self) {
+        if let Some(conn) = self.0.take() {
+            // One that cannot be closed stays open, as it would with rusqlite.
+            let _ = close(conn);
+        }
+    }
+}
+
+/// Closes a connection, also if borrowers have leaked statements.
+fn close(conn: Connection) -> Result<(), Box<(Connection, rusqlite::Error)>> {
+    // The first attempt makes virtual tables free the statements that are their own.
+    let Err((conn, _)) = conn.close() else { return Ok(()) };
+    ffi::free_leaked_statements(&conn);
+    conn.close().map_err(Box::new)
 }

@@ -29,7 +29,7 @@ impl Database {
         let Some(examination) = examination else { return error };
         match &examination.verdict {
             CheckVerdict::Damaged { .. } => {}
-            CheckVerdict::Sound => {
+            CheckVerdict::Sound | CheckVerdict::OutOfStep { .. } => {
                 events.add(EventKind::FalseAlarm { code: error.extended_code() });
                 return error;
             }

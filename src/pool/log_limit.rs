@@ -12,7 +12,7 @@ use super::WriterState;
 use super::connection::PooledConnection;
 use super::readers::Hold;
 use crate::events::{EventKind, EventQueue};
-use crate::ffi::{self, has_moved};
+use crate::ffi;
 use crate::health::{CheckpointMode, run_checkpoint};
 use crate::open::LockingMode;
 use crate::os::beside;
@@ -83,7 +83,8 @@ impl Database {
     /// The same, without waiting for the next look.
     pub(super) fn bound_log_now(&self, state: &mut WriterState, events: &mut EventQueue) {
         let Some(limit) = self.settings.wal_limit else { return };
-        let Some(PooledConnection { conn, locking: LockingMode::Shared, .. }) = &state.connection else { return };
+        let Some(pooled) = &state.connection else { return };
+        let PooledConnection { conn, locking: LockingMode::Shared, .. } = pooled else { return };
         let bytes = self.log_bytes();
         if bytes <= limit {
             state.log.vain = 0;
@@ -91,7 +92,7 @@ impl Database {
             return;
         }
         let os = &*self.settings.os;
-        if state.is_orphan || os.now() < state.log.not_before || has_moved(conn) {
+        if state.is_orphan || os.now() < state.log.not_before || pooled.finding(os).is_some() {
             return;
         }
         if self.empty_log(conn) && self.log_bytes() <= limit {

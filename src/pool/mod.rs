@@ -8,6 +8,7 @@
 //! Lock order: a lease, then the lock of the breaker or of the health record. The holder of the writer may lock a
 //! reader, never the reverse. Events are queued, and emitted after all locks are released.
 
+mod attribution;
 mod call_site;
 mod claims;
 mod closing;
@@ -88,6 +89,8 @@ pub(crate) struct Database {
     serial: AtomicU64,
     /// When it was last used, by the clock of its cache.
     last_use: AtomicU64,
+    /// When the holder of a lock was last looked for, in nanoseconds; 0 for never.
+    looked_at_ns: AtomicU64,
 }
 
 /// What only the holder of the writer may touch.
@@ -136,6 +139,7 @@ impl Database {
             hub: EventHub::new(settings.events.clone()),
             serial: AtomicU64::new(0),
             last_use: AtomicU64::new(0),
+            looked_at_ns: AtomicU64::new(0),
             settings,
             registry,
         }
@@ -184,7 +188,7 @@ impl Database {
         call_site: CallSite,
         body: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Error> {
-        self.call(call_site, |view, conn, _| transaction::call(view, conn, body))
+        self.call(call_site, |view, pooled, _| transaction::call(view, pooled, body))
     }
 
     /// Runs the closure on the writer, in one transaction.
@@ -196,8 +200,8 @@ impl Database {
         if let Some(retry_after) = self.disk.refusal(|| self.settings.os.now()) {
             return Err(Error::new(&self.path, Operation::Begin, Cause::DiskFull { retry_after }));
         }
-        self.call(call_site, |view, conn, events| {
-            let value = transaction::write(view, conn, body)?;
+        self.call(call_site, |view, pooled, events| {
+            let value = transaction::write(view, pooled, body)?;
             if self.disk.has_room() {
                 events.add(EventKind::DiskHasRoom);
             }
@@ -211,7 +215,7 @@ impl Database {
         call_site: CallSite,
         body: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Error> {
-        let from_writer = |body| self.call(call_site, |view, conn, _| transaction::read(view.path, conn, body));
+        let from_writer = |body| self.call(call_site, |view, pooled, _| transaction::read(view.path, pooled, body));
         if !self.readers.are_enabled(&*self.settings.os) {
             return from_writer(body);
         }
@@ -227,13 +231,14 @@ impl Database {
 
     /// Runs a checkpoint on the writer.
     pub(crate) fn checkpoint(&self, call_site: CallSite, mode: CheckpointMode) -> Result<Checkpoint, Error> {
-        let checkpoint = self.call(call_site, |view, conn, _| {
+        let checkpoint = self.call(call_site, |view, pooled, _| {
             // Overlapping reads would make SQLite wait, with the write lock, for as long as it may.
             let _hold = (mode != CheckpointMode::Passive).then(|| self.hold_readers()).flatten();
-            let checkpoint = run_checkpoint(conn, mode);
-            let checkpoint = checkpoint.map_err(|error| Error::on(view.path, Operation::Checkpoint, error, conn))?;
+            let checkpoint = run_checkpoint(&pooled.conn, mode);
+            let failed = |error| Error::on(view.path, Operation::Checkpoint, error, &pooled.conn);
+            let checkpoint = checkpoint.map_err(failed)?;
             // The file is another one now; it is remembered how it is with all names right.
-            view.require_names(conn)?;
+            view.require_names(pooled)?;
             Ok(checkpoint)
         })?;
         self.record.lock().checkpointed(self.settings.os.now(), checkpoint);

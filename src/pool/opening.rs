@@ -1,5 +1,6 @@
 //! How the writer is opened: the lock of first connects, the connection, init and migrations, salvage.
 
+use super::attribution::attributed;
 use super::{Database, PooledConnection, WriterState};
 use crate::error::{BorrowKind, Cause, Error, Loss, Operation, Rescue};
 use crate::events::{EventKind, EventQueue};
@@ -152,7 +153,10 @@ impl Database {
         }
         if let Some(init) = init {
             let result = init(&mut connection.conn);
-            result.map_err(|error| Error::on(&self.path, Operation::Init, error, &connection.conn))?;
+            result.map_err(|error| {
+                let error = Error::on(&self.path, Operation::Init, error, &connection.conn);
+                attributed(error, &connection.conn, &self.settings)
+            })?;
             if !connection.conn.is_autocommit() {
                 // The caller drops the connection with the error, which rolls back.
                 return Err(Error::new(&self.path, Operation::Init, Cause::DanglingWrite));
@@ -161,7 +165,8 @@ impl Database {
             events.add(EventKind::InitCompleted);
         }
         if !migrations.is_empty()
-            && let Some((from, to)) = schema::migrate(&self.path, &mut connection.conn, migrations)?
+            && let Some((from, to)) = schema::migrate(&self.path, &mut connection.conn, migrations)
+                .map_err(|error| attributed(error, &connection.conn, &self.settings))?
         {
             events.add(EventKind::Migrated { from, to });
         }

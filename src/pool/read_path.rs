@@ -1,5 +1,6 @@
 //! The path of a call on a reader.
 
+use super::attribution::attributed;
 use super::connection::PooledConnection;
 use super::transaction;
 use super::{CallSite, Database};
@@ -42,8 +43,11 @@ impl Database {
         };
         let now = lease.since;
         let ending = match self.usable_reader(&mut lease.value, now, events) {
-            Some(PooledConnection { conn, .. }) => {
-                let result = catch_unwind(AssertUnwindSafe(|| transaction::read(&self.path, conn, body)));
+            Some(pooled) => {
+                let result = catch_unwind(AssertUnwindSafe(|| transaction::read(&self.path, pooled, body)));
+                let result = result.map(|result| {
+                    result.map_err(|error| attributed(self.with_lock_owner(error), &pooled.conn, settings))
+                });
                 self.clean_up_reader(&mut lease.value, &result, now, events);
                 self.report(permit, &result, events);
                 result.map(Ok)
@@ -119,7 +123,9 @@ impl Database {
             && error.fault().discards_connection()
         {
             is_fit = false;
-            self.suspend_readers(error, now, events);
+            if !error.is_elsewhere() {
+                self.suspend_readers(error, now, events);
+            }
         }
         if !connection.clean(&self.settings) {
             is_fit = false;

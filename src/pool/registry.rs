@@ -10,6 +10,7 @@
 
 use super::Database;
 use crate::error::{Cause, Error, Operation};
+use crate::open::check_length;
 use crate::os::{FileId, FileKind, Os};
 use crate::settings::Settings;
 use crate::sync::{Arc, Mutex};
@@ -86,6 +87,7 @@ impl Registry {
     ) -> Result<Arc<Database>, Error> {
         let os = &*settings.os;
         let canonical = resolve(path, settings, true, LINKS_MAX)?;
+        check_length(&canonical, settings)?;
         let status = os.status(&canonical).ok().flatten();
         if status.is_some_and(|status| status.kind == FileKind::Directory) {
             return Err(Error::new(path, Operation::Resolve, Cause::Directory));

@@ -1,5 +1,6 @@
 //! The path of a call on the writer.
 
+use super::attribution::{attributed, is_of_main};
 use super::connection::PooledConnection;
 use super::files::Finding;
 use super::lease::{AcquireError, Lease};
@@ -10,7 +11,7 @@ use crate::error::{Cause, Error, Operation, Rescue};
 use crate::events::{EventKind, EventQueue};
 use crate::open::{LockingMode, recovery};
 use crate::sync::Ordering;
-use rusqlite::{Connection, TransactionState};
+use rusqlite::TransactionState;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 use std::time::Duration;
@@ -21,7 +22,7 @@ impl Database {
     pub(super) fn call<T>(
         &self,
         call_site: CallSite,
-        body: impl FnOnce(&View<'_>, &mut Connection, &mut EventQueue) -> Result<T, Error>,
+        body: impl FnOnce(&View<'_>, &mut PooledConnection, &mut EventQueue) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut events = EventQueue::default();
         let ending = self.call_noting(&mut events, call_site, body);
@@ -33,7 +34,7 @@ impl Database {
         &self,
         events: &mut EventQueue,
         call_site: CallSite,
-        body: impl FnOnce(&View<'_>, &mut Connection, &mut EventQueue) -> Result<T, Error>,
+        body: impl FnOnce(&View<'_>, &mut PooledConnection, &mut EventQueue) -> Result<T, Error>,
     ) -> thread::Result<Result<T, Error>> {
         let mut permit = match self.admit(events) {
             Ok(permit) => permit,
@@ -117,25 +118,25 @@ impl Database {
         state: &mut WriterState,
         now: Duration,
         events: &mut EventQueue,
-        body: impl FnOnce(&View<'_>, &mut Connection, &mut EventQueue) -> Result<T, Error>,
+        body: impl FnOnce(&View<'_>, &mut PooledConnection, &mut EventQueue) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.check_identity(state, now)?;
         if state.connection.is_none() {
             let connection = self.open(state, now, events)?;
             state.connection = Some(connection);
         }
-        let WriterState { connection: Some(connection), locking_policy, .. } = state else {
+        let WriterState { connection: Some(pooled), locking_policy, .. } = state else {
             unreachable!("the connection was set above");
         };
-        let PooledConnection { conn, locking, files, .. } = connection;
-        let view = View { path: &self.path, files: files.as_ref(), os: &*self.settings.os };
-        if state.is_log_noted && (!locking_policy.has_failures() || *locking == LockingMode::Exclusive) {
-            return body(&view, conn, events);
+        let view = View { path: &self.path, os: &*self.settings.os };
+        let is_exclusive = pooled.locking == LockingMode::Exclusive;
+        if state.is_log_noted && (!locking_policy.has_failures() || is_exclusive) {
+            return body(&view, pooled, events);
         }
-        let changes_before = conn.total_changes();
-        let result = body(&view, conn, events);
-        if result.is_ok() && conn.is_autocommit() && conn.total_changes() != changes_before {
-            if locking_policy.has_failures() && *locking != LockingMode::Exclusive {
+        let changes_before = pooled.conn.total_changes();
+        let result = body(&view, pooled, events);
+        if result.is_ok() && pooled.conn.is_autocommit() && pooled.conn.total_changes() != changes_before {
+            if locking_policy.has_failures() && !is_exclusive {
                 locking_policy.reset();
             }
             self.note_log(state);
@@ -156,16 +157,20 @@ impl Database {
             result = Err(Error::new(&self.path, Operation::Call, Cause::DanglingWrite));
         }
         let Err(error) = result else { return result };
+        let mut error = self.with_lock_owner(error);
+        if let Some(pooled) = &state.connection {
+            error = attributed(error, &pooled.conn, &self.settings);
+        }
+        let is_of_main =
+            state.connection.as_ref().map_or(error.is_of_connection(), |pooled| is_of_main(&error, pooled));
         let suspicion = recovery::wal_index_failure(&error).or_else(|| {
-            let connection = state.connection.as_ref()?;
-            recovery::unwritable_wal_index(&error, &connection.conn, connection.locking)
+            let pooled = state.connection.as_ref()?;
+            recovery::unwritable_wal_index(&error, &pooled.conn, pooled.locking)
         });
-        if !error.operation().is_opening()
-            && let Some(reason) = suspicion
-        {
+        if let Some(reason) = suspicion.filter(|_| is_of_main && !error.operation().is_opening()) {
             state.locking_policy.record_failure(reason);
         }
-        if error.is_disk_full() && !error.operation().precedes_closure() {
+        if error.is_disk_full() && !error.operation().precedes_closure() && is_of_main {
             let now = self.settings.os.now();
             if self.disk.full(now, self.settings.disk_full_pause) {
                 events.add(EventKind::DiskFull);
@@ -267,12 +272,12 @@ impl Database {
                 let mut record = self.record.lock();
                 record.calls.failed += 1;
                 record.calls.unknown += u64::from(error.outcome_unknown());
-                if error.fault().is_availability() || error.operation().precedes_closure() {
+                if error.is_outage() || error.is_moved() || error.operation().precedes_closure() {
                     record.failed(error);
                 }
                 drop(record);
                 // "Circuit open" would hide that the file has lost its name.
-                if error.fault().is_availability() && !error.is_moved() {
+                if error.is_outage() {
                     self.breaker.fail(permit, error, os, events);
                 } else {
                     self.breaker.release(permit);

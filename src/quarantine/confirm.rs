@@ -1,8 +1,19 @@
 //! Confirms damage on the live connection, which opens and closes nothing for it.
 //!
-//! The answer must never be "damaged" because of a lock or a failed read. Errors are easy to tell apart. But SQLite
-//! also puts failed reads among the *findings* of its check, as in `Tree 5 page 9: unable to get the page. error
-//! code=266`, and goes on to report the pages below as never used. So one such line spoils the whole answer.
+//! Damage is a page of the main database that cannot be right. `PRAGMA quick_check` reports more than that, and only
+//! what its check of the b-trees finds counts. SQLite puts those findings into one row that begins with
+//! `*** in database main ***`. What else it reports leaves the database where it is:
+//!
+//! - rows that violate CHECK, NOT NULL, UNIQUE or a type, indexes with a wrong number of entries, and what virtual
+//!   tables say of themselves (an FTS index out of step): every page is well, and the rows can be read and mended;
+//! - pages that belong to nothing (`never used`): they hold no row;
+//! - failed reads, as in `Tree 5 page 9: unable to get the page. error code=266`. SQLite goes on and reports the pages
+//!   below as never used, so one such line spoils the whole answer. A device that fails may also come out as malformed
+//!   content; then the file has an errno;
+//! - a schema that this SQLite cannot parse, a collation or a module that is not there: the check is made again without
+//!   the objects that cannot be parsed.
+//!
+//! Attached databases are not checked at all.
 //!
 //! A page that was misread once sits in the connection's cache and looks damaged for ever, and a damaged page may be
 //! hidden by a good cached one. So the cache is emptied first.
@@ -10,11 +21,17 @@
 use super::manifest::PragmaValue;
 use crate::error::classify::primary;
 use crate::error::{describe, extended_code};
+use crate::ffi;
+use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ffi};
+use rusqlite::ffi::{
+    SQLITE_CORRUPT, SQLITE_CORRUPT_INDEX, SQLITE_CORRUPT_SEQUENCE, SQLITE_CORRUPT_VTAB, SQLITE_NOTADB,
+};
 
 /// Findings that SQLite is asked for; the first few tell the story, and a large database could have millions.
 const FINDINGS_MAX: usize = 20;
+/// The beginning of the row in which SQLite puts what is wrong with the pages of a database.
+const HEADING: &str = "*** in database ";
 
 /// The result of the check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +42,11 @@ pub(crate) enum CheckVerdict {
     Damaged {
         /// In SQLite's words, at most [`FINDINGS_MAX`] and the error that ended the check.
         findings: Vec<String>,
+    },
+    /// No page is damaged, but SQLite is not content: rows, indexes or virtual tables contradict the schema.
+    OutOfStep {
+        /// The first finding.
+        finding: String,
     },
     /// It could not be checked, so nothing may be done about it.
     Undecided {
@@ -48,16 +70,13 @@ pub(crate) struct Examination {
 pub(crate) fn confirm(conn: &Connection) -> Examination {
     // Fails for no reason but a broken connection, and then the check says so.
     let _ = conn.execute_batch("PRAGMA shrink_memory");
-    let mut verdict = match findings(conn) {
-        (findings, None) => judge(findings),
-        (mut findings, Some(error)) => match extended_code(&error) {
-            Some(code) if is_damage(code) => {
-                findings.push(describe(&error));
-                judge(findings)
-            }
-            _ => CheckVerdict::Undecided { error: describe(&error) },
-        },
-    };
+    let mut verdict = check(conn);
+    if matches!(verdict, CheckVerdict::Damaged { .. })
+        && let Some(errno) = ffi::file_errno(conn).filter(|&errno| is_device_failure(errno))
+    {
+        let reason = std::io::Error::from_raw_os_error(errno);
+        verdict = CheckVerdict::Undecided { error: format!("a read of the file has failed: {reason}") };
+    }
     if matches!(verdict, CheckVerdict::Damaged { .. })
         && let Err(error) = keep_log(conn)
     {
@@ -71,37 +90,105 @@ pub(crate) fn keep_log(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
 }
 
-/// Whether the code says that the content, and not the way to it, is broken.
+/// Whether the code says that a page, and not the way to it, is broken. A virtual table, `sqlite_sequence` and an index
+/// that are out of step have codes of the same family.
 pub(super) fn is_damage(code: i32) -> bool {
-    matches!(primary(code), ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB)
+    const OUT_OF_STEP: [i32; 3] = [SQLITE_CORRUPT_VTAB, SQLITE_CORRUPT_SEQUENCE, SQLITE_CORRUPT_INDEX];
+    matches!(primary(code), SQLITE_CORRUPT | SQLITE_NOTADB) && !OUT_OF_STEP.contains(&code)
 }
 
-fn findings(conn: &Connection) -> (Vec<String>, Option<rusqlite::Error>) {
-    let mut findings = Vec::new();
-    let ended = conn.prepare(&format!("PRAGMA quick_check({FINDINGS_MAX})")).and_then(|mut check| {
-        let mut rows = check.query([])?;
-        while let Some(row) = rows.next()? {
-            // Older versions put several findings into one row.
-            findings.extend(row.get::<_, String>(0)?.lines().map(str::to_owned));
+/// What the file system answers where the device fails, and SQLite may say that the content is malformed.
+fn is_device_failure(errno: i32) -> bool {
+    matches!(errno, libc::EIO | libc::ENXIO | libc::ENODEV | libc::ESTALE | libc::ERANGE | libc::ETIMEDOUT)
+}
+
+/// What a check of SQLite says: its rows, and the error that ended it.
+struct Answer {
+    rows: Vec<String>,
+    error: Option<rusqlite::Error>,
+}
+
+impl Answer {
+    /// The error, if it may come from a damaged page.
+    fn damage(&self) -> Option<&rusqlite::Error> {
+        self.error.as_ref().filter(|error| extended_code(error).is_some_and(is_damage))
+    }
+}
+
+fn check(conn: &Connection) -> CheckVerdict {
+    let whole = format!("PRAGMA main.quick_check({FINDINGS_MAX})");
+    let mut answer = ask_rows(conn, &whole);
+    if answer.damage().is_some() && !has_findings(&answer.rows) {
+        // The schema may be what cannot be read. With this setting, SQLite passes over what it cannot parse.
+        let _ = conn.execute_batch("PRAGMA writable_schema = ON");
+        answer = ask_rows(conn, &whole);
+        if answer.damage().is_some() && !has_findings(&answer.rows) {
+            // The base, without the other tables and the modules: it has a page that is damaged, or the error is
+            // theirs.
+            let base = ask_rows(conn, "PRAGMA main.quick_check(sqlite_schema)");
+            if base.damage().is_some() || has_findings(&base.rows) {
+                answer = base;
+            } else {
+                let error = answer.error.as_ref().map(describe).unwrap_or_default();
+                answer.error = None;
+                answer.rows = vec![format!("a table or a module: {error}")];
+            }
+        }
+        let _ = conn.execute_batch("PRAGMA writable_schema = OFF");
+    }
+    let is_damage = answer.damage().is_some();
+    match answer.error {
+        Some(error) if is_damage => judge(&answer.rows, Some(describe(&error))),
+        Some(error) => CheckVerdict::Undecided { error: describe(&error) },
+        None => judge(&answer.rows, None),
+    }
+}
+
+fn ask_rows(conn: &Connection, sql: &str) -> Answer {
+    let mut rows = Vec::new();
+    let ended = conn.prepare(sql).and_then(|mut check| {
+        let mut found = check.query([])?;
+        while let Some(row) = found.next()? {
+            rows.push(row.get(0)?);
         }
         Ok(())
     });
-    findings.truncate(FINDINGS_MAX);
-    (findings, ended.err())
+    Answer { rows, error: ended.err() }
 }
 
-fn judge(findings: Vec<String>) -> CheckVerdict {
-    if findings == ["ok"] {
+/// What the check of the b-trees has found: all lines of the rows that begin with its heading. A name with a newline in
+/// another row is not mistaken for it.
+fn findings(rows: &[String]) -> impl Iterator<Item = &str> {
+    let of_pages = rows.iter().filter(|row| row.starts_with(HEADING));
+    of_pages.flat_map(|row| row.lines()).filter(|line| !line.starts_with(HEADING))
+}
+
+fn has_findings(rows: &[String]) -> bool {
+    findings(rows).next().is_some()
+}
+
+/// The verdict on the rows of a check, and on the error of a damaged page that has ended it.
+fn judge(rows: &[String], error: Option<String>) -> CheckVerdict {
+    if error.is_none() && rows == ["ok"] {
         return CheckVerdict::Sound;
     }
-    if let Some(unread) = findings.iter().find(|finding| is_failed_read(finding)) {
+    if let Some(unread) = findings(rows).find(|finding| is_failed_read(finding)) {
         return CheckVerdict::Undecided { error: format!("the check could not read everything: {unread}") };
     }
     // A pointer map entry that cannot be read is damaged or was not read; SQLite does not say which.
-    if findings.iter().all(|finding| finding.starts_with("*** in database") || finding.contains("read ptrmap")) {
-        return CheckVerdict::Undecided { error: findings.last().cloned().unwrap_or_else(|| "no answer".to_owned()) };
+    let damage = findings(rows).find(|finding| !finding.contains("read ptrmap") && !finding.ends_with(": never used"));
+    if damage.is_none() && error.is_none() {
+        let other = findings(rows).map(str::to_owned).chain(rows.iter().cloned()).next();
+        return match other {
+            Some(other) if findings(rows).any(|finding| finding.contains("read ptrmap")) => {
+                CheckVerdict::Undecided { error: other }
+            }
+            Some(other) => CheckVerdict::OutOfStep { finding: other },
+            None => CheckVerdict::Undecided { error: "no answer".to_owned() },
+        };
     }
-    CheckVerdict::Damaged { findings }
+    let told = findings(rows).map(str::to_owned).take(FINDINGS_MAX).chain(error).collect();
+    CheckVerdict::Damaged { findings: told }
 }
 
 /// A line of SQLite's check that reports a page that could not be read, rather than one that is wrong.
@@ -167,25 +254,53 @@ fn text(value: rusqlite::types::Value) -> String {
 mod tests {
     use super::*;
 
+    const HEAD: &str = "*** in database main ***\n";
+
+    /// What is said of the rows: `sound`, `out of step`, `damaged` or `undecided`.
     #[track_caller]
-    fn check(findings: &[&str], is_damaged: bool) {
-        let verdict = judge(findings.iter().map(|&finding| finding.to_owned()).collect());
-        match (is_damaged, &verdict) {
-            (true, CheckVerdict::Damaged { .. }) | (false, CheckVerdict::Undecided { .. }) => {}
-            _ => panic!("{findings:?}: {verdict:?}"),
-        }
+    fn check(rows: &[&str], error: Option<&str>, expected: &str) {
+        let rows: Vec<String> = rows.iter().map(|row| row.replace("{head}", HEAD)).collect();
+        let verdict = judge(&rows, error.map(str::to_owned));
+        let told = match &verdict {
+            CheckVerdict::Sound => "sound",
+            CheckVerdict::OutOfStep { .. } => "out of step",
+            CheckVerdict::Damaged { .. } => "damaged",
+            CheckVerdict::Undecided { .. } => "undecided",
+        };
+        assert_eq!(told, expected, "{rows:?}: {verdict:?}");
+    }
+
+    #[test]
+    fn only_damaged_pages_are_damage() {
+        check(&["ok"], None, "sound");
+        check(&["{head}Tree 2 page 5: btreeInitPage() returns error code 11"], None, "damaged");
+        check(&["{head}Freelist: size is 3 but should be 4"], None, "damaged");
+        check(&["{head}Page 6: never used\nTree 2 page 5 cell 0: Rowid 3 out of order"], None, "damaged");
+        check(&["{head}Page 6: never used\nPage 7: never used"], None, "out of step");
+        check(&["CHECK constraint failed in t", "NULL value in t.x"], None, "out of step");
+        check(&["malformed inverted index for FTS5 table main.f"], None, "out of step");
+        check(&["wrong # of entries in index i"], None, "out of step");
+        // A table may have any name.
+        check(&["NULL value in a\n*** in database main ***\nTree 2 page 5: b.c"], None, "out of step");
+        check(&[], Some("NOTADB (26): file is not a database"), "damaged");
+        check(&["NULL value in t.x"], Some("CORRUPT (11): database disk image is malformed"), "damaged");
     }
 
     #[test]
     fn a_page_that_could_not_be_read_spoils_the_answer() {
-        assert_eq!(judge(vec!["ok".to_owned()]), CheckVerdict::Sound);
-        check(&["Tree 2 page 5: btreeInitPage() returns error code 11"], true);
-        check(&["Tree 2 page 5: unable to get the page. error code=11"], true);
-        check(&["Tree 2 page 5: unable to get the page. error code=266"], false);
-        check(&["Tree 2 page 5: unable to get the page. error code=10", "Page 6: never used"], false);
-        check(&["Freelist: failed to get page 9", "Page 6: never used"], false);
-        check(&["*** in database main ***", "Failed to read ptrmap key=9"], false);
-        check(&["Failed to read ptrmap key=9", "Tree 2 page 5: free space corruption"], true);
-        check(&[], false);
+        check(&["{head}Tree 2 page 5: unable to get the page. error code=11"], None, "damaged");
+        check(&["{head}Tree 2 page 5: unable to get the page. error code=266"], None, "undecided");
+        check(&["{head}Tree 2 page 5: unable to get the page. error code=10\nPage 6: never used"], None, "undecided");
+        check(&["{head}Freelist: failed to get page 9\nPage 6: never used"], None, "undecided");
+        check(&["{head}Failed to read ptrmap key=9"], None, "undecided");
+        check(&["{head}Failed to read ptrmap key=9\nTree 2 page 5: free space corruption"], None, "damaged");
+        check(&[], None, "undecided");
+    }
+
+    #[test]
+    fn what_is_out_of_step_has_a_code_of_its_own() {
+        for (code, expected) in [(11, true), (26, true), (267, false), (523, false), (779, false), (10, false)] {
+            assert_eq!(is_damage(code), expected, "{code}");
+        }
     }
 }

@@ -114,6 +114,7 @@ fn a_path_that_is_no_file_is_an_error() {
         ("x\0.db", "there is a zero byte in it"),
     ] {
         let error = world.builder().open(path).unwrap_err();
+        let path = path.replace('\0', "\\u{0}");
         let text = format!("{path}: finding the file failed: it does not name a file: {why}; give the path of a file");
         check(&world, &error, Operation::Resolve, Class::GiveUp, None, &text);
     }
@@ -329,7 +330,7 @@ fn write_a_read_only_file(path: &Path) {
     for _ in 0..4 {
         let error = store.write(|tx| insert(tx, 3)).unwrap_err();
         let text = "the write closure failed: READONLY (8): attempt to write a readonly database; \
-            trying again will not help";
+            let this process write the file and its directory (owner, mode, mount), or open it with write access (flags)";
         assert!(error.to_string().ends_with(text), "{error}");
         assert_eq!((error.class(), error.extended_code()), (Class::GiveUp, Some(8)));
         assert!(!error.outcome_unknown() && !error.is_transient());
@@ -351,7 +352,7 @@ fn open_in_a_read_only_directory(path: &Path) {
 
     let error = Store::builder().first_connect_wait(None).open(path).unwrap_err();
     let text = "setting up the connection failed: READONLY_DIRECTORY (1544): attempt to write a readonly database; \
-        trying again will not help";
+        let this process create files in the directory (owner, mode, mount): SQLite needs its side files there";
     assert!(error.to_string().ends_with(text), "{error}");
     assert_eq!((error.class(), error.extended_code()), (Class::GiveUp, Some(1544)));
 }
@@ -407,7 +408,7 @@ fn a_clock_that_jumps_breaks_nothing() {
         store.write(|tx| insert(tx, x).map(|()| set(now))).unwrap();
         assert_eq!(store.read(rows).unwrap(), (1..=x).collect::<Vec<_>>());
         store.read(|_| Err::<(), _>(sqlite_failure(266))).unwrap_err();
-        store.write(|_| Err::<(), _>(sqlite_failure(13))).unwrap_err();
+        store.write(|tx| Err::<(), _>(connection_failure(tx, 13))).unwrap_err();
         set(now.saturating_add(Duration::from_secs(60)));
         store.maintain();
         assert_eq!(store.health().borrowers, []);

@@ -233,6 +233,7 @@ fn a_probe_that_got_no_connection_releases_its_permit() {
     let policy = crate::BreakerPolicy { failures_max: 1, half_open_permits: 2, ..crate::BreakerPolicy::default() };
     let store = world.builder().breaker(policy).acquire_timeout(Duration::ZERO).open(world.path()).unwrap();
     store.read(|_| Err::<(), _>(sqlite_failure(266))).unwrap_err();
+    world.unreachable(|| store.read(rows)).unwrap_err();
     assert!(store.read(rows).unwrap_err().is_breaker_open());
     world.os.advance(Duration::from_secs(30));
     store

@@ -150,3 +150,163 @@ fn a_damaged_database_that_another_process_uses_is_not_moved() {
     drop(other);
     assert!(trip(&store).quarantined_to().is_some(), "it is tried again");
 }
+
+/// A database about which SQLite is not content, though no page of it is damaged: the closure meets an error of
+/// corruption, or reports one.
+#[track_caller]
+fn check_stays(what: &str, prepare: impl Fn(&World, &mut Connection) -> rusqlite::Result<()>, sql: &str) {
+    let world = World::new();
+    let store = world.builder().quarantine(policy(OnCorruption::Rebuild)).open(world.path()).unwrap();
+    store.write(|tx| insert(tx, 1)).unwrap();
+    store.with_connection(|conn| prepare(&world, conn)).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let run = |conn: &mut Connection| {
+        let sql = sql.replace("{d}", &world.dir.path().display().to_string());
+        conn.execute_batch(&sql)?;
+        Err::<(), _>(sqlite_failure(11))
+    };
+    for _ in 0..3 {
+        let error = store.with_connection(run).unwrap_err();
+        assert!(error.is_corruption() && error.quarantined_to().is_none(), "{what}: {error}");
+    }
+    assert_eq!(quarantined(&world.events()), 0, "{what}");
+    assert!(!world.side_file(".quarantine").exists(), "{what}");
+    assert_eq!(store.read(rows).unwrap(), [1], "{what}");
+    store.write(|tx| insert(tx, 2)).unwrap_or_else(|error| panic!("{what}: {error}"));
+}
+
+/// Changes the schema's table itself.
+fn past_the_schema(text: &'static str) -> impl Fn(&World, &mut Connection) -> rusqlite::Result<()> {
+    move |_, conn| {
+        conn.execute_batch("PRAGMA writable_schema = ON")?;
+        conn.execute_batch(text)?;
+        conn.execute_batch("PRAGMA writable_schema = RESET")
+    }
+}
+
+#[test]
+fn a_sound_database_stays_whatever_else_sqlite_complains_about() {
+    let sql = |text: &'static str| move |_: &World, conn: &mut Connection| conn.execute_batch(text);
+    check_stays("nothing", sql(""), "");
+    let out_of_step = sql("CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES ('one'), ('two');
+        UPDATE f_content SET c0 = 'three'");
+    check_stays("an FTS index out of step", out_of_step, "");
+    check_stays("FTS says so itself", out_of_step, "INSERT INTO f(f) VALUES ('integrity-check')");
+    let without_data = sql("CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES ('one'); DELETE FROM f_data");
+    check_stays("FTS without its data", without_data, "SELECT * FROM f WHERE f MATCH 'one'");
+    let old_fts = sql("CREATE VIRTUAL TABLE f USING fts4(x); INSERT INTO f VALUES ('one'); DELETE FROM f_segdir");
+    check_stays("FTS4 out of step", old_fts, "");
+    let rtree =
+        sql("CREATE VIRTUAL TABLE r USING rtree(id, a, b); INSERT INTO r VALUES (1, 2, 3); DELETE FROM r_rowid");
+    check_stays("an R-tree out of step", rtree, "");
+    let check = "CREATE TABLE c (x CHECK (x > 0)); PRAGMA ignore_check_constraints = ON; INSERT INTO c VALUES (-1)";
+    check_stays("CHECK", sql(check), "");
+    let not_null = "CREATE TABLE c (x); INSERT INTO c VALUES (NULL)";
+    check_stays(
+        "NOT NULL",
+        |world: &World, conn: &mut Connection| {
+            sql(not_null)(world, conn)?;
+            past_the_schema("UPDATE sqlite_schema SET sql = 'CREATE TABLE c (x NOT NULL)' WHERE name = 'c'")(
+                world, conn,
+            )
+        },
+        "",
+    );
+    check_stays(
+        "UNIQUE",
+        |world: &World, conn: &mut Connection| {
+            sql("CREATE TABLE c (x); INSERT INTO c VALUES (1), (1); CREATE INDEX i ON c (x)")(world, conn)?;
+            past_the_schema("UPDATE sqlite_schema SET sql = 'CREATE UNIQUE INDEX i ON c (x)' WHERE name = 'i'")(
+                world, conn,
+            )
+        },
+        "",
+    );
+    check_stays(
+        "a page that belongs to nothing",
+        |world: &World, conn: &mut Connection| {
+            sql("CREATE TABLE c (x); INSERT INTO c VALUES (1)")(world, conn)?;
+            past_the_schema("DELETE FROM sqlite_schema WHERE name = 'c'")(world, conn)
+        },
+        "",
+    );
+}
+
+#[test]
+fn what_this_program_lacks_is_no_damage_of_the_database() {
+    let sql = |text: &'static str| move |_: &World, conn: &mut Connection| conn.execute_batch(text);
+    check_stays(
+        "a collation that is not there",
+        |_: &World, conn: &mut Connection| {
+            conn.create_collation("mine", |a, b| a.cmp(b))?;
+            conn.execute_batch("CREATE TABLE c (x TEXT COLLATE mine UNIQUE); INSERT INTO c VALUES ('a')")
+        },
+        "",
+    );
+    check_stays(
+        "a module that is not there",
+        |world: &World, conn: &mut Connection| {
+            sql("CREATE TABLE c (x)")(world, conn)?;
+            past_the_schema(
+                "UPDATE sqlite_schema SET sql = 'CREATE VIRTUAL TABLE c USING future(x)', rootpage = 0 WHERE name = 'c'",
+            )(world, conn)
+        },
+        "",
+    );
+}
+
+#[test]
+fn the_damage_of_an_attached_file_is_not_the_databases() {
+    let (world, other) = (World::new(), damaged_world());
+    let store = world.builder().quarantine(policy(OnCorruption::Rebuild)).open(world.path()).unwrap();
+    store.write(|tx| insert(tx, 1)).unwrap();
+    for _ in 0..3 {
+        let error = store.with_connection(|conn| {
+            conn.execute("ATTACH ?1 AS other", [other.path().to_string_lossy()])?;
+            conn.query_row("SELECT sum(length(pad)) FROM other.wide", [], |row| row.get::<_, i64>(0))
+        });
+        let error = error.unwrap_err();
+        assert!(error.extended_code() == Some(11) && error.quarantined_to().is_none(), "{error}");
+    }
+    assert_eq!(quarantined(&world.events()), 0);
+    assert_eq!(store.read(rows).unwrap(), [1]);
+}
+
+#[test]
+fn damage_beside_what_is_out_of_step_is_still_damage() {
+    let world = damaged_world();
+    let conn = Connection::open(world.path()).unwrap();
+    conn.execute_batch(
+        "CREATE TABLE c (x CHECK (x > 0)); PRAGMA ignore_check_constraints = ON; INSERT INTO c VALUES (-1);
+         PRAGMA writable_schema = ON;
+         INSERT INTO sqlite_schema VALUES ('view', 'v', 'v', 0, 'CREATE VIEW v AS SELECT FROM THE FUTURE')",
+    )
+    .unwrap();
+    drop(conn);
+    let open = || world.builder().init(|_| Ok(())).quarantine(policy(OnCorruption::Rebuild)).open(world.path());
+    // The schema cannot be parsed, so the database cannot even be set up.
+    let error = open().unwrap_err();
+    assert!(error.quarantined_to().is_some(), "{error}");
+}
+
+#[test]
+fn a_schema_of_a_newer_sqlite_is_no_damage() {
+    let world = World::new();
+    drop(world.store());
+    let conn = Connection::open(world.path()).unwrap();
+    conn.execute_batch(
+        "INSERT INTO t VALUES (1); PRAGMA writable_schema = ON;
+         INSERT INTO sqlite_schema VALUES ('view', 'v', 'v', 0, 'CREATE VIEW v AS SELECT FROM THE FUTURE')",
+    )
+    .unwrap();
+    drop(conn);
+    let open = || world.builder().quarantine(policy(OnCorruption::Rebuild)).open(world.path());
+    for _ in 0..3 {
+        let error = open().unwrap_err();
+        assert!(error.extended_code() == Some(11) && error.quarantined_to().is_none(), "{error}");
+    }
+    assert!(!world.side_file(".quarantine").exists());
+    let conn = Connection::open(world.path()).unwrap();
+    conn.execute_batch("PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'v'").unwrap();
+    drop(conn);
+    assert_eq!(open().unwrap().read(rows).unwrap(), [1]);
+}

@@ -133,7 +133,7 @@ fn a_file_held_by_another_process_is_a_clear_error_and_nothing_is_lost() {
 fn two_wal_index_failures_under_live_connections_degrade_the_third() {
     let world = World::new();
     let cache = world.cache();
-    let fail = || cache.read(world.path(), |_| Err::<(), _>(sqlite_failure(4874))).unwrap_err();
+    let fail = || cache.read(world.path(), |conn| Err::<(), _>(connection_failure(conn, 4874))).unwrap_err();
     cache.write(world.path(), |tx| insert(tx, 1)).unwrap();
     fail();
     cache.write(world.path(), |tx| insert(tx, 2)).unwrap();
@@ -154,7 +154,7 @@ fn two_wal_index_failures_under_live_connections_degrade_the_third() {
 fn a_connection_that_may_not_write_is_not_kept_and_its_wal_index_is_suspected() {
     let world = World::new();
     let cache = world.cache();
-    let fail = || cache.write(world.path(), |_| Err::<(), _>(sqlite_failure(8))).unwrap_err();
+    let fail = || cache.write(world.path(), |tx| Err::<(), _>(connection_failure(tx, 8))).unwrap_err();
     cache.write(world.path(), |tx| insert(tx, 1)).unwrap();
     fail();
     cache.write(world.path(), |tx| insert(tx, 2)).unwrap();
@@ -207,7 +207,7 @@ fn where_others_share_the_file_a_suspected_wal_index_is_shared_again() {
     let other = Connection::open(world.path()).unwrap();
     assert_eq!(rows(&other).unwrap(), [1]);
     for _ in 0..2 {
-        cache.read(world.path(), |_| Err::<(), _>(sqlite_failure(4874))).unwrap_err();
+        cache.read(world.path(), |conn| Err::<(), _>(connection_failure(conn, 4874))).unwrap_err();
     }
     assert_eq!(cache.read(world.path(), rows).unwrap(), [1], "exclusive mode is not available, shared mode is");
     assert_eq!(cache.health(world.path()).state, HealthState::Healthy);

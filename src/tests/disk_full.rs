@@ -89,6 +89,6 @@ fn a_pause_without_end_is_no_panic() {
     let world = World::new();
     world.os.advance(Duration::from_secs(1));
     let store = world.builder().disk_full_pause(Duration::MAX).open(world.path()).unwrap();
-    store.write(|_| Err::<(), _>(sqlite_failure(13))).unwrap_err();
+    store.write(|tx| Err::<(), _>(connection_failure(tx, 13))).unwrap_err();
     assert!(store.write(|tx| insert(tx, 1)).unwrap_err().retry_after() > Some(Duration::from_secs(1 << 33)));
 }

@@ -123,11 +123,12 @@ fn the_last_error_stays_after_recovery() {
     let world = World::new();
     let store = world.store();
     store.read(|_| Err::<(), _>(sqlite_failure(266))).unwrap_err();
+    world.unreachable(|| store.read(rows)).unwrap_err();
     assert_eq!(store.health().state, HealthState::Unavailable);
     store.read(rows).unwrap();
     let health = store.health();
     assert_eq!((health.state, health.opens, health.discards), (HealthState::Healthy, 2, 1));
-    assert!(health.last_error.unwrap().contains("IOERR_READ (266)"));
+    assert!(health.last_error.unwrap().contains("CANTOPEN (14)"));
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! What one borrower leaves behind on a connection, and that the next one does not find it.
 
 use super::*;
-use rusqlite::Transaction;
+use rusqlite::config::DbConfig;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::hooks::Authorization;
+use rusqlite::limits::Limit;
+use rusqlite::{MAIN_DB, Transaction, TransactionBehavior};
 
 /// A value that the layer sets, as the next borrower finds it.
 #[track_caller]
@@ -251,4 +255,334 @@ fn a_temporary_table_does_not_swallow_the_next_borrowers_rows() {
         world.check_rows(&[1]);
         store.write(|tx| tx.execute("DELETE FROM t", [])).unwrap();
     }
+}
+
+/// Whatever one borrower does, the next ones write and read with the settings of the store.
+#[track_caller]
+fn check_harmless(what: &str, change: impl Fn(&mut Connection) -> rusqlite::Result<()>) {
+    let world = World::new();
+    let store = world.builder().readers(1).open(world.path()).unwrap();
+    for round in 0..2 {
+        store.with_connection(|conn| change(conn)).unwrap();
+        check_as_new(&store, what, round);
+    }
+    drop(store);
+    world.check_rows(&[0, 1, 10, 11]);
+}
+
+/// The same through `&Connection`, which the closures of `read` and `write` get.
+#[track_caller]
+fn check_harmless_when_shared(what: &str, change: impl Fn(&Connection) -> rusqlite::Result<()>) {
+    check_harmless(what, |conn| change(conn));
+    let world = World::new();
+    let store = world.builder().readers(1).open(world.path()).unwrap();
+    for round in 0..2 {
+        store.write(|tx| change(tx)).unwrap();
+        check_as_new(&store, what, round);
+        store.read(&change).unwrap();
+        assert_eq!(store.read(probe).unwrap(), probe(&fresh(&world)).unwrap(), "{what}, on a reader");
+    }
+}
+
+/// A connection as the layer makes it, to compare with.
+fn fresh(world: &World) -> Connection {
+    let conn = Connection::open(world.path()).unwrap();
+    conn.execute_batch("PRAGMA foreign_keys = ON").unwrap();
+    conn
+}
+
+/// What a borrower can see of a connection's settings.
+fn probe(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut told = Vec::new();
+    for config in [
+        DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY,
+        DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER,
+        DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW,
+        DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE,
+        DbConfig::SQLITE_DBCONFIG_DEFENSIVE,
+        DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA,
+        DbConfig::SQLITE_DBCONFIG_DQS_DML,
+        DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA,
+        DbConfig::SQLITE_DBCONFIG_REVERSE_SCANORDER,
+    ] {
+        told.push(format!("{config:?} {}", conn.db_config(config)?));
+    }
+    for limit in [Limit::SQLITE_LIMIT_LENGTH, Limit::SQLITE_LIMIT_VARIABLE_NUMBER, Limit::SQLITE_LIMIT_ATTACHED] {
+        told.push(format!("{limit:?} {}", conn.limit(limit)?));
+    }
+    told.push(conn.query_row("SELECT upper('a') || typeof(abs(-1))", [], |row| row.get(0))?);
+    told.push(conn.query_row("SELECT count(*) FROM pragma_database_list", [], |row| row.get::<_, i64>(0))?.to_string());
+    Ok(told)
+}
+
+#[track_caller]
+fn check_as_new(store: &Store, what: &str, round: i64) {
+    store.write(|tx| insert(tx, round)).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let write = |conn: &mut Connection| {
+        // A transaction of the default kind, which locks nothing to begin with.
+        let tx = conn.transaction()?;
+        let state = tx.transaction_state(Some(MAIN_DB))?;
+        insert(&tx, 10 + round)?;
+        tx.commit()?;
+        Ok((state, probe(conn)?, pragma(conn, "wal_autocheckpoint")?))
+    };
+    let (state, told, autocheckpoint) = store.with_connection(write).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(state, rusqlite::TransactionState::None, "{what}");
+    assert_eq!(autocheckpoint, "1000", "{what}");
+    let other = Connection::open(store.path()).unwrap();
+    other.execute_batch("PRAGMA foreign_keys = ON").unwrap();
+    assert_eq!(told, probe(&other).unwrap(), "{what}");
+    let expected: Vec<i64> = (0..=round).chain(10..=10 + round).collect();
+    assert_eq!(store.read(rows).unwrap(), expected, "{what}");
+}
+
+#[test]
+fn hooks_of_one_borrower_are_not_the_next_ones() {
+    check_harmless("commit hook", |conn| conn.commit_hook(Some(|| true)));
+    check_harmless("rollback hook", |conn| conn.rollback_hook(Some(|| {})));
+    check_harmless("update hook", |conn| {
+        conn.update_hook(Some(|_, _: &str, _: &str, _| panic!("the hook of another borrower")))
+    });
+    check_harmless("wal hook", |conn| conn.wal_hook(Some(|_: &mut rusqlite::hooks::Wal, _| Err(sqlite_failure(10)))));
+    check_harmless("wal hook taken away", |conn| {
+        conn.wal_hook(None::<fn(&mut rusqlite::hooks::Wal, std::ffi::c_int) -> rusqlite::Result<()>>)
+    });
+    check_harmless("progress handler", |conn| conn.progress_handler(1, Some(|| true)));
+    check_harmless("authorizer", |conn| {
+        conn.authorizer(Some(|_: rusqlite::hooks::AuthContext<'_>| Authorization::Deny))
+    });
+    check_harmless("trace", |conn| {
+        let mask = rusqlite::trace::TraceEventCodes::SQLITE_TRACE_STMT;
+        conn.trace_v2(mask, Some(|_: rusqlite::trace::TraceEvent<'_>| panic!("the trace of another borrower")))
+    });
+    check_harmless("busy handler", |conn| conn.busy_handler(Some(|_| true)));
+    check_harmless("transaction behavior", |conn| {
+        conn.set_transaction_behavior(TransactionBehavior::Exclusive);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_authorizer_that_was_taken_away_again_is_noticed() {
+    let world = World::new();
+    let store = world.store();
+    let allow = |_: rusqlite::hooks::AuthContext<'_>| Authorization::Allow;
+    store
+        .with_connection(|conn| {
+            conn.authorizer(Some(allow))?;
+            conn.authorizer(None::<fn(rusqlite::hooks::AuthContext<'_>) -> Authorization>)
+        })
+        .unwrap();
+    store.with_connection(|conn| conn.execute_batch("PRAGMA read_uncommitted = ON")).unwrap();
+    assert_eq!(store.with_connection(|conn| pragma(conn, "read_uncommitted")).unwrap(), "0");
+    // And together with a change of the schema, after which SQLite prepares all statements again anyway.
+    store
+        .with_connection(|conn| {
+            conn.execute_batch("CREATE TABLE u (x); ALTER TABLE u RENAME TO v")?;
+            conn.authorizer(Some(allow))?;
+            conn.authorizer(None::<fn(rusqlite::hooks::AuthContext<'_>) -> Authorization>)
+        })
+        .unwrap();
+    store.with_connection(|conn| conn.execute_batch("PRAGMA read_uncommitted = ON")).unwrap();
+    assert_eq!(store.with_connection(|conn| pragma(conn, "read_uncommitted")).unwrap(), "0");
+}
+
+#[test]
+fn settings_of_the_interface_are_not_inherited() {
+    for (config, value) in [
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+        (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, true),
+        (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_REVERSE_SCANORDER, true),
+    ] {
+        check_harmless_when_shared(&format!("{config:?}"), |conn| conn.set_db_config(config, value).map(drop));
+        check_harmless_when_shared(&format!("{config:?}, and the cache flushed"), |conn| {
+            conn.flush_prepared_statement_cache();
+            conn.set_db_config(config, value)?;
+            conn.flush_prepared_statement_cache();
+            Ok(())
+        });
+        check_harmless_when_shared(&format!("{config:?}, and a new schema"), |conn| {
+            // A reader may not change the schema.
+            let _ = conn.execute_batch("CREATE TABLE u (x); ALTER TABLE u RENAME TO v; DROP TABLE v");
+            conn.set_db_config(config, value).map(drop)
+        });
+    }
+    for limit in [Limit::SQLITE_LIMIT_LENGTH, Limit::SQLITE_LIMIT_VARIABLE_NUMBER, Limit::SQLITE_LIMIT_ATTACHED] {
+        check_harmless_when_shared(&format!("{limit:?}"), |conn| conn.set_limit(limit, 1).map(drop));
+    }
+    check_harmless_when_shared("sql length", |conn| conn.set_limit(Limit::SQLITE_LIMIT_SQL_LENGTH, 3).map(drop));
+    check_harmless_when_shared("cache capacity", |conn| {
+        conn.set_prepared_statement_cache_capacity(0);
+        Ok(())
+    });
+    check_harmless_when_shared("a function of SQLite's own", |conn| {
+        conn.create_scalar_function("upper", 1, FunctionFlags::SQLITE_UTF8, |_| Ok("other"))
+    });
+    check_harmless_when_shared("a collation of SQLite's own", |conn| {
+        conn.create_collation("BINARY", |_, _| std::cmp::Ordering::Equal)
+    });
+    check_harmless("another database in the place of main", |conn| {
+        let image: &'static [u8] = conn.serialize(MAIN_DB)?.to_vec().leak();
+        conn.deserialize_bytes(MAIN_DB, image)
+    });
+}
+
+#[test]
+fn file_controls_are_not_inherited() {
+    let world = World::new();
+    let store = world.builder().readers(1).open(world.path()).unwrap();
+    let ask = |conn: &Connection| {
+        let (mut keeps, mut safe, mut mapped) = (-1, -1, -1);
+        conn.file_control(Some(MAIN_DB), rusqlite::FileControl::PersistWal(&mut keeps))?;
+        conn.file_control(Some(MAIN_DB), rusqlite::FileControl::PowerSafeOverwrite(&mut safe))?;
+        conn.file_control(Some(MAIN_DB), rusqlite::FileControl::MMapSize(&mut mapped))?;
+        Ok((keeps, safe, mapped))
+    };
+    let before = store.read(ask).unwrap();
+    // A reader keeps what makes no difference to one that never writes.
+    let mapped = |(_, _, mapped): (i32, i32, i64)| mapped;
+    let change = |conn: &Connection| {
+        conn.file_control(Some(MAIN_DB), rusqlite::FileControl::PersistWal(&mut 1))?;
+        conn.file_control(Some(MAIN_DB), rusqlite::FileControl::PowerSafeOverwrite(&mut 0))?;
+        conn.file_control(Some(MAIN_DB), rusqlite::FileControl::MMapSize(&mut 4096))
+    };
+    store.write(|tx| change(tx)).unwrap();
+    assert_eq!(store.write(|tx| ask(tx)).unwrap(), before);
+    store.read(change).unwrap();
+    assert_eq!(mapped(store.read(ask).unwrap()), mapped(before));
+    store.with_connection(|conn| change(conn)).unwrap();
+    assert_eq!(store.with_connection(|conn| ask(conn)).unwrap(), before);
+}
+
+#[test]
+fn what_on_connect_has_made_is_there_for_the_next_borrower() {
+    let world = World::new();
+    let make = |conn: &Connection| {
+        conn.execute_batch("ATTACH ':memory:' AS extra; CREATE TEMP TABLE mine (x); CREATE TEMP VIEW seen AS SELECT 1")
+    };
+    let store = world.builder().on_connect(make).open(world.path()).unwrap();
+    let look = |conn: &Connection| conn.execute_batch("SELECT * FROM extra.sqlite_schema, temp.mine, temp.seen");
+    for sql in ["DETACH extra", "DROP TABLE temp.mine", "DROP VIEW temp.seen", "ALTER TABLE temp.mine RENAME TO gone"] {
+        store.with_connection(|conn| conn.execute_batch(sql)).unwrap();
+        store.with_connection(|conn| look(conn)).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let opens = store.health().opens;
+    store.write(|tx| insert(tx, 1)).unwrap();
+    store.read(look).unwrap();
+    assert_eq!(store.health().opens, opens, "nothing of this is a reason to discard a connection");
+}
+
+#[test]
+fn a_leaked_statement_keeps_no_snapshot_and_no_connection_open() {
+    let world = World::new();
+    let store = world.builder().readers(1).open(world.path()).unwrap();
+    let descriptors = || {
+        std::fs::read_dir("/proc/self/fd").unwrap().filter(|entry| {
+            let link = entry.as_ref().ok().and_then(|entry| std::fs::read_link(entry.path()).ok());
+            link.is_some_and(|link| link.starts_with(world.dir.path()))
+        })
+    };
+    store.write(|tx| (1..=3).try_for_each(|x| insert(tx, x))).unwrap();
+    store.read(rows).unwrap();
+    let before = descriptors().count();
+    fn leak(conn: &Connection) -> rusqlite::Result<()> {
+        let mut statement = std::mem::ManuallyDrop::new(conn.prepare("SELECT x FROM t")?);
+        let mut rows = std::mem::ManuallyDrop::new(statement.query([])?);
+        rows.next()?;
+        Ok(())
+    }
+    for x in 4..10 {
+        store.read(leak).unwrap();
+        store.write(|tx| leak(tx)).unwrap();
+        store.with_connection(|conn| leak(conn)).unwrap();
+        store.write(|tx| insert(tx, x)).unwrap();
+        assert_eq!(store.read(rows).unwrap(), (1..=x).collect::<Vec<_>>());
+        assert_eq!(store.with_connection(|conn| rows(conn)).unwrap(), (1..=x).collect::<Vec<_>>());
+    }
+    assert_eq!(descriptors().count(), before);
+    assert!(store.checkpoint(crate::CheckpointMode::Truncate).unwrap().is_complete());
+    store.close(Duration::ZERO).unwrap();
+    assert_eq!(descriptors().count(), 0);
+    assert!(!world.side_file("-wal").exists());
+}
+
+#[test]
+fn a_leaked_statement_beside_a_virtual_table_keeps_no_snapshot_either() {
+    let world = World::new();
+    let store = world.store();
+    store
+        .with_connection(|conn| {
+            conn.execute_batch("CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES ('one'), ('one two')")
+        })
+        .unwrap();
+    for x in 0..5 {
+        store
+            .read(|conn| {
+                let sql = "SELECT * FROM f, pragma_table_list WHERE f MATCH 'one'";
+                let mut statement = std::mem::ManuallyDrop::new(conn.prepare(sql)?);
+                let mut rows = std::mem::ManuallyDrop::new(statement.query([])?);
+                rows.next().map(drop)
+            })
+            .unwrap();
+        store.write(|tx| insert(tx, x).and(tx.execute_batch("INSERT INTO f VALUES ('three')"))).unwrap();
+        assert!(store.checkpoint(crate::CheckpointMode::Truncate).unwrap().is_complete());
+    }
+    // It cannot be closed, which is no reason to crash, and the rows are there.
+    let _ = store.close(Duration::ZERO);
+    drop(store);
+    world.check_rows(&[0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_leaked_statement_that_writes_is_finished_before_it_is_acknowledged() {
+    let world = World::new();
+    let store = world.store();
+    fn leak(conn: &Connection, x: i64) -> rusqlite::Result<()> {
+        let mut statement = std::mem::ManuallyDrop::new(conn.prepare("INSERT INTO t VALUES (?1) RETURNING x")?);
+        let mut rows = std::mem::ManuallyDrop::new(statement.query([x])?);
+        rows.next()?.is_some().then_some(()).ok_or(rusqlite::Error::QueryReturnedNoRows)
+    }
+    store.with_connection(|conn| leak(conn, 1)).unwrap();
+    world.check_rows(&[1]);
+    let error = store.write(|tx| leak(tx, 2)).unwrap_err();
+    assert!(!error.outcome_unknown(), "COMMIT is refused: {error}");
+    let error = store.read(|conn| leak(conn, 3)).unwrap_err();
+    assert!(error.to_string().contains("the closure of read has written"), "{error}");
+    world.check_rows(&[1]);
+}
+
+#[test]
+fn a_connection_that_was_swapped_more_than_once_is_not_reused() {
+    let world = World::new();
+    let store = world.store();
+    // SQLite's memory is used again at once: the new connection may be where the old one was.
+    for round in 0..20 {
+        store
+            .with_connection(|conn| {
+                drop(std::mem::replace(conn, Connection::open_in_memory()?));
+                *conn = Connection::open_in_memory()?;
+                conn.execute_batch(SCHEMA)
+            })
+            .unwrap();
+        store.write(|tx| insert(tx, round)).unwrap();
+        assert_eq!(store.read(rows).unwrap().len() as i64, round + 1);
+    }
+    let mut kept = None;
+    store
+        .with_connection(|conn| {
+            kept = Some(std::mem::replace(conn, Connection::open_in_memory()?));
+            Ok(())
+        })
+        .unwrap();
+    // The kept one is put back for a newer one, whose watch has the place of its own.
+    store.with_connection(|conn| Ok(std::mem::swap(conn, kept.as_mut().unwrap()))).unwrap();
+    drop(kept);
+    store.write(|tx| insert(tx, 100)).unwrap();
+    assert_eq!(store.read(rows).unwrap().len(), 21);
 }

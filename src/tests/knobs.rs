@@ -148,6 +148,7 @@ fn the_breaker_follows_its_policy() {
     let breaker = crate::BreakerPolicy { failures_max: 1, cooldown: Duration::from_secs(77), ..Default::default() };
     let store = world.builder().breaker(breaker).open(world.path()).unwrap();
     store.read(|_| Err::<(), _>(sqlite_failure(266))).unwrap_err();
+    world.unreachable(|| store.read(rows)).unwrap_err();
     assert_eq!(store.read(rows).unwrap_err().retry_after(), Some(Duration::from_secs(77)));
     store.set_breaker_mode(crate::BreakerMode::Disabled);
     assert_eq!(store.read(rows).unwrap(), [0; 0]);

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
+mod attribution;
 mod bad_input;
 mod borrow;
 mod bounds;
@@ -27,6 +28,7 @@ mod store;
 mod supervisor;
 #[cfg(feature = "tracing")]
 mod tracing;
+mod truth;
 mod worker;
 
 use crate::{Builder, Cache, Event, EventKind, Os, Registry, Store, SystemOs};
@@ -86,6 +88,15 @@ impl World {
     #[track_caller]
     fn check_rows(&self, expected: &[i64]) {
         check_rows(&self.path(), expected);
+    }
+
+    /// Runs the calls while the directory of the database is somewhere else, as after a lost mount.
+    fn unreachable<T>(&self, calls: impl FnOnce() -> T) -> T {
+        let away = self.dir.path().with_extension("away");
+        std::fs::rename(self.dir.path(), &away).unwrap();
+        let result = calls();
+        std::fs::rename(&away, self.dir.path()).unwrap();
+        result
     }
 
     /// The events since the last look.
@@ -178,7 +189,13 @@ fn pragma(conn: &Connection, name: &str) -> rusqlite::Result<String> {
     })
 }
 
-/// An error as SQLite would report it, to be returned by a closure.
+/// An error that the connection reports, to be returned by a closure.
+fn connection_failure(conn: &Connection, code: i32) -> rusqlite::Error {
+    conn.set_errmsg(code, None).unwrap();
+    sqlite_failure(code)
+}
+
+/// An error as SQLite would report it, to be returned by a closure. No connection knows of it.
 fn sqlite_failure(code: i32) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
 }

@@ -80,18 +80,23 @@ fn opening_is_tried_a_few_times_within_a_call() {
 }
 
 #[test]
-fn failures_of_live_connections_count_and_are_reset_by_a_success() {
+fn failures_count_and_are_reset_by_a_success() {
     let world = World::new();
     let cache = world.cache();
-    let fail = || cache.read(world.path(), |_| Err::<(), _>(sqlite_failure(266))).unwrap_err();
+    let fail = || {
+        // The connection is discarded, and the next one cannot be opened.
+        cache.read(world.path(), |_| Err::<(), _>(sqlite_failure(266))).unwrap_err();
+        world.unreachable(|| cache.read(world.path(), rows)).unwrap_err()
+    };
     for _ in 0..5 {
         assert!(!fail().is_breaker_open());
         cache.read(world.path(), rows).unwrap();
     }
-    for _ in 0..3 {
-        assert!(!fail().is_breaker_open());
-    }
-    assert!(fail().is_breaker_open());
+    assert!(!fail().is_breaker_open());
+    let fail_again = || world.unreachable(|| cache.read(world.path(), rows)).unwrap_err();
+    assert!(!fail_again().is_breaker_open());
+    assert!(!fail_again().is_breaker_open());
+    assert!(fail_again().is_breaker_open());
 }
 
 #[test]

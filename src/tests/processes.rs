@@ -74,6 +74,10 @@ impl Player {
         player
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn wait_for(&mut self, word: &str) {
         let mut line = String::new();
         while !line.contains(word) {
@@ -96,10 +100,6 @@ impl Player {
         let mut line = String::new();
         assert_ne!(self.says.read_line(&mut line).unwrap(), 0, "it ended at {order}");
         line.trim_end().to_owned()
-    }
-
-    pub(super) fn id(&self) -> u32 {
-        self.child.id()
     }
 
     /// What else it says, once it has come to its end.
@@ -140,6 +140,7 @@ fn the_other_process() {
         "open beside the lock file of root" => rights::open_beside_the_lock_file_of_root(&path),
         "obey" => outsiders::obey(&path),
         "write under load" => outsiders::write_under_load(&path),
+        "hold the write lock" => truth::play(&path),
         other => bad_input::play(other, &path),
     }
     println!("{DONE}");

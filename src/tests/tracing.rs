@@ -61,9 +61,12 @@ fn events_reach_tracing_with_level_fields_and_text() {
     let (world, keeper) = (World::new(), Keeper::default());
     set_global_default(keeper.clone()).unwrap();
     let store = world.builder().open(world.path()).unwrap();
-    for _ in 0..3 {
-        store.read(|_| Err::<(), _>(sqlite_failure(266))).unwrap_err();
-    }
+    store.read(|_| Err::<(), _>(sqlite_failure(266))).unwrap_err();
+    world.unreachable(|| {
+        for _ in 0..3 {
+            store.read(rows).unwrap_err();
+        }
+    });
     store.close(Duration::ZERO).unwrap();
     let path = store.path().display().to_string();
     let told = std::mem::take(&mut *keeper.0.lock());
@@ -73,20 +76,22 @@ fn events_reach_tracing_with_level_fields_and_text() {
         ("opened", Level::INFO),
         ("init_completed", Level::INFO),
         ("connection_discarded", Level::WARN),
-        ("opened", Level::INFO),
-        ("connection_discarded", Level::WARN),
-        ("opened", Level::INFO),
-        ("connection_discarded", Level::WARN),
+        ("open_retried", Level::WARN),
+        ("open_retried", Level::WARN),
+        ("open_retried", Level::WARN),
+        ("open_retried", Level::WARN),
+        ("open_retried", Level::WARN),
+        ("open_retried", Level::WARN),
         ("breaker_tripped", Level::WARN),
         ("closed", Level::INFO),
     ];
     assert_eq!(kinds, expected);
-    let (opened, discarded, tripped) = (&told[0].fields, &told[2].fields, &told[7].fields);
+    let (opened, discarded, tripped) = (&told[0].fields, &told[2].fields, &told[9].fields);
     assert_eq!((opened.len(), &*opened["message"]), (3, "opened"), "what an event has not is no field of it");
     assert_eq!((discarded.len(), &*discarded["code"]), (4, "266"));
     assert_eq!(discarded["message"], "connection discarded after IOERR_READ (266)");
     assert_eq!((tripped.len(), &*tripped["generation"]), (5, "1"));
-    assert!(tripped["error"].contains("IOERR_READ (266)") && tripped["message"].starts_with("circuit open"));
+    assert!(tripped["error"].contains("CANTOPEN (14)") && tripped["message"].starts_with("circuit open"));
 }
 
 #[test]

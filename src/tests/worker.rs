@@ -220,15 +220,20 @@ fn an_outage_is_waited_out_behind_the_breaker_and_not_reported() {
     let summary = worker.run(|| {
         began.push(world.os.now());
         if began.len() == 1 {
-            for _ in 0..3 {
-                cache.read(&path, |_| Err::<(), _>(super::sqlite_failure(ffi::SQLITE_CANTOPEN))).unwrap_err();
-            }
+            cache.read(&path, |_| Err::<(), _>(super::sqlite_failure(ffi::SQLITE_CANTOPEN))).unwrap_err();
+            world.unreachable(|| {
+                for _ in 0..3 {
+                    cache.read(&path, super::rows).unwrap_err();
+                }
+            });
         }
         let answer = cache.read(&path, super::rows);
         assert_eq!(answer.as_ref().is_err_and(Error::is_breaker_open), began.len() == 1);
         answer.map(|_| JobOutcome::Done)
     });
-    assert_eq!((began, summary.transient, reports.load(SeqCst)), (vec![secs(0), secs(30)], 1, 0));
+    // The pauses between the attempts to open.
+    let attempts = Duration::from_millis(90);
+    assert_eq!((began, summary.transient, reports.load(SeqCst)), (vec![secs(0), secs(30) + attempts], 1, 0));
 }
 
 /// Real parts: a database, four threads, the real clock, and a lock in their way.

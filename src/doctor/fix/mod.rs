@@ -13,7 +13,7 @@
 use super::examine;
 use super::findings::{Severity, named_holders};
 use super::report::{DoctorReport, FileRole};
-use crate::error::{Cause, Error, Operation};
+use crate::error::{Cause, Error, Operation, PrintablePath};
 use crate::open::first_connect::lock_path;
 use crate::os::{Os, SystemOs, beside};
 use rusqlite::config::DbConfig;
@@ -118,7 +118,7 @@ pub fn fix(path: &Path) -> Result<FixOutcome, Error> {
     let lock = lock_path(&path);
     let Some(held) = os.try_lock_file(&lock, &path).map_err(|error| failed(&path, Operation::FirstConnect, error))?
     else {
-        outcome.plan = refused(format!("{} is held by {}", lock.display(), told(os.lock_holder(&lock))));
+        outcome.plan = refused(format!("{} is held by {}", PrintablePath(&lock), told(os.lock_holder(&lock))));
         return Ok(outcome);
     };
     // What was seen before the lock may be over.
@@ -204,7 +204,7 @@ fn carry_out(report: &DoctorReport, plan: &FixPlan, os: &SystemOs, done: &mut Ve
                 };
                 let to = folder.join(from.file_name().unwrap_or_default());
                 os.rename(&from, &to).map_err(|error| failed(&from, Operation::Resolve, error))?;
-                done.push(format!("renamed {} to {}", from.display(), to.display()));
+                done.push(format!("renamed {} to {}", PrintablePath(&from), PrintablePath(&to)));
             }
         }
     }
