@@ -61,7 +61,7 @@ impl Faults {
 
     /// True if outsiders act on the files.
     pub fn has_outsiders(&self) -> bool {
-        self.rules.iter().any(|rule| rule.effect.outside_action().is_some())
+        self.foreign.is_some() || self.rules.iter().any(|rule| rule.effect.outside_action().is_some())
     }
 }
 

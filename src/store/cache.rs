@@ -80,7 +80,7 @@ const SPELLINGS_MAX: usize = 8;
 /// The most databases that are open where no number was set: each one costs some hundred kilobytes.
 const DATABASES_MAX: usize = 1024;
 /// Descriptors of a writer: the database, its log and wal-index, the lock file.
-const WRITER_DESCRIPTORS: usize = 4;
+const WRITER_DESCRIPTORS: usize = 5;
 /// Descriptors of a reader: the database and its log.
 const READER_DESCRIPTORS: usize = 2;
 

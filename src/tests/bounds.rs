@@ -193,7 +193,7 @@ fn a_cache_closes_what_was_not_used_for_longest_and_loses_nothing() {
                 cache.read(tenant(&world, number), |_| Ok(())).unwrap();
             }
             cache.write(tenant(&world, number), |tx| insert(tx, round)).unwrap();
-            assert!(descriptors(world.dir.path()) <= 4 * 6);
+            assert!(descriptors(world.dir.path()) <= 4 * 7);
         }
         assert!(is_open(0) && is_open(19) && !is_open(10));
     }

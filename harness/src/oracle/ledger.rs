@@ -160,7 +160,7 @@ pub fn lost_transactions(evidence: &Evidence) -> BTreeSet<TxnKey> {
     let Some(table) = &evidence.table else {
         return evidence.ledger.entries.iter().filter(|(_, entry)| entry.acked).map(|(key, _)| *key).collect();
     };
-    let missed = evidence.ledger.missed.iter().copied().filter(|_| evidence.interventions.is_empty());
+    let missed = evidence.ledger.missed.iter().copied().filter(|_| !evidence.has_outsiders());
     gone(evidence, table).into_iter().map(|(key, ..)| key).chain(missed).collect()
 }
 
@@ -190,7 +190,7 @@ fn is_excused(evidence: &Evidence, entry: &Entry) -> bool {
 fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
     let ledger = &evidence.ledger;
     // After an outsider has acted, an actor may look at another file than the one that it wrote to.
-    let seen = Some(&ledger.losses_seen).filter(|_| evidence.interventions.is_empty());
+    let seen = Some(&ledger.losses_seen).filter(|_| !evidence.has_outsiders());
     let mut findings: Vec<_> = seen.and_then(|seen| observed(Verdict::Lost, seen)).into_iter().collect();
     let Some(table) = &evidence.table else {
         if ledger.acked > 0 {

@@ -35,6 +35,8 @@ pub struct Evidence {
     pub places: Vec<ledger::Place>,
     /// What outsiders did, in the order in which they did it.
     pub interventions: Vec<Intervened>,
+    /// True if a process of another strategy worked on the same files, which may treat them as an outsider does.
+    pub has_foreign_process: bool,
     /// When processes were killed, by the number of the call that was next.
     pub deaths: Vec<u64>,
     /// When processes closed the database in good order, from one call to another: by the number of the call that was next
@@ -77,7 +79,12 @@ impl Evidence {
     /// True if what an outsider has done to the files stays until a person undoes it: the code under test is right to
     /// refuse service, and files lie about.
     pub fn is_disturbed(&self) -> bool {
-        self.interventions.iter().any(|intervened| intervened.action.is_lasting())
+        self.has_foreign_process || self.interventions.iter().any(|intervened| intervened.action.is_lasting())
+    }
+
+    /// True if an outsider has acted in any way.
+    pub fn has_outsiders(&self) -> bool {
+        self.has_foreign_process || !self.interventions.is_empty()
     }
 }
 

@@ -34,6 +34,7 @@ pub fn judge(
     let marks = history.take_marks();
     let interventions = interventions(spec, &rules);
     let mut evidence = Evidence { interventions, ..evidence(history, look, spending(spec, &counts)) };
+    evidence.has_foreign_process = spec.foreign.is_some();
     if is_misled(spec, &rules) {
         // SQLite is right to call the file damaged.
         evidence.alarms.clear();
