@@ -67,8 +67,8 @@ impl Builder {
     }
 
     /// Whether missing directories of the path are created, with the rights that the process gives to new ones.
-    /// Default: no. A missing directory is an error that names it: it is a mistake in the path or a volume that is not mounted
-    /// more often than a wish.
+    /// Default: no. A missing directory is an error that names it: it is a mistake in the path or a volume that is not
+    /// mounted more often than a wish.
     pub fn create_directories(mut self, should_create: bool) -> Builder {
         self.settings.creates_directories = should_create;
         self

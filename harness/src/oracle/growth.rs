@@ -1,7 +1,7 @@
 //! `growth`: the log stays within a multiple of what a checkpoint is due for, while checkpoints could run.
 //!
-//! A log that is checkpointed whole starts again at its beginning only when no snapshot reads from it. Where short reads
-//! overlap, one is always open, and the log grows for as long as they go on, though each of them ends soon.
+//! A log that is checkpointed whole starts again at its beginning only when no snapshot reads from it. Where short
+//! reads overlap, one is always open, and the log grows for as long as they go on, though each of them ends soon.
 
 use crate::oracle::{Evidence, Oracle};
 use crate::verdict::Verdict;
@@ -39,9 +39,9 @@ pub const ORACLE: Oracle = Oracle {
 fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
     let Growth { log_bytes_max, log_bytes_limit } = evidence.growth;
     let Some(limit) = log_bytes_limit.filter(|limit| log_bytes_max > *limit) else { return Vec::new() };
+    let times = log_bytes_max * MULTIPLE / limit;
     let detail = format!(
-        "the log grew to {log_bytes_max} bytes, {} times the size after which a checkpoint is due; {MULTIPLE} times are allowed",
-        log_bytes_max * MULTIPLE / limit
+        "the log grew to {log_bytes_max} bytes, {times} times what a checkpoint is due for, not {MULTIPLE} at most"
     );
     vec![(Verdict::Degraded, detail)]
 }

@@ -39,8 +39,8 @@ pub struct Evidence {
     pub has_foreign_process: bool,
     /// When processes were killed, by the number of the call that was next.
     pub deaths: Vec<u64>,
-    /// When processes closed the database in good order, from one call to another: by the number of the call that was next
-    /// at the beginning, and at the end.
+    /// When processes closed the database in good order: the numbers of the calls that were next at the beginning and
+    /// at the end.
     pub closings: Vec<(u64, u64)>,
     /// Transactions that some reader saw in part, during the run.
     pub torn_reads: Vec<String>,

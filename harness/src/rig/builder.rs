@@ -125,8 +125,8 @@ impl<P: Processes + 'static> RigBuilder<P> {
         self
     }
 
-    /// Outsiders act on this database alone. Without it they act on the database that the file of the call belongs to, or
-    /// on the one that was opened last.
+    /// Outsiders act on this database alone. Without it they act on the database that the file of the call belongs to,
+    /// or on the one that was opened last.
     pub fn outside_target(mut self, database: &str) -> Self {
         self.config.outside_target = Some(database.to_owned());
         self

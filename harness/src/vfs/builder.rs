@@ -212,8 +212,8 @@ impl FaultVfsBuilder {
         Self { outside_program: Some(Box::new(program)), ..self }
     }
 
-    /// Outsiders act on this database alone. Without it they act on the database that the file of the call belongs to, or
-    /// on the one that was opened last.
+    /// Outsiders act on this database alone. Without it they act on the database that the file of the call belongs to,
+    /// or on the one that was opened last.
     pub fn outside_target(self, database: &Path) -> Self {
         Self { outside_target: Some(database.to_string_lossy().into_owned()), ..self }
     }

@@ -101,8 +101,8 @@ impl RunSpec {
         Ok(Self { token, strategy, must_fire, faults, shape, scripts, omitted, turns, foreign })
     }
 
-    /// The database under the name that a process uses: the second one, if it is the process that is to use it and there
-    /// is one.
+    /// The database under the name that a process uses: the second one, if it is the process that is to use it and
+    /// there is one.
     pub fn path_of(&self, process: u16, database: &Path, exists: impl Fn(&Path) -> bool) -> PathBuf {
         let second = PathBuf::from(format!("{}{SECOND}", database.display()));
         let is_second = self.faults.has_second_name() && process == self.shape.processes && exists(&second);
