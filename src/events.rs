@@ -311,7 +311,9 @@ impl fmt::Display for EventKind {
             }
             EventKind::Moved { moved_to: Some(to), .. } => write!(f, "the open file is {} by now", to.display()),
             EventKind::Moved { .. } => f.write_str("the open file has another name by now"),
-            EventKind::LogLost { rescued_to: None } => f.write_str("the open log was taken away; its rows are in the file"),
+            EventKind::LogLost { rescued_to: None } => {
+                f.write_str("the open log was taken away; its rows are in the file")
+            }
             EventKind::LogLost { rescued_to: Some(to) } => {
                 write!(f, "the open log was taken away; its rows have been copied to {}", to.display())
             }

@@ -41,12 +41,10 @@ pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_dir)
 }
 
-/// Writes before it cuts, so that the beginning is never missing.
 pub(super) fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use rustix::fs::{Mode, OFlags};
     let file = File::from(rustix::fs::open(path, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?);
-    std::os::unix::fs::FileExt::write_all_at(&file, bytes, 0)?;
-    file.set_len(bytes.len() as u64)
+    std::os::unix::fs::FileExt::write_all_at(&file, bytes, 0)
 }
 
 pub(super) fn sync_dir(path: &Path) -> io::Result<()> {

@@ -67,7 +67,8 @@ impl Database {
             return error;
         };
         if connection.files.is_some() && connection.finding(&*self.settings.os).is_none() {
-            // All names are right again, or it cannot be told. Nothing is done to the files; another connection will do.
+            // All names are right again, or it cannot be told. Nothing is done to the files; another connection will
+            // do.
             let event = EventKind::ConnectionDiscarded { code: error.extended_code() };
             self.discard(state, event, events);
             return error;
@@ -153,7 +154,7 @@ impl Database {
     }
 
     /// Before a file with a second name is closed: whether its log may be checkpointed. It may be that of one of the
-    /// names only, and then it stays for whoever opens the file under this one.
+    /// names only, and then it stays for those who open the file under this one.
     pub(super) fn protect_log(&self, connection: &PooledConnection, claim: Option<&Claim>) -> rusqlite::Result<()> {
         let os = &*self.settings.os;
         let is_alone = connection.files.as_ref().is_some_and(|files| {
@@ -245,7 +246,9 @@ impl Database {
         let os = &*self.settings.os;
         let lock = os.status(&first_connect::lock_path(&self.path)).ok().flatten();
         let holders = lock.and_then(|lock| os.holders(&[lock.id]).ok());
-        holders.filter(|holders| holders.has_others()).map_or("another process".to_owned(), |holders| holders.to_string())
+        holders
+            .filter(|holders| holders.has_others())
+            .map_or("another process".to_owned(), |holders| holders.to_string())
     }
 
     /// Gives the claim back, once nothing is open any more.
@@ -267,8 +270,7 @@ impl Database {
         let Some(PooledConnection { conn, files: Some(files), .. }) = &state.connection else { return };
         let identity = files.identity;
         let Some(log) = identity.log else { return };
-        let has_frames =
-            |file: crate::os::FileStatus| file.id == log && file.bytes > LOG_HEADER_BYTES;
+        let has_frames = |file: crate::os::FileStatus| file.id == log && file.bytes > LOG_HEADER_BYTES;
         if !os.status(&self.names.log).ok().flatten().is_some_and(has_frames) {
             return;
         }

@@ -202,8 +202,8 @@ impl Machine {
         self.names.get(path.as_bytes()).map(|inode| (u64::from(inode), self.disk.size(inode)))
     }
 
-    /// The numbers of the changes that created the file of this name, that last changed its bytes, and that last changed
-    /// its bytes or its name. The machine numbers all changes.
+    /// The numbers of the changes that created the file of this name, that last changed its bytes, and that last
+    /// changed its bytes or its name. The machine numbers all changes.
     pub fn changes(&self, path: &str) -> Option<[u64; 3]> {
         self.names.get(path.as_bytes()).map(|inode| self.disk.changes(inode))
     }
