@@ -126,6 +126,17 @@ impl Database {
         rescue
     }
 
+    /// Closes the files if they have lost a name and no call is using them. The next caller is told.
+    pub(super) fn let_go(&self, events: &mut EventQueue) {
+        let Some(mut state) = self.writer.try_lock() else { return };
+        let finding = state.connection.as_ref().and_then(|connection| connection.finding(&*self.settings.os));
+        if matches!(finding, Some(Finding::Lost(_))) {
+            self.release_writer(&mut state, events);
+            self.release_claim(&mut state);
+            self.is_live.store(state.connection.is_some() || !state.retired.is_empty(), Ordering::Release);
+        }
+    }
+
     fn announce(&self, loss: Loss, rescue: &Rescue, events: &mut EventQueue) {
         let (rescued_to, moved_to) = match rescue {
             Rescue::Pending(error) => return events.add(EventKind::RescuePending { error: error.to_string() }),

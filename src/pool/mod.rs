@@ -232,11 +232,15 @@ impl Database {
         events.emit(&self.path, &self.hub);
     }
 
-    /// Closes readers that were idle for too long, and reports overdue borrowers.
+    /// Closes readers that were idle for too long, and reports overdue borrowers. Lets files go that have lost a name:
+    /// other processes may wait for that.
     pub(crate) fn maintain(&self) {
         let now = self.settings.os.now();
         self.readers.close_if(|connection| connection.is_idle(&self.settings, now));
         let mut events = EventQueue::default();
+        if self.settings.os.pid() == self.pid {
+            self.let_go(&mut events);
+        }
         self.queue_overdue(now, &mut events);
         events.emit(&self.path, &self.hub);
     }

@@ -22,6 +22,10 @@ pub(super) fn obey(path: &Path) {
             ("open", _) => open().map(|opened| store = Some(opened)),
             ("write", Some(store)) => store.write(|tx| insert(tx, number)),
             ("close", Some(store)) => store.close(Duration::from_secs(1)).map(drop),
+            ("maintain", Some(store)) => {
+                store.maintain();
+                Ok(())
+            }
             ("touch", _) => {
                 fs::File::open(path).map(drop).unwrap();
                 Ok(())
@@ -154,6 +158,24 @@ fn rows_of_side_files_that_are_deleted_survive_a_kill_and_another_opener() {
         b.end();
         check_nothing_lost(&world, &acknowledged);
     }
+}
+
+#[test]
+fn an_idle_process_that_is_maintained_lets_lost_files_go() {
+    let (world, mut acknowledged) = (World::new(), BTreeSet::new());
+    let [mut a, mut b] = <[Player; 2]>::try_from(players(&world, 2)).ok().unwrap();
+    assert_eq!(write(&mut a, 1, &mut acknowledged), "ok");
+    assert_eq!(write(&mut b, 2, &mut acknowledged), "ok");
+    ["-wal", "-shm"].iter().for_each(|suffix| fs::remove_file(world.side_file(suffix)).unwrap());
+    assert!(write(&mut a, 3, &mut acknowledged).contains("copied to"), "the other process may be killed");
+    let told = write(&mut a, 4, &mut acknowledged);
+    assert!(told.contains(&format!("process {} still has files of it open", b.id())), "{told}");
+    assert_eq!(b.ask("maintain"), "ok");
+    assert_eq!(write(&mut a, 5, &mut acknowledged), "ok");
+    assert!(write(&mut b, 6, &mut acknowledged).contains("(-wal)"), "it is told");
+    assert_eq!(write(&mut b, 7, &mut acknowledged), "ok");
+    (a.end(), b.end());
+    check_nothing_lost(&world, &acknowledged);
 }
 
 #[test]
