@@ -7,8 +7,8 @@
 //!   `F_UNLCK` into `l_type` if no lock of another description is in the way.
 //! - `SQLITE_FCNTL_FILE_POINTER` (c3ref) writes the connection's `sqlite3_file`, which lives as long as the connection.
 //!   `SQLITE_FCNTL_LOCKSTATE` writes the lock that this file has now, as an int.
-//! - `xLock(file, level)` raises the lock or answers BUSY, and may then have left PENDING behind. `xUnlock(file, SHARED)`
-//!   lowers it to SHARED (c3ref/io_methods). `xRead` fills the buffer whole or answers an error.
+//! - `xLock(file, level)` raises the lock or answers BUSY, and may then have left PENDING behind. `xUnlock(file,
+//!   SHARED)` lowers it to SHARED (c3ref/io_methods). `xRead` fills the buffer whole or answers an error.
 //! - `xShmMap(file, 0, 32768, 0, &p)` gives the first region of the wal-index, or NULL if there is none; the memory
 //!   stays mapped while the connection is in WAL mode and is shared with other processes. Its layout is part of the
 //!   file format (walformat, section 2.2).
@@ -202,24 +202,6 @@ fn control(conn: &Connection, operation: c_int, out: *mut c_void) -> Option<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::File;
-    use std::os::fd::AsFd;
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn a_lock_of_a_description_survives_the_closing_of_another_descriptor() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x");
-        File::create(&path).unwrap();
-        let (mine, other) = (File::open(&path).unwrap(), File::open(&path).unwrap());
-        assert!(lock_byte(mine.as_fd(), 7 << 40).unwrap());
-        assert!(lock_byte(other.as_fd(), 7 << 40).unwrap(), "shared");
-        drop(File::open(&path).unwrap());
-        assert!(is_locked_elsewhere(other.as_fd(), 7 << 40, 1).unwrap());
-        assert!(!is_locked_elsewhere(other.as_fd(), 0, 7 << 40).unwrap());
-        unlock_bytes(mine.as_fd(), 0, 0).unwrap();
-        assert!(!is_locked_elsewhere(other.as_fd(), 0, 0).unwrap());
-    }
 
     #[test]
     fn the_sole_user_is_asked_as_sqlite_asks() {

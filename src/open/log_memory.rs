@@ -1,9 +1,9 @@
 //! Which log belongs to which database, remembered in the lock file of first connects.
 //!
-//! SQLite replays a log into whatever file has the name of its database. After a crash the log is there, and if a backup
-//! was put in the place of the database meanwhile, the two are mixed, and no check finds it. So each process notes which
-//! file it has opened with which log. A note is a fact about the moment when it was written. It holds for as long as
-//! both files exist, since SQLite begins a log anew by raising the first salt in its header by one.
+//! SQLite replays a log into whatever file has the name of its database. After a crash the log is there, and if a
+//! backup was put in the place of the database meanwhile, the two are mixed, and no check finds it. So each process
+//! notes which file it has opened with which log. A note is a fact about the moment when it was written. It holds for
+//! as long as both files exist, since SQLite begins a log anew by raising the first salt in its header by one.
 //!
 //! A note that cannot be read says nothing. A database that was moved together with its log, restored together with
 //! another log, or copied, fits no note, and is opened.
@@ -64,8 +64,12 @@ impl Note {
     /// Writes it into the lock file, if there is one. What cannot be noted is not remembered, and nothing else.
     pub(crate) fn write(&self, path: &Path, os: &dyn Os) {
         let Ok(note) = serde_json::to_string(self) else { return };
-        let digest = &sha256_of(note.as_bytes())[..DIGEST_CHARS];
-        let _ = os.overwrite(&lock_path(path), format!("{note}\n{digest}\n").as_bytes());
+        let (lock, digest) = (lock_path(path), &sha256_of(note.as_bytes())[..DIGEST_CHARS]);
+        let mut text = format!("{note}\n{digest}\n").into_bytes();
+        // Nothing cuts the file, so the rest of a longer note is covered.
+        let bytes_before = os.status(&lock).ok().flatten().map_or(0, |file| file.bytes.min(NOTE_BYTES_MAX));
+        text.resize(text.len().max(usize::try_from(bytes_before).unwrap_or(0)), b'\n');
+        let _ = os.overwrite(&lock, &text);
     }
 
     /// With the place where log and wal-index were put.
@@ -122,7 +126,6 @@ fn salts_of(log: &Path, os: &dyn Os) -> Option<(u32, u32)> {
 mod tests {
     use super::*;
     use crate::os::SystemOs;
-    use std::fs;
 
     #[test]
     fn a_note_is_whole_or_nothing() {
@@ -130,21 +133,22 @@ mod tests {
         let (path, log) = (dir.path().join("x.db"), dir.path().join("x.db-wal"));
         let os = SystemOs::new();
         let id = |path: &Path| os.status(path).unwrap().unwrap().id;
-        fs::write(&path, "database").unwrap();
-        fs::write(&log, "short").unwrap();
+        let write = |path: &Path, bytes: &[u8]| std::fs::write(path, bytes).unwrap();
+        write(&path, b"database");
+        write(&log, b"short");
         assert_eq!(Note::about(&path, id(&path), &log, id(&log), &os), None, "no header");
-        fs::write(&log, [7; 32]).unwrap();
+        write(&log, &[7; 32]);
         let note = Note::about(&path, id(&path), &log, id(&log), &os).unwrap();
         note.write(&path, &os);
         assert_eq!(Note::read(&path, &os), None, "no lock file, and none is made");
-        fs::write(lock_path(&path), "").unwrap();
+        write(&lock_path(&path), b"");
         let note = note.with_set_aside(Path::new("/elsewhere/y"));
         note.write(&path, &os);
         assert_eq!(Note::read(&path, &os).as_ref(), Some(&note));
-        let text = fs::read_to_string(lock_path(&path)).unwrap();
-        fs::write(lock_path(&path), text.replace("\"schema\":1", "\"schema\":2")).unwrap();
+        let text = String::from_utf8(os.read_prefix(&lock_path(&path), 9999).unwrap()).unwrap();
+        write(&lock_path(&path), text.replace("\"schema\":1", "\"schema\":2").as_bytes());
         assert_eq!(Note::read(&path, &os), None);
-        fs::write(lock_path(&path), &text[..text.len() / 2]).unwrap();
+        write(&lock_path(&path), &text.as_bytes()[..text.len() / 2]);
         assert_eq!(Note::read(&path, &os), None);
     }
 
@@ -154,24 +158,27 @@ mod tests {
         let (path, log) = (dir.path().join("x.db"), dir.path().join("x.db-wal"));
         let os = SystemOs::new();
         let id = |path: &Path| os.status(path).unwrap().unwrap().id;
+        let write = |path: &Path, bytes: &[u8]| std::fs::write(path, bytes).unwrap();
+        let other = dir.path().join("y");
         let salted = |first: u32, second: u32| {
             let mut header = [0; 40];
             header[16..20].copy_from_slice(&first.to_be_bytes());
             header[20..24].copy_from_slice(&second.to_be_bytes());
-            fs::write(&log, header).unwrap();
+            os.overwrite(&log, &header).unwrap();
         };
-        fs::write(&path, "database").unwrap();
+        write(&path, b"database");
+        write(&log, b"");
         salted(5, 6);
         let note = Note::about(&path, id(&path), &log, id(&log), &os).unwrap();
         let is_foreign = || {
             // It comes after the log was written.
-            std::thread::sleep(Duration::from_millis(20));
-            fs::rename(&path, dir.path().join("y")).and_then(|()| fs::rename(dir.path().join("y"), &path)).unwrap();
+            os.sleep(Duration::from_millis(20));
+            os.rename(&path, &other).and_then(|()| os.rename(&other, &path)).unwrap();
             note.is_foreign(&path, id(&path), &log, id(&log), &os)
         };
         assert!(!is_foreign());
-        fs::write(dir.path().join("backup"), "another").unwrap();
-        fs::rename(dir.path().join("backup"), &path).unwrap();
+        write(&other, b"another");
+        os.rename(&other, &path).unwrap();
         assert!(is_foreign());
         salted(6, 1);
         assert!(is_foreign(), "begun anew once");

@@ -1,8 +1,8 @@
 //! Claims of identities: shared locks on bytes of a file, held by the open file description.
 //!
-//! POSIX drops all of a process's locks on a file when the process closes any descriptor of it. A claim does not go that
-//! way: it lasts until it is given back or the process ends. It costs one descriptor, and two calls of `fcntl` for each
-//! byte.
+//! POSIX drops all of a process's locks on a file when the process closes any descriptor of it. A claim does not go
+//! that way: it lasts until it is given back or the process ends. It costs one descriptor, and two calls of `fcntl` for
+//! each byte.
 
 use crate::ffi;
 use std::fs::File;
@@ -47,5 +47,29 @@ impl Drop for SystemClaims {
     fn drop(&mut self) {
         // A child between fork and exec has a copy of the descriptor, which would keep the locks.
         let _ = ffi::unlock_bytes(self.0.as_fd(), 0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_claim_survives_the_closing_of_another_descriptor() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        assert!(open(&path).is_err(), "it is not created");
+        File::create(&path).unwrap();
+        let [mine, other] = [(); 2].map(|()| open(&path).unwrap());
+        mine.claim(&[7 << 40, 9]).unwrap();
+        other.claim(&[7 << 40]).unwrap();
+        drop(File::open(&path).unwrap());
+        assert!(other.is_claimed_elsewhere(7 << 40, 1).unwrap());
+        assert!(other.is_claimed_elsewhere(0, 10).unwrap() && !other.is_claimed_elsewhere(10, 1 << 40).unwrap());
+        mine.claim(&[9]).unwrap();
+        assert!(!other.is_claimed_elsewhere(7 << 40, 1).unwrap(), "given back");
+        drop(mine);
+        assert!(!other.is_claimed_elsewhere(0, 1 << 50).unwrap());
     }
 }

@@ -57,12 +57,10 @@ fn create_beside(path: &Path, rights: Rights) -> io::Result<(PathBuf, File)> {
     result
 }
 
-/// Writes before it cuts, so that the beginning is never missing.
 pub(super) fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use rustix::fs::{Mode, OFlags};
     let file = File::from(rustix::fs::open(path, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?);
-    std::os::unix::fs::FileExt::write_all_at(&file, bytes, 0)?;
-    file.set_len(bytes.len() as u64)
+    std::os::unix::fs::FileExt::write_all_at(&file, bytes, 0)
 }
 
 pub(super) fn sync_dir(path: &Path) -> io::Result<()> {

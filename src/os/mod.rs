@@ -263,8 +263,8 @@ pub trait Os: Send + Sync {
         self.base().map_or_else(unsupported, |os| os.open_claims(path))
     }
 
-    /// Replaces the content of a small file that exists, in place: locks on it stay. A reader, or a crash, may find a
-    /// part of it.
+    /// Writes over the beginning of a small file that exists, in place: locks on it stay, and so does what is behind. A
+    /// reader, or a crash, may find a part of it.
     fn overwrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.base().map_or_else(unsupported, |os| os.overwrite(path, bytes))
     }

@@ -121,7 +121,7 @@ mod tests {
     fn check(mine: &Identity, theirs: &Identity, is_in_conflict: bool, is_shared: bool) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.lock");
-        std::fs::write(&path, "").unwrap();
+        drop(SystemOs::new().try_lock_file(&path, &path).unwrap());
         let [mut a, mut b] = [(); 2].map(|()| Claim::open(&path, &SystemOs::new()).unwrap());
         b.take(theirs).unwrap();
         a.take(mine).unwrap();

@@ -6,7 +6,8 @@
 //! COMMIT, before it is acknowledged.
 //!
 //! What cannot be seen: a name that leads elsewhere and back between two checks; a second name that is a mount, not a
-//! link. A status that cannot be had (a directory that may not be searched any more) says nothing and counts as nothing.
+//! link. A status that cannot be had (a directory that may not be searched any more) says nothing and counts as
+//! nothing.
 
 use crate::error::Loss;
 use crate::ffi::{Backfill, has_moved, raw_prefix};

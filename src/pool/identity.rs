@@ -67,7 +67,8 @@ impl Database {
             return error;
         };
         if connection.files.is_some() && connection.finding(&*self.settings.os).is_none() {
-            // All names are right again, or it cannot be told. Nothing is done to the files; another connection will do.
+            // All names are right again, or it cannot be told. Nothing is done to the files; another connection will
+            // do.
             let event = EventKind::ConnectionDiscarded { code: error.extended_code() };
             self.discard(state, event, events);
             return error;
@@ -125,6 +126,17 @@ impl Database {
         rescue
     }
 
+    /// Closes the files if they have lost a name and no call is using them. The next caller is told.
+    pub(super) fn let_go(&self, events: &mut EventQueue) {
+        let Some(mut state) = self.writer.try_lock() else { return };
+        let finding = state.connection.as_ref().and_then(|connection| connection.finding(&*self.settings.os));
+        if matches!(finding, Some(Finding::Lost(_))) {
+            self.release_writer(&mut state, events);
+            self.release_claim(&mut state);
+            self.is_live.store(state.connection.is_some() || !state.retired.is_empty(), Ordering::Release);
+        }
+    }
+
     fn announce(&self, loss: Loss, rescue: &Rescue, events: &mut EventQueue) {
         let (rescued_to, moved_to) = match rescue {
             Rescue::Pending(error) => return events.add(EventKind::RescuePending { error: error.to_string() }),
@@ -153,7 +165,7 @@ impl Database {
     }
 
     /// Before a file with a second name is closed: whether its log may be checkpointed. It may be that of one of the
-    /// names only, and then it stays for whoever opens the file under this one.
+    /// names only, and then it stays for those who open the file under this one.
     pub(super) fn protect_log(&self, connection: &PooledConnection, claim: Option<&Claim>) -> rusqlite::Result<()> {
         let os = &*self.settings.os;
         let is_alone = connection.files.as_ref().is_some_and(|files| {
@@ -252,11 +264,8 @@ impl Database {
 
     /// Gives the claim back, once nothing is open any more.
     pub(super) fn release_claim(&self, state: &mut WriterState) {
-        if state.connection.is_none()
-            && state.retired.is_empty()
-            && let Some(claim) = &mut state.claim
-        {
-            claim.release();
+        if state.connection.is_none() && state.retired.is_empty() {
+            state.claim = None;
         }
     }
 

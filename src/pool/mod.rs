@@ -255,10 +255,14 @@ impl Database {
     }
 
     /// Closes readers that were idle for too long, empties a log that is over its limit, and reports overdue borrowers.
+    /// Lets files go that have lost a name: other processes may wait for that.
     pub(crate) fn maintain(&self) {
         let now = self.settings.os.now();
         self.readers.close_if(|connection| connection.is_idle(&self.settings, now));
         let mut events = EventQueue::default();
+        if self.settings.os.pid() == self.pid {
+            self.let_go(&mut events);
+        }
         if let Some(mut state) = self.writer.try_lock() {
             self.bound_log_now(&mut state, &mut events);
         }

@@ -13,9 +13,9 @@
 //! | the wal-index | nothing: the log has all rows. Copied, if another process has made a new index | copied |
 //! | the content: overwritten | the log gets another name | the same |
 //!
-//! Files that get another name stay in use: whoever has them open has all three, and goes on undisturbed. Afterwards the
-//! connection is closed without a checkpoint and without unlinking a name. Where another program still has the old log
-//! open under a database that has its name, the connection is kept instead, and no call is served.
+//! Files that get another name stay in use: a process that has them open has all three, and goes on undisturbed.
+//! Afterwards the connection is closed without a checkpoint and without unlinking a name. Where another program still
+//! has the old log open under a database that has its name, the connection is kept instead, and no call is served.
 //!
 //! Emptying is proven to be safe if SQLite's own question for a sole user is answered with yes, no other process claims
 //! the database or is seen to have one of the files open, no other log with frames has the name, and the database is as
@@ -61,8 +61,8 @@ enum Users<'a> {
 }
 
 impl Orphan<'_> {
-    /// Does what the table says. Afterwards the connection may be closed, unless the answer is [`Rescue::Pending`]; then
-    /// call it again with the same `copied`, so that there is one copy.
+    /// Does what the table says. Afterwards the connection may be closed, unless the answer is [`Rescue::Pending`];
+    /// then call it again with the same `copied`, so that there is one copy.
     pub(crate) fn secure(&self, loss: Loss, copied: &mut Option<Copied>) -> Rescue {
         let Some(files) = self.files else { return self.secure_unidentified(copied) };
         let secured = match loss {
@@ -175,7 +175,7 @@ impl Orphan<'_> {
     }
 
     /// Gives log and wal-index names beside the database, or beside a name that no database has. The wal-index goes
-    /// first: a log without its index is rebuilt into a new one by whoever opens it.
+    /// first: a log without its index is rebuilt into a new one by the next opener.
     fn set_aside(&self, identity: Identity, moved_to: Option<&Path>) -> rusqlite::Result<PathBuf> {
         let orphan_base = self.orphan_base(identity.database);
         let bases = [moved_to, Some(&*orphan_base)];

@@ -124,6 +124,7 @@ impl Database {
         if state.connection.is_none() {
             let connection = self.open(state, now, events)?;
             state.connection = Some(connection);
+            self.note_log(state);
         }
         let WriterState { connection: Some(pooled), locking_policy, .. } = state else {
             unreachable!("the connection was set above");

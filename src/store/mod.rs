@@ -249,8 +249,8 @@ impl Store {
         self.database.set_breaker_mode(mode);
     }
 
-    /// Closes readers that have been idle for too long, and reports borrowers who are overdue. For a timer of the
-    /// program; nothing depends on it.
+    /// Closes readers that have been idle for too long, reports borrowers who are overdue, and lets files go that have
+    /// lost a name: other processes may wait for that. For a timer of the program.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

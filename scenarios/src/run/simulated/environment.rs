@@ -216,10 +216,10 @@ pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 pub(super) fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
     here(|environment| {
         let mut machine = environment.machine.borrow_mut();
-        if !machine.exists(&name(path)) {
-            return Err(not_found());
-        }
-        machine.write_file(&name(path), bytes).then_some(()).ok_or_else(|| io::ErrorKind::StorageFull.into())
+        let before = machine.file(&name(path)).ok_or_else(not_found)?;
+        let rest = before.get(bytes.len()..).unwrap_or_default();
+        let whole = [bytes, rest].concat();
+        machine.write_file(&name(path), &whole).then_some(()).ok_or_else(|| io::ErrorKind::StorageFull.into())
     })
 }
 
