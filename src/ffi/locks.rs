@@ -114,8 +114,7 @@ impl SoleUser<'_> {
             return None;
         }
         let file = file_of(conn)?;
-        // SAFETY: the file is open as long as the connection, and its methods are a table that never changes.
-        let lock = unsafe { (*(*file.as_ptr()).pMethods).xLock }?;
+        let lock = methods_of(file)?.xLock?;
         // SAFETY: the connection is at rest with a shared lock, from which the exclusive one may be asked for.
         let code = unsafe { lock(file.as_ptr(), ffi::SQLITE_LOCK_EXCLUSIVE) };
         let sole = SoleUser { conn };
@@ -127,8 +126,7 @@ impl SoleUser<'_> {
 impl Drop for SoleUser<'_> {
     fn drop(&mut self) {
         let Some(file) = file_of(self.conn) else { return };
-        // SAFETY: as in `ask`.
-        let Some(unlock) = (unsafe { (*(*file.as_ptr()).pMethods).xUnlock }) else { return };
+        let Some(unlock) = methods_of(file).and_then(|methods| methods.xUnlock) else { return };
         // SAFETY: lowers a lock that is SHARED or more; SQLite believes that it is SHARED.
         unsafe { unlock(file.as_ptr(), ffi::SQLITE_LOCK_SHARED) };
     }
@@ -138,8 +136,7 @@ impl Drop for SoleUser<'_> {
 pub(crate) fn raw_prefix<const N: usize>(conn: &Connection) -> Option<[u8; N]> {
     let file = file_of(conn)?;
     let mut bytes = [0; N];
-    // SAFETY: the file is open as long as the connection, and its methods are a table that never changes.
-    let read = unsafe { (*(*file.as_ptr()).pMethods).xRead }?;
+    let read = methods_of(file)?.xRead?;
     // SAFETY: the buffer has that many bytes.
     let code = unsafe { read(file.as_ptr(), bytes.as_mut_ptr().cast(), c_int::try_from(N).ok()?, 0) };
     (code == ffi::SQLITE_OK).then_some(bytes)
@@ -159,8 +156,7 @@ impl Backfill {
     pub(crate) fn of(conn: &Connection) -> Option<Backfill> {
         const REGION_BYTES: c_int = 32 * 1024;
         let file = file_of(conn)?;
-        // SAFETY: the file is open as long as the connection, and its methods are a table that never changes.
-        let methods = unsafe { &*(*file.as_ptr()).pMethods };
+        let methods = methods_of(file)?;
         let map = methods.xShmMap.filter(|_| methods.iVersion >= 2)?;
         let mut region: *mut c_void = ptr::null_mut();
         // SAFETY: asks for the first region without making it longer; `region` is a valid place for its address.
@@ -170,8 +166,10 @@ impl Backfill {
             return None;
         }
         let word = |offset_bytes: usize| {
-            // SAFETY: the offset is a multiple of 4 within the region, which other processes write word by word.
-            unsafe { words.byte_add(offset_bytes).read_volatile() }
+            // SAFETY: the offset lies within the region.
+            let word = unsafe { words.byte_add(offset_bytes) };
+            // SAFETY: the offset is a multiple of 4. Other processes write the region word by word.
+            unsafe { word.read_volatile() }
         };
         Some(Backfill { salts: [word(32), word(36)], frames: word(96), frames_attempted: word(128) })
     }
@@ -185,10 +183,15 @@ impl Backfill {
 fn file_of(conn: &Connection) -> Option<NonNull<ffi::sqlite3_file>> {
     let mut file: *mut ffi::sqlite3_file = ptr::null_mut();
     control(conn, ffi::SQLITE_FCNTL_FILE_POINTER, (&raw mut file).cast())?;
-    let file = NonNull::new(file)?;
-    // SAFETY: SQLite has just given the address of its file, which lives as long as the connection.
+    NonNull::new(file)
+}
+
+/// The methods of a connection's file, from `file_of`, while the connection is borrowed. `None` if it is not open.
+fn methods_of(file: NonNull<ffi::sqlite3_file>) -> Option<&'static ffi::sqlite3_io_methods> {
+    // SAFETY: SQLite has given the address of its file, which lives as long as the connection.
     let methods = unsafe { (*file.as_ptr()).pMethods };
-    (!methods.is_null()).then_some(file)
+    // SAFETY: a table of methods that is not NULL is a static of its VFS, which is not unloaded while files are open.
+    unsafe { methods.as_ref() }
 }
 
 fn control(conn: &Connection, operation: c_int, out: *mut c_void) -> Option<()> {

@@ -92,7 +92,8 @@ fn a_file_that_is_moved_under_two_processes_loses_no_row() {
     let told = write(&mut b, 5, &mut acknowledged);
     assert!(told.contains("has lost its name"), "{told}");
     assert_eq!(write(&mut b, 6, &mut acknowledged), "ok");
-    (a.end(), b.end());
+    a.end();
+    b.end();
     check_rows(&old(&world), &[1, 2, 3, 5]);
     world.check_rows(&[4, 6]);
     check_nothing_lost(&world, &acknowledged);
@@ -229,7 +230,8 @@ fn an_idle_process_that_is_maintained_lets_lost_files_go() {
     assert_eq!(write(&mut a, 5, &mut acknowledged), "ok");
     assert!(write(&mut b, 6, &mut acknowledged).contains("(-wal)"), "it is told");
     assert_eq!(write(&mut b, 7, &mut acknowledged), "ok");
-    (a.end(), b.end());
+    a.end();
+    b.end();
     check_nothing_lost(&world, &acknowledged);
 }
 
@@ -388,7 +390,8 @@ fn a_file_with_two_names_is_written_under_neither_by_two_processes() {
     }
     fs::remove_file(&second).unwrap();
     assert_eq!(write(&mut a, 5, &mut acknowledged), "ok");
-    (a.end(), b.end());
+    a.end();
+    b.end();
     check_nothing_lost(&world, &acknowledged);
 }
 

@@ -31,13 +31,16 @@ pub(crate) struct Environment {
     pub(super) clock: Clock,
     /// The lock files that are held: the process, and a number that differs for all holders.
     locked: RefCell<BTreeMap<PathBuf, (u16, u64)>>,
-    /// The claimed bytes of lock files: by the number of the holder, the file, the process and the bytes.
-    claimed: RefCell<BTreeMap<u64, (PathBuf, u16, Vec<u64>)>>,
+    /// The claimed bytes of lock files, by the number of the holder.
+    claimed: RefCell<BTreeMap<u64, Claimed>>,
     next: RefCell<u64>,
     /// The log of what is done to files, if there is one.
     log: RefCell<Option<Log>>,
     shared_state: Arc<SharedState>,
 }
+
+/// A lock file, the process, and the bytes that it claims.
+type Claimed = (PathBuf, u16, Vec<u64>);
 
 /// A lock file that is held. Dropping it unlocks the file.
 pub(super) struct HeldFile {
