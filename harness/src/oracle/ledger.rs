@@ -5,8 +5,8 @@
 //!
 //! Where outsiders act on the files, the question is *where* a transaction is: in the database; in a file that was
 //! moved, with its log; in a copy that an error or event announced; or nowhere. Nowhere is a loss, with one exception:
-//! what was acknowledged before an outsider acted may be gone if a process was killed afterwards, or was closing the
-//! database at that moment, because no process could save it.
+//! what was acknowledged before an outsider acted may be gone if a process was killed afterwards, or if no process had
+//! the database open, because no process could save it.
 
 use crate::actor::Actor;
 use crate::oracle::table::{Table, TxnKey, TxnState};
@@ -178,13 +178,14 @@ fn is_elsewhere(evidence: &Evidence, key: &TxnKey, entry: &Entry) -> bool {
     evidence.places.iter().any(|place| entry.possible.contains(&state_in(place)))
 }
 
-/// True if an outsider acted after the transaction was acknowledged, and a process was killed then or later, or was
-/// closing the database.
+/// True if an outsider acted after the transaction was acknowledged, and a process was killed then or later, or none
+/// had the database open. It is not known when another strategy's process did harm.
 fn is_excused(evidence: &Evidence, entry: &Entry) -> bool {
     let since = |at_call: u64| evidence.deaths.iter().any(|death| *death >= at_call);
-    let closing = |at_call: u64| evidence.closings.iter().any(|(from, to)| (*from..=*to).contains(&at_call));
-    let later = |at_call: u64| at_call >= entry.acked_at_call && (since(at_call) || closing(at_call));
-    evidence.interventions.iter().any(|intervened| later(intervened.at_call))
+    let is_open = |at_call: u64| evidence.open_spans.iter().any(|(from, to)| (*from..=*to).contains(&at_call));
+    let later = |at_call: u64| at_call >= entry.acked_at_call && (since(at_call) || !is_open(at_call));
+    evidence.has_foreign_process && since(entry.acked_at_call)
+        || evidence.interventions.iter().any(|intervened| later(intervened.at_call))
 }
 
 fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
@@ -250,15 +251,16 @@ mod tests {
             assert_eq!((lost(&evidence), judge(&evidence).len() as u64), (expected, expected));
             assert_eq!(lost_transactions(&evidence).contains(&key(1)), expected > 0);
         }
-        let evidence = || Evidence { interventions: moved_at(12), ..Evidence::default() };
+        let evidence = || Evidence { interventions: moved_at(12), open_spans: vec![(0, 20)], ..Evidence::default() };
         check(&ledger, evidence(), 1);
         check(&ledger, Evidence { places: place(TxnState::Whole(0)), ..evidence() }, 0);
         check(&ledger, Evidence { places: place(TxnState::Whole(7)), ..evidence() }, 1);
         check(&ledger, Evidence { deaths: vec![13], ..evidence() }, 0);
         check(&ledger, Evidence { deaths: vec![11], ..evidence() }, 1);
-        check(&ledger, Evidence { closings: vec![(11, 14)], ..evidence() }, 0);
-        check(&ledger, Evidence { closings: vec![(13, 14)], ..evidence() }, 1);
-        check(&ledger, Evidence { interventions: moved_at(9), deaths: vec![13], ..Evidence::default() }, 1);
+        check(&ledger, Evidence { open_spans: vec![(0, 11), (13, 20)], ..evidence() }, 0);
+        check(&ledger, Evidence { has_foreign_process: true, deaths: vec![13], ..Evidence::default() }, 0);
+        let early = Evidence { interventions: moved_at(9), deaths: vec![13], ..evidence() };
+        check(&ledger, early, 1);
     }
 
     #[test]

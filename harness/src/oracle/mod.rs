@@ -39,9 +39,9 @@ pub struct Evidence {
     pub has_foreign_process: bool,
     /// When processes were killed, by the number of the call that was next.
     pub deaths: Vec<u64>,
-    /// When processes closed the database in good order: the numbers of the calls that were next at the beginning and
-    /// at the end.
-    pub closings: Vec<(u64, u64)>,
+    /// When processes are known to have had the database open: from the end of a step that succeeded to the end of one
+    /// that failed, or to the beginning of the end of the process. By the numbers of the calls that were next.
+    pub open_spans: Vec<(u64, u64)>,
     /// Transactions that some reader saw in part, during the run.
     pub torn_reads: Vec<String>,
     /// The checks on the live and on a fresh connection.

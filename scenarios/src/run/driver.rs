@@ -165,6 +165,7 @@ impl Driver {
         self.note(|history| {
             history.kills += 1;
             history.deaths.push(at_call);
+            history.not_open(process, at_call);
         });
         self.mark(&format!("p{process}"), MarkKind::Kill, "killed (SIGKILL)");
     }

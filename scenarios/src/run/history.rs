@@ -31,8 +31,10 @@ pub struct History {
     pub checks: Vec<Check>,
     /// Locks that idle processes held.
     pub locks: Vec<String>,
-    /// When processes closed the database in good order, by the numbers of the calls that were next.
-    pub closings: Vec<(u64, u64)>,
+    /// When processes are known to have had the database open, see [`Evidence`](seawall_harness::oracle::Evidence).
+    pub open_spans: Vec<(u64, u64)>,
+    /// The processes that are known to have it open now, and since which call.
+    open_since: BTreeMap<u16, u64>,
     /// Files open after closing.
     pub open_files: Vec<String>,
     /// What the strategies told about files: in errors, events, and on closing.
@@ -74,6 +76,12 @@ impl History {
     /// A step or probe has ended.
     pub fn step(&mut self, actor: Actor, index: u32, step: Step, report: &StepReport) {
         self.announced.extend(report.announced.iter().cloned());
+        match report.outcome.failure() {
+            None => {
+                self.open_since.entry(actor.process).or_insert(report.calls);
+            }
+            Some(_) => self.not_open(actor.process, report.calls),
+        }
         let intent = step.intent(index).map(|(txn, state)| (TxnKey { actor, txn }, state));
         let kind = match &report.outcome {
             Outcome::Acked(state) => {
@@ -132,6 +140,18 @@ impl History {
         if let Some((txn, state)) = step.intent(index) {
             self.ledger.indeterminate(TxnKey { actor, txn }, state);
         }
+    }
+
+    /// It is not known any more whether a process has the database open.
+    pub fn not_open(&mut self, process: u16, at_call: u64) {
+        self.open_spans.extend(self.open_since.remove(&process).map(|since| (since, at_call)));
+    }
+
+    /// When processes are known to have had the database open, up to the end of the run.
+    pub fn take_open_spans(&mut self) -> Vec<(u64, u64)> {
+        let open = std::mem::take(&mut self.open_since);
+        self.open_spans.extend(open.into_values().map(|since| (since, u64::MAX)));
+        std::mem::take(&mut self.open_spans)
     }
 
     /// The checks of one process.

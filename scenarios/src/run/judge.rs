@@ -226,8 +226,9 @@ impl FreshLook {
 }
 
 /// What the oracles judge a history by. The check of the fresh look is the last of the checks.
-pub fn evidence(history: History, look: FreshLook, economy: Spending) -> Evidence {
+pub fn evidence(mut history: History, look: FreshLook, economy: Spending) -> Evidence {
     let FreshLook { files, check, table, places } = look;
+    let open_spans = history.take_open_spans();
     let mut checks = history.checks;
     checks.push(check);
     let (acked, ..) = history.ledger.counts();
@@ -238,7 +239,7 @@ pub fn evidence(history: History, look: FreshLook, economy: Spending) -> Evidenc
         growth: Growth { log_bytes_max: history.log_bytes_max, log_bytes_limit: None },
         places,
         deaths: history.deaths,
-        closings: history.closings,
+        open_spans,
         torn_reads: history.torn_reads,
         checks,
         progress: history.progress,

@@ -291,7 +291,8 @@ impl Medium for RealRun<'_> {
     fn stop(&mut self, process: u16) -> Result<(), Trouble> {
         let Some(worker) = self.workers.get_mut(&process) else { return Ok(()) };
         self.closing = Some(process);
-        let from = self.setup.shared_state.calls();
+        let at_call = self.setup.shared_state.calls();
+        self.driver.note(|history| history.not_open(process, at_call));
         // If the pipe is broken, the process has died before, and the event of its end is on the way.
         let _ = worker.order(&Order::Close);
         while let Some(report) = self.await_report(process)? {
@@ -302,8 +303,6 @@ impl Medium for RealRun<'_> {
             });
         }
         self.closing = None;
-        let closing = (from, self.setup.shared_state.calls());
-        self.driver.note(|history| history.closings.push(closing));
         Ok(())
     }
 

@@ -203,10 +203,9 @@ impl SimRun {
         };
         if let Some(strategy) = strategy {
             // An application would log the error.
-            let from = self.simulation.shared_state().calls();
+            let at_call = self.simulation.shared_state().calls();
+            self.driver.note(|history| history.not_open(process, at_call));
             let closed = strategy.close();
-            let closing = (from, self.simulation.shared_state().calls());
-            self.driver.note(|history| history.closings.push(closing));
             let announced = strategy.announcements().into_iter().chain(closed.err().map(|failure| failure.message));
             let announced: Vec<String> = announced.collect();
             // A process that was killed tells nothing.
