@@ -103,7 +103,8 @@ impl PooledConnection {
         let bits = self.watch.take();
         // Else the borrower had the connection by `&mut`, or ended the transaction: it may have done anything to it.
         let is_calm = bits & pragmas::CALM != 0;
-        if !is_calm && !(self.watch.is_of(&self.conn) && self.watch.has_its_hooks(&self.conn)) {
+        let is_untouched = is_calm || self.watch.is_of(&self.conn) && self.watch.has_its_hooks(&self.conn);
+        if !is_untouched {
             return false;
         }
         if bits & pragmas::DOUBTFUL != 0 {

@@ -234,6 +234,8 @@ impl Database {
         let checkpoint = self.call(call_site, |view, pooled, _| {
             // Overlapping reads would make SQLite wait, with the write lock, for as long as it may.
             let _hold = (mode != CheckpointMode::Passive).then(|| self.hold_readers()).flatten();
+            // It writes into the file: the names must be right now, not at the last look.
+            view.require_names(pooled).map_err(|error| error.with_outcome_unknown(false))?;
             let checkpoint = run_checkpoint(&pooled.conn, mode);
             let failed = |error| Error::on(view.path, Operation::Checkpoint, error, &pooled.conn);
             let checkpoint = checkpoint.map_err(failed)?;

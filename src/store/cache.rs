@@ -314,14 +314,13 @@ impl Cache {
             }
         }
         // What a relative path means changes with the working directory.
-        if path.is_absolute() {
-            if let Some(entry) = entries.get_mut(database.path())
-                && entry.spellings < SPELLINGS_MAX
-            {
-                let before = spelled.insert(path.as_os_str().to_owned(), Arc::clone(&database));
-                entry.spellings += usize::from(before.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &database)));
-                dropped.extend(before);
-            }
+        if path.is_absolute()
+            && let Some(entry) = entries.get_mut(database.path())
+            && entry.spellings < SPELLINGS_MAX
+        {
+            let before = spelled.insert(path.as_os_str().to_owned(), Arc::clone(&database));
+            entry.spellings += usize::from(before.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &database)));
+            dropped.extend(before);
         }
         Ok(database)
     }

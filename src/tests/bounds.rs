@@ -155,7 +155,11 @@ fn a_long_read_that_keeps_the_log_is_told_once_and_shows_in_health() {
         world.os.advance(Duration::from_millis(100));
         (320..340).for_each(|x| fill_log(store, x));
     };
-    store.read(|_| Ok(std::thread::scope(|scope| scope.spawn(|| fill(&store)).join().unwrap()))).unwrap();
+    let fill_beside = |_: &Connection| {
+        std::thread::scope(|scope| scope.spawn(|| fill(&store)).join().unwrap());
+        Ok(())
+    };
+    store.read(fill_beside).unwrap();
     assert!(world.os.now() - before < Duration::from_millis(500), "{:?}", world.os.now() - before);
     let [EventKind::LogOverLimit { borrower: Some(borrower), .. }] = &told(&world)[..] else { panic!("told once") };
     assert!(borrower.to_string().contains("bounds.rs"), "{borrower}");

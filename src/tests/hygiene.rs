@@ -581,7 +581,11 @@ fn a_connection_that_was_swapped_more_than_once_is_not_reused() {
         })
         .unwrap();
     // The kept one is put back for a newer one, whose watch has the place of its own.
-    store.with_connection(|conn| Ok(std::mem::swap(conn, kept.as_mut().unwrap()))).unwrap();
+    let swap = |conn: &mut Connection| {
+        std::mem::swap(conn, kept.as_mut().unwrap());
+        Ok(())
+    };
+    store.with_connection(swap).unwrap();
     drop(kept);
     store.write(|tx| insert(tx, 100)).unwrap();
     assert_eq!(store.read(rows).unwrap().len(), 21);

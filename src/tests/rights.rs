@@ -168,8 +168,7 @@ fn a_rescue_copy_is_as_secret_as_the_database() {
 #[test]
 fn a_quarantine_bundle_and_the_new_database_are_as_secret_as_the_old_one() {
     let Some(world) = database_of_service(0o600) else { return };
-    let mut policy = QuarantinePolicy::default();
-    policy.on_corruption = OnCorruption::Rebuild;
+    let policy = QuarantinePolicy { on_corruption: OnCorruption::Rebuild, ..QuarantinePolicy::default() };
     let store = world.builder().quarantine(policy).open(world.path()).unwrap();
     store.write(|tx| tx.execute_batch("CREATE TABLE u AS SELECT randomblob(200000) AS y")).unwrap();
     store.checkpoint(crate::CheckpointMode::Truncate).unwrap();
