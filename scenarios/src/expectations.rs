@@ -13,6 +13,11 @@ use std::fmt;
 pub struct Expected(Vec<Verdict>);
 
 impl Expected {
+    /// The worst of them; `None` if nothing is expected.
+    pub fn worst(&self) -> Option<Verdict> {
+        self.0.iter().max().copied()
+    }
+
     fn parse(text: &str) -> Result<Self, UnknownVerdict> {
         text.split('|').map(|word| word.trim().parse()).collect::<Result<_, _>>().map(Self)
     }
@@ -94,6 +99,11 @@ impl Expectations {
         let Some(row) = self.cells.get(strategy) else { return Expected::default() };
         let names = [&*format!("{fault}@{medium}"), fault, "default"];
         names.iter().find_map(|name| row.get(*name)).cloned().unwrap_or_default()
+    }
+
+    /// True if so many runs say for sure what happens in a cell.
+    pub fn is_certain(&self, runs: u64) -> bool {
+        runs >= self.runs_for_certainty
     }
 
     /// True if the verdict of a cell is no news. If nothing is expected, everything worse than refused service is news.

@@ -190,7 +190,7 @@ impl SoakConfig {
                     }
                     let runs = std::mem::take(&mut tally.by_number);
                     let mut cell = tally.into_cell(strategy, fault, medium, expectations);
-                    baseline.judge(self, position, &runs, &mut cell);
+                    baseline.judge(self, position, (&runs, expectations), &mut cell);
                     matrix.push(cell);
                 }
             }
