@@ -318,19 +318,15 @@ impl fmt::Display for EventKind {
             EventKind::DanglingTransaction => f.write_str("a closure left its transaction open"),
             EventKind::SettingsChanged => f.write_str("connection discarded: a closure changed its settings"),
             EventKind::Migrated { from, to } => write!(f, "schema migrated from version {from} to {to}"),
-            EventKind::Moved { rescued_to: Some(to), .. } => {
-                write!(f, "the open file was deleted; its rows have been copied to {}", PrintablePath(to))
-            }
-            EventKind::Moved { moved_to: Some(to), .. } => write!(f, "the open file is {} by now", to.display()),
-            EventKind::Moved { .. } => f.write_str("the open file has another name by now"),
+            EventKind::Moved { rescued_to, moved_to } => tell_moved(f, rescued_to.as_deref(), moved_to.as_deref()),
             EventKind::LogLost { rescued_to: None } => {
                 f.write_str("the open log was taken away; its rows are in the file")
             }
             EventKind::LogLost { rescued_to: Some(to) } => {
-                write!(f, "the open log was taken away; its rows have been copied to {}", to.display())
+                write!(f, "the open log was taken away; its rows have been copied to {}", PrintablePath(to))
             }
             EventKind::Overwritten { log_kept } => {
-                write!(f, "overwritten in place; the log of the former content is kept as {}", log_kept.display())
+                write!(f, "overwritten in place; the log of the former content is kept as {}", PrintablePath(log_kept))
             }
             EventKind::RescueFailed { error } => {
                 write!(f, "an open file was taken away, and what was only there cannot be read any more: {error}")
@@ -354,22 +350,30 @@ impl fmt::Display for EventKind {
             }
             EventKind::QuarantineRefused { error } => write!(f, "damaged, and left where it is: {error}"),
             EventKind::Salvaged { bundle } => write!(f, "filled from {}", PrintablePath(bundle)),
-            EventKind::LogOverLimit { bytes, borrower, pids } => {
-                write!(f, "the log has {bytes} bytes, and reads keep it from being restarted")?;
-                if let Some(borrower) = borrower {
-                    write!(f, "; {borrower}")?;
-                }
-                match pids.as_slice() {
-                    [] => Ok(()),
-                    pids => {
-                        let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
-                        write!(f, "; also open in process {}", pids.join(", "))
-                    }
-                }
-            }
+            EventKind::LogOverLimit { bytes, borrower, pids } => tell_over_limit(f, *bytes, borrower.as_ref(), pids),
             EventKind::Closed => f.write_str("closed"),
         }
     }
+}
+
+fn tell_moved(f: &mut fmt::Formatter<'_>, rescued_to: Option<&Path>, moved_to: Option<&Path>) -> fmt::Result {
+    match (rescued_to, moved_to) {
+        (Some(to), _) => write!(f, "the open file was deleted; its rows have been copied to {}", PrintablePath(to)),
+        (None, Some(to)) => write!(f, "the open file is {} by now", PrintablePath(to)),
+        (None, None) => f.write_str("the open file has another name by now"),
+    }
+}
+
+fn tell_over_limit(f: &mut fmt::Formatter<'_>, bytes: u64, borrower: Option<&Borrower>, pids: &[u32]) -> fmt::Result {
+    write!(f, "the log has {bytes} bytes, and reads keep it from being restarted")?;
+    if let Some(borrower) = borrower {
+        write!(f, "; {borrower}")?;
+    }
+    if pids.is_empty() {
+        return Ok(());
+    }
+    let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+    write!(f, "; also open in process {}", pids.join(", "))
 }
 
 /// Where events go.

@@ -19,7 +19,6 @@
 //!
 //! CODE is `shmmap`, `shmsize`, `shmopen` (the wal-index cannot be mapped, grown, opened), `truncate` or `cantopen`.
 
-use crate::run::spec::SIM;
 use crate::workload::Workload;
 use rand::{Rng, RngExt};
 use seawall_harness::fault::{self, Rule};
@@ -317,14 +316,14 @@ impl Fault {
         matches!(self.kind, Kind::Code(..) | Kind::Restart(_) | Kind::DropLocks | Kind::Outside(_) | Kind::Rules(_))
     }
 
-    /// True if runs on this medium can have the fault.
-    pub fn works_on(&self, medium: &str) -> bool {
+    /// True if runs in the simulator can have the fault.
+    pub fn works_in_simulator(&self) -> bool {
         let needs_real_files = match &self.kind {
             Kind::Outside(action) => *action == OutsideAction::Fork,
             Kind::Rules(rules) => rules.iter().any(|rule| rule.effect.needs_real_files().is_some()),
             _ => false,
         };
-        medium != SIM || !needs_real_files
+        !needs_real_files
     }
 
     /// The rules as they are known before a run draws its own; for checks of the medium.

@@ -17,7 +17,7 @@ pub(crate) use loss::{Loss, Rescue};
 pub(crate) use printable::{PrintablePath, printable};
 pub(crate) use quarantine_error::QuarantineError;
 
-use crate::ffi::{last_code, system_errno};
+use crate::ffi::{last_code, pid, system_errno};
 use classify::{classify, code_name, errno_name, is_disk_full, is_out_of_descriptors, primary};
 use rusqlite::{Connection, ffi};
 use std::path::{Path, PathBuf};
@@ -208,7 +208,7 @@ impl Error {
     pub fn lock_holder(&self) -> Option<u32> {
         match self.inner.lock_owner? {
             LockOwner::Process(pid) => Some(pid),
-            LockOwner::Own => Some(std::process::id()),
+            LockOwner::Own => Some(pid()),
         }
     }
 

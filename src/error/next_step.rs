@@ -9,7 +9,7 @@ impl Error {
     /// What to do about it, at the end of the message.
     pub(super) fn advice(&self) -> &'static str {
         match (&self.inner.cause, self.class()) {
-            (Cause::Directory, _) => "give the path of a file",
+            (Cause::Directory | Cause::NoFile(_), _) => "give the path of a file",
             (Cause::Missing, _) => "check the path",
             (Cause::NoDirectory { .. }, _) => {
                 "check the path and what should be mounted there; create it, or let the layer do it \
@@ -28,7 +28,6 @@ impl Error {
             (Cause::BreakerOpen { retry_after: None }, _) => "set the breaker's mode to enforcing to let calls pass",
             (Cause::BreakerOpen { .. }, _) => "wait; the reason is in health().last_error",
             (Cause::DanglingWrite, _) => "commit inside the closure",
-            (Cause::NoFile(_), _) => "give the path of a file",
             (Cause::HardLinked { .. }, _) => {
                 "use one of the names everywhere: the names of the side files follow from it"
             }
@@ -65,18 +64,16 @@ impl Error {
             (Cause::DiskFull { .. }, _) => "make room; reads go on",
             (Cause::WroteInRead | Cause::CommittedInRead, _) => "use write",
             (Cause::Quarantined { .. }, _) => "the next call begins with a new database",
-            (Cause::NotQuarantined { .. } | Cause::Quarantine(_), _) => {
-                "nothing is deleted; see what keeps it from being moved"
-            }
+            (Cause::NotQuarantined { .. } | Cause::Quarantine(_), _) => "nothing is deleted; see what holds it",
             (Cause::PathTooLong { .. }, _) => "give the database a shorter path, or use a VFS that takes longer ones",
             (_, Class::OutcomeUnknown) => "the writes may or may not be durable: read before writing them again",
             (_, Class::RetryNow) => "run it again in a new transaction",
             (_, Class::RetryLater) if self.is_busy() => "try again later, or raise the busy timeout",
             (_, Class::RetryLater) => "free memory, disk or descriptors and try again",
-            (_, Class::Reopen) => "the next call opens a new connection",
-            (_, Class::Degrade) if !self.is_read_only() => "the next call opens a new connection",
+            (_, Class::Degrade) if self.is_read_only() => self.advice_on_code(),
+            (_, Class::Reopen | Class::Degrade) => "the next call opens a new connection",
             (_, Class::Quarantine) => "do not delete anything; run PRAGMA quick_check",
-            (_, Class::GiveUp | Class::Degrade | Class::Notice) => self.advice_on_code(),
+            (_, Class::GiveUp | Class::Notice) => self.advice_on_code(),
         }
     }
 

@@ -133,7 +133,8 @@ mod tests {
         let (path, log) = (dir.path().join("x.db"), dir.path().join("x.db-wal"));
         let os = SystemOs::new();
         let id = |path: &Path| os.status(path).unwrap().unwrap().id;
-        let write = |path: &Path, bytes: &[u8]| std::fs::write(path, bytes).unwrap();
+        let rights = os.rights(dir.path()).unwrap().unwrap();
+        let write = |path: &Path, bytes: &[u8]| os.write_durably(path, bytes, rights).unwrap();
         write(&path, b"database");
         write(&log, b"short");
         assert_eq!(Note::about(&path, id(&path), &log, id(&log), &os), None, "no header");
@@ -158,7 +159,8 @@ mod tests {
         let (path, log) = (dir.path().join("x.db"), dir.path().join("x.db-wal"));
         let os = SystemOs::new();
         let id = |path: &Path| os.status(path).unwrap().unwrap().id;
-        let write = |path: &Path, bytes: &[u8]| std::fs::write(path, bytes).unwrap();
+        let rights = os.rights(dir.path()).unwrap().unwrap();
+        let write = |path: &Path, bytes: &[u8]| os.write_durably(path, bytes, rights).unwrap();
         let other = dir.path().join("y");
         let salted = |first: u32, second: u32| {
             let mut header = [0; 40];

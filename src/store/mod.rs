@@ -318,7 +318,7 @@ impl Store {
     }
 
     #[cfg(feature = "tokio")]
-    pub(crate) fn os(&self) -> Arc<dyn crate::Os> {
+    pub(crate) fn os(&self) -> Arc<dyn crate::os::Os> {
         Arc::clone(&self.database.settings().os)
     }
 

@@ -306,8 +306,8 @@ impl Driver {
         Ok(())
     }
 
-    /// One actor after the other tries until it commits. Where files were disturbed they take turns at each attempt, since
-    /// one process may have to wait for another one to let go of the files.
+    /// One actor after the other tries until it commits. Where files were disturbed they take turns at each attempt,
+    /// since one process may have to wait for another one to let go of the files.
     fn probe_all<M: Medium>(&self, medium: &mut M) -> Result<(), M::Error> {
         let first = if self.spec.faults.disturbs_files() { 1 } else { ATTEMPTS_MAX };
         let mut all: Vec<ActorProgress> = self.spec.shape.actors().map(not_tried).collect();

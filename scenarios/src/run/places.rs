@@ -37,7 +37,7 @@ pub fn search(files: &dyn Files, database: &str, announced: &[String], has_death
     let mut places = Vec::new();
     for name in databases {
         let is_place = name == database || is_known(name);
-        let own = |log: &str| log.strip_prefix(&**name).is_some_and(|rest| rest.starts_with('-'));
+        let own = |log: &str| log.strip_prefix(&**name).is_some_and(|rest| ["-wal", "-journal"].contains(&rest));
         // The database with its own log is what a fresh connection finds.
         let pairs =
             logs.iter().filter(|(_, log)| !(name == database && own(log)) && (own(log) || is_log(database, log)));

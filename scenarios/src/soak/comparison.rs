@@ -37,8 +37,8 @@ impl Baseline {
         Self(plain.map(|(position, tally)| ((position.row, position.medium), tally.by_number.clone())).collect())
     }
 
-    /// Marks the cell as not as expected if it is one of the layer and plain SQLite did better. Where the table declares
-    /// that the layer may lose, a few runs say nothing: one more loss or one less is chance.
+    /// Marks the cell as not as expected if it is one of the layer and plain SQLite did better. Where the table
+    /// declares that the layer may lose, a few runs say nothing: one more loss or one less is chance.
     pub(super) fn judge(
         &self,
         config: &SoakConfig,

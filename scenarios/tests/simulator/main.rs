@@ -9,6 +9,7 @@ use seawall_harness::sched::sync;
 use seawall_harness::seed::Seed;
 use seawall_harness::token::{FaultName, Token};
 use seawall_harness::verdict::Verdict;
+use seawall_scenarios::expectations::Expectations;
 use seawall_scenarios::explore::{Case, Explorer, Plain};
 use seawall_scenarios::run::Runner;
 use seawall_scenarios::run::simulated::Simulator;
@@ -36,7 +37,7 @@ fn spec(strategy: &str, fault: &str, seed: Seed) -> RunSpec {
 /// Runs of all strategies under all faults.
 fn specs(seed: Seed, each: u64) -> impl Iterator<Item = RunSpec> {
     let strategies = ["percall", "openhuman", "seawall", "seawall-store"];
-    let faults = faults::matrix().into_iter();
+    let faults = faults::matrix().into_iter().filter(faults::Fault::works_in_simulator);
     faults.flat_map(move |fault| {
         let spec = move |strategy: &str, nth| spec(strategy, &fault.title, seed.stream(&fault.title).nth(nth));
         strategies
@@ -92,15 +93,18 @@ fn another_schedule_is_another_run() {
 }
 
 #[test]
-fn nothing_is_lost_by_seawall_and_percall_and_something_by_openhuman() {
+fn nothing_is_lost_but_what_the_table_expects_and_something_by_openhuman() {
     let (_turn, mut simulator) = simulator();
+    let table = Expectations::reviewed();
     let mut lost = 0;
     for spec in specs(Seed(2), 2) {
         let record = simulator.run(&spec, None, false).unwrap().record;
         if spec.strategy.name == "openhuman" {
             lost += record.counts.lost;
         } else {
-            assert!(record.verdict <= Verdict::Degraded, "{}: {:?}", record.token, record.findings);
+            let expected = table.of(spec.strategy.name, &record.fault, SIM);
+            let is_expected = table.is_expected(&expected, record.verdict, 1);
+            assert!(is_expected, "{}: {:?}", record.token, record.findings);
         }
     }
     assert!(lost > 0);
@@ -227,9 +231,13 @@ fn the_toy_strategy_of_the_page_survives_the_matrix() {
     const PAGE: &str = include_str!("../../../docs/contributing/strategy.md");
     assert!(PAGE.contains(&format!("```rust\n{}```\n", include_str!("toy.rs"))), "the page shows another file");
     let (_turn, mut simulator) = simulator();
-    for fault in faults::matrix() {
+    for fault in faults::matrix().into_iter().filter(faults::Fault::works_in_simulator) {
         for nth in 0..4 {
             let spec = RunSpec { strategy: &TOY, ..spec("percall", &fault.title, Seed(nth)) };
+            if spec.faults.disturbs_files() {
+                // What an outsider takes away is gone.
+                continue;
+            }
             let record = simulator.run(&spec, None, false).unwrap().record;
             assert!(record.verdict <= Verdict::Degraded, "{}: {:?}", record.token, record.findings);
             assert!(fault.title != "none" || record.verdict == Verdict::Survived, "{:?}", record.findings);
