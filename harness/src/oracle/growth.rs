@@ -8,8 +8,9 @@ use crate::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
 /// The log may be so many times as large as the size after which a checkpoint is due: one transaction may exceed that
-/// size, and a checkpoint may have to wait for the reads that are open.
-pub const MULTIPLE: u64 = 6;
+/// size, and a checkpoint has to wait for the reads that are open, on a busy machine for some time. Without a bound the
+/// runs of the lab get to 40 times and more.
+pub const MULTIPLE: u64 = 16;
 
 /// Bytes of a page in the log with its header, for pages of 4,096 bytes.
 const FRAME_BYTES: u64 = 4096 + 24;
@@ -31,7 +32,7 @@ pub const fn limit(checkpoint_pages: u32) -> u64 {
 /// See the module's documentation.
 pub const ORACLE: Oracle = Oracle {
     name: "growth",
-    property: "the log stays within six times the size after which a checkpoint is due",
+    property: "the log stays within sixteen times the size after which a checkpoint is due",
     judge,
     canary,
 };
@@ -61,7 +62,7 @@ mod tests {
             let growth = Growth { log_bytes_max, log_bytes_limit };
             judge(&Evidence { growth, ..Evidence::default() }).len()
         };
-        assert_eq!(limit(1000), 24_720_000);
+        assert_eq!(limit(1000), 65_920_000);
         assert_eq!(found(limit(16), Some(limit(16))), 0);
         assert_eq!(found(limit(16) + 1, Some(limit(16))), 1);
         assert_eq!(found(u64::MAX / 8, None), 0);
