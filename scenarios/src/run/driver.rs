@@ -16,6 +16,7 @@ use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
 use crate::strategies::Failure;
 use seawall_harness::actor::Actor;
 use seawall_harness::clock::Clock;
+use seawall_harness::oracle::Intervened;
 use seawall_harness::oracle::integrity::Check;
 use seawall_harness::oracle::progress::{ATTEMPTS_MAX, ActorProgress, PAUSE_MS};
 use seawall_harness::outsider::OutsideAction;
@@ -237,6 +238,9 @@ impl Driver {
                 medium.kill(process)?;
             }
             medium.intervene(action, dice);
+            // Up to now, living processes have acknowledged rows.
+            let at_call = self.shared_state.calls();
+            self.note(|history| history.intervened_late(Intervened { at_call, action }));
         }
         while let Some(Restart { process, kill, .. }) = self.due_restart() {
             if kill { medium.kill(process)? } else { medium.stop(process)? }

@@ -6,6 +6,7 @@ use crate::strategies::Failure;
 use crate::workload::Step;
 use seawall_harness::actor::Actor;
 use seawall_harness::codes::ResultCode;
+use seawall_harness::oracle::Intervened;
 use seawall_harness::oracle::alarm::Alarm;
 use seawall_harness::oracle::integrity::Check;
 use seawall_harness::oracle::ledger::Ledger;
@@ -33,6 +34,8 @@ pub struct History {
     pub locks: Vec<String>,
     /// When processes are known to have had the database open, see [`Evidence`](seawall_harness::oracle::Evidence).
     pub open_spans: Vec<(u64, u64)>,
+    /// What outsiders did once all processes were dead.
+    pub late_interventions: Vec<Intervened>,
     /// The processes that are known to have it open now, and since which call.
     open_since: BTreeMap<u16, u64>,
     /// Files open after closing.
@@ -140,6 +143,12 @@ impl History {
         if let Some((txn, state)) = step.intent(index) {
             self.ledger.indeterminate(TxnKey { actor, txn }, state);
         }
+    }
+
+    /// An outsider has acted once all processes were dead, which was after the call at which the rule fired.
+    pub fn intervened_late(&mut self, intervened: Intervened) {
+        self.deaths.push(intervened.at_call);
+        self.late_interventions.push(intervened);
     }
 
     /// It is not known any more whether a process has the database open.

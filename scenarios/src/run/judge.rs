@@ -32,7 +32,8 @@ pub fn judge(
     let mut counts = count(shared_state, &history, &rules);
     let errors = history.errors();
     let marks = history.take_marks();
-    let interventions = interventions(spec, &rules);
+    let mut interventions = interventions(spec, &rules);
+    interventions.extend_from_slice(&history.late_interventions);
     let mut evidence = Evidence { interventions, ..evidence(history, look, spending(spec, &counts)) };
     evidence.has_foreign_process = spec.foreign.is_some();
     if is_misled(spec, &rules) {
