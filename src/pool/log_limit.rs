@@ -10,7 +10,7 @@
 use super::Database;
 use super::WriterState;
 use super::connection::PooledConnection;
-use super::readers::Hold;
+use super::readers::{HOLD_POLL, HOLD_POLLS_MAX, Hold};
 use crate::events::{EventKind, EventQueue};
 use crate::ffi;
 use crate::health::{CheckpointMode, run_checkpoint};
@@ -22,7 +22,6 @@ use std::time::Duration;
 
 /// How long new reads wait, and the writers with them.
 const HOLD_MAX: Duration = Duration::from_millis(100);
-const HOLD_POLL: Duration = Duration::from_millis(1);
 /// How long SQLite waits for the snapshots of other processes.
 const OTHERS_WAIT: Duration = Duration::from_millis(50);
 /// After the first attempt in vain; it doubles with each one.
@@ -116,13 +115,17 @@ impl Database {
         }
         let until = os.now().saturating_add(HOLD_MAX);
         let hold = self.readers.hold(until);
-        while self.readers.are_borrowed() {
+        // Counted as well: a clock may stand still.
+        for _ in 0..HOLD_POLLS_MAX {
+            if !self.readers.are_borrowed() {
+                return Some(hold);
+            }
             if os.now() >= until {
                 return None;
             }
             os.sleep(HOLD_POLL);
         }
-        Some(hold)
+        None
     }
 
     fn empty_log(&self, conn: &Connection) -> bool {

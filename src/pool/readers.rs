@@ -20,7 +20,10 @@ use std::time::Duration;
 const WAIT_SLICE: Duration = Duration::from_millis(50);
 
 /// How often a borrower who is held back looks.
-const HOLD_POLL: Duration = Duration::from_millis(1);
+pub(super) const HOLD_POLL: Duration = Duration::from_millis(1);
+
+/// How often at most: for a tenth of a second.
+pub(super) const HOLD_POLLS_MAX: u32 = 100;
 
 /// New borrowers wait, until this is dropped.
 pub(crate) struct Hold<'a> {
@@ -172,7 +175,11 @@ impl Readers {
         if self.held_by_caller(os).is_some() {
             return;
         }
-        while os.now() < Duration::from_nanos(self.held_until_ns.load(Ordering::Relaxed)) {
+        // Counted as well: a clock may stand still.
+        for _ in 0..HOLD_POLLS_MAX {
+            if os.now() >= Duration::from_nanos(self.held_until_ns.load(Ordering::Relaxed)) {
+                return;
+            }
             os.sleep(HOLD_POLL);
         }
     }
