@@ -6,13 +6,12 @@ use crate::run::places;
 use crate::run::shape::Schedule;
 use crate::run::spec::RunSpec;
 use crate::timeline;
-use rusqlite::{Connection, OpenFlags};
 use seawall_harness::oracle::economy::Spending;
 use seawall_harness::oracle::growth::{self, Growth};
 use seawall_harness::oracle::hygiene::Leftovers;
-use seawall_harness::oracle::integrity::{self, Check};
+use seawall_harness::oracle::integrity::Check;
 use seawall_harness::oracle::ledger::{self, Place};
-use seawall_harness::oracle::table::{self, Table};
+use seawall_harness::oracle::table::Table;
 use seawall_harness::oracle::{self, Evidence, Intervened};
 use seawall_harness::record::{Counts, ErrorCount, Finding, RuleRecord, RunRecord};
 use seawall_harness::shared_state::{Counter, SharedState};
@@ -188,16 +187,7 @@ impl FreshLook {
     /// Opens the database on the medium's own VFS, without a shim. `files` are those in its folder that should not be
     /// there.
     pub fn at(database: &Path, vfs: Option<&str>, files: Vec<String>) -> Self {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let opened = match vfs {
-            Some(vfs) => Connection::open_with_flags_and_vfs(database, flags, vfs),
-            None => Connection::open_with_flags(database, flags),
-        };
-        let connection = "fresh".to_owned();
-        let (check, table) = match opened {
-            Ok(opened) => (integrity::check(&opened, &connection), table::read(&opened).ok()),
-            Err(error) => (Check { connection, complaints: Vec::new(), unfinished: Some(error.to_string()) }, None),
-        };
+        let (check, table) = places::examine(database, vfs, "fresh");
         Self { files, check, table, places: Vec::new() }
     }
 

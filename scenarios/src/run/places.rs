@@ -58,17 +58,24 @@ pub fn search(files: &dyn Files, database: &str, announced: &[String], has_death
 pub fn look(files: &dyn Files, database: &str, log: Option<(&str, &str)>) -> (Check, Option<Table>) {
     let name = "copy";
     let mut seen = (Check { connection: name.to_owned(), complaints: Vec::new(), unfinished: None }, None);
-    files.with_copy(database, log, &mut |path, vfs| {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let opened = match vfs {
-            Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs),
-            None => Connection::open_with_flags(path, flags),
-        };
-        if let Ok(opened) = opened {
-            seen = (integrity::check(&opened, name), table::read(&opened).ok());
-        }
-    });
+    files.with_copy(database, log, &mut |path, vfs| seen = examine(path, vfs, name));
     seen
+}
+
+/// What the pragmas say of a database on a new connection, which is called `name`, and its table.
+pub fn examine(database: &Path, vfs: Option<&str>, name: &str) -> (Check, Option<Table>) {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = match vfs {
+        Some(vfs) => Connection::open_with_flags_and_vfs(database, flags, vfs),
+        None => Connection::open_with_flags(database, flags),
+    };
+    match opened {
+        Ok(opened) => (integrity::check(&opened, name), table::read(&opened).ok()),
+        Err(error) => {
+            let (connection, unfinished) = (name.to_owned(), Some(error.to_string()));
+            (Check { connection, complaints: Vec::new(), unfinished }, None)
+        }
+    }
 }
 
 fn is_side_file(name: &str) -> bool {

@@ -208,7 +208,11 @@ impl Machine {
 
     /// The processes that have a file open and are alive, in the order of their numbers.
     pub fn running(&self) -> Vec<u16> {
-        let files = self.files.iter().filter(|file| file.is_open && !file.is_dead);
+        self.processes_with(|_| true)
+    }
+
+    fn processes_with(&self, has: impl Fn(&OpenFile) -> bool) -> Vec<u16> {
+        let files = self.files.iter().filter(|file| file.is_open && !file.is_dead && has(file));
         let mut processes: Vec<u16> = files.map(|file| file.process).collect();
         processes.sort_unstable();
         processes.dedup();
@@ -278,14 +282,9 @@ impl Machine {
 
     /// The processes that have the file with this number open, wal-indexes included, in ascending order.
     pub fn holders(&self, inode: u64) -> Vec<u16> {
-        let open = self.files.iter().filter(|file| file.is_open && !file.is_dead);
-        let has = |file: &&OpenFile| {
+        self.processes_with(|file| {
             u64::from(file.inode) == inode || file.shm.is_some_and(|shm| u64::from(self.shms.inode(shm)) == inode)
-        };
-        let mut holders: Vec<u16> = open.filter(has).map(|file| file.process).collect();
-        holders.sort_unstable();
-        holders.dedup();
-        holders
+        })
     }
 
     /// True if there is a file of this name.
