@@ -55,8 +55,11 @@ pub trait Processes {
     /// The process loses its locks on a file, as POSIX has it when the process closes any descriptor of that file.
     fn drop_locks(&self, process: u16, path: &str);
 
+    /// The processes that have files open and are not dead, in order.
+    fn living(&self) -> Vec<u16>;
+
     /// An outsider acts on the files or the processes of the machine. Another program is not part of it, nor is the
-    /// time for which a process is stopped.
+    /// time for which a process is stopped, nor the death of processes.
     fn intervene(&self, intervention: &Intervention);
 }
 
@@ -182,6 +185,9 @@ pub(crate) fn drop_locks(process: u16, path: &str) -> bool {
 pub(crate) fn intervene(intervention: &Intervention) -> bool {
     let Some(runtime) = running() else { return false };
     if let Some(processes) = runtime.processes() {
+        if intervention.action.ends_processes() {
+            processes.living().into_iter().for_each(|process| processes.kill(process));
+        }
         processes.intervene(intervention);
     }
     true

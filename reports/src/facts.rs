@@ -183,7 +183,7 @@ fn intact(all: &[StrategyTotals<'_>]) -> Vec<Fact> {
     }
     let degraded = |s: &StrategyTotals<'_>| match s.faults(|c| c.verdict == Verdict::Degraded) {
         0 => String::new(),
-        n => format!("; it refused some service, with clear errors, under {}", count(n, "fault")),
+        n => format!("; it refused some service, or its log grew too large, under {}", count(n, "fault")),
     };
     intact.into_iter().map(|s| fact(s.name, &[s], &degraded(s))).collect()
 }

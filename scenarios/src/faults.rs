@@ -53,6 +53,11 @@ impl Faults {
         self.rules.iter().any(|rule| rule.effect.outside_action() == Some(OutsideAction::SecondName))
     }
 
+    /// True if an outsider takes rights away.
+    pub fn takes_rights(&self) -> bool {
+        self.rules.iter().any(|rule| rule.effect.outside_action() == Some(OutsideAction::Revoke))
+    }
+
     /// True if what SQLite finds in the files, or its locks on them, may not be what processes left there.
     pub fn disturbs_files(&self) -> bool {
         self.rules.iter().any(|rule| rule.effect.misleads(rule.select.method)) || self.foreign.is_some()

@@ -7,7 +7,7 @@
 
 use super::log_memory::{LOG_HEADER_BYTES, Note};
 use crate::error::{Cause, Error, Operation};
-use crate::os::{FileId, FileKind, Os, beside};
+use crate::os::{FileId, FileKind, Os, Rights, beside};
 use std::io;
 use std::path::Path;
 
@@ -43,6 +43,19 @@ pub(crate) fn check(path: &Path, os: &dyn Os) -> Result<(), Error> {
         return Err(Error::new(path, Operation::Open, Cause::OrphanedLog { log, bytes }));
     }
     Ok(())
+}
+
+/// Gives the side files the rights of the database where they lack some. SQLite creates them with its mode: a read of a
+/// database that was read-only for a while leaves side files that are read-only for good, and with them the database.
+pub(crate) fn widen_modes(path: &Path, os: &dyn Os) {
+    let Some(wanted) = os.rights(path).ok().flatten() else { return };
+    for side_file in ["-wal", "-shm"].map(|suffix| beside(path, suffix)) {
+        let lacks = |found: Rights| wanted.mode & !found.mode != 0;
+        if os.rights(&side_file).ok().flatten().is_some_and(lacks) {
+            // If that is not allowed, SQLite says what does not work.
+            let _ = os.widen_mode(&side_file, wanted);
+        }
+    }
 }
 
 /// Refuses a log with frames that belongs to another file.

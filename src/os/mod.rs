@@ -198,6 +198,12 @@ pub trait Os: Send + Sync {
         self.base().map_or_else(unsupported, |os| os.create_new(path, rights))
     }
 
+    /// Gives a file the bits of the mode that it lacks, if its owner and its group are these. A link, another kind of
+    /// file and one with a second name stay as they are. Does not open the file: other code may have locks on it.
+    fn widen_mode(&self, path: &Path, like: Rights) -> io::Result<()> {
+        self.base().map_or_else(unsupported, |os| os.widen_mode(path, like))
+    }
+
     /// Creates a directory for files with these rights. Succeeds if it exists, and fails if it is a link.
     fn create_dir(&self, path: &Path, rights: Rights) -> io::Result<()> {
         self.base().map_or_else(unsupported, |os| os.create_dir(path, rights))

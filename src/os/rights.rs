@@ -11,6 +11,7 @@
 use super::Rights;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::time::Duration;
@@ -93,6 +94,24 @@ pub(super) fn open_lock_file(path: &Path, like: &Path) -> io::Result<File> {
         }
     }
     result
+}
+
+/// Gives a file the bits of the mode that `like` has and the file lacks, if both have the same owner and group. Another
+/// kind of file, a link and a file with a second name stay as they are.
+///
+/// The file is not opened for reading or writing, so closing it takes no lock from this process (`O_PATH`).
+pub(super) fn widen(path: &Path, like: Rights) -> io::Result<()> {
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::NOFOLLOW;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    let metadata = file.metadata()?;
+    let rights = Rights::of(&metadata);
+    let is_ours = (rights.owner, rights.group) == (like.owner, like.group);
+    if is_ours && require_plain(&metadata).is_ok() && like.mode & !rights.mode != 0 {
+        // A descriptor of this kind has no other way to a change of the mode.
+        let by_descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
+        fs::set_permissions(by_descriptor, Permissions::from_mode(rights.mode | like.mode))?;
+    }
+    Ok(())
 }
 
 fn open_existing(path: &Path) -> io::Result<File> {

@@ -97,6 +97,10 @@ impl Os for SystemOs {
         rights::create_new(path, rights).map(drop)
     }
 
+    fn widen_mode(&self, path: &Path, like: Rights) -> io::Result<()> {
+        rights::widen(path, like)
+    }
+
     fn create_dir(&self, path: &Path, rights: Rights) -> io::Result<()> {
         rights::create_dir(path, rights)
     }

@@ -68,6 +68,9 @@ impl Database {
         // Under the lock: while another process creates the database, its files are not complete.
         self.require_unmixed(state)?;
         side_files::check(&self.path, os)?;
+        if !settings.is_read_only() {
+            side_files::widen_modes(&self.path, os);
+        }
         self.keep_rights(state);
         let mut connection = self.connect(state, now, events)?;
         if state.is_initialised && self.file_id() != known {

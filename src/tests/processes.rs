@@ -137,6 +137,7 @@ fn the_other_process() {
         "fork" => fork(&path),
         "hold a snapshot" => bounds::hold_a_snapshot(&path),
         "serve many tenants" => bounds::serve_many_tenants(&path),
+        "write to a database that was read-only" => rights::write_to_a_database_that_was_read_only(&path),
         "open beside the lock file of root" => rights::open_beside_the_lock_file_of_root(&path),
         "obey" => outsiders::obey(&path),
         "write under load" => outsiders::write_under_load(&path),

@@ -150,6 +150,53 @@ fn the_lock_file_of_another_user_is_an_error_that_says_what_to_do() {
     world.check_rows(&[1, 2]);
 }
 
+/// As the owner of a database without privileges. A read leaves side files with the mode of the database, and SQLite
+/// takes the database for read-only for as long as they are there.
+pub(super) fn write_to_a_database_that_was_read_only(path: &Path) {
+    std::env::set_current_dir(path.parent().unwrap()).unwrap();
+    let set_mode = |mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let count = |conn: &Connection| conn.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap();
+    set_mode(0o444);
+    let reader = Connection::open(path).unwrap();
+    assert_eq!(count(&reader), 1);
+    drop(reader);
+    set_mode(0o644);
+    let (log, index) = (PathBuf::from("x.db-wal"), PathBuf::from("x.db-shm"));
+    assert_eq!([&log, &index].map(|path| rights(path).2), ["444", "444"]);
+    let error = Connection::open(path).unwrap().execute("INSERT INTO t VALUES (7)", []).unwrap_err();
+    assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::ReadOnly), "without the layer");
+    let store = Store::open(path).unwrap();
+    store.write(|tx| insert(tx, 2)).unwrap();
+    assert_eq!([&log, &index].map(|path| rights(path).2), ["644", "644"]);
+    assert_ne!(store.health().state, crate::HealthState::Degraded);
+}
+
+#[test]
+fn side_files_that_were_made_read_only_get_the_rights_of_the_database() {
+    const UNPRIVILEGED: u32 = 65534;
+    let Some(world) = database_of_service(0o644) else { return };
+    chown(world.path(), Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
+    play_as_unprivileged("write to a database that was read-only", &world, 0o777);
+    world.check_rows(&[1, 2]);
+}
+
+#[test]
+fn the_mode_of_a_link_or_of_a_file_with_a_second_name_stays() {
+    let world = World::new();
+    drop(world.store());
+    let (index, other) = (world.side_file("-shm"), world.dir.path().join("of-another"));
+    let plants: [&dyn Fn(); 2] = [&|| symlink(&other, &index).unwrap(), &|| fs::hard_link(&other, &index).unwrap()];
+    for plant in plants {
+        fs::write(&other, "").unwrap();
+        fs::set_permissions(&other, Permissions::from_mode(0o400)).unwrap();
+        let _ = fs::remove_file(&index);
+        plant();
+        crate::open::side_files::widen_modes(&world.path(), &crate::SystemOs::new());
+        assert_eq!(rights(&other).2, "400");
+        fs::remove_file(&other).unwrap();
+    }
+}
+
 #[test]
 fn a_rescue_copy_is_as_secret_as_the_database() {
     let Some(world) = database_of_service(0o600) else { return };

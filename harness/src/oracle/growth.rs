@@ -40,9 +40,8 @@ pub const ORACLE: Oracle = Oracle {
 fn judge(evidence: &Evidence) -> Vec<(Verdict, String)> {
     let Growth { log_bytes_max, log_bytes_limit } = evidence.growth;
     let Some(limit) = log_bytes_limit.filter(|limit| log_bytes_max > *limit) else { return Vec::new() };
-    let times = log_bytes_max * MULTIPLE / limit;
     let detail = format!(
-        "the log grew to {log_bytes_max} bytes, {times} times what a checkpoint is due for, not {MULTIPLE} at most"
+        "the log grew to {log_bytes_max} bytes; {MULTIPLE} times what a checkpoint is due for are {limit} bytes"
     );
     vec![(Verdict::Degraded, detail)]
 }

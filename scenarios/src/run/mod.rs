@@ -13,6 +13,7 @@ pub mod outsider;
 pub mod places;
 pub mod protocol;
 mod real;
+mod rights;
 pub mod shape;
 pub mod simulated;
 pub mod spec;

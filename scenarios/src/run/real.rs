@@ -5,6 +5,7 @@ use crate::run::history::History;
 use crate::run::outsider;
 use crate::run::places;
 use crate::run::protocol::{Assignment, Order, Report, StepReport};
+use crate::run::rights;
 use crate::run::shape::Schedule;
 use crate::run::simulated::case::RunCase;
 use crate::run::spec::RunSpec;
@@ -266,8 +267,14 @@ impl Medium for RealRun<'_> {
         let starts = self.starts.entry(process).or_default();
         let life = Life { process, number: *starts };
         *starts += 1;
-        let mut command = Command::new(&self.setup.program[0]);
-        command.args(&self.setup.program[1..]);
+        let program = self.setup.program;
+        let mut command = if self.driver.spec.faults.takes_rights() {
+            rights::bound(program)
+        } else {
+            let mut command = Command::new(&program[0]);
+            command.args(&program[1..]);
+            command
+        };
         let mut worker = Worker::spawn(&mut command, life, self.events.clone())?;
         let next = self.next.iter().filter(|(actor, _)| actor.process == process).map(|(_, next)| *next).collect();
         worker.order(&Assignment {

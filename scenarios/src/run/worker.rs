@@ -2,6 +2,7 @@
 
 use crate::run::outsider;
 use crate::run::protocol::{Assignment, Order, Report, StepReport};
+use crate::run::rights;
 use crate::run::spec::{PROBE, PROBE_BASE, RunSpec};
 use crate::run::step::{self, StepTask};
 use crate::strategies::{Context, RealHost, Strategy};
@@ -90,10 +91,14 @@ enum ThreadTask {
 impl Worker {
     fn new(assignment: &Assignment) -> Result<Self, Box<dyn Error>> {
         let token: Token = assignment.token.parse()?;
-        let spec = match &assignment.case {
+        let mut spec = match &assignment.case {
             Some(case) => case.spec(true)?,
             None => RunSpec::of(&token)?,
         };
+        if spec.faults.takes_rights() && !rights::are_binding() {
+            // Nothing fires then, and the run says that it measured nothing.
+            spec.faults.rules.clear();
+        }
         let shared_state = Arc::new(SharedState::open(&assignment.shared_state)?);
         let clock = Clock::new(Arc::clone(&shared_state));
         let start = u64::from(assignment.process) << 32 | u64::from(assignment.starts);

@@ -75,11 +75,11 @@ impl Processes for RefCell<Machine> {
         self.borrow_mut().drop_process_locks(process, path);
     }
 
+    fn living(&self) -> Vec<u16> {
+        self.borrow().running()
+    }
+
     fn intervene(&self, intervention: &Intervention) {
-        if intervention.action.ends_processes() {
-            let running = self.borrow().running();
-            running.into_iter().for_each(|process| self.kill(process));
-        }
         self.borrow_mut().intervene(intervention);
     }
 }

@@ -94,11 +94,11 @@ impl Processes for Environment {
         self.machine.drop_locks(process, path);
     }
 
+    fn living(&self) -> Vec<u16> {
+        self.machine.borrow().running()
+    }
+
     fn intervene(&self, intervention: &Intervention) {
-        if intervention.action.ends_processes() {
-            let running = self.machine.borrow().running();
-            running.into_iter().for_each(|process| self.kill(process));
-        }
         let deed = self.machine.borrow_mut().intervene(intervention);
         if let Some(log) = &*self.log.borrow() {
             // The call at which it happens has its number already.
