@@ -59,7 +59,7 @@ pub(crate) fn widen_modes(path: &Path, os: &dyn Os) {
 }
 
 /// Refuses a log with frames that belongs to another file.
-fn check_log(path: &Path, database: FileId, os: &dyn Os) -> Result<(), Error> {
+pub(crate) fn check_log(path: &Path, database: FileId, os: &dyn Os) -> Result<(), Error> {
     let log = beside(path, "-wal");
     // What cannot be looked at is for SQLite to report.
     let Some(found) = os.status(&log).ok().flatten().filter(|file| file.bytes > LOG_HEADER_BYTES) else {

@@ -2,7 +2,7 @@
 
 use super::files::Finding;
 use super::{Database, PooledConnection, WriterState};
-use crate::error::{Cause, Error, Operation};
+use crate::error::{Cause, Error, Loss, Operation};
 use crate::events::{EventKind, EventQueue};
 use crate::health::{Checkpoint, CheckpointMode, run_checkpoint};
 use crate::sync::Ordering;
@@ -63,11 +63,7 @@ impl Database {
     ) -> Result<Option<Checkpoint>, Error> {
         let os = &*self.settings.os;
         match connection.finding_since(Duration::ZERO, os.now(), os) {
-            Some(Finding::Lost(loss)) => {
-                state.connection = Some(connection);
-                let rescue = self.leave(state, loss, events);
-                return Err(Error::new(&self.path, Operation::Identity, Cause::Moved { loss, rescue }));
-            }
+            Some(Finding::Lost(loss)) => return Err(self.close_lost(state, connection, loss, events)),
             Some(Finding::SecondName(_)) => {
                 let protected = self.protect_log(&connection, state.claim.as_ref());
                 protected.map_err(|error| Error::sqlite(&self.path, Operation::Close, error))?;
@@ -80,6 +76,10 @@ impl Database {
         if let Some(checkpoint) = checkpoint {
             self.record.lock().checkpointed(os.now(), checkpoint);
         }
+        // SQLite asks for the name of the database as well, and then leaves the log behind at the name of another file.
+        if let Some(Finding::Lost(loss)) = connection.finding(os) {
+            return Err(self.close_lost(state, connection, loss, events));
+        }
         match connection.close() {
             Ok(()) => Ok(checkpoint),
             Err(refused) => {
@@ -88,6 +88,18 @@ impl Database {
                 Err(Error::sqlite(&self.path, Operation::Close, error))
             }
         }
+    }
+
+    fn close_lost(
+        &self,
+        state: &mut WriterState,
+        connection: PooledConnection,
+        loss: Loss,
+        events: &mut EventQueue,
+    ) -> Error {
+        state.connection = Some(connection);
+        let rescue = self.leave(state, loss, events);
+        Error::new(&self.path, Operation::Identity, Cause::Moved { loss, rescue })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::open::{LockingMode, Opened, set_up};
 use crate::os::Os;
 use crate::settings::Settings;
 use rusqlite::{CachedStatement, Connection, StatementStatus, TransactionBehavior};
+use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub(crate) struct PooledConnection {
     pub(crate) locking: LockingMode,
     /// Which files it has open, where that is known.
     pub(crate) files: Option<Files>,
+    /// Whether the present call has committed something. It is acknowledged once the names have been looked at.
+    pub(super) has_written: Cell<bool>,
     role: BorrowKind,
     watch: Watch,
     /// The generation of the database's connections that it belongs to.
@@ -51,6 +54,7 @@ impl PooledConnection {
             conn: OwnedConnection(Some(conn)),
             locking,
             files: None,
+            has_written: Cell::new(false),
             role,
             watch,
             generation,

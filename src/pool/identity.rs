@@ -9,7 +9,7 @@ use crate::error::{Cause, Error, Loss, Operation, Rescue};
 use crate::events::{EventKind, EventQueue};
 use crate::ffi::SoleUser;
 use crate::open::log_memory::{LOG_HEADER_BYTES, Note};
-use crate::open::{LockingMode, first_connect};
+use crate::open::{LockingMode, first_connect, side_files};
 use crate::os::FileLock;
 use crate::quarantine::keep_log;
 use crate::sync::{Arc, Ordering};
@@ -50,7 +50,7 @@ impl Database {
         Ok(())
     }
 
-    fn moved(&self, loss: Loss, rescue: Rescue) -> Error {
+    pub(super) fn moved(&self, loss: Loss, rescue: Rescue) -> Error {
         Error::new(&self.path, Operation::Identity, Cause::Moved { loss, rescue })
     }
 
@@ -238,6 +238,8 @@ impl Database {
                 claim.release();
             }
         }
+        // The file may have been replaced since the look before the opening, and its last user may be gone by now.
+        side_files::check_log(&self.path, identity.database, os)?;
         connection.files = Some(files);
         *self.identity.lock() = Some(identity);
         state.is_log_noted = false;

@@ -24,8 +24,7 @@ pub(crate) struct View<'a> {
 }
 
 impl View<'_> {
-    /// An error if a name does not lead to the open files any more. Asked after a COMMIT: asked before, a name could
-    /// still be lost in between.
+    /// An error if a name does not lead to the open files any more.
     pub(crate) fn require_names(&self, pooled: &PooledConnection) -> Result<(), Error> {
         let cause = match pooled.finding(self.os) {
             None => return Ok(()),
@@ -68,7 +67,10 @@ pub(crate) fn write<T>(
         return Err(Error::new(path, Operation::Commit, Cause::TransactionOver).with_outcome_unknown(true));
     }
     match pooled.conclude(&mut commit) {
-        Ok(()) => view.require_names(pooled).map(|()| value),
+        Ok(()) => {
+            pooled.has_written.set(true);
+            Ok(value)
+        }
         Err(error) => {
             // Refused, the transaction is still open. Once SQLite has begun to carry out the COMMIT, it is over, and
             // the commit record may have reached the disk before the failure did.
@@ -128,8 +130,10 @@ pub(crate) fn call<T>(
         Ok(_) if !is_finished => {
             Err(Error::new(view.path, Operation::Call, Cause::DanglingWrite).with_outcome_unknown(true))
         }
-        Ok(value) if may_have_written => view.require_names(pooled).map(|()| value),
-        Ok(value) => Ok(value),
+        Ok(value) => {
+            pooled.has_written.set(may_have_written);
+            Ok(value)
+        }
         Err(error) => {
             let may_be_commit = conn.is_autocommit() && extended_code(&error).is_some_and(may_interrupt_commit);
             Err(Error::on(view.path, Operation::Call, error, conn).with_outcome_unknown(may_be_commit))

@@ -73,8 +73,10 @@ impl Database {
                 Err(panic)
             }
         };
+        let has_written = state.connection.as_ref().is_some_and(|pooled| pooled.has_written.take());
         self.finish_call(state, events);
         self.bound_log(state, events);
+        let ending = if has_written { ending.map(|result| self.checked(state, result, events)) } else { ending };
         // Before the lease is released: the next call must see the breaker as this call leaves it.
         self.report(permit, &ending, events);
         ending
@@ -185,6 +187,27 @@ impl Database {
             self.discard(state, EventKind::ConnectionDiscarded { code: error.extended_code() }, events);
         }
         Err(error)
+    }
+
+    /// An error instead of an acknowledgement if a name of the files is lost. This is asked last, when SQLite makes no
+    /// call for this one any more: a name may be lost at any of them.
+    fn checked<T>(
+        &self,
+        state: &mut WriterState,
+        result: Result<T, Error>,
+        events: &mut EventQueue,
+    ) -> Result<T, Error> {
+        let value = result?;
+        if let Some((loss, rescue)) = state.unreported_rescue.take() {
+            // Noticed when the connection was closed, just now.
+            return Err(self.moved(loss, rescue).with_outcome_unknown(true));
+        }
+        let Some(pooled) = &state.connection else { return Ok(value) };
+        let view = View { path: &self.path, os: &*self.settings.os };
+        let Err(error) = view.require_names(pooled) else { return Ok(value) };
+        let told = self.clean_up(state, Err(error), events);
+        self.finish_call(state, events);
+        told
     }
 
     /// Rolls back what the closure left open; true if it had written.

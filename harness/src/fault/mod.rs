@@ -44,6 +44,7 @@ mod tests;
 pub use effect::{EFFECTS, Effect};
 pub use parse::error::GrammarError;
 pub use parse::grammar::parse_rule;
+pub use parse::key::MODIFIER_SUMMARIES;
 pub use parse::toml::{self, FaultFile};
 pub use plan::{FaultPlan, PlanError};
 pub use presets::{Preset, find_preset, preset};

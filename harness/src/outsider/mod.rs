@@ -17,7 +17,7 @@ mod sentence;
 pub(crate) mod system;
 
 pub use action::{ACTION_WORDS, OutsideAction};
-pub use system::SystemFiles;
+pub use system::{CHILD_LIFE, SystemFiles};
 
 use crate::actor::Actor;
 

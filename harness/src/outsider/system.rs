@@ -10,8 +10,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How long a suspended process is stopped, and how long a forked child lives.
-const PAUSE: Duration = Duration::from_millis(400);
+/// How long a suspended process is stopped.
+const SUSPENSION: Duration = Duration::from_millis(400);
+
+/// How long the child of a `fork` lives, by the machine's clock.
+pub const CHILD_LIFE: Duration = Duration::from_millis(400);
 
 /// The files of the system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,14 +60,14 @@ pub(crate) fn intervene(intervention: &Intervention) {
     match intervention.action {
         OutsideAction::Touch => touched(intervention).for_each(|name| drop(File::open(name))),
         OutsideAction::Suspend => suspend(),
-        OutsideAction::Fork => sys::fork_and_linger(PAUSE),
+        OutsideAction::Fork => sys::fork_and_linger(CHILD_LIFE),
         _ => drop(change_files(intervention, &mut SystemFiles)),
     }
 }
 
 /// Stops this process; a helper wakes it up.
 fn suspend() {
-    let script = format!("sleep {}; kill -CONT {}", PAUSE.as_secs_f64(), std::process::id());
+    let script = format!("sleep {}; kill -CONT {}", SUSPENSION.as_secs_f64(), std::process::id());
     let mut helper = Command::new("sh");
     helper.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     if let Ok(mut helper) = helper.spawn() {

@@ -286,6 +286,10 @@ pub(super) enum Listing {
     Policies,
     /// EFFECT words of the fault grammar
     Effects,
+    /// What outsiders do: NAME of the effect `outside=NAME`
+    Actions,
+    /// MODIFIER words of the fault grammar
+    Modifiers,
     /// METHOD words of the fault grammar
     Methods,
     /// ROLE words of the fault grammar

@@ -5,9 +5,10 @@ use super::{Complaint, Exit, print};
 use crate::{explore, faults, strategies};
 use seawall_harness::call::{Method, Role};
 use seawall_harness::codes::ResultCode;
-use seawall_harness::fault::EFFECTS;
+use seawall_harness::fault::{EFFECTS, MODIFIER_SUMMARIES};
 use seawall_harness::fault::presets::PRESETS;
 use seawall_harness::oracle::ORACLES;
+use seawall_harness::outsider::OutsideAction;
 use seawall_harness::sched::POLICIES;
 use seawall_harness::verdict::Verdict;
 use serde::Serialize;
@@ -29,7 +30,7 @@ struct Section {
 
 pub(super) fn run(args: &ListArgs) -> Result<Exit, Complaint> {
     let wanted = |section: &Section| {
-        args.what == Listing::All && !matches!(section.kind, "effects" | "methods" | "roles" | "codes")
+        args.what == Listing::All && !matches!(section.kind, "effects" | "actions" | "modifiers" | "methods" | "roles" | "codes")
             || section.kind == kind(args.what)
     };
     let sections: Vec<Section> = sections().into_iter().filter(wanted).collect();
@@ -54,6 +55,8 @@ fn kind(listing: Listing) -> &'static str {
         Listing::Scenarios => "scenarios",
         Listing::Policies => "policies",
         Listing::Effects => "effects",
+        Listing::Actions => "actions",
+        Listing::Modifiers => "modifiers",
         Listing::Methods => "methods",
         Listing::Roles => "roles",
         Listing::Codes => "codes",
@@ -72,6 +75,11 @@ fn sections() -> Vec<Section> {
         Section { kind: "presets", items: PRESETS.iter().map(|p| item(p.name, p.summary)).collect() },
         Section { kind: "oracles", items: ORACLES.iter().map(|o| item(o.name, o.property)).collect() },
         Section { kind: "effects", items: EFFECTS.iter().map(|e| item(e.key.word, &e.description())).collect() },
+        Section {
+            kind: "actions",
+            items: OutsideAction::ALL.iter().map(|action| item(action.word(), action.predicate())).collect(),
+        },
+        Section { kind: "modifiers", items: MODIFIER_SUMMARIES.iter().map(|(word, what)| item(word, what)).collect() },
         Section {
             kind: "scenarios",
             items: explore::SCENARIOS.iter().filter(|s| s.is_listed).map(|s| item(s.name, s.summary)).collect(),

@@ -89,8 +89,8 @@ pub trait Medium {
     /// An outsider acts while no process is alive.
     fn intervene(&mut self, action: OutsideAction, dice: u64);
 
-    /// Gives back the rights that an outsider took away.
-    fn restore_rights(&mut self);
+    /// What outsiders keep up ends: rights come back, and children of a fork are gone.
+    fn end_interventions(&mut self);
 
     /// Checks the database through the strategy of a process, and lists the locks that the idle process holds.
     ///
@@ -285,7 +285,7 @@ impl Driver {
     fn heal<M: Medium>(&self, medium: &mut M) {
         if self.shared_state.mode().has(Mode::ARMED) {
             if self.spec.faults.has_outsiders() {
-                medium.restore_rights();
+                medium.end_interventions();
             }
             self.shared_state.set_mode(self.mode);
             self.mark("run", MarkKind::Heal, "the faults are switched off");

@@ -13,7 +13,7 @@ use rand::RngExt;
 use seawall_harness::actor::Actor;
 use seawall_harness::clock::Clock;
 use seawall_harness::oracle::integrity::Check;
-use seawall_harness::outsider::{Files, Intervention, OutsideAction, SystemFiles, change_files, copy_early};
+use seawall_harness::outsider::{CHILD_LIFE, Files, Intervention, OutsideAction, SystemFiles, change_files, copy_early};
 use seawall_harness::process::{Event, Life, Worker, was_killed};
 use seawall_harness::shared_state::{Mode, SharedState};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +24,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
 use std::time::Duration;
 
 /// How long all workers may be silent before they count as stuck. Wall clock: longer than any wait that the run's
@@ -348,7 +349,12 @@ impl Medium for RealRun<'_> {
         change_files(&Intervention { action, database, process: 0, dice }, &mut SystemFiles);
     }
 
-    fn restore_rights(&mut self) {
+    fn end_interventions(&mut self) {
+        let mut rules = self.driver.spec.faults.rules.iter();
+        if rules.any(|rule| rule.effect.outside_action() == Some(OutsideAction::Fork)) {
+            // Their life is measured by the machine's clock, and what they inherited stays locked meanwhile.
+            thread::sleep(CHILD_LIFE + CHILD_LIFE / 4);
+        }
         SystemFiles.restore_rights(&self.setup.database.to_string_lossy());
     }
 

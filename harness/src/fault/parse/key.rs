@@ -70,6 +70,17 @@ pub(in crate::fault) const UNTIL: Key = Key { word: "until", form: Form::Time, e
 /// The keys that say when, in the order of printing.
 const MODIFIERS: [Key; 7] = [WHEN, P, TIMES, AFTER, ACTOR, FROM, UNTIL];
 
+/// Each modifier by its example, with what it says.
+pub const MODIFIER_SUMMARIES: [(&str, &str); MODIFIERS.len()] = [
+    (WHEN.example, "fires at the third call; 3+ from then on, 3..5 from the third to the fifth, 3+2 every second from then"),
+    (P.example, "fires with this probability, above 0 and at most 1"),
+    (TIMES.example, "fires so many times at most"),
+    (AFTER.example, "fires at all calls from the one with which the bytes read or written exceed this size"),
+    (ACTOR.example, "counts the calls of this process and thread alone; p2.t1, *.t1"),
+    (FROM.example, "counts the calls from this time on, since the plan was armed"),
+    (UNTIL.example, "counts the calls before this time"),
+];
+
 /// Keys are the same if their words are.
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {

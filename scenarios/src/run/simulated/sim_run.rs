@@ -301,7 +301,7 @@ impl Medium for &SimRun {
     /// It has acted at the call already.
     fn intervene(&mut self, _action: OutsideAction, _dice: u64) {}
 
-    fn restore_rights(&mut self) {
+    fn end_interventions(&mut self) {
         self.simulation.machine().borrow_mut().restore_rights(DATABASE);
     }
 

@@ -31,6 +31,8 @@ fn lists_name_what_there_is_to_choose_from() {
     }
     check("strategies", &["percall", "openhuman", "seawall", "seawall-store", "canary-ledger"]);
     check("faults", &["none", "shmmap-once", "cantopen-restart", "sigkill"]);
+    check("actions", &["unlink-side-files", "move", "fork", "revoke"]);
+    check("modifiers", &["when=3", "times=10", "until=5s"]);
     check("presets", &["disk-full", "flaky-shm", "power-loss"]);
     let oracles = ["integrity", "ledger", "atomicity", "isolation", "walindex", "progress", "hygiene", "economy"];
     check("oracles", &[&oracles[..], &["alarm"]].concat());
