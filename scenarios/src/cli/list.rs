@@ -5,8 +5,8 @@ use super::{Complaint, Exit, print};
 use crate::{explore, faults, strategies};
 use seawall_harness::call::{Method, Role};
 use seawall_harness::codes::ResultCode;
-use seawall_harness::fault::{EFFECTS, MODIFIER_SUMMARIES};
 use seawall_harness::fault::presets::PRESETS;
+use seawall_harness::fault::{EFFECTS, MODIFIER_SUMMARIES};
 use seawall_harness::oracle::ORACLES;
 use seawall_harness::outsider::OutsideAction;
 use seawall_harness::sched::POLICIES;
@@ -30,7 +30,8 @@ struct Section {
 
 pub(super) fn run(args: &ListArgs) -> Result<Exit, Complaint> {
     let wanted = |section: &Section| {
-        args.what == Listing::All && !matches!(section.kind, "effects" | "actions" | "modifiers" | "methods" | "roles" | "codes")
+        args.what == Listing::All
+            && !matches!(section.kind, "effects" | "actions" | "modifiers" | "methods" | "roles" | "codes")
             || section.kind == kind(args.what)
     };
     let sections: Vec<Section> = sections().into_iter().filter(wanted).collect();

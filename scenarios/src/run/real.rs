@@ -13,7 +13,9 @@ use rand::RngExt;
 use seawall_harness::actor::Actor;
 use seawall_harness::clock::Clock;
 use seawall_harness::oracle::integrity::Check;
-use seawall_harness::outsider::{CHILD_LIFE, Files, Intervention, OutsideAction, SystemFiles, change_files, copy_early};
+use seawall_harness::outsider::{
+    CHILD_LIFE, Files, Intervention, OutsideAction, SystemFiles, change_files, copy_early,
+};
 use seawall_harness::process::{Event, Life, Worker, was_killed};
 use seawall_harness::shared_state::{Mode, SharedState};
 use std::collections::{BTreeMap, BTreeSet};

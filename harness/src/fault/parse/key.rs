@@ -72,7 +72,10 @@ const MODIFIERS: [Key; 7] = [WHEN, P, TIMES, AFTER, ACTOR, FROM, UNTIL];
 
 /// Each modifier by its example, with what it says.
 pub const MODIFIER_SUMMARIES: [(&str, &str); MODIFIERS.len()] = [
-    (WHEN.example, "fires at the third call; 3+ from then on, 3..5 from the third to the fifth, 3+2 every second from then"),
+    (
+        WHEN.example,
+        "fires at the third call; 3+ from then on, 3..5 from the third to the fifth, 3+2 every second from then",
+    ),
     (P.example, "fires with this probability, above 0 and at most 1"),
     (TIMES.example, "fires so many times at most"),
     (AFTER.example, "fires at all calls from the one with which the bytes read or written exceed this size"),
