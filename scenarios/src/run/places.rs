@@ -43,8 +43,9 @@ pub fn search(files: &dyn Files, database: &str, announced: &[String], has_death
             logs.iter().filter(|(_, log)| !(name == database && own(log)) && (own(log) || is_log(database, log)));
         let pairs = pairs.filter(|(_, log)| is_side_file(log) || is_announced(log));
         for log in std::iter::once(None).chain(pairs.map(|pair| Some(*pair))).filter(|_| is_place) {
+            // A copy without rows says that they were deleted; a new database says nothing.
             if let (_, Some(table)) = look(files, name, log)
-                && !table.is_empty()
+                && !(table.is_empty() && name == database)
             {
                 let with = log.map(|(_, log)| format!(" with {log}")).unwrap_or_default();
                 places.push(Place { name: format!("{name}{with}"), table });
