@@ -169,8 +169,8 @@ fn refusals(report: &DoctorReport) -> Vec<String> {
         refusals.push(format!("it is open: {}", named_holders(report)));
     }
     for finding in report.findings.iter().filter(|finding| finding.severity == Severity::Danger) {
-        if finding.id != "orphan-side-files" {
-            refusals.push(format!("{} ({})", finding.what, finding.evidence));
+        if finding.code != "orphan-side-files" {
+            refusals.push(format!("{} ({})", finding.text, finding.evidence));
         }
     }
     if report.file_system.as_ref().is_some_and(|system| system.is_network) {
