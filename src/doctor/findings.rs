@@ -5,6 +5,7 @@
 //! strongest words here are "ask it".
 
 use super::checks::CHECKS;
+use super::codes::Code;
 use super::report::DoctorReport;
 use crate::error::printable;
 use serde::Serialize;
@@ -42,10 +43,10 @@ impl Severity {
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
-    /// A stable name of this kind of finding.
-    pub id: &'static str,
+    /// The stable name of this kind of finding; [`explain`](super::explain) says more.
+    pub code: &'static str,
     /// What it is.
-    pub what: String,
+    pub text: String,
     /// What was seen that says so.
     pub evidence: String,
     /// What to do next.
@@ -59,8 +60,15 @@ pub(super) fn add(report: &mut DoctorReport) {
         check(report, &mut findings);
     }
     if findings.is_empty() {
-        let what = "nothing is wrong that can be seen from outside";
-        add_to(&mut findings, Severity::Ok, "healthy", what, "files, headers, log, locks, holders", "nothing to do");
+        let what = "nothing was found";
+        add_to(
+            &mut findings,
+            Severity::Ok,
+            Code::NothingFound,
+            what,
+            "files, headers, log, locks, holders",
+            "nothing to do",
+        );
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     report.severity = findings[0].severity;
@@ -73,7 +81,7 @@ pub(super) type Findings = Vec<Finding>;
 pub(super) fn add_to(
     findings: &mut Findings,
     severity: Severity,
-    id: &'static str,
+    code: Code,
     what: impl Display,
     evidence: impl Display,
     next: impl Display,
@@ -81,7 +89,7 @@ pub(super) fn add_to(
     // Names of files and of processes may have anything in them.
     let line = |text: String| printable(&text).into_owned();
     let [what, evidence, next] = [what.to_string(), evidence.to_string(), next.to_string()].map(line);
-    findings.push(Finding { severity, id, what, evidence, next });
+    findings.push(Finding { severity, code: code.explanation().code, text: what, evidence, next });
 }
 
 /// "1 frame", "2 frames".

@@ -44,6 +44,7 @@
 mod backups;
 mod bytes;
 mod checks;
+mod codes;
 mod findings;
 pub mod fix;
 mod header;
@@ -55,6 +56,7 @@ mod summary;
 mod wal;
 mod wal_index;
 
+pub use codes::{Explanation, codes, explain};
 pub use findings::{Finding, Severity};
 pub use header::Header;
 pub use holders::{Holder, Processes};

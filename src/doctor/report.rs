@@ -211,7 +211,7 @@ impl DoctorReport {
     /// The findings that call for action.
     pub(super) fn alarms(&self) -> Vec<&'static str> {
         let alarms = self.findings.iter().filter(|finding| finding.severity >= Severity::Warning);
-        alarms.map(|finding| finding.id).collect()
+        alarms.map(|finding| finding.code).collect()
     }
 
     /// Who holds a lock: the processes' ids.

@@ -31,7 +31,7 @@ const HELP: &str = "\
 Without --fix --yes nothing is written, locked, created or checkpointed: it is safe beside a running application.\n\
 --fix --yes lets SQLite roll back a hot journal and carry a left log into the database, or renames side files whose \
 database is gone into a folder beside it. It deletes nothing, and refuses while a process has the database open.\n\
-Exit status: 0 healthy; 100 a warning or a danger was found, or a repair was refused or failed; 2 there is no such \
+Exit status: 0 nothing found, or notices alone; 100 a warning or a danger was found, or a repair was refused or failed; 2 there is no such \
 database.";
 
 /// A repair, for machines.
@@ -196,7 +196,7 @@ fn human(report: &DoctorReport) -> String {
 
 fn word(report: &DoctorReport) -> &'static str {
     match report.severity {
-        Severity::Ok | Severity::Notice => "healthy, as far as can be seen from outside",
+        Severity::Ok | Severity::Notice => "nothing found",
         Severity::Warning => "needs attention",
         Severity::Danger => "data is in danger",
     }
@@ -267,7 +267,7 @@ fn findings(report: &DoctorReport, out: &mut String) {
     out.push('\n');
     for finding in &report.findings {
         let label = format!("{:<8}", finding.severity.word());
-        let _ = writeln!(out, "{} {} ({})", paint(finding.severity, &label), finding.what, finding.evidence);
+        let _ = writeln!(out, "{} {} ({})", paint(finding.severity, &label), finding.text, finding.evidence);
     }
     let _ = writeln!(out, "{} {}", heading("next:"), report.next);
 }

@@ -123,12 +123,12 @@ pub(super) fn refusals(report: &DoctorReport, need: &Need) -> Vec<String> {
         refusals.push(format!("it is open: {}", named_holders(report)));
     }
     let is_settled = |finding: &Finding| match need {
-        Need::Orphans(_) => finding.id == SETTLED_BY_FOLDER,
-        _ => SETTLED_BY_CHOICE.contains(&finding.id),
+        Need::Orphans(_) => finding.code == SETTLED_BY_FOLDER,
+        _ => SETTLED_BY_CHOICE.contains(&finding.code),
     };
     let dangers = report.findings.iter().filter(|finding| finding.severity == Severity::Danger);
     refusals.extend(dangers.filter(|finding| !is_settled(finding)).map(|finding| {
-        format!("{} ({})", finding.what, finding.evidence)
+        format!("{} ({})", finding.text, finding.evidence)
     }));
     if report.file_system.as_ref().is_some_and(|system| system.is_network) {
         refusals.push("a network file system: others may use it unseen".to_owned());

@@ -148,7 +148,7 @@ fn check_undisturbed(held: &Held) {
         assert!(holders.iter().any(|holder| holder["pid"] == held.pid() && holder["role"] == "db"), "{report:#}");
         let locks = report["locks"].as_array().unwrap();
         assert!(locks.iter().any(|lock| lock["pid"] == held.pid() && lock["is_write"] == true), "{report:#}");
-        assert!(report["findings"].as_array().unwrap().iter().any(|finding| finding["id"] == "writing"), "{report:#}");
+        assert!(report["findings"].as_array().unwrap().iter().any(|finding| finding["code"] == "writing"), "{report:#}");
         let human = run(&["doctor", path]);
         assert!(human.out.contains(&format!("held by   {}", held.pid())), "{}", human.out);
         assert!(human.out.lines().last().unwrap().starts_with("next: "), "{}", human.out);
@@ -236,7 +236,7 @@ fn findings_refusals_and_wrong_paths_have_their_exit_status() {
     fs::remove_file(&path).unwrap();
     let (answer, report) = doctor(&[text(&path)]);
     assert_eq!((answer.status, &report["severity"]), (Some(100), &"danger".into()), "{}", answer.out);
-    assert_eq!((&report["findings"][0]["id"], &report["database"]), (&"orphan-side-files".into(), &Value::Null));
+    assert_eq!((&report["findings"][0]["code"], &report["database"]), (&"orphan-side-files".into(), &Value::Null));
     let missing = run(&["doctor", text(&dir.path().join("y.db"))]);
     assert_eq!((missing.status, missing.out.as_str()), (Some(2), ""));
     assert!(missing.err.contains("y.db") && missing.err.contains("check the path"), "{}", missing.err);
