@@ -222,6 +222,6 @@ impl DoctorReport {
 }
 
 /// Paths that are no Unicode lose what is not; JSON has no way to say it.
-fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())
 }

@@ -17,12 +17,12 @@
 //!   inherited, and belong to the process that took them, so nothing the child closes releases a lock of its parent's.
 #![expect(unsafe_code, reason = "the module exists for it")]
 
-mod child;
+mod keeper;
 mod locks;
 pub(crate) mod pragmas;
 mod watch;
 
-pub(crate) use child::{LockRange, LockedFile, copy_in_child};
+pub(crate) use keeper::{LockRange, LockedFile, copy_in_child};
 pub(crate) use locks::{Backfill, SoleUser, is_locked_elsewhere, lock_byte, raw_prefix, unlock_bytes};
 pub(crate) use watch::{Endings, Watch, free_leaked_statements, has_running_statement, reset_running_statements};
 

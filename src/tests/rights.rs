@@ -201,7 +201,7 @@ fn what_the_doctor_creates_belongs_to_the_service() {
     fs::write(&log, [0; 5000]).unwrap();
     chown(&log, Some(SERVICE), Some(GROUP)).unwrap();
     fs::set_permissions(&log, Permissions::from_mode(0o600)).unwrap();
-    let outcome = crate::doctor::fix::fix(&world.path()).unwrap();
+    let outcome = crate::doctor::fix::fix(&world.path(), &Default::default()).unwrap();
     assert_eq!(outcome.failure, None, "{outcome:?}");
     let lock = world.side_file(".init.lock");
     // There is no database whose rights it could have.

@@ -137,6 +137,17 @@ impl Stop {
     }
 }
 
+/// What [`fix`] would refuse, and what it would do without building anything. Changes nothing.
+pub fn plan(report: &DoctorReport) -> FixPlan {
+    let need = plan::need(report);
+    let refusals = if need.is_any() { plan::refusals(report, &need) } else { Vec::new() };
+    let steps = match need {
+        Need::Orphans(_) if refusals.is_empty() => plan::steps(report, Take::Alone),
+        _ => Vec::new(),
+    };
+    FixPlan { steps, refusals }
+}
+
 /// Examines the database, repairs it, and examines it again.
 ///
 /// # Errors
@@ -208,15 +219,8 @@ impl<'a> Repair<'a> {
 
     /// Whether there is something to do and nothing against it. If there is, the plan says so.
     fn is_called_for(&mut self) -> bool {
-        let is_needed = match &self.need {
-            Need::Nothing => false,
-            Need::Orphans(files) => !files.is_empty(),
-            Need::Choice { .. } => true,
-        };
-        if is_needed {
-            self.outcome.plan.refusals = plan::refusals(&self.outcome.before, &self.need);
-        }
-        is_needed && self.outcome.plan.refusals.is_empty()
+        self.outcome.plan = plan(&self.outcome.before);
+        self.need.is_any() && self.outcome.plan.refusals.is_empty()
     }
 
     fn ended(mut self, result: Result<(), Stop>) -> FixOutcome {
@@ -231,7 +235,6 @@ impl<'a> Repair<'a> {
     fn preview(&mut self) -> Result<(), Stop> {
         let before = self.outcome.before.clone();
         if let Need::Orphans(_) = self.need {
-            self.outcome.plan.steps = plan::steps(&before, Take::Alone);
             return Ok(());
         }
         let mut workspace = self.workspace(1)?;
@@ -244,7 +247,6 @@ impl<'a> Repair<'a> {
 
     fn carry_out(&mut self) -> Result<(), Stop> {
         if let Need::Orphans(files) = &self.need {
-            self.outcome.plan.steps = plan::steps(&self.outcome.before, Take::Alone);
             return quarantine(&self.outcome.before.path, &files.clone(), &mut self.outcome.done, self.os);
         }
         let before = self.outcome.before.clone();

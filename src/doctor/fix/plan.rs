@@ -8,17 +8,13 @@ use serde::Serialize;
 use std::fmt;
 
 /// Findings of severity danger that a choice between the outcomes settles. All others forbid a repair.
-const SETTLED_BY_CHOICE: [&str; 7] = [
-    "foreign-log",
-    "foreign-wal",
-    "wal-older-than-database",
-    "foreign-journal",
-    "hot-journal",
-    "pending-frames",
-    "wal-beside-empty-database",
-];
+const SETTLED_BY_CHOICE: [&str; 5] =
+    ["foreign-log", "foreign-journal", "hot-journal", "pending-frames", "wal-beside-empty-database"];
 /// What a folder for side files without a database settles.
 const SETTLED_BY_FOLDER: &str = "orphan-side-files";
+
+/// Another name of the file may be in use, so it forbids a repair however bad it is.
+const SECOND_NAME: &str = "second-log";
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -87,6 +83,16 @@ pub(super) enum Need {
     Choice { rolls_back: bool, frames: u64 },
 }
 
+impl Need {
+    pub(super) fn is_any(&self) -> bool {
+        match self {
+            Need::Nothing => false,
+            Need::Orphans(files) => !files.is_empty(),
+            Need::Choice { .. } => true,
+        }
+    }
+}
+
 pub(super) fn need(report: &DoctorReport) -> Need {
     if report.database.is_none() {
         let files = [
@@ -122,14 +128,17 @@ pub(super) fn refusals(report: &DoctorReport, need: &Need) -> Vec<String> {
     if report.is_held() {
         refusals.push(format!("it is open: {}", named_holders(report)));
     }
+    if let Some(database) = report.database.as_ref().filter(|database| database.links > 1) {
+        let names = database.links;
+        refusals.push(format!("it has {names} names, and a repair would change one of them: remove the others first"));
+    }
     let is_settled = |finding: &Finding| match need {
         Need::Orphans(_) => finding.code == SETTLED_BY_FOLDER,
         _ => SETTLED_BY_CHOICE.contains(&finding.code),
     };
-    let dangers = report.findings.iter().filter(|finding| finding.severity == Severity::Danger);
-    refusals.extend(dangers.filter(|finding| !is_settled(finding)).map(|finding| {
-        format!("{} ({})", finding.text, finding.evidence)
-    }));
+    let forbids = |finding: &Finding| finding.severity == Severity::Danger || finding.code == SECOND_NAME;
+    let forbidding = report.findings.iter().filter(|finding| forbids(finding) && !is_settled(finding));
+    refusals.extend(forbidding.map(|finding| format!("{} ({})", finding.text, finding.evidence)));
     if report.file_system.as_ref().is_some_and(|system| system.is_network) {
         refusals.push("a network file system: others may use it unseen".to_owned());
     }
