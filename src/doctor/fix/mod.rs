@@ -11,7 +11,7 @@
 //! in; all others are excluded by SQLite's lock. What [`examine`] finds dangerous is not touched.
 
 use super::examine;
-use super::findings::{Severity, named_holders};
+use super::findings::{Finding, Severity, named_holders};
 use super::report::{DoctorReport, FileRole};
 use crate::error::{Cause, Error, Operation, PrintablePath};
 use crate::open::first_connect::lock_path;
@@ -168,7 +168,8 @@ fn refusals(report: &DoctorReport) -> Vec<String> {
     if report.is_held() {
         refusals.push(format!("it is open: {}", named_holders(report)));
     }
-    for finding in report.findings.iter().filter(|finding| finding.severity == Severity::Danger) {
+    let is_in_the_way = |finding: &&Finding| finding.severity == Severity::Danger || finding.code == "hard-links";
+    for finding in report.findings.iter().filter(is_in_the_way) {
         if finding.code != "orphan-side-files" {
             refusals.push(format!("{} ({})", finding.text, finding.evidence));
         }
