@@ -1,6 +1,7 @@
 //! A report as text: what was seen, then the findings, the worst first, then the next step.
 
 use super::findings::Severity;
+use super::holders::HolderProcess;
 use super::report::{DoctorReport, FileRole};
 use super::wal_index::WalIndex;
 use crate::error::{PrintablePath, printable};
@@ -11,15 +12,20 @@ impl Display for DoctorReport {
         writeln!(f, "{}: {}", PrintablePath(&self.path), word(self.severity))?;
         line(f, "database", &self.told_database())?;
         let mode = &self.journal_mode;
-        line(f, "journal", &format!("{} configured, {} in effect", mode.configured.unwrap_or("nothing"), mode.effective))?;
+        line(
+            f,
+            "journal",
+            &format!("{} configured, {} in effect", mode.configured.unwrap_or("nothing"), mode.effective),
+        )?;
         self.fmt_side_files(f)?;
         if let Some(system) = &self.file_system {
             let network = if system.is_network { ", network" } else { "" };
             line(f, "on", &format!("{}{network}, {} MiB free", system.kind, system.free_bytes >> 20))?;
         }
         self.fmt_holders(f)?;
-        for note in &self.notes {
-            line(f, "note", note)?;
+        line(f, "looked at", &self.looked_at.join(", "))?;
+        for unseen in &self.unseen {
+            line(f, "not seen", unseen)?;
         }
         writeln!(f)?;
         for finding in &self.findings {
@@ -63,7 +69,10 @@ impl DoctorReport {
             let at_most = if self.pending.is_exact { "" } else { "at most " };
             let salts = wal.header.as_ref().map_or_else(String::new, |header| told_salts(header.salts));
             let (frames, pending) = (wal.committed_frames, self.pending.frames);
-            let text = format!("{} bytes, {frames} frames committed, {at_most}{pending} not yet checkpointed{salts}", wal.bytes);
+            let text = format!(
+                "{} bytes, {frames} frames committed, {at_most}{pending} not yet checkpointed{salts}",
+                wal.bytes
+            );
             line(f, "-wal", &text)?;
         }
         if let Some(index) = &self.wal_index {
@@ -86,6 +95,8 @@ impl DoctorReport {
         for pid in self.pids() {
             let of_process = || self.holders.iter().filter(|holder| holder.pid == pid);
             let command = of_process().next_back().map_or("", |holder| &holder.command);
+            let process = self.holder_processes.iter().find(|process| process.pid == pid);
+            let stopped = if process.is_some_and(HolderProcess::is_stopped) { " (stopped)" } else { "" };
             let name = |role: FileRole, deleted: bool| format!("{role}{}", if deleted { " (deleted)" } else { "" });
             let files: Vec<String> = of_process().map(|holder| name(holder.role, holder.deleted)).collect();
             let locks = self.locks.iter().flatten().filter(|lock| lock.pid == Some(pid));
@@ -96,16 +107,10 @@ impl DoctorReport {
                 })
                 .collect();
             let locks = if locks.is_empty() { "no lock".to_owned() } else { locks.join(", ") };
-            line(f, "held by", &format!("{pid} {command}: {}; {locks}", files.join(", ")))?;
+            line(f, "held by", &format!("{pid} {command}{stopped}: {}; {locks}", files.join(", ")))?;
         }
         if self.pids().is_empty() {
             line(f, "held by", "no process that can be seen")?;
-        }
-        if self.processes.is_confined {
-            line(f, "unseen", "processes outside of this container, and their locks")?;
-        }
-        if self.processes.unreadable > 0 {
-            line(f, "unseen", &format!("{} processes of other users, which root can see", self.processes.unreadable))?;
         }
         Ok(())
     }

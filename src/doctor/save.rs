@@ -4,8 +4,8 @@
 //! the log. If the log was begun anew meanwhile, both are copied again: only a log that was not has every page that a
 //! checkpoint has written to the database in between. No process is disturbed; the copies are made by a child process.
 
-use super::holders::Holder;
-use super::report::{DoctorReport, FileRole, lossy};
+use super::holders::{Holder, lossy};
+use super::report::{DoctorReport, FileRole};
 use super::wal::Wal;
 use crate::error::{Cause, Error, Operation};
 use crate::ffi::{copy_in_child, read_in_child};
@@ -77,7 +77,9 @@ pub fn save(report: &DoctorReport, directory: &Path) -> Result<Vec<SavedFile>, E
         for folder in [directory, &folder] {
             os.create_dir(folder, rights.private()).map_err(failed(folder))?;
         }
-        saved.extend(group.save(&folder.join(report.path.file_name().unwrap_or_default()), &os).map_err(failed(&folder))?);
+        saved.extend(
+            group.save(&folder.join(report.path.file_name().unwrap_or_default()), &os).map_err(failed(&folder))?,
+        );
         os.sync_dir(&folder).map_err(failed(&folder))?;
     }
     Ok(saved)
@@ -99,7 +101,8 @@ fn groups(report: &DoctorReport) -> Vec<Group<'_>> {
         }
         // A process may have two of a kind open: the old one and the new one.
         let lost = |role| files.iter().copied().filter(move |file| file.role == role).max_by_key(|file| file.deleted);
-        let files: Vec<&Holder> = [FileRole::Database, FileRole::Wal, FileRole::Journal].into_iter().filter_map(lost).collect();
+        let files: Vec<&Holder> =
+            [FileRole::Database, FileRole::Wal, FileRole::Journal].into_iter().filter_map(lost).collect();
         let ids = |files: &[&Holder]| files.iter().map(|file| file.id()).collect::<Vec<_>>();
         match groups.iter_mut().find(|group| ids(&group.files) == ids(&files)) {
             Some(group) => group.pids.push(pid),
@@ -149,7 +152,7 @@ impl Group<'_> {
                 path,
                 bytes: to.metadata()?.len(),
                 committed_frames: wal.as_ref().map(|wal| wal.committed_frames),
-                commits: wal.as_ref().map(|_| 0),
+                commits: wal.as_ref().map(|wal| wal.commits),
                 is_consistent,
             });
         }

@@ -120,7 +120,9 @@ pub(super) fn has_proc() -> bool {
 }
 
 fn codes_of(report: &DoctorReport) -> Vec<&'static str> {
-    report.findings.iter().map(|finding| finding.code).collect()
+    // What depends on the machine that the tests run on.
+    let of_machine = ["file-system", "network-file-system", "confined"];
+    report.findings.iter().map(|finding| finding.code).filter(|code| !of_machine.contains(code)).collect()
 }
 
 /// Holds a database in every way there is: a reader of an old snapshot, and a writer in the middle of a transaction.
@@ -301,7 +303,10 @@ fn files_without_holders_are_judged_by_their_content() {
     check(&place, Danger, &["short-file"]);
     fs::write(&place.path, &bytes).unwrap();
     fs::hard_link(&place.path, place.path.with_file_name("y.db")).unwrap();
-    check(&place, Danger, &["hard-links"]);
+    check(&place, Warning, &["hard-links"]);
+    fs::write(place.path.with_file_name("y.db-wal"), content(&live.file(FileRole::Wal))).unwrap();
+    check(&place, Danger, &["second-log", "hard-links"]);
+    fs::remove_file(place.path.with_file_name("y.db-wal")).unwrap();
     fs::remove_file(place.path.with_file_name("y.db")).unwrap();
     for number in 0..21 {
         fs::write(place.path.with_file_name(format!("x.db.corrupt.{number}.bak")), "x").unwrap();
@@ -332,15 +337,18 @@ fn files_that_were_taken_from_under_a_connection_are_found_with_their_holder() {
     if !has_proc() {
         return;
     }
-    for role in [FileRole::Database, FileRole::Wal, FileRole::WalIndex] {
+    for (role, code) in [
+        (FileRole::Database, "deleted-but-open"),
+        (FileRole::Wal, "deleted-log"),
+        (FileRole::WalIndex, "deleted-but-open"),
+    ] {
         let place = Place::new();
         let _conn = place.open(WAL);
         fs::remove_file(place.file(role)).unwrap();
         let report = place.examine();
-        let finding = report.findings.iter().find(|finding| finding.code == "deleted-but-open").unwrap();
+        let finding = report.findings.iter().find(|finding| finding.code == code).unwrap();
         let own = std::process::id();
         assert!(finding.evidence.contains(&format!("{own} (")), "{finding:?}");
-        assert!(finding.evidence.contains(&format!("deleted {role} open")), "{finding:?}");
         assert_eq!(report.severity, Severity::Danger);
     }
     let place = Place::new();

@@ -8,7 +8,6 @@ macro_rules! table {
     ($($code:ident, $name:literal, $severities:expr, $title:literal, $meaning:literal, $to_do:literal, $not:literal;)*) => {
         /// The kinds of findings.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[allow(dead_code, reason = "some findings are not made yet")]
         pub(in crate::doctor) enum Code {
             $($code,)*
         }

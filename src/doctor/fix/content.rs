@@ -170,7 +170,8 @@ mod tests {
     fn every_row_counts_and_every_difference_is_seen() {
         let base = content(BASE);
         assert_eq!((base.soundness, base.integrity.as_str(), base.rows), (Soundness::Sound, "ok", 3));
-        let names: Vec<_> = base.tables.iter().map(|table| (table.name.as_str(), table.rows, table.last_rowid)).collect();
+        let names: Vec<_> =
+            base.tables.iter().map(|table| (table.name.as_str(), table.rows, table.last_rowid)).collect();
         assert_eq!(names, [("sqlite_schema", 1, Some(1)), ("t", 3, Some(3))]);
         assert!(base.is_same_as(&content(BASE)));
         for change in [

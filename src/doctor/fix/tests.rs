@@ -388,7 +388,11 @@ fn a_repair_that_is_killed_at_any_step_leaves_the_files_complete_under_a_name() 
     }
     for (take, roles, sql) in [
         ("log", [FileRole::Database, FileRole::Wal], format!("{WAL} INSERT INTO t VALUES ('last')")),
-        ("alone", [FileRole::Database, FileRole::Wal], format!("{WAL} PRAGMA wal_checkpoint; INSERT INTO t VALUES (2)")),
+        (
+            "alone",
+            [FileRole::Database, FileRole::Wal],
+            format!("{WAL} PRAGMA wal_checkpoint; INSERT INTO t VALUES (2)"),
+        ),
         ("log", [FileRole::Database, FileRole::Journal], JOURNAL.to_owned()),
     ] {
         let live = Place::new();
@@ -411,7 +415,11 @@ fn a_repair_that_is_killed_at_any_step_leaves_the_files_complete_under_a_name() 
             assert!(is_complete || !output.status.success(), "{output:?}");
             let state = as_opened(&died.path);
             let is_untouched = files(&died)[..4] == before[..4];
-            let is_expected = if is_complete { state.is_same_as(&chosen) } else { state.is_same_as(&given) || state.is_same_as(&chosen) };
+            let is_expected = if is_complete {
+                state.is_same_as(&chosen)
+            } else {
+                state.is_same_as(&given) || state.is_same_as(&chosen)
+            };
             assert!(is_expected, "{take} killed at step {steps}: {state:#?}");
             if !is_untouched {
                 let folder = died.path.with_file_name("x.db.cure-1");

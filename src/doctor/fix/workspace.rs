@@ -119,7 +119,13 @@ pub(super) fn new_folder(path: &Path, suffix: &str, rights: Rights, os: &dyn Os)
 }
 
 /// Why there is no room for the copies; `None` if there is. Holes of files take no room.
-pub(super) fn lack_of_room(path: &Path, files: &[PathBuf], copies: u64, growth_bytes: u64, os: &dyn Os) -> Option<String> {
+pub(super) fn lack_of_room(
+    path: &Path,
+    files: &[PathBuf],
+    copies: u64,
+    growth_bytes: u64,
+    os: &dyn Os,
+) -> Option<String> {
     let bytes: u64 = files.iter().filter_map(|file| fs::metadata(file).ok()).map(|file| allocated(&file)).sum();
     let needed = bytes.saturating_mul(copies).saturating_add(growth_bytes);
     let needed = needed.saturating_add(needed / 20).saturating_add(FREE_BYTES_MIN);
@@ -148,7 +154,8 @@ fn copy_attributes(from: &Path, to: &Path) -> io::Result<()> {
         Err(rustix::io::Errno::OPNOTSUPP) => return Ok(()),
         Err(errno) => return Err(errno.into()),
     };
-    for name in names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty() && !name.starts_with(OF_SYSTEM)) {
+    for name in names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty() && !name.starts_with(OF_SYSTEM))
+    {
         let name = OsStr::from_bytes(name);
         let mut value = vec![0; ATTRIBUTE_BYTES_MAX];
         let length = getxattr(from, name, &mut value)?;

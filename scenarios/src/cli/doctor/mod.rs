@@ -158,10 +158,13 @@ fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
     if text.contains(char::is_control) {
         let escaped = text.replace('\\', "\\\\").replace('\'', "\\'");
-        let escaped: String = escaped.chars().map(|char| match char {
-            char if char.is_control() => format!("\\u{:04x}", u32::from(char)),
-            char => char.to_string(),
-        }).collect();
+        let escaped: String = escaped
+            .chars()
+            .map(|char| match char {
+                char if char.is_control() => format!("\\u{:04x}", u32::from(char)),
+                char => char.to_string(),
+            })
+            .collect();
         return format!("$'{escaped}'");
     }
     format!("'{}'", text.replace('\'', "'\\''"))

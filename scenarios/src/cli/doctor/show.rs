@@ -68,10 +68,13 @@ pub(super) fn outcomes(outcomes: &[Outcome]) -> String {
     for name in names.iter().take(TABLES_MAX) {
         row(&format!("  {name}"), &|outcome| {
             let table = outcome.content.tables.iter().find(|table| table.name == *name);
-            table.map_or_else(|| "no table".to_owned(), |table| {
-                let digest = table.sha256.as_deref().map_or("unreadable", |digest| &digest[..8]);
-                format!("{} ({digest})", table.rows)
-            })
+            table.map_or_else(
+                || "no table".to_owned(),
+                |table| {
+                    let digest = table.sha256.as_deref().map_or("unreadable", |digest| &digest[..8]);
+                    format!("{} ({digest})", table.rows)
+                },
+            )
         });
     }
     if names.len() > TABLES_MAX {

@@ -71,7 +71,8 @@ impl Targets {
             Ok(found) => {
                 self.databases.extend(found.databases);
                 let unread = found.unreadable.iter();
-                self.problems.extend(unread.map(|(path, error)| Problem { is_given: false, ..Problem::new(path, error) }));
+                self.problems
+                    .extend(unread.map(|(path, error)| Problem { is_given: false, ..Problem::new(path, error) }));
                 if found.is_cut {
                     let error = "there are more files than are looked at";
                     self.problems.push(Problem { is_given: false, ..Problem::new(path, error) });

@@ -148,7 +148,10 @@ fn check_undisturbed(held: &Held) {
         assert!(holders.iter().any(|holder| holder["pid"] == held.pid() && holder["role"] == "db"), "{report:#}");
         let locks = report["locks"].as_array().unwrap();
         assert!(locks.iter().any(|lock| lock["pid"] == held.pid() && lock["is_write"] == true), "{report:#}");
-        assert!(report["findings"].as_array().unwrap().iter().any(|finding| finding["code"] == "writing"), "{report:#}");
+        assert!(
+            report["findings"].as_array().unwrap().iter().any(|finding| finding["code"] == "writing"),
+            "{report:#}"
+        );
         let human = run(&["doctor", path]);
         assert!(human.out.contains(&format!("held by   {}", held.pid())), "{}", human.out);
         assert!(human.out.lines().last().unwrap().starts_with("next: "), "{}", human.out);

@@ -20,14 +20,17 @@ fn place() -> (TempDir, PathBuf) {
 
 fn database(path: &Path) -> Connection {
     let conn = Connection::open(path).unwrap();
-    conn.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x); INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)")
-        .unwrap();
+    conn.execute_batch(
+        "PRAGMA journal_mode = WAL; CREATE TABLE t (x); INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)",
+    )
+    .unwrap();
     conn
 }
 
 fn json(args: &[&str]) -> (Answer, Value) {
     let answer = run(&[&["doctor", "--format", "json"], args].concat());
-    let value = serde_json::from_str(&answer.out).unwrap_or_else(|error| panic!("{error}: {} {}", answer.out, answer.err));
+    let value =
+        serde_json::from_str(&answer.out).unwrap_or_else(|error| panic!("{error}: {} {}", answer.out, answer.err));
     (answer, value)
 }
 
