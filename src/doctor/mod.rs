@@ -39,7 +39,8 @@
 //! The doctor is the one part of the crate that does not go through [`Os`] for its files: it looks at the
 //! machine it runs on, and there is nothing to be gained from looking at another one. It asks for no time.
 //!
-//! [`fix::fix`] does what is lossless, and only for a database that no process has open.
+//! [`fix::fix`] repairs, on copies, and only a database that no process has open. [`save`] copies what processes have open
+//! and nothing else has.
 
 mod backups;
 mod bytes;

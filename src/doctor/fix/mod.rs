@@ -115,6 +115,8 @@ pub struct FixOutcome {
     /// The folder with the files as they were.
     #[serde(serialize_with = "lossy")]
     pub kept: Option<PathBuf>,
+    /// What is there now and was not before, in words.
+    pub left: Vec<String>,
     /// Why it went no further, with the failing step and SQLite's extended code where there is one.
     pub failure: Option<String>,
     /// The state before.
@@ -170,6 +172,7 @@ fn fix_on(path: &Path, options: &FixOptions, os: &dyn Os) -> Result<FixOutcome, 
     }
     let path = repair.outcome.before.path.clone();
     let lock = lock_path(&path);
+    let is_new = os.status(&lock).is_ok_and(|status| status.is_none());
     let locked = os.try_lock_file(&lock, &path);
     let Some(held) = locked.map_err(|error| Error::new(&path, Operation::FirstConnect, Cause::Io(error)))? else {
         let holder = os.lock_holder(&lock).map_or("another process".to_owned(), |pid| format!("process {pid}"));
@@ -178,6 +181,10 @@ fn fix_on(path: &Path, options: &FixOptions, os: &dyn Os) -> Result<FixOutcome, 
     };
     // What was seen before the lock may be over.
     repair = Repair::new(examine(&path)?, *options, os);
+    if is_new {
+        let what = "the lock of first connects, an empty file that this crate's users share";
+        repair.outcome.left.push(format!("{}, {what}", PrintablePath(&lock)));
+    }
     if !repair.is_called_for() {
         return Ok(repair.outcome);
     }
@@ -210,6 +217,7 @@ impl<'a> Repair<'a> {
             taken: None,
             done: Vec::new(),
             kept: None,
+            left: Vec::new(),
             failure: None,
             before,
             after: None,
@@ -220,6 +228,10 @@ impl<'a> Repair<'a> {
     /// Whether there is something to do and nothing against it. If there is, the plan says so.
     fn is_called_for(&mut self) -> bool {
         self.outcome.plan = plan(&self.outcome.before);
+        if self.options.take == Some(Take::Log) && matches!(self.need, Need::Orphans(_)) && self.need.is_any() {
+            let why = "--take log: there is no database; what can be done is to rename the side files, without --take";
+            self.outcome.plan = FixPlan::refused(why.to_owned());
+        }
         self.need.is_any() && self.outcome.plan.refusals.is_empty()
     }
 
@@ -247,7 +259,10 @@ impl<'a> Repair<'a> {
 
     fn carry_out(&mut self) -> Result<(), Stop> {
         if let Need::Orphans(files) = &self.need {
-            return quarantine(&self.outcome.before.path, &files.clone(), &mut self.outcome.done, self.os);
+            let outcome = &mut self.outcome;
+            let folder = quarantine(&outcome.before.path, files, &mut outcome.done, self.os)?;
+            outcome.left.extend(folder.map(|folder| format!("{}, the side files", PrintablePath(&folder))));
+            return Ok(());
         }
         let before = self.outcome.before.clone();
         let mut owner = SoleOwner::become_of(&before.path, self.os)?;
@@ -274,7 +289,7 @@ impl<'a> Repair<'a> {
             }
             result => {
                 let folder = workspace.close();
-                self.outcome.done.push(format!("the files as they were are in {}", PrintablePath(&folder)));
+                self.outcome.left.push(format!("{}, the files as they were", PrintablePath(&folder)));
                 self.outcome.kept = Some(folder);
                 self.outcome.taken = result.is_ok().then_some(take);
                 result
@@ -359,7 +374,12 @@ impl<'a> Repair<'a> {
 }
 
 /// Renames side files without a database into a folder.
-fn quarantine(path: &Path, files: &[FileRole], done: &mut Vec<String>, os: &dyn Os) -> Result<(), Stop> {
+fn quarantine(
+    path: &Path,
+    files: &[FileRole],
+    done: &mut Vec<String>,
+    os: &dyn Os,
+) -> Result<Option<PathBuf>, Stop> {
     let mut folder = None;
     for file in files {
         let from = file.path(path);
@@ -375,7 +395,7 @@ fn quarantine(path: &Path, files: &[FileRole], done: &mut Vec<String>, os: &dyn 
         os.rename(&from, &to).map_err(failed)?;
         done.push(format!("renamed {} to {}", PrintablePath(&from), PrintablePath(&to)));
     }
-    Ok(())
+    Ok(folder)
 }
 
 /// Paths that are no Unicode lose what is not; JSON has no way to say it.

@@ -6,10 +6,12 @@ use super::content::{Content, Soundness};
 use super::plan::super_journal;
 use super::workspace::Workspace;
 use super::{Stop, Take};
-use crate::error::{Error, Operation, describe};
+use crate::error::classify::primary;
+use crate::error::{Error, Operation, describe, extended_code};
 use crate::os::{Os, beside};
 use crate::quarantine::keep_log;
 use rusqlite::config::DbConfig;
+use rusqlite::ffi::SQLITE_CORRUPT;
 use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 use std::io;
@@ -66,7 +68,7 @@ impl Outcomes {
             Soundness::OutOfStep => Some(format!(
                 "--take {take}: integrity_check says of the copy: {integrity}; it has no complaint about the other outcome"
             )),
-            Soundness::Damaged => Some(format!("--take {take}: integrity_check says of the copy: {integrity}")),
+            Soundness::Damaged => Some(format!("--take {take}: it is damaged: {integrity}")),
             Soundness::Unknown => Some(format!("--take {take}: the copy could not be checked here: {integrity}")),
         }
     }
@@ -126,14 +128,21 @@ fn recover(copy: &Path) -> Result<Content, Stop> {
     if !matches!(before.soundness, Soundness::Sound | Soundness::OutOfStep) {
         return Ok(before);
     }
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(at(Operation::Configure))?;
     let answer = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
-    let (busy, frames, carried) =
-        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], answer).map_err(at(Operation::Checkpoint))?;
+    let (busy, frames, carried) = match conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], answer) {
+        Ok(answer) => answer,
+        // A log that ends far behind the end of the file can be read, and not carried over.
+        Err(error) if extended_code(&error).is_some_and(|code| primary(code) == SQLITE_CORRUPT) => {
+            let integrity = format!("the checkpoint says {}", describe(&error));
+            return Ok(Content { soundness: Soundness::Damaged, integrity, ..before });
+        }
+        Err(error) => return Err(at(Operation::Checkpoint)(error)),
+    };
     if busy != 0 || frames != carried {
         let what = format!("the checkpoint carried {carried} of {frames} frames over");
         return Err(Stop::io(copy, io::Error::other(what)));
     }
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(at(Operation::Configure))?;
     conn.close().map_err(|(_, error)| at(Operation::Close)(error))?;
     let after = content_of(copy);
     if !after.is_same_as(&before) || after.pages != before.pages {

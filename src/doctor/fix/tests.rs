@@ -223,7 +223,7 @@ fn an_outcome_that_is_damaged_is_not_taken() {
     let pages = fs::read(&died.path).unwrap().len() / 4096;
     patch(&died.path, (pages - 1) * 4096, &[0xff; 64]);
     for take in [Take::Alone, Take::Log] {
-        let outcome = check_untouched(&died, &FixOptions::new().with_take(take), "integrity_check says");
+        let outcome = check_untouched(&died, &FixOptions::new().with_take(take), "it is damaged");
         assert!(outcome.outcomes.iter().all(|outcome| outcome.content.soundness == Soundness::Damaged));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::{Complaint, Exit, print};
 use super::show::{heading, outcomes, paint};
-use super::targets::{Problem, Targets, printable};
+use super::targets::{Problem, Targets};
 use super::{DoctorArgs, exit, json, quoted, show};
 use seawall::doctor::Severity;
 use seawall::doctor::fix::{FixOptions, FixOutcome, Take, fix};
@@ -97,8 +97,8 @@ fn human(path: &Path, outcome: &FixOutcome, args: &DoctorArgs) -> String {
         let take = args.take.map_or_else(String::new, |take| format!(" --take {}", Take::from(take)));
         let _ = writeln!(out, "nothing was changed; to do it: seawall doctor {} --fix{take} --yes", quoted(path));
     }
-    if let Some(kept) = &outcome.kept {
-        let _ = writeln!(out, "kept: {}; remove it when the database has proved itself", printable(kept));
+    for left in &outcome.left {
+        let _ = writeln!(out, "left: {left}");
     }
     if let Some(after) = &outcome.after {
         let _ = writeln!(out, "\n{}\n", heading("after"));

