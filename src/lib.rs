@@ -36,8 +36,8 @@
 //!
 //! Invariants, above all by absence:
 //!
-//! - Nothing in this crate unlinks or truncates a file: a `-wal` with frames is data. Two modules rename:
-//!   [`quarantine`], and the [`doctor`] when the user asks for a repair.
+//! - Nothing in this crate unlinks or truncates a file, but for copies that the [`doctor`] has made: a `-wal` with
+//!   frames is data. Two modules rename: [`quarantine`], and the [`doctor`] when the user asks for a repair.
 //! - In this process, only SQLite opens a database file that may be in use. POSIX drops SQLite's locks when any other
 //!   descriptor of the file is closed. The [`doctor`] uses a child process.
 //! - Nothing in this crate retries a write. Only opening is retried.

@@ -1,10 +1,11 @@
 //! The findings: what in a report calls for attention, and what to do about it.
 //!
-//! No finding says that a database is corrupt. From outside one sees files, locks and headers; half-finished work of
-//! others looks like damage there. What is in the pages only the application's own connection can check, so the
-//! strongest words here are "ask it".
+//! No finding says that a database is corrupt, and none that it is sound. From outside one sees files, locks and
+//! headers; half-finished work of others looks like damage there. What is in the pages only the application's own
+//! connection can check, so the strongest words here are "ask it".
 
 use super::checks::CHECKS;
+use super::codes::Code;
 use super::report::DoctorReport;
 use crate::error::printable;
 use serde::Serialize;
@@ -42,25 +43,47 @@ impl Severity {
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
-    /// A stable name of this kind of finding.
-    pub id: &'static str,
+    /// The stable name of this kind of finding; [`explain`](super::explain) says more.
+    pub code: &'static str,
     /// What it is.
-    pub what: String,
+    pub text: String,
     /// What was seen that says so.
     pub evidence: String,
-    /// What to do next.
+    /// What to do next, in this state.
     pub next: String,
+}
+
+impl Finding {
+    /// A finding as bad as its kind can be, with the words of its kind.
+    pub(super) fn new(code: Code, evidence: impl Display, next: impl Display) -> Finding {
+        let kind = code.explanation();
+        // Names of files and of processes may have anything in them.
+        let [evidence, next] = [evidence.to_string(), next.to_string()].map(|text| printable(&text).into_owned());
+        Finding { severity: kind.severities[0], code: kind.code, text: kind.title.to_owned(), evidence, next }
+    }
+
+    /// The same, and only as bad as this.
+    pub(super) fn as_bad_as(mut self, severity: Severity) -> Finding {
+        self.severity = severity;
+        self
+    }
+
+    /// The same in words that fit the state better.
+    pub(super) fn saying(mut self, text: impl Display) -> Finding {
+        self.text = printable(&text.to_string()).into_owned();
+        self
+    }
 }
 
 /// Judges a report and writes the findings into it.
 pub(super) fn add(report: &mut DoctorReport) {
+    (report.looked_at, report.unseen) = (super::scope::looked_at(report), super::scope::unseen(report));
     let mut findings = Vec::new();
     for check in CHECKS {
         check(report, &mut findings);
     }
     if findings.is_empty() {
-        let what = "nothing is wrong that can be seen from outside";
-        add_to(&mut findings, Severity::Ok, "healthy", what, "files, headers, log, locks, holders", "nothing to do");
+        findings.push(Finding::new(Code::NothingFound, report.looked_at.join(", "), "nothing to do"));
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     report.severity = findings[0].severity;
@@ -70,20 +93,6 @@ pub(super) fn add(report: &mut DoctorReport) {
 
 pub(super) type Findings = Vec<Finding>;
 
-pub(super) fn add_to(
-    findings: &mut Findings,
-    severity: Severity,
-    id: &'static str,
-    what: impl Display,
-    evidence: impl Display,
-    next: impl Display,
-) {
-    // Names of files and of processes may have anything in them.
-    let line = |text: String| printable(&text).into_owned();
-    let [what, evidence, next] = [what.to_string(), evidence.to_string(), next.to_string()].map(line);
-    findings.push(Finding { severity, id, what, evidence, next });
-}
-
 /// "1 frame", "2 frames".
 pub(super) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
@@ -91,11 +100,16 @@ pub(super) fn count(number: u64, noun: &str) -> String {
 
 /// Who has the files open, with names.
 pub(super) fn named_holders(report: &DoctorReport) -> String {
-    let name = |pid: u32| match report.holders.iter().find(|holder| holder.pid == pid) {
+    named(report, &report.pids())
+}
+
+/// Processes with their names: "process 17 (python3)".
+pub(super) fn named(report: &DoctorReport, pids: &[u32]) -> String {
+    let name = |&pid: &u32| match report.holders.iter().find(|holder| holder.pid == pid) {
         Some(holder) => format!("{pid} ({})", holder.command),
         None => pid.to_string(),
     };
-    let names: Vec<String> = report.pids().into_iter().map(name).collect();
+    let names: Vec<String> = pids.iter().map(name).collect();
     match names.len() {
         0 => "no visible process".to_owned(),
         1 => format!("process {}", names[0]),
@@ -103,13 +117,16 @@ pub(super) fn named_holders(report: &DoctorReport) -> String {
     }
 }
 
+/// The path of the database, quoted for a shell.
+pub(super) fn quoted(report: &DoctorReport) -> String {
+    format!("'{}'", report.path.to_string_lossy().replace('\'', "'\\''"))
+}
+
 /// How to check the content without a false alarm.
 pub(super) fn quick_check(report: &DoctorReport) -> String {
     if report.is_held() {
         return format!("run PRAGMA quick_check on the application's own connection ({})", named_holders(report));
     }
-    let path = report.path.to_string_lossy().replace('\'', "'\\''");
-    format!(
-        "no process has it open: copy it with its side files, and run sqlite3 '{path}' 'PRAGMA quick_check' on the copy"
-    )
+    let path = quoted(report);
+    format!("no visible process has it open: copy {path} with its side files, and run PRAGMA quick_check on the copy")
 }

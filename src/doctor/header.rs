@@ -69,14 +69,14 @@ impl Header {
     pub fn is_wal(&self) -> bool {
         self.read_version == 2
     }
+}
 
-    /// Whether the SQLite that wrote it can lose commits when a log is restarted under a checkpoint: 3.7.0 to 3.51.2
-    /// but for the corrected 3.50.7 and 3.44.6.
-    pub(super) fn has_wal_reset_defect(&self) -> bool {
-        match self.written_by_number {
-            3_044_006..3_045_000 | 3_050_007..3_051_000 => false,
-            number => (3_007_000..3_051_003).contains(&number),
-        }
+/// Whether a SQLite of that version can lose commits when a log is restarted under a checkpoint: 3.7.0 to 3.51.2 but
+/// for the corrected 3.50.7 and 3.44.6.
+pub(super) fn has_wal_reset_defect(number: u32) -> bool {
+    match number {
+        3_044_006..3_045_000 | 3_050_007..3_051_000 => false,
+        number => (3_007_000..3_051_003).contains(&number),
     }
 }
 
@@ -132,7 +132,6 @@ mod tests {
 
     #[test]
     fn the_versions_with_the_wal_reset_defect_are_known() {
-        let mut header = Header::parse(&sample()).unwrap();
         for (number, expected) in [
             (0, false),
             (3_006_023, false),
@@ -146,8 +145,7 @@ mod tests {
             (3_051_003, false),
             (3_054_001, false),
         ] {
-            header.written_by_number = number;
-            assert_eq!(header.has_wal_reset_defect(), expected, "{number}");
+            assert_eq!(has_wal_reset_defect(number), expected, "{number}");
         }
     }
 }

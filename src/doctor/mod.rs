@@ -39,37 +39,50 @@
 //! The doctor is the one part of the crate that does not go through [`Os`] for its files: it looks at the
 //! machine it runs on, and there is nothing to be gained from looking at another one. It asks for no time.
 //!
-//! [`fix::fix`] does what is lossless, and only for a database that no process has open.
+//! [`fix::fix`] repairs, on copies, and only a database that no process has open. [`save`] copies what processes have open
+//! and nothing else has.
 
 mod backups;
 mod bytes;
 mod checks;
+mod codes;
+mod deleted;
+mod display;
+mod find;
 mod findings;
 pub mod fix;
 mod header;
 mod holders;
 mod journal;
+mod kernel_locks;
 mod locks;
+mod observe;
 mod report;
+mod save;
+mod scope;
 mod summary;
+mod surroundings;
 mod wal;
 mod wal_index;
 
+pub use codes::{Explanation, codes, explain};
+pub use deleted::DeletedLog;
+pub use find::{Found, find};
 pub use findings::{Finding, Severity};
 pub use header::Header;
-pub use holders::{Holder, Processes};
+pub use holders::{Holder, HolderProcess, OtherLog, Processes};
 pub use journal::{Journal, JournalState, SuperJournal};
 pub use locks::Lock;
 pub use report::{BackupFiles, DatabaseFile, DoctorReport, FileRole, JournalModes, PendingFrames, WalIndexFile};
+pub use save::{SavedFile, save};
 pub use wal::{Wal, WalHeader};
 pub use wal_index::WalIndex;
 
 use crate::error::{Cause, Error, Operation};
-use crate::ffi::read_in_child;
 use crate::os::{FileId, FileKind, Os, SystemOs};
+use holders::Libraries;
 use std::io;
 use std::path::{Path, PathBuf};
-use summary::Observations;
 
 /// How often a database is looked at until two looks say the same, or there is nothing to worry about.
 const LOOKS_MAX: u32 = 5;
@@ -107,14 +120,15 @@ pub fn examine(path: &Path) -> Result<DoctorReport, Error> {
         }
         None => {}
     }
-    let mut report = look(path, &os);
+    let mut libraries = Libraries::default();
+    let mut report = look(path, &os, &mut libraries);
     // One look alone raises no alarm: files that were read at different moments may not fit each other.
     for _ in 1..LOOKS_MAX {
         let alarms = report.alarms();
         if alarms.is_empty() {
             break;
         }
-        report = look(path, &os);
+        report = look(path, &os, &mut libraries);
         if report.alarms() == alarms {
             break;
         }
@@ -136,81 +150,11 @@ fn resolve(path: &Path, os: &SystemOs) -> io::Result<PathBuf> {
 }
 
 /// One look at everything, and what is to be said of it.
-fn look(path: &Path, os: &SystemOs) -> DoctorReport {
-    let mut report = observe(path, os).summarize(path);
+fn look(path: &Path, os: &SystemOs, libraries: &mut Libraries) -> DoctorReport {
+    let mut report = observe::observe(path, os, libraries).summarize(path);
     report.copies = BackupFiles::beside(path);
     findings::add(&mut report);
     report
-}
-
-fn observe(path: &Path, os: &SystemOs) -> Observations {
-    let mut notes = Vec::new();
-    let mut told = |step: &str, error: &io::Error| notes.push(format!("{step}: {error}"));
-    let status = |role: FileRole| os.status(&role.path(path)).ok().flatten();
-    let header = status(FileRole::Database).and_then(|_| {
-        read_in_child(path).map_err(|error| told("the header of the database could not be read", &error)).ok()
-    });
-    let database = status(FileRole::Database);
-    let read_journal = || Journal::read(&FileRole::Journal.path(path));
-    let journal = read_journal();
-
-    // In this order: a wal-index that is the same all the time belongs to the log in between, unless a process that
-    // held a lock when the locks were read was writing; and a journal that is the same before and after was not being
-    // written.
-    let index = wal_index(path);
-    let wal = Wal::read(&FileRole::Wal.path(path));
-    let targets = targets(path, os);
-    let (holders, processes) = holders::scan(&targets, os);
-    let locks = locks::scan(&targets, &holders);
-    let is_index_still = match (&index, wal_index(path)) {
-        (Some(Ok(before)), Some(Ok(after))) => *before == after,
-        _ => false,
-    };
-    let is_journal_still = match (&journal, read_journal()) {
-        (Ok(before), Ok(after)) => *before == after,
-        _ => false,
-    };
-    let wal = wal.map_err(|error| told("the -wal could not be read", &error)).ok().flatten();
-    let journal = journal.map_err(|error| told("the -journal could not be read", &error)).ok().flatten();
-    if let Some(Err(error)) = &index {
-        told("the -shm could not be read", error);
-    }
-    Observations {
-        database,
-        header,
-        wal,
-        journal,
-        index: index.and_then(Result::ok),
-        index_status: status(FileRole::WalIndex),
-        is_index_still,
-        is_journal_still,
-        holders,
-        processes,
-        locks,
-        file_system: os.file_system(path.parent().unwrap_or(path)),
-        notes,
-    }
-}
-
-/// The beginning of the `-shm`; `None` if there is none.
-fn wal_index(path: &Path) -> Option<io::Result<Vec<u8>>> {
-    match read_in_child(&FileRole::WalIndex.path(path)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Ok(mut bytes) => {
-            bytes.truncate(wal_index::WAL_INDEX_BYTES);
-            Some(Ok(bytes))
-        }
-        other => Some(other),
-    }
-}
-
-fn targets(path: &Path, os: &SystemOs) -> Vec<Target> {
-    let target = |role: FileRole| {
-        let path = role.path(path);
-        let id = os.status(&path).ok().flatten().map(|status| status.id);
-        Target { role, path, id }
-    };
-    FileRole::ALL.into_iter().map(target).collect()
 }
 
 #[cfg(test)]

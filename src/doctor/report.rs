@@ -1,15 +1,17 @@
 //! The result of an examination, as data. Field names and words are stable: they are what `--json` prints.
 
+use super::deleted::DeletedLog;
 use super::findings::{Finding, Severity};
 use super::header::Header;
-use super::holders::{Holder, Processes};
+use super::holders::{Holder, HolderProcess, OtherLog, Processes, lossy};
 use super::journal::Journal;
 use super::locks::Lock;
+use super::observe::Evidence;
 use super::wal::Wal;
 use super::wal_index::WalIndex;
 use crate::open::first_connect::lock_path;
 use crate::os::{FileSystem, beside};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -104,14 +106,28 @@ pub struct DoctorReport {
     pub journal: Option<Journal>,
     /// Who has which of the files open.
     pub holders: Vec<Holder>,
+    /// What is known of the processes among them.
+    pub holder_processes: Vec<HolderProcess>,
+    /// Processes that use the database in WAL mode and hold no lock on it.
+    pub lockless: Vec<u32>,
+    /// Logs at other names that holders of the database have open.
+    pub other_logs: Vec<OtherLog>,
+    /// Logs without a name that processes have open.
+    pub deleted_logs: Vec<DeletedLog>,
     /// How far the look at the processes went.
     pub processes: Processes,
     /// Who holds which lock; `None` where the system does not show locks.
     pub locks: Option<Vec<Lock>>,
     /// Copies beside the database.
     pub copies: BackupFiles,
-    /// What could not be looked at, and why.
+    /// What could not be read, and why.
     pub notes: Vec<String>,
+    /// What was looked at, in words.
+    pub looked_at: Vec<String>,
+    /// What could not be seen from here, in words.
+    pub unseen: Vec<String>,
+    #[serde(skip)]
+    pub(super) evidence: Evidence,
 }
 
 /// The database file.
@@ -190,9 +206,12 @@ impl DoctorReport {
         pids
     }
 
-    /// Whether a visible process has the database or a side file open, or a lock on it.
+    /// Whether a process has the database or a side file open, or a lock on it, as far as it can be seen. A lock of a
+    /// process that cannot be seen counts.
     pub fn is_held(&self) -> bool {
-        self.database_holders().next().is_some() || self.database_locks().next().is_some()
+        self.database_holders().next().is_some()
+            || self.database_locks().next().is_some()
+            || !self.evidence.unseen_locks.is_empty()
     }
 
     fn database_holders(&self) -> impl Iterator<Item = &Holder> {
@@ -211,7 +230,7 @@ impl DoctorReport {
     /// The findings that call for action.
     pub(super) fn alarms(&self) -> Vec<&'static str> {
         let alarms = self.findings.iter().filter(|finding| finding.severity >= Severity::Warning);
-        alarms.map(|finding| finding.id).collect()
+        alarms.map(|finding| finding.code).collect()
     }
 
     /// Who holds a lock: the processes' ids.
@@ -219,9 +238,4 @@ impl DoctorReport {
         let locks = self.locks.iter().flatten().filter(|lock| lock.holds(role, name));
         locks.map(|lock| lock.pid.unwrap_or(0)).collect()
     }
-}
-
-/// Paths that are no Unicode lose what is not; JSON has no way to say it.
-fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&path.to_string_lossy())
 }

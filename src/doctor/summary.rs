@@ -6,6 +6,7 @@ use super::header::Header;
 use super::holders::{Holder, Processes};
 use super::journal::{Journal, JournalState};
 use super::locks::Lock;
+use super::observe::{Evidence, Users};
 use super::report::{BackupFiles, DatabaseFile, DoctorReport, FileRole, JournalModes, PendingFrames, WalIndexFile};
 use super::wal::Wal;
 use super::wal_index::WalIndex;
@@ -31,6 +32,8 @@ pub(super) struct Observations {
     pub(super) locks: Option<Vec<Lock>>,
     pub(super) file_system: Option<FileSystem>,
     pub(super) notes: Vec<String>,
+    pub(super) users: Users,
+    pub(super) evidence: Evidence,
 }
 
 impl Observations {
@@ -53,9 +56,10 @@ impl Observations {
             effective: self.effective_mode(database.as_ref().and_then(|database| database.header.as_ref())),
         };
         let has_reserved = self.has_lock(FileRole::Database, |lock, name| lock.is_write && name == "RESERVED");
-        // In a container, a lock that is not seen may be there all the same.
-        let is_reserved =
-            self.locks.as_ref().map(|_| has_reserved).filter(|reserved| *reserved || !self.processes.is_confined);
+        // In a container the kernel is asked for locks that are not shown.
+        let has_reserved = has_reserved
+            || self.evidence.unseen_locks.iter().any(|lock| lock.role == FileRole::Database && lock.name == "RESERVED");
+        let is_reserved = self.locks.as_ref().map(|_| has_reserved);
         // A journal that changes is being written.
         let is_reserved = if self.is_journal_still { is_reserved } else { Some(true) };
         let mut journal = self.journal;
@@ -77,10 +81,17 @@ impl Observations {
             pending,
             journal,
             holders: self.holders,
+            holder_processes: self.users.details,
+            lockless: self.users.lockless,
+            other_logs: self.users.other_logs,
+            deleted_logs: self.users.deleted_logs,
             processes: self.processes,
             locks: self.locks,
             copies: BackupFiles::default(),
             notes: self.notes,
+            looked_at: Vec::new(),
+            unseen: Vec::new(),
+            evidence: self.evidence,
         }
     }
 

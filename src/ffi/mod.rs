@@ -12,23 +12,22 @@
 //! - `sqlite3_vfs_find` (capi3ref) returns a registered VFS or NULL; a VFS must not be unregistered while it is in use.
 //! - `pthread_atfork(3)`: the child handler runs in the child of `fork`, on its only thread, before `fork` returns
 //!   there. It may use async-signal-safe functions alone. `getpid(2)` is one, and so is an atomic store.
-//! - `fork(2)` in a process of many threads (POSIX, signal-safety(7)): the child has one thread and may call
-//!   async-signal-safe functions until it ends. `open`, `pread`, `write` and `_exit` are such. Locks of `fcntl` are not
-//!   inherited, and belong to the process that took them, so nothing the child closes releases a lock of its parent's.
 #![expect(unsafe_code, reason = "the module exists for it")]
 
+mod child;
+mod keeper;
 mod locks;
 pub(crate) mod pragmas;
 mod watch;
 
+pub(crate) use child::{HASH_START, hash, hashes_in_child, locks_in_child, read_in_child};
+pub(crate) use keeper::{LockRange, LockedFile, copy_in_child};
 pub(crate) use locks::{Backfill, SoleUser, is_locked_elsewhere, lock_byte, raw_prefix, unlock_bytes};
 pub(crate) use watch::{Endings, Watch, free_leaked_statements, has_running_statement, reset_running_statements};
 
 use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 use rusqlite::{Connection, OpenFlags, ffi};
 use std::ffi::{CStr, CString, c_int};
-use std::io::{self, Read};
-use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::ptr;
 use std::sync::Once;
@@ -199,96 +198,11 @@ pub(crate) fn pid() -> u32 {
     std::process::id()
 }
 
-/// The most that [`read_in_child`] brings, in bytes. With the errno in front it stays below PIPE_BUF (4096 on Linux,
-/// 512 in POSIX), so that it goes into a pipe in one piece, even without a reader.
-pub(crate) const CHILD_READ_BYTES_MAX: usize = 500;
-
-/// The first bytes of a file, at most [`CHILD_READ_BYTES_MAX`], read by a child process that does nothing else and
-/// ends.
-///
-/// To close any descriptor of a file drops all locks of `fcntl` that *the closing process* has on it. So a file on
-/// which this process may have locks, of whatever library and on whatever thread, is looked at by another process.
-pub(crate) fn read_in_child(path: &Path) -> io::Result<Vec<u8>> {
-    use std::os::unix::ffi::OsStrExt;
-    let name = CString::new(path.as_os_str().as_bytes())?;
-    let (mut reader, writer) = io::pipe()?;
-    // A child of another thread may have inherited the writing end: this does not wait for its closing.
-    rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::NONBLOCK)?;
-    // SAFETY: the child calls async-signal-safe functions alone and ends with `_exit`.
-    let child = unsafe { libc::fork() };
-    match child {
-        -1 => return Err(io::Error::last_os_error()),
-        0 => read_and_exit(&name, writer.as_raw_fd()),
-        _ => {}
-    }
-    loop {
-        // SAFETY: waits for the child just made; a NULL status is allowed.
-        let waited = unsafe { libc::waitpid(child, ptr::null_mut(), 0) };
-        // Anything but an interruption means that the child is gone, even if another thread has waited for it.
-        if waited == child || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-            break;
-        }
-    }
-    let mut message = [0; CHILD_READ_BYTES_MAX + size_of::<c_int>()];
-    let bytes = reader.read(&mut message).unwrap_or(0);
-    let Some((errno, content)) = message[..bytes].split_first_chunk() else {
-        return Err(io::Error::other("the child process that was to read the file ended without an answer"));
-    };
-    match c_int::from_ne_bytes(*errno) {
-        0 => Ok(content.to_vec()),
-        errno => Err(io::Error::from_raw_os_error(errno)),
-    }
-}
-
-/// The child's whole life: an errno and what was read, into the pipe. Allocates nothing and runs nothing of the
-/// parent's.
-fn read_and_exit(name: &CStr, pipe: RawFd) -> ! {
-    let mut message = [0; CHILD_READ_BYTES_MAX + size_of::<c_int>()];
-    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
-    // SAFETY: the name ends with a zero byte; without O_CREAT there is no third argument.
-    let file = unsafe { libc::open(name.as_ptr(), flags) };
-    let (errno, content) = message.split_at_mut(size_of::<c_int>());
-    let read = if file == -1 {
-        -1
-    } else {
-        // SAFETY: the buffer is valid for as many bytes as are asked for.
-        unsafe { libc::pread(file, content.as_mut_ptr().cast(), content.len(), 0) }
-    };
-    let length = match usize::try_from(read) {
-        Ok(length) => length,
-        Err(_) => {
-            errno.copy_from_slice(&io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO).to_ne_bytes());
-            0
-        }
-    };
-    // SAFETY: the buffer is valid for that many bytes. If nothing can be written, the parent finds nothing.
-    unsafe { libc::write(pipe, message.as_ptr().cast(), size_of::<c_int>() + length) };
-    // SAFETY: ends the child at once, without running anything of the parent's.
-    unsafe { libc::_exit(0) }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use std::ffi::c_void;
-    use std::io::Write;
     use std::panic::catch_unwind;
-
-    #[test]
-    fn a_child_reads_a_file_or_says_why_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x");
-        let not_found = read_in_child(&path).unwrap_err();
-        assert_eq!(not_found.kind(), io::ErrorKind::NotFound);
-        for length in [0, 1, CHILD_READ_BYTES_MAX, CHILD_READ_BYTES_MAX + 1] {
-            let content: Vec<u8> = (0..length).map(|n| n as u8).collect();
-            let mut file = tempfile::NamedTempFile::new().unwrap();
-            file.write_all(&content).unwrap();
-            assert_eq!(read_in_child(file.path()).unwrap(), content[..length.min(CHILD_READ_BYTES_MAX)]);
-        }
-        assert!(read_in_child(dir.path()).is_err(), "a folder has no bytes");
-        assert!(read_in_child(Path::new("a\0b")).is_err());
-    }
 
     #[test]
     fn a_failure_to_open_carries_the_errno() {

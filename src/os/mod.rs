@@ -17,6 +17,7 @@ pub use holders::Holders;
 pub(crate) use holders::lock_table;
 pub use system::SystemOs;
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -245,6 +246,11 @@ pub trait Os: Send + Sync {
         self.base().map_or_else(unsupported, |os| os.rename_new(from, to))
     }
 
+    /// Gives each of two files the name of the other one, in one step. Not every file system can.
+    fn exchange(&self, a: &Path, b: &Path) -> io::Result<()> {
+        self.base().map_or_else(unsupported, |os| os.exchange(a, b))
+    }
+
     // Locks and holders
 
     /// Takes the lock of a file against every other process and every other holder in this process; `None` if the lock
@@ -334,6 +340,11 @@ pub(crate) fn create_for_copy(to: &Path, of: Option<FileId>, os: &dyn Os) -> io:
         (None, None) => None,
     };
     os.create_new(to, rights.unwrap_or(Rights { owner: 0, group: 0, mode: 0o600 }))
+}
+
+/// Creates an empty file with these rights, and opens it for writing whatever they are; fails if the name exists.
+pub(crate) fn create_file(path: &Path, rights: Rights) -> io::Result<File> {
+    rights::create_new(path, rights)
 }
 
 /// The name of a database's side file.

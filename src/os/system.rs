@@ -182,6 +182,11 @@ impl Os for SystemOs {
         evidence::rename_new(from, to)
     }
 
+    fn exchange(&self, a: &Path, b: &Path) -> io::Result<()> {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        Ok(renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE)?)
+    }
+
     fn list_dir(&self, path: &Path, entries_max: usize) -> io::Result<Vec<PathBuf>> {
         evidence::list_dir(path, entries_max)
     }

@@ -70,7 +70,7 @@ pub(crate) struct Examination {
 pub(crate) fn confirm(conn: &Connection) -> Examination {
     // Fails for no reason but a broken connection, and then the check says so.
     let _ = conn.execute_batch("PRAGMA shrink_memory");
-    let mut verdict = check(conn);
+    let mut verdict = check(conn, "quick_check");
     if matches!(verdict, CheckVerdict::Damaged { .. })
         && let Some(errno) = ffi::file_errno(conn).filter(|&errno| is_device_failure(errno))
     {
@@ -83,6 +83,11 @@ pub(crate) fn confirm(conn: &Connection) -> Examination {
         verdict = CheckVerdict::Undecided { error: format!("the log cannot be protected: {}", describe(&error)) };
     }
     Examination { verdict, pragmas: pragmas(conn) }
+}
+
+/// What SQLite's full check says of a database that no other process uses.
+pub(crate) fn integrity(conn: &Connection) -> CheckVerdict {
+    check(conn, "integrity_check")
 }
 
 /// Tells a connection neither to checkpoint nor to delete the log when it is closed.
@@ -115,8 +120,8 @@ impl Answer {
     }
 }
 
-fn check(conn: &Connection) -> CheckVerdict {
-    let whole = format!("PRAGMA main.quick_check({FINDINGS_MAX})");
+fn check(conn: &Connection, pragma: &str) -> CheckVerdict {
+    let whole = format!("PRAGMA main.{pragma}({FINDINGS_MAX})");
     let mut answer = ask_rows(conn, &whole);
     if answer.damage().is_some() && !has_findings(&answer.rows) {
         // The schema may be what cannot be read. With this setting, SQLite passes over what it cannot parse.
@@ -125,7 +130,7 @@ fn check(conn: &Connection) -> CheckVerdict {
         if answer.damage().is_some() && !has_findings(&answer.rows) {
             // The base, without the other tables and the modules: it has a page that is damaged, or the error is
             // theirs.
-            let base = ask_rows(conn, "PRAGMA main.quick_check(sqlite_schema)");
+            let base = ask_rows(conn, &format!("PRAGMA main.{pragma}(sqlite_schema)"));
             if base.damage().is_some() || has_findings(&base.rows) {
                 answer = base;
             } else {

@@ -43,7 +43,7 @@ mod owner;
 pub use manifest::{FileEvidence, FileRole, FileSystemEvidence, Manifest, ManifestState, PragmaValue, Trigger};
 
 pub(crate) use bundle::{Evidence, quarantine, resume};
-pub(crate) use confirm::{CheckVerdict, Examination, confirm, keep_log};
+pub(crate) use confirm::{CheckVerdict, Examination, confirm, integrity, keep_log};
 
 use crate::error::QuarantineError;
 use crate::os::{Os, beside};

@@ -248,7 +248,7 @@ fn what_the_doctor_creates_belongs_to_the_service() {
     fs::write(&log, [0; 5000]).unwrap();
     chown(&log, Some(SERVICE), Some(GROUP)).unwrap();
     fs::set_permissions(&log, Permissions::from_mode(0o600)).unwrap();
-    let outcome = crate::doctor::fix::fix(&world.path()).unwrap();
+    let outcome = crate::doctor::fix::fix(&world.path(), &Default::default()).unwrap();
     assert_eq!(outcome.failure, None, "{outcome:?}");
     let lock = world.side_file(".init.lock");
     // There is no database whose rights it could have.
@@ -256,4 +256,35 @@ fn what_the_doctor_creates_belongs_to_the_service() {
     fs::remove_file(&lock).unwrap();
     let seen = check_all(world.dir.path(), (SERVICE, GROUP), "600", "700");
     assert!(seen.iter().any(|path| path.ends_with("x.db.quarantine-1")), "{seen:?} {outcome:?}");
+}
+
+#[test]
+fn a_repair_keeps_owner_mode_and_attributes() {
+    for take in [crate::doctor::fix::Take::Alone, crate::doctor::fix::Take::Log] {
+        let Some(world) = database_of_service(0o600) else { return };
+        fs::set_permissions(world.dir.path(), Permissions::from_mode(0o700)).unwrap();
+        // A log of a process that has died.
+        let copy = tempfile::tempdir().unwrap();
+        let names = ["", "-wal"].map(|suffix| (world.side_file(suffix), copy.path().join(format!("x{suffix}"))));
+        let conn = rusqlite::Connection::open(world.path()).unwrap();
+        conn.execute_batch("PRAGMA wal_autocheckpoint = 0; CREATE TABLE u AS SELECT 1").unwrap();
+        for (from, to) in &names {
+            assert!(std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+        }
+        drop(conn);
+        for (to, from) in &names {
+            assert!(std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+        }
+        let flags = rustix::fs::XattrFlags::empty();
+        let has_attributes = rustix::fs::setxattr(world.path(), "user.kept", b"yes", flags).is_ok();
+        let options = crate::doctor::fix::FixOptions::new().with_take(take);
+        let outcome = crate::doctor::fix::fix(&world.path(), &options).unwrap();
+        assert_eq!((&outcome.failure, outcome.taken), (&None, Some(take)), "{:?}", outcome.plan);
+        let seen = check_all(world.dir.path(), (SERVICE, GROUP), "600", "700");
+        assert!(seen.iter().any(|path| path.ends_with("x.db.cure-1/x.db-wal")), "{seen:?}");
+        let mut value = [0; 8];
+        if has_attributes {
+            assert_eq!(rustix::fs::getxattr(world.path(), "user.kept", &mut value), Ok(3));
+        }
+    }
 }

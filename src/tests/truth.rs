@@ -204,7 +204,7 @@ fn every_message_is_one_line_whatever_the_path_is() {
         report
             .findings
             .iter()
-            .flat_map(|finding| [finding.what.clone(), finding.evidence.clone(), finding.next.clone()]),
+            .flat_map(|finding| [finding.text.clone(), finding.evidence.clone(), finding.next.clone()]),
     );
     for line in told.lock().iter() {
         assert!(!line.contains(char::is_control), "{line:?}");

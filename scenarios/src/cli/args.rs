@@ -29,8 +29,8 @@ pub(super) enum Command {
     Shrink(ShrinkArgs),
     /// Execute what a token or a case file names again, and compare it call by call
     Replay(ReplayArgs),
-    /// Examine a database and its side files without disturbing its users, and say what to do
-    Doctor(super::doctor::DoctorArgs),
+    /// Examine databases and their side files without disturbing their users, and say what to do
+    Doctor(Box<super::doctor::DoctorArgs>),
     /// Render the record of a soak again
     Report(ReportArgs),
     /// List strategies, faults, presets, oracles, verdicts, scenarios, policies, or the words of the fault grammar
@@ -300,9 +300,11 @@ pub(super) enum Listing {
 
 /// Why the value of an option cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum ValueError {
+pub(super) enum ValueError {
     #[error("`{0}` is not a duration: write 30s, 10m or 1h")]
     Duration(String),
+    #[error("`{0}` is not a pause: write 500ms, 2s or 1m, 10ms at least")]
+    Pause(String),
     #[error("`{0}` is not a share: write K/N with 1 <= K <= N, like 1/4")]
     Share(String),
     #[error("`{0}` is too small a share: N is at most {SHARES_MAX}")]
@@ -323,6 +325,15 @@ fn duration(text: &str) -> Result<Duration, ValueError> {
     };
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(hint)
 }
+
+/// How long to wait again and again.
+pub(super) fn pause(text: &str) -> Result<Duration, ValueError> {
+    let pause = duration(text).ok().filter(|pause| *pause >= PAUSE_MIN);
+    pause.ok_or_else(|| ValueError::Pause(text.to_owned()))
+}
+
+/// Shorter pauses would take a whole processor.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
 
 /// The most shares that there can be.
 pub(super) const SHARES_MAX: u64 = u32::MAX as u64;
@@ -350,6 +361,8 @@ mod tests {
     fn durations_and_shares_parse() {
         assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(pause("500ms"), Ok(Duration::from_millis(500)));
+        assert!(pause("0s").is_err() && pause("9ms").is_err() && pause("x").is_err());
         assert!(duration("10").is_err() && duration("s").is_err() && duration("1y").is_err());
         assert_eq!(partition("2/3"), Ok((2, 3)));
         assert!(partition("0/3").is_err() && partition("4/3").is_err() && partition("x").is_err());

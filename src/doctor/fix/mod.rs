@@ -1,87 +1,122 @@
-//! The repairs of the doctor: only what is lossless, and only on a database that no process has open.
+//! The repairs of the doctor: on copies, compared, and put in place only by the sole owner.
 //!
-//! There are two things, and there will be no third without a proof that it loses nothing:
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use seawall::doctor::fix::{FixOptions, Take, fix};
 //!
-//! - **Recover.** SQLite itself, alone with the database under its own exclusive lock, rolls back a hot journal and
-//!   carries the log into the database, as the application's next open and last close would. Before anything is carried
-//!   over, the pages are checked; if they do not pass, the log stays as it is.
-//! - **Quarantine.** Side files of a database that is gone are renamed into a new folder beside it. Nothing is deleted.
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("notes.db");
+//! # rusqlite::Connection::open(&path)?.execute_batch("CREATE TABLE note (text TEXT)")?;
+//! let shown = fix(&path, &FixOptions::new().with_dry_run(true))?;
+//! for outcome in &shown.outcomes {
+//!     println!("{}: {} rows, {}", outcome.take, outcome.content.rows, outcome.content.integrity);
+//! }
+//! let outcome = fix(&path, &FixOptions::new().with_take(Take::Log))?;
+//! assert!(outcome.plan.refusals.is_empty() && outcome.failure.is_none());
+//! # Ok(())
+//! # }
+//! ```
 //!
+//! There are two repairs:
+//!
+//! - **Choice.** A database with a log or a hot journal can become two things: the database alone, or what SQLite makes
+//!   of both at the next open. Nothing in the files says for certain whether the log or the journal belongs to this
+//!   state of the database. So both are built on copies and shown side by side, and unless they have the same content,
+//!   the caller has to [choose](FixOptions::with_take). What is not taken is kept.
+//! - **Quarantine.** Side files of a database that is gone are renamed into a new folder beside it.
+//!
+//! The files as they were are copied into a folder beside the database before anything else is done, and stay there.
 //! While it works, it holds the lock of first connects (`.init.lock`), which keeps out this crate's users on their way
-//! in; all others are excluded by SQLite's lock. What [`examine`] finds dangerous is not touched.
+//! in, and SQLite's own locks, which keep out all others. What [`examine`] finds dangerous is not touched, unless the
+//! choice settles it.
+
+mod content;
+mod outcome;
+mod owner;
+mod plan;
+mod workspace;
+
+pub use content::{Content, Soundness, TableContent};
+pub use outcome::Outcome;
+pub use plan::{FixPlan, FixStep};
 
 use super::examine;
-use super::findings::{Severity, named_holders};
 use super::report::{DoctorReport, FileRole};
 use crate::error::{Cause, Error, Operation, PrintablePath};
 use crate::open::first_connect::lock_path;
-use crate::os::{Os, SystemOs, beside};
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use crate::os::{Os, SystemOs};
+use outcome::Outcomes;
+use owner::SoleOwner;
+use plan::Need;
 use serde::Serialize;
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use workspace::Workspace;
 
-/// How many quarantine folders a database may have.
-const QUARANTINES_MAX: u32 = 1000;
-
-/// One thing to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "action", rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum FixStep {
-    /// Let SQLite roll back the journal and checkpoint the log.
-    Recover {
-        /// Whether there is a hot journal.
-        rolls_back: bool,
-        /// How many frames are carried into the database, at most.
-        frames: u64,
-    },
-    /// Rename a side file into the quarantine folder.
-    Quarantine {
-        /// Which file.
-        file: FileRole,
-    },
+/// Which of two outcomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Take {
+    /// The database file alone, without its log and without its journal.
+    Alone,
+    /// The database as SQLite would open it: with the log carried into it, with the journal rolled back.
+    Log,
 }
 
-impl fmt::Display for FixStep {
+impl fmt::Display for Take {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FixStep::Recover { rolls_back: true, .. } => {
-                f.write_str("let SQLite roll back the interrupted transaction")
-            }
-            FixStep::Recover { frames: 0, .. } => {
-                f.write_str("let SQLite open and close it, which clears its side files")
-            }
-            FixStep::Recover { frames, .. } => {
-                write!(f, "let SQLite carry {frames} frames of the log into the database")
-            }
-            FixStep::Quarantine { file } => write!(f, "rename the {file} into a quarantine folder beside it"),
-        }
+        f.pad(match self {
+            Take::Alone => "alone",
+            Take::Log => "log",
+        })
     }
 }
 
-/// What would be done, or why nothing would.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct FixPlan {
-    /// What to do; empty if there is nothing to do, or it is refused.
-    pub steps: Vec<FixStep>,
-    /// Why nothing is done.
-    pub refusals: Vec<String>,
+/// How to repair.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FixOptions {
+    take: Option<Take>,
+    is_dry_run: bool,
+}
+
+impl FixOptions {
+    /// Repair, but choose nothing.
+    pub fn new() -> FixOptions {
+        FixOptions::default()
+    }
+
+    /// What to take where two outcomes are possible.
+    pub fn with_take(self, take: Take) -> FixOptions {
+        FixOptions { take: Some(take), ..self }
+    }
+
+    /// Whether to build the outcomes on copies, remove the copies, and change nothing. No lock is taken.
+    pub fn with_dry_run(self, is_dry_run: bool) -> FixOptions {
+        FixOptions { is_dry_run, ..self }
+    }
 }
 
 /// What [`fix`] has come to.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct FixOutcome {
+    /// Whether nothing was to be done.
+    pub dry_run: bool,
     /// What was to be done.
     pub plan: FixPlan,
+    /// The outcomes that are possible, as built on copies: none, or the database alone and the database with its log or
+    /// journal.
+    pub outcomes: Vec<Outcome>,
+    /// What was taken.
+    pub taken: Option<Take>,
     /// What was done, in words.
     pub done: Vec<String>,
+    /// The folder with the files as they were.
+    #[serde(serialize_with = "lossy")]
+    pub kept: Option<PathBuf>,
+    /// What is there now and was not before, in words.
+    pub left: Vec<String>,
     /// Why it went no further, with the failing step and SQLite's extended code where there is one.
     pub failure: Option<String>,
     /// The state before.
@@ -90,191 +125,282 @@ pub struct FixOutcome {
     pub after: Option<DoctorReport>,
 }
 
-/// What [`fix`] would do about a report. Changes nothing.
-pub fn plan(report: &DoctorReport) -> FixPlan {
-    let steps = wanted(report);
-    if steps.is_empty() {
-        return FixPlan::default();
-    }
-    let refusals = refusals(report);
-    if refusals.is_empty() { FixPlan { steps, refusals } } else { FixPlan { steps: Vec::new(), refusals } }
+/// Why it goes no further.
+enum Stop {
+    /// Nothing has been changed.
+    Refused(String),
+    /// A step has failed.
+    Failed(Error),
 }
 
-/// Examines the database, carries out what [`plan`] says, and examines it again.
+impl Stop {
+    fn io(path: &Path, error: io::Error) -> Stop {
+        Stop::Failed(Error::new(path, Operation::Recover, Cause::Io(error)))
+    }
+}
+
+/// What [`fix`] would refuse, and what it would do without building anything. Changes nothing.
+pub fn plan(report: &DoctorReport) -> FixPlan {
+    let need = plan::need(report);
+    let refusals = if need.is_any() { plan::refusals(report, &need) } else { Vec::new() };
+    let steps = match need {
+        Need::Orphans(_) if refusals.is_empty() => plan::steps(report, Take::Alone),
+        _ => Vec::new(),
+    };
+    FixPlan { steps, refusals }
+}
+
+/// Examines the database, repairs it, and examines it again.
 ///
 /// # Errors
 ///
-/// Those of [`examine`]. A step that fails is no error but told in [`FixOutcome::failure`]: what was done until then
-/// stays.
-pub fn fix(path: &Path) -> Result<FixOutcome, Error> {
-    let os = SystemOs::new();
-    let mut before = examine(path)?;
-    let mut outcome =
-        FixOutcome { plan: plan(&before), done: Vec::new(), failure: None, before: before.clone(), after: None };
-    if outcome.plan.steps.is_empty() {
-        return Ok(outcome);
+/// Those of [`examine`]. A refusal is told in [`FixPlan::refusals`], and then all files are as they were. A step that
+/// fails is told in [`FixOutcome::failure`]; the files as they were are then in [`FixOutcome::kept`], if a change was
+/// begun.
+pub fn fix(path: &Path, options: &FixOptions) -> Result<FixOutcome, Error> {
+    fix_on(path, options, &SystemOs::new())
+}
+
+fn fix_on(path: &Path, options: &FixOptions, os: &dyn Os) -> Result<FixOutcome, Error> {
+    let mut repair = Repair::new(examine(path)?, *options, os);
+    if !repair.is_called_for() {
+        return Ok(repair.outcome);
     }
-    let path = before.path.clone();
+    if options.is_dry_run {
+        let result = repair.preview();
+        return Ok(repair.ended(result));
+    }
+    let path = repair.outcome.before.path.clone();
     let lock = lock_path(&path);
-    let Some(held) = os.try_lock_file(&lock, &path).map_err(|error| failed(&path, Operation::FirstConnect, error))?
-    else {
-        outcome.plan = refused(format!("{} is held by {}", PrintablePath(&lock), told(os.lock_holder(&lock))));
-        return Ok(outcome);
+    let is_new = os.status(&lock).is_ok_and(|status| status.is_none());
+    let locked = os.try_lock_file(&lock, &path);
+    let Some(held) = locked.map_err(|error| Error::new(&path, Operation::FirstConnect, Cause::Io(error)))? else {
+        let holder = os.lock_holder(&lock).map_or("another process".to_owned(), |pid| format!("process {pid}"));
+        repair.outcome.plan = FixPlan::refused(format!("{} is held by {holder}", PrintablePath(&lock)));
+        return Ok(repair.outcome);
     };
     // What was seen before the lock may be over.
-    before = examine(&path)?;
-    outcome.plan = plan(&before);
-    let result = carry_out(&before, &outcome.plan, &os, &mut outcome.done);
-    outcome.failure = result.err().map(|error| error.to_string());
-    outcome.before = before;
-    // Without the database, and with all side files in quarantine, there is nothing left to look at.
+    repair = Repair::new(examine(&path)?, *options, os);
+    if is_new {
+        let what = "the lock of first connects, an empty file that this crate's users share";
+        repair.outcome.left.push(format!("{}, {what}", PrintablePath(&lock)));
+    }
+    if !repair.is_called_for() {
+        return Ok(repair.outcome);
+    }
+    let result = repair.carry_out();
+    let mut outcome = repair.ended(result);
     drop(held);
-    outcome.after = examine(&path).ok();
+    if !outcome.done.is_empty() {
+        // Without the database, and with all side files in quarantine, there is nothing left to look at.
+        outcome.after = examine(&path).ok();
+    }
     Ok(outcome)
 }
 
-fn refused(reason: String) -> FixPlan {
-    FixPlan { steps: Vec::new(), refusals: vec![reason] }
+/// A repair in progress.
+struct Repair<'a> {
+    options: FixOptions,
+    need: Need,
+    outcome: FixOutcome,
+    os: &'a dyn Os,
 }
 
-fn told(pid: Option<u32>) -> String {
-    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
-}
-
-fn failed(path: &Path, operation: Operation, error: io::Error) -> Error {
-    Error::new(path, operation, Cause::Io(error))
-}
-
-fn wanted(report: &DoctorReport) -> Vec<FixStep> {
-    if report.database.is_none() {
-        let files = [
-            (FileRole::Wal, report.wal.is_some()),
-            (FileRole::WalIndex, report.wal_index.is_some()),
-            (FileRole::Journal, report.journal.is_some()),
-        ];
-        let there = files.into_iter().filter(|(_, exists)| *exists);
-        return there.map(|(file, _)| FixStep::Quarantine { file }).collect();
+impl<'a> Repair<'a> {
+    fn new(before: DoctorReport, options: FixOptions, os: &'a dyn Os) -> Repair<'a> {
+        let need = plan::need(&before);
+        let (plan, dry_run) = (FixPlan::default(), options.is_dry_run);
+        let outcome = FixOutcome {
+            dry_run,
+            plan,
+            outcomes: Vec::new(),
+            taken: None,
+            done: Vec::new(),
+            kept: None,
+            left: Vec::new(),
+            failure: None,
+            before,
+            after: None,
+        };
+        Repair { options, need, outcome, os }
     }
-    let rolls_back = report.journal.as_ref().is_some_and(|journal| journal.is_hot != Some(false));
-    let has_log = report.wal.is_some() || report.wal_index.is_some();
-    if rolls_back || has_log {
-        return vec![FixStep::Recover { rolls_back, frames: report.pending.frames }];
-    }
-    Vec::new()
-}
 
-fn refusals(report: &DoctorReport) -> Vec<String> {
-    let mut refusals = Vec::new();
-    if report.is_held() {
-        refusals.push(format!("it is open: {}", named_holders(report)));
-    }
-    for finding in report.findings.iter().filter(|finding| finding.severity == Severity::Danger) {
-        if finding.id != "orphan-side-files" {
-            refusals.push(format!("{} ({})", finding.what, finding.evidence));
+    /// Whether there is something to do and nothing against it. If there is, the plan says so.
+    fn is_called_for(&mut self) -> bool {
+        self.outcome.plan = plan(&self.outcome.before);
+        if self.options.take == Some(Take::Log) && matches!(self.need, Need::Orphans(_)) && self.need.is_any() {
+            let why = "--take log: there is no database; what can be done is to rename the side files, without --take";
+            self.outcome.plan = FixPlan::refused(why.to_owned());
         }
+        self.need.is_any() && self.outcome.plan.refusals.is_empty()
     }
-    if report.file_system.as_ref().is_some_and(|system| system.is_network) {
-        refusals.push("a network file system: others may use it unseen".to_owned());
-    }
-    // With a database, SQLite's lock tells for certain. Without one, the look at the processes has to be complete.
-    if report.database.is_none() && !report.processes.is_complete() {
-        let unreadable = report.processes.unreadable;
-        refusals.push(format!(
-            "not every process could be looked into ({unreadable} of other users, none outside of a container): run it \
-             as root, on the host"
-        ));
-    }
-    refusals.extend(report.notes.iter().cloned());
-    refusals
-}
 
-fn carry_out(report: &DoctorReport, plan: &FixPlan, os: &SystemOs, done: &mut Vec<String>) -> Result<(), Error> {
-    let mut quarantine = None;
-    for step in &plan.steps {
-        match step {
-            FixStep::Recover { .. } => recover(report, done)?,
-            FixStep::Quarantine { file } => {
-                let from = file.path(&report.path);
-                let folder = match &quarantine {
-                    Some(folder) => folder,
-                    None => quarantine.insert(
-                        new_folder(&report.path, &from, os)
-                            .map_err(|error| failed(&report.path, Operation::Resolve, error))?,
-                    ),
-                };
-                let to = folder.join(from.file_name().unwrap_or_default());
-                os.rename(&from, &to).map_err(|error| failed(&from, Operation::Resolve, error))?;
-                done.push(format!("renamed {} to {}", PrintablePath(&from), PrintablePath(&to)));
+    fn ended(mut self, result: Result<(), Stop>) -> FixOutcome {
+        match result {
+            Ok(()) => {}
+            Err(Stop::Refused(reason)) => self.outcome.plan = FixPlan::refused(reason),
+            Err(Stop::Failed(error)) => self.outcome.failure = Some(error.to_string()),
+        }
+        self.outcome
+    }
+
+    fn preview(&mut self) -> Result<(), Stop> {
+        let before = self.outcome.before.clone();
+        if let Need::Orphans(_) = self.need {
+            return Ok(());
+        }
+        let mut workspace = self.workspace(1)?;
+        let from = |_: &Workspace<'_>, role: FileRole| role.path(&before.path);
+        let outcomes = outcome::build(&before, &mut workspace, &from, self.os);
+        workspace.remove();
+        self.require_unchanged()?;
+        self.choose(&outcomes?).map(drop)
+    }
+
+    fn carry_out(&mut self) -> Result<(), Stop> {
+        if let Need::Orphans(files) = &self.need {
+            let outcome = &mut self.outcome;
+            let folder = quarantine(&outcome.before.path, files, &mut outcome.done, self.os)?;
+            outcome.left.extend(folder.map(|folder| format!("{}, the side files", PrintablePath(&folder))));
+            return Ok(());
+        }
+        let before = self.outcome.before.clone();
+        let mut owner = SoleOwner::become_of(&before.path, self.os)?;
+        self.require_unchanged()?;
+        let mut workspace = self.workspace(2)?;
+        let taken = self.keep(&mut workspace).and_then(|()| {
+            let from = |workspace: &Workspace<'_>, role: FileRole| workspace.kept(role);
+            let outcomes = outcome::build(&before, &mut workspace, &from, self.os)?;
+            workspace.sync().map_err(|error| Stop::io(&before.path, error))?;
+            self.choose(&outcomes)
+        });
+        let take = match taken {
+            Ok(take) => take,
+            Err(stop) => {
+                workspace.remove();
+                return Err(stop);
+            }
+        };
+        match owner.put_in_place(take, &workspace, &mut self.outcome.done) {
+            Err(Stop::Refused(reason)) => {
+                workspace.remove();
+                self.outcome.done.clear();
+                Err(Stop::Refused(reason))
+            }
+            result => {
+                let folder = workspace.close();
+                self.outcome.left.push(format!("{}, the files as they were", PrintablePath(&folder)));
+                self.outcome.kept = Some(folder);
+                self.outcome.taken = result.is_ok().then_some(take);
+                result
             }
         }
     }
-    Ok(())
-}
 
-/// A folder that was not there before: `<database>.quarantine-1` or a later number. Its rights are those of
-/// the side file.
-fn new_folder(path: &Path, side_file: &Path, os: &SystemOs) -> io::Result<PathBuf> {
-    let rights = os.rights(side_file)?.ok_or(io::ErrorKind::NotFound)?;
-    for number in 1..=QUARANTINES_MAX {
-        let name = beside(path, &format!(".quarantine-{number}"));
-        if fs::symlink_metadata(&name).is_err() {
-            return os.create_dir(&name, rights).map(|()| name);
+    fn workspace(&self, copies: u64) -> Result<Workspace<'a>, Stop> {
+        let report = &self.outcome.before;
+        let path = &report.path;
+        let files = [FileRole::Database, FileRole::Wal, FileRole::Journal].map(|role| role.path(path));
+        let page_bytes = report.wal.as_ref().and_then(|wal| wal.header.as_ref()).map_or(0, |header| header.page_bytes);
+        let growth = report.wal.as_ref().map_or(0, |wal| wal.committed_frames).saturating_mul(page_bytes.into());
+        if let Some(reason) = workspace::lack_of_room(path, &files, copies, growth, self.os) {
+            return Err(Stop::Refused(reason));
         }
+        let rights = self.os.rights(path).and_then(|rights| rights.ok_or(io::ErrorKind::NotFound.into()));
+        let made = rights.and_then(|rights| Workspace::create(path, rights, self.os));
+        made.map_err(|error| {
+            let why = "no folder for copies can be made beside the database";
+            Stop::Refused(format!("{why} ({error}): copy all files elsewhere and run it there"))
+        })
     }
-    Err(io::Error::other(format!("there are {QUARANTINES_MAX} quarantine folders already: clear some away")))
-}
 
-/// Recovery by SQLite, alone with the database.
-fn recover(report: &DoctorReport, done: &mut Vec<String>) -> Result<(), Error> {
-    let path = &report.path;
-    let at = |operation| move |error| Error::sqlite(path, operation, error);
-    let conn = open(path)?;
-    // Until the pages have passed, closing leaves the log as it is.
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(at(Operation::Configure))?;
-    conn.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(())).map_err(at(Operation::Configure))?;
-    // The exclusive lock: no other connection exists, whether or not /proc shows it. It stays until the close.
-    conn.execute_batch("BEGIN EXCLUSIVE; SELECT count(*) FROM sqlite_schema; COMMIT").map_err(at(Operation::Begin))?;
-    if report.journal.as_ref().is_some_and(|journal| journal.is_hot != Some(false)) {
-        done.push("SQLite rolled back the interrupted transaction".to_owned());
-    }
-    let verdict: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(at(Operation::Read))?;
-    if verdict != "ok" {
-        return Err(failed(
-            path,
-            Operation::Read,
-            io::Error::other(format!(
-                "PRAGMA quick_check says: {verdict}; the log was left as it is, make a copy of all files"
-            )),
-        ));
-    }
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(at(Operation::Configure))?;
-    if report.wal.is_some() {
-        let (busy, frames, carried): (i64, i64, i64) = conn
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .map_err(at(Operation::Call))?;
-        if busy != 0 || frames != carried {
-            let what = format!("the checkpoint carried {carried} of {frames} frames over");
-            return Err(failed(path, Operation::Call, io::Error::other(what)));
+    /// Copies the files as they are.
+    fn keep(&self, workspace: &mut Workspace<'_>) -> Result<(), Stop> {
+        let path = &self.outcome.before.path;
+        let failed = |error: io::Error| Stop::io(path, error);
+        for role in [FileRole::Database, FileRole::Wal, FileRole::Journal] {
+            let from = role.path(path);
+            if self.os.status(&from).map_err(failed)?.is_some() {
+                let to = workspace.kept(role);
+                workspace.copy(&from, &to, 0).map_err(failed)?;
+            }
         }
-        done.push(format!("SQLite carried {} frames of the log into the database", carried.max(0)));
+        if let Some(from) = plan::super_journal(&self.outcome.before) {
+            let to = workspace.kept_beside(from);
+            workspace.copy(from, &to, 0).map_err(failed)?;
+        }
+        workspace.sync().map_err(failed)?;
+        self.require_unchanged()
     }
-    conn.close().map_err(|(_, error)| Error::sqlite(path, Operation::Close, error))?;
-    if report.wal_index.is_some() {
-        // The exclusive connection kept its wal-index on its heap. One that uses the -shm removes it when it is the
-        // last.
-        let conn = open(path)?;
-        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(at(Operation::Read))?;
-        conn.close().map_err(|(_, error)| Error::sqlite(path, Operation::Close, error))?;
+
+    /// Checks that the files are those of the examination, and as long.
+    fn require_unchanged(&self) -> Result<(), Stop> {
+        let report = &self.outcome.before;
+        let expected = [
+            (FileRole::Database, report.database.as_ref().map(|database| database.bytes)),
+            (FileRole::Wal, report.wal.as_ref().map(|wal| wal.bytes)),
+            (FileRole::Journal, report.journal.as_ref().map(|journal| journal.bytes)),
+        ];
+        for (role, bytes) in expected {
+            let path = role.path(&report.path);
+            let found = self.os.status(&path).map_err(|error| Stop::io(&path, error))?;
+            let is_same_inode = role != FileRole::Database
+                || found.map(|found| found.id.inode) == report.database.as_ref().map(|database| database.inode);
+            if found.map(|found| found.bytes) != bytes || !is_same_inode {
+                return Err(Stop::Refused(format!("the {role} has changed meanwhile: another process is at work")));
+            }
+        }
+        Ok(())
     }
-    done.push("SQLite closed the database and cleared its side files".to_owned());
-    Ok(())
+
+    /// Writes the outcomes and the plan down. Says what is to be taken, or why nothing is.
+    fn choose(&mut self, outcomes: &Outcomes) -> Result<Take, Stop> {
+        self.outcome.outcomes = vec![outcomes.alone.clone(), outcomes.log.clone()];
+        let take = match self.options.take {
+            Some(take) => take,
+            None if outcomes.are_equal() => Take::Alone,
+            None => {
+                let why = "two outcomes are possible, and nothing in the files says which one is right: compare them, and \
+                           choose with --take alone or --take log";
+                return Err(Stop::Refused(why.to_owned()));
+            }
+        };
+        if let Some(objection) = outcomes.objection(take) {
+            return Err(Stop::Refused(objection));
+        }
+        self.outcome.plan.steps = plan::steps(&self.outcome.before, take);
+        Ok(take)
+    }
 }
 
-fn open(path: &Path) -> Result<Connection, Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags).map_err(|error| Error::sqlite(path, Operation::Open, error))?;
-    conn.busy_timeout(Duration::ZERO).map_err(|error| Error::sqlite(path, Operation::Configure, error))?;
-    Ok(conn)
+/// Renames side files without a database into a folder.
+fn quarantine(
+    path: &Path,
+    files: &[FileRole],
+    done: &mut Vec<String>,
+    os: &dyn Os,
+) -> Result<Option<PathBuf>, Stop> {
+    let mut folder = None;
+    for file in files {
+        let from = file.path(path);
+        let failed = |error: io::Error| Stop::io(&from, error);
+        let folder = match &folder {
+            Some(folder) => folder,
+            None => {
+                let rights = os.rights(&from).map_err(failed)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+                folder.insert(workspace::new_folder(path, ".quarantine", rights, os).map_err(failed)?)
+            }
+        };
+        let to = folder.join(from.file_name().unwrap_or_default());
+        os.rename(&from, &to).map_err(failed)?;
+        done.push(format!("renamed {} to {}", PrintablePath(&from), PrintablePath(&to)));
+    }
+    Ok(folder)
+}
+
+/// Paths that are no Unicode lose what is not; JSON has no way to say it.
+fn lossy<S: serde::Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.to_string_lossy()).serialize(serializer)
 }
 
 #[cfg(test)]

@@ -2,7 +2,11 @@
 //!
 //! SQLite takes no lock on this file, ever, so opening and closing it cancels nothing. It is read while others may
 //! write to it: frames are only ever appended, unless the log is restarted, and that changes the header. So the header
-//! is read again at the end, and if it has changed, everything is.
+//! is read again at the end, and if it has changed, everything is. A log is read up to a bound.
+
+mod compare;
+
+pub(super) use compare::PageComparison;
 
 use super::bytes::{Checksum, array, be_u32, is_page_size};
 use serde::Serialize;
@@ -16,6 +20,10 @@ const MAGIC: u32 = 0x377f_0682;
 const VERSION: u32 = 3_007_000;
 /// How often a log that is being restarted is read.
 const READS_MAX: u32 = 3;
+/// The most bytes of a log that are read.
+const READ_BYTES_MAX: u64 = 1 << 30;
+/// The most frames behind the valid ones whose headers are looked at.
+const OLDER_FRAMES_MAX: u64 = 1 << 14;
 
 /// What a `-wal` file holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -35,12 +43,19 @@ pub struct Wal {
     pub torn_frames: u64,
     /// Bytes after the last whole frame.
     pub rest_bytes: u64,
+    /// Bytes that were not read, because the log is too long. The numbers are those of the part before.
+    pub unread_bytes: u64,
+    /// Transactions that SQLite would replay.
+    pub commits: u64,
     /// Size of the database after the last committed transaction, in pages.
     pub database_pages: Option<u32>,
     /// The change counter in the newest committed copy of page 1, if the log has one.
     pub change_counter: Option<u32>,
     /// Whether the log stood still while it was read. If not, the numbers belong to a moment in between.
     pub is_stable: bool,
+    /// The page of each committed frame, in order.
+    #[serde(skip)]
+    pub(super) page_numbers: Vec<u32>,
 }
 
 /// The header of a log.
@@ -60,7 +75,7 @@ pub struct WalHeader {
 }
 
 impl WalHeader {
-    fn parse(bytes: &[u8]) -> Option<WalHeader> {
+    pub(super) fn parse(bytes: &[u8]) -> Option<WalHeader> {
         let magic = be_u32(bytes, 0)?;
         let is_big_endian = magic & 1 == 1;
         let word = word(is_big_endian);
@@ -107,38 +122,72 @@ impl Wal {
         let frame_bytes = FRAME_HEADER_BYTES + u64::from(header.page_bytes);
         let frames = bytes.saturating_sub(HEADER_BYTES) / frame_bytes;
         wal.rest_bytes = bytes.saturating_sub(HEADER_BYTES) % frame_bytes;
-        let mut log = io::BufReader::with_capacity(1 << 16, log);
+        let readable = frames.min(READ_BYTES_MAX / frame_bytes);
+        let mut buffered = io::BufReader::with_capacity(1 << 16, &mut *log);
         let mut checksum = header.checksum;
         let mut change_counter = None;
         let mut frame = vec![0; frame_bytes as usize];
         let mut valid = 0;
-        while valid < frames {
-            if !fill(&mut log, &mut frame)? || !is_valid(&frame, &header, &mut checksum) {
+        while valid < readable {
+            if !fill(&mut buffered, &mut frame)? || !is_valid(&frame, &header, &mut checksum) {
                 break;
             }
             valid += 1;
-            if be_u32(&frame, 0) == Some(1) {
+            let page = be_u32(&frame, 0).unwrap_or(0);
+            wal.page_numbers.push(page);
+            if page == 1 {
                 change_counter = be_u32(&frame, FRAME_HEADER_BYTES as usize + 24);
             }
             if let Some(pages) = be_u32(&frame, 4).filter(|&pages| pages != 0) {
                 wal.committed_frames = valid;
+                wal.commits += 1;
                 wal.database_pages = Some(pages);
                 wal.change_counter = change_counter;
             }
         }
         wal.uncommitted_frames = valid - wal.committed_frames;
-        // What follows the valid frames is looked at by its frame headers alone.
-        let mut frame_header = [0; FRAME_HEADER_BYTES as usize];
-        for index in valid..frames {
-            log.seek(SeekFrom::Start(HEADER_BYTES + index * frame_bytes))?;
-            if !fill(&mut log, &mut frame_header)? {
-                break;
-            }
-            let is_older = array(&frame_header, 8).map(salts) != Some(header.salts);
-            *(if is_older { &mut wal.older_frames } else { &mut wal.torn_frames }) += 1;
+        wal.page_numbers.truncate(usize::try_from(wal.committed_frames).unwrap_or(usize::MAX));
+        wal.unread_bytes = (frames - readable) * frame_bytes;
+        if valid < readable || readable == frames {
+            wal.unread_bytes = wal.scan_older(log, &header, valid..frames, frame_bytes)?;
         }
         wal.header = Some(header);
         Ok(wal)
+    }
+
+    /// What follows the valid frames is looked at by its frame headers alone, up to a bound; how many bytes were not.
+    fn scan_older(
+        &mut self,
+        log: &mut (impl Read + Seek),
+        header: &WalHeader,
+        frames: std::ops::Range<u64>,
+        frame_bytes: u64,
+    ) -> io::Result<u64> {
+        let mut frame_header = [0; FRAME_HEADER_BYTES as usize];
+        let end = frames.end.min(frames.start.saturating_add(OLDER_FRAMES_MAX));
+        for index in frames.start..end {
+            log.seek(SeekFrom::Start(HEADER_BYTES + index * frame_bytes))?;
+            if !fill(log, &mut frame_header)? {
+                break;
+            }
+            let is_older = array(&frame_header, 8).map(salts) != Some(header.salts);
+            *(if is_older { &mut self.older_frames } else { &mut self.torn_frames }) += 1;
+        }
+        Ok((frames.end - end) * frame_bytes)
+    }
+
+    /// Whether only a part was read in which SQLite might go on to replay.
+    pub(super) fn is_cut(&self) -> bool {
+        self.unread_bytes > 0 && self.older_frames + self.torn_frames == 0
+    }
+}
+
+/// Opens a file of `/proc`, or a program: never a database.
+pub(super) fn open_proc(path: &Path) -> io::Result<File> {
+    match fs::metadata(path) {
+        Ok(status) if status.is_file() => File::open(path),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")),
+        Err(error) => Err(error),
     }
 }
 

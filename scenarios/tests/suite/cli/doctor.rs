@@ -148,7 +148,10 @@ fn check_undisturbed(held: &Held) {
         assert!(holders.iter().any(|holder| holder["pid"] == held.pid() && holder["role"] == "db"), "{report:#}");
         let locks = report["locks"].as_array().unwrap();
         assert!(locks.iter().any(|lock| lock["pid"] == held.pid() && lock["is_write"] == true), "{report:#}");
-        assert!(report["findings"].as_array().unwrap().iter().any(|finding| finding["id"] == "writing"), "{report:#}");
+        assert!(
+            report["findings"].as_array().unwrap().iter().any(|finding| finding["code"] == "writing"),
+            "{report:#}"
+        );
         let human = run(&["doctor", path]);
         assert!(human.out.contains(&format!("held by   {}", held.pid())), "{}", human.out);
         assert!(human.out.lines().last().unwrap().starts_with("next: "), "{}", human.out);
@@ -215,17 +218,29 @@ fn a_repair_is_shown_first_and_done_when_it_is_asked_for() {
     let (dir, path) = left_behind();
     let before = state(dir.path());
     let dry = run(&["doctor", text(&path), "--fix"]);
+    assert_eq!((dry.status, dry.err.as_str()), (Some(100), ""), "two outcomes: {}", dry.out);
+    assert!(dry.out.contains("refused: two outcomes are possible"), "{}", dry.out);
+    for part in ["--take alone", "--take log", "integrity", "newest change (UTC)"] {
+        assert!(dry.out.contains(part), "{part}: {}", dry.out);
+    }
+    let dry = run(&["doctor", text(&path), "--fix", "--take", "log"]);
     assert_eq!((dry.status, dry.err.as_str()), (Some(0), ""));
-    assert!(dry.out.contains("would: ") && dry.out.contains("--fix --yes"), "{}", dry.out);
-    let (answer, report) = doctor(&[text(&path), "--fix"]);
+    assert!(dry.out.contains("would: ") && dry.out.contains("--fix --take log --yes"), "{}", dry.out);
+    let (answer, report) = doctor(&[text(&path), "--fix", "--take", "log"]);
     assert_eq!((answer.status, &report["dry_run"], &report["after"]), (Some(0), &true.into(), &Value::Null));
     assert_eq!(report["plan"]["steps"][0]["action"], "recover");
-    assert_eq!(state(dir.path()).0, before.0, "a dry run writes nothing");
+    let rows = |number: usize| report["outcomes"][number]["rows"].as_u64();
+    assert_eq!((rows(0), rows(1), &report["outcomes"][1]["take"]), (Some(0), Some(1), &"log".into()));
+    assert_eq!(state(dir.path()).0, before.0, "a dry run changes nothing");
     let (answer, report) = doctor(&[text(&path), "--fix", "--yes"]);
+    assert_eq!((answer.status, &report["done"]), (Some(100), &Value::Array(vec![])), "nothing was chosen");
+    let (answer, report) = doctor(&[text(&path), "--fix", "--take", "log", "--yes"]);
     assert_eq!((answer.status, &report["dry_run"], &report["failure"]), (Some(0), &false.into(), &Value::Null));
     assert!(report["before"]["pending"]["frames"].as_u64() > Some(0), "{report:#}");
-    assert_eq!(report["after"]["pending"]["frames"], 0);
+    assert_eq!((&report["after"]["pending"]["frames"], &report["taken"]), (&0.into(), &"log".into()));
     assert!(!path.with_file_name("x.db-wal").exists());
+    let kept = Path::new(report["kept"].as_str().unwrap()).join("x.db-wal");
+    assert_eq!(fs::read(kept).unwrap().len() as u64, report["before"]["wal"]["bytes"]);
     let rows: i64 = Connection::open(&path).unwrap().query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
     assert_eq!(rows, 1);
 }
@@ -236,10 +251,9 @@ fn findings_refusals_and_wrong_paths_have_their_exit_status() {
     fs::remove_file(&path).unwrap();
     let (answer, report) = doctor(&[text(&path)]);
     assert_eq!((answer.status, &report["severity"]), (Some(100), &"danger".into()), "{}", answer.out);
-    assert_eq!((&report["findings"][0]["id"], &report["database"]), (&"orphan-side-files".into(), &Value::Null));
+    assert_eq!((&report["findings"][0]["code"], &report["database"]), (&"orphan-side-files".into(), &Value::Null));
     let missing = run(&["doctor", text(&dir.path().join("y.db"))]);
     assert_eq!((missing.status, missing.out.as_str()), (Some(2), ""));
     assert!(missing.err.contains("y.db") && missing.err.contains("check the path"), "{}", missing.err);
-    assert_eq!(run(&["doctor", text(dir.path())]).status, Some(2));
     assert_eq!(run(&["doctor", text(&path), "--yes"]).status, Some(2), "--yes alone says nothing");
 }

@@ -1,6 +1,8 @@
 //! The program as its users meet it: what it refuses and how, what it prints, how it ends, and what it leaves behind.
 
+mod cure;
 mod doctor;
+mod doctor_options;
 mod endings;
 mod output;
 mod processes;

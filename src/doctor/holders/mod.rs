@@ -2,9 +2,20 @@
 //!
 //! Nothing is opened for it but folders of `/proc`. Descriptors are looked at with `stat`, which cancels no lock.
 
+mod details;
+mod libraries;
+pub(super) mod lockless;
+pub(super) mod strays;
+
+pub use details::HolderProcess;
+pub(super) use details::of as details_of;
+pub(super) use libraries::Libraries;
+pub use strays::OtherLog;
+
 use super::{FileRole, Target};
 use crate::os::{FileId, Os};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -33,6 +44,13 @@ pub struct Holder {
     pub deleted: bool,
     /// Its descriptors of that file.
     pub descriptors: u32,
+    /// The first of them, as in `/proc/PID/fd`.
+    pub descriptor: u32,
+    /// Whether it may write through one of them.
+    pub can_write: bool,
+    /// The file's name, as the kernel shows it.
+    #[serde(serialize_with = "lossy")]
+    pub name: PathBuf,
     /// Device of the file.
     pub device: u64,
     /// Inode of the file.
@@ -46,6 +64,11 @@ impl Holder {
     pub(super) fn id(&self) -> FileId {
         FileId { device: self.device, inode: self.inode }
     }
+}
+
+/// Paths that are no Unicode lose what is not; JSON has no way to say it.
+pub(super) fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }
 
 /// What a look at all processes came to.
@@ -123,21 +146,22 @@ fn of_process(pid: u32, targets: &[Target], own_pid: u32) -> io::Result<Vec<Hold
             Err(error) => return Err(error),
         };
         // Closed since the folder was read, or not a file: sockets and pipes have no path.
-        let Ok(name) = fs::read_link(&descriptor) else { continue };
-        if !name.is_absolute() {
-            continue;
-        }
-        let Ok(status) = fs::metadata(&descriptor) else { continue };
-        let id = FileId { device: status.dev(), inode: status.ino() };
-        let Some((role, deleted)) = role_of(&name, id, status.nlink(), targets) else { continue };
+        let Some(Descriptor { number, name, id, links }) = Descriptor::read(&descriptor) else { continue };
+        let Some((role, deleted)) = role_of(&name, id, links, targets) else { continue };
         match holders.iter_mut().find(|holder| holder.id() == id && holder.role == role) {
-            Some(holder) => holder.descriptors += 1,
+            Some(holder) => {
+                holder.descriptors += 1;
+                holder.can_write |= can_write(&folder, number);
+            }
             None => holders.push(Holder {
                 pid,
                 command: command(&folder),
                 role,
                 deleted,
                 descriptors: 1,
+                descriptor: number,
+                can_write: can_write(&folder, number),
+                name: former_name(&name).0,
                 device: id.device,
                 inode: id.inode,
                 is_self: pid == own_pid,
@@ -163,58 +187,41 @@ fn command(process: &Path) -> String {
     String::from_utf8_lossy(&bytes).trim_end().to_owned()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::SystemOs;
-    use std::fs::File;
+/// One descriptor of a process that is a file with a path.
+struct Descriptor {
+    number: u32,
+    name: PathBuf,
+    id: FileId,
+    links: u64,
+}
 
-    #[test]
-    fn a_descriptor_is_known_by_identity_and_a_lost_one_by_its_former_name() {
-        let id = FileId { device: 1, inode: 2 };
-        let target = Target { role: FileRole::Wal, path: "/d/x.db-wal".into(), id: Some(id) };
-        let targets = [Target { role: FileRole::Database, path: "/d/x.db".into(), id: None }, target];
-        let other = FileId { device: 1, inode: 3 };
-        for (name, id, links, expected) in [
-            ("/elsewhere", id, 1, Some((FileRole::Wal, false))),
-            ("/d/x.db-wal (deleted)", other, 0, Some((FileRole::Wal, true))),
-            ("/d/x.db (deleted)", other, 0, Some((FileRole::Database, true))),
-            ("/d/x.db (deleted)", other, 1, None),
-            ("/d/x.db", other, 1, None),
-            ("/d/y.db (deleted)", other, 0, None),
-        ] {
-            assert_eq!(role_of(Path::new(name), id, links, &targets), expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn this_process_is_found_with_its_files_alive_and_deleted() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().canonicalize().unwrap().join("x.db");
-        let file = File::create(&path).unwrap();
-        let again = File::open(&path).unwrap();
-        let status = file.metadata().unwrap();
+impl Descriptor {
+    /// From an entry of `/proc/PID/fd`.
+    fn read(entry: &Path) -> Option<Descriptor> {
+        let name = fs::read_link(entry).ok().filter(|name| name.is_absolute())?;
+        let status = fs::metadata(entry).ok().filter(fs::Metadata::is_file)?;
+        let number = entry.file_name()?.to_str()?.parse().ok()?;
         let id = FileId { device: status.dev(), inode: status.ino() };
-        let target = |id| [Target { role: FileRole::Database, path: path.clone(), id }];
-        // Children of tests beside this one have everything open for a moment that this process has.
-        let own = std::process::id();
-        let look = |id| {
-            let (mut holders, processes) = scan(&target(id), &SystemOs::new());
-            holders.retain(|holder| holder.pid == own);
-            (holders, processes)
-        };
-        let (holders, processes) = look(Some(id));
-        if !processes.is_available {
-            println!("skipped: there is no /proc here");
-            return;
-        }
-        let [holder] = &holders[..] else { panic!("{holders:?}") };
-        assert_eq!((holder.descriptors, holder.id()), (2, id));
-        assert!(holder.is_self && !holder.deleted && !holder.command.is_empty());
-        dir.close().unwrap();
-        let (holders, _) = look(None);
-        assert!(matches!(&holders[..], [holder] if holder.deleted), "{holders:?}");
-        drop((file, again));
-        assert_eq!(look(None).0, []);
+        Some(Descriptor { number, name, id, links: status.nlink() })
     }
 }
+
+/// The name without the kernel's remark, and whether there was one.
+fn former_name(name: &Path) -> (PathBuf, bool) {
+    match name.as_os_str().as_bytes().strip_suffix(DELETED) {
+        Some(former) => (PathBuf::from(OsStr::from_bytes(former)), true),
+        None => (name.to_owned(), false),
+    }
+}
+
+/// Whether a descriptor may be written through; false if that is not shown.
+fn can_write(process: &Path, descriptor: u32) -> bool {
+    let text = fs::read_to_string(process.join(format!("fdinfo/{descriptor}"))).unwrap_or_default();
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u64::from_str_radix(flags.trim(), 8).ok());
+    // O_ACCMODE is 3, O_RDONLY is 0.
+    flags.is_some_and(|flags| flags & 3 != 0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,10 @@
 //!
 //! SQLite takes no lock on this file; opening and closing it cancels nothing.
 
+mod records;
+
+pub(super) use records::JournalRecords;
+
 use super::bytes::{array, be_u32};
 use super::wal::open_file;
 use serde::Serialize;
@@ -15,8 +19,6 @@ const HEADER_BYTES: u64 = 28;
 const SUPER_TAIL_BYTES: u64 = 16;
 /// Longer names than SQLite's longest path (SQLITE_MAX_PATHLEN) are none.
 const SUPER_NAME_BYTES_MAX: u32 = 4096;
-/// Instead of a count of pages: count them by the file's length.
-const RECORDS_BY_LENGTH: u32 = u32::MAX;
 
 /// What a journal file holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,9 +28,11 @@ pub struct Journal {
     pub bytes: u64,
     /// What its first bytes say.
     pub state: JournalState,
-    /// Pages that the first header says can be put back; `None` if the length of the file tells, or there is no header.
-    /// 0 in a header means that nothing in the journal was synced, and so nothing in the database was changed.
-    pub records: Option<u32>,
+    /// Pages that can be put back, over all segments; `None` if that was not counted, because the journal is not hot.
+    /// 0 means that nothing in the journal was synced, and so nothing in the database was changed.
+    pub records: Option<u64>,
+    /// Segments with such pages. A transaction that was written in parts has several.
+    pub segments: Option<u64>,
     /// Size of the database before the transaction, in pages.
     pub database_pages: Option<u32>,
     /// Page size, in bytes.
@@ -92,13 +96,26 @@ impl Journal {
         Ok(Journal {
             bytes,
             state,
-            records: word(8).filter(|&records| records != RECORDS_BY_LENGTH),
+            records: None,
+            segments: None,
             database_pages: word(16),
             page_bytes: word(24),
             super_journal,
             is_hot: None,
             nonce: word(12),
         })
+    }
+
+    /// Reads all that the journal at `path` can put back, and counts it.
+    pub(super) fn read_records(&mut self, path: &Path) -> io::Result<Option<JournalRecords>> {
+        let Some(mut file) = open_file(path)? else { return Ok(None) };
+        let bytes = file.metadata()?.len();
+        let records = JournalRecords::scan(&mut file, bytes)?;
+        if self.state == JournalState::Written {
+            self.records = Some(records.records);
+            self.segments = Some(records.segments);
+        }
+        Ok(Some(records))
     }
 
     /// SQLite's own rule (`hasHotJournal`): a first byte that is not zero, a database with pages, and no RESERVED lock,
@@ -134,92 +151,4 @@ fn super_journal(file: &mut (impl Read + Seek), bytes: u64) -> io::Result<Option
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::bytes::tests::Damage;
-    use super::*;
-    use rusqlite::Connection;
-    use std::io::Cursor;
-
-    fn scan(bytes: &[u8]) -> Journal {
-        Journal::scan(&mut Cursor::new(bytes), bytes.len() as u64).unwrap()
-    }
-
-    /// The journal of a transaction that has changed the file but is not over.
-    fn sample(dir: &Path) -> (Connection, Vec<u8>) {
-        let conn = Connection::open(dir.join("x.db")).unwrap();
-        conn.execute_batch(
-            "CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(200000)); PRAGMA cache_size = 1;
-             BEGIN; UPDATE t SET x = randomblob(200000)",
-        )
-        .unwrap();
-        let bytes = std::fs::read(dir.join("x.db-journal")).unwrap();
-        (conn, bytes)
-    }
-
-    fn named(journal: &[u8], name: &[u8]) -> Vec<u8> {
-        let sum = name.iter().fold(0_u32, |sum, &byte| sum.wrapping_add(u32::from(byte)));
-        let length = name.len() as u32;
-        [journal, name, &length.to_be_bytes(), &sum.to_be_bytes(), &MAGIC].concat()
-    }
-
-    #[test]
-    fn a_journal_of_an_open_transaction_is_hot_unless_reserved_is_held() {
-        let dir = tempfile::tempdir().unwrap();
-        let (_conn, bytes) = sample(dir.path());
-        let mut journal = Journal::read(&dir.path().join("x.db-journal")).unwrap().unwrap();
-        assert_eq!(journal, scan(&bytes));
-        assert_eq!((journal.state, journal.page_bytes), (JournalState::Written, Some(4096)));
-        assert!(journal.database_pages > Some(40) && journal.records.is_some(), "{journal:?}");
-        for (has_pages, is_reserved, expected) in [
-            (true, Some(true), Some(false)),
-            (true, Some(false), Some(true)),
-            (true, None, None),
-            (false, Some(false), Some(false)),
-        ] {
-            journal.judge(has_pages, is_reserved);
-            assert_eq!(journal.is_hot, expected, "{has_pages} {is_reserved:?}");
-        }
-        assert_eq!(Journal::read(&dir.path().join("none")).unwrap(), None);
-    }
-
-    #[test]
-    fn what_other_journal_modes_leave_behind_is_not_hot() {
-        for (mode, state) in [("TRUNCATE", JournalState::Empty), ("PERSIST", JournalState::Zeroed)] {
-            let dir = tempfile::tempdir().unwrap();
-            let conn = Connection::open(dir.path().join("x.db")).unwrap();
-            conn.execute_batch(&format!("PRAGMA journal_mode = {mode}; CREATE TABLE t (x); INSERT INTO t VALUES (1)"))
-                .unwrap();
-            let mut journal = Journal::read(&dir.path().join("x.db-journal")).unwrap().unwrap();
-            journal.judge(true, Some(false));
-            assert_eq!((journal.state, journal.is_hot, journal.records), (state, Some(false), None));
-        }
-    }
-
-    #[test]
-    fn the_super_journal_has_to_be_named_properly() {
-        let dir = tempfile::tempdir().unwrap();
-        let (_conn, bytes) = sample(dir.path());
-        let path = dir.path().join("other-mj123");
-        let name = path.as_os_str().as_encoded_bytes();
-        let found = scan(&named(&bytes, name)).super_journal.unwrap();
-        assert_eq!((found.path.as_path(), found.exists), (path.as_path(), false));
-        std::fs::write(&path, "").unwrap();
-        assert!(scan(&named(&bytes, name)).super_journal.unwrap().exists);
-        let mut wrong = named(&bytes, name);
-        let at = wrong.len() - 20;
-        wrong[at] ^= 1;
-        assert_eq!(scan(&wrong).super_journal, None);
-        assert_eq!(scan(&bytes).super_journal, None);
-    }
-
-    #[test]
-    fn no_bytes_make_it_panic() {
-        let dir = tempfile::tempdir().unwrap();
-        let (_conn, bytes) = sample(dir.path());
-        let mut damage = Damage(4);
-        for _ in 0..500 {
-            let cut = damage.next() as usize % 64;
-            scan(&damage.of(&named(&bytes[..cut], b"/tmp/x")));
-        }
-    }
-}
+mod tests;

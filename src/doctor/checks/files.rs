@@ -1,0 +1,79 @@
+//! The files: which there are, under how many names, and what the header says.
+
+use crate::doctor::codes::Code;
+use crate::doctor::findings::{Finding, Findings, Severity, count, quick_check};
+use crate::doctor::journal::JournalState;
+use crate::doctor::report::DoctorReport;
+use crate::error::PrintablePath;
+
+pub(super) fn identity(report: &DoctorReport, findings: &mut Findings) {
+    let Some(database) = &report.database else { return };
+    if database.links > 1 {
+        let next = "use one name in all programs; remove the other names while no process has it open";
+        findings.push(Finding::new(Code::HardLinks, count(database.links, "name"), next));
+    }
+    for side_file in &report.evidence.other_side_files {
+        let name = PrintablePath(side_file);
+        let next = format!(
+            "open it under neither name. Copy all files, open a copy of the database with each of the logs, and compare; \
+             {name} has what was written under the other name"
+        );
+        findings.push(Finding::new(Code::SecondLog, format!("{name} is beside another name of the same file"), next));
+    }
+    if report.evidence.surroundings.is_mounted_alone {
+        let next = "mount the directory and not the file; until then, let one side alone use the database";
+        let evidence = "the path is a mount point: the file has another name elsewhere, where side files are not seen";
+        let text = "the database file is a mount point of its own, so it has a second name with side files of its own";
+        findings.push(Finding::new(Code::SecondLog, evidence, next).as_bad_as(Severity::Warning).saying(text));
+    }
+    if database.bytes == 0 {
+        let log = report.wal.as_ref().map_or(0, |wal| wal.bytes);
+        if log > 0 {
+            let next = "do not open it; move the -wal away and find the database that it belongs to";
+            let evidence = format!("a -wal of {log} bytes, {}", count(report.pending.frames, "committed frame"));
+            findings.push(Finding::new(Code::WalBesideEmptyDatabase, evidence, next));
+        } else {
+            findings.push(Finding::new(Code::Empty, "0 bytes", "nothing to do, unless data was expected"));
+        }
+    } else if database.header.is_none() && database.is_readable {
+        let next = "check the path; with an encrypted database, ask the application";
+        findings.push(Finding::new(Code::NoHeader, count(database.bytes, "byte"), next));
+    }
+}
+
+pub(super) fn content(report: &DoctorReport, findings: &mut Findings) {
+    let (Some(database), Some(header)) = (&report.database, report.header()) else { return };
+    if header.read_version > 2 || header.write_version > 2 {
+        let evidence = format!("read version {}, write version {}", header.read_version, header.write_version);
+        findings.push(Finding::new(Code::UnknownFormat, evidence, quick_check(report)));
+    }
+    // Only where nothing else may explain it: no log or journal that is not carried over yet, and no process at work.
+    let is_explained = report.is_held() || report.pending.frames > 0 || report.journal.is_some();
+    let pages_bytes = header.pages.map(|pages| u64::from(pages) * u64::from(header.page_bytes));
+    if let Some(expected) = pages_bytes.filter(|&expected| !is_explained && database.bytes < expected) {
+        let evidence = format!("{} bytes, and the header says {expected}", database.bytes);
+        findings.push(Finding::new(Code::ShortFile, evidence, quick_check(report)));
+    }
+}
+
+pub(super) fn side_files_alone(report: &DoctorReport, findings: &mut Findings) {
+    // A process that has the side files open has the database somewhere.
+    if report.database.is_some() || !report.evidence.moved_to.is_empty() {
+        return;
+    }
+    let committed = report.wal.as_ref().map_or(0, |wal| wal.committed_frames);
+    let left = [
+        report.wal.as_ref().map(|wal| format!("-wal of {} bytes, {}", wal.bytes, count(committed, "committed frame"))),
+        report.wal_index.as_ref().map(|index| format!("-shm of {} bytes", index.bytes)),
+        report.journal.as_ref().map(|journal| format!("-journal of {} bytes", journal.bytes)),
+    ];
+    let evidence = left.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let has_data = committed > 0 || report.journal.as_ref().is_some_and(|j| j.state == JournalState::Written);
+    let severity = if has_data { Severity::Danger } else { Severity::Warning };
+    let next = if report.is_held() {
+        "create no database of this name; let the processes that have the side files open end first"
+    } else {
+        "find where the database went and put it back, or move the side files away: seawall doctor DB --fix"
+    };
+    findings.push(Finding::new(Code::OrphanSideFiles, evidence, next).as_bad_as(severity));
+}

@@ -1,0 +1,172 @@
+//! The processes that have the files open: on files without a name, without locks, with logs at other names, stopped.
+
+use crate::doctor::codes::Code;
+use crate::doctor::findings::{Finding, Findings, Severity, count, named, quoted};
+use crate::doctor::report::{DoctorReport, FileRole};
+use crate::error::PrintablePath;
+
+pub(super) fn deleted_logs(report: &DoctorReport, findings: &mut Findings) {
+    let path = quoted(report);
+    for log in &report.deleted_logs {
+        let evidence = format!(
+            "{} has it open as /proc/{}/fd/{}: {} bytes, {} in {}; {}",
+            named(report, &[log.pid]),
+            log.pid,
+            log.descriptor,
+            log.bytes,
+            count(log.committed_frames, "committed frame"),
+            count(log.commits, "commit"),
+            log.reason
+        );
+        let finding = if log.others_wrote {
+            let next = format!(
+                "do not let process {pid} close the database: that writes old pages over newer ones. First save what \
+                 it has open: seawall doctor {path} --save DIR (or cp /proc/{pid}/fd/{fd}). Then end it with kill \
+                 -KILL {pid}. Then compare the saved log with the database",
+                pid = log.pid,
+                fd = log.descriptor
+            );
+            Finding::new(Code::DeletedLog, evidence, next)
+        } else {
+            let next = format!(
+                "start no other program on the database. Stop process {} in its usual way: its close carries the log \
+                 into the database. To be sure, save the log before: seawall doctor {path} --save DIR",
+                log.pid
+            );
+            Finding::new(Code::DeletedLog, evidence, next)
+        };
+        findings.push(finding);
+    }
+}
+
+pub(super) fn deleted_files(report: &DoctorReport, findings: &mut Findings) {
+    let is_lost = |role: FileRole| !matches!(role, FileRole::InitLock | FileRole::Wal);
+    let lost: Vec<_> = report.holders.iter().filter(|holder| holder.deleted && is_lost(holder.role)).collect();
+    let Some(first) = lost.first() else { return };
+    let told = lost.iter().map(|holder| {
+        format!("{} ({}) has a deleted {} open, inode {}", holder.pid, holder.command, holder.role, holder.inode)
+    });
+    let is_database = lost.iter().any(|holder| holder.role == FileRole::Database);
+    let path = quoted(report);
+    let next = if is_database {
+        format!(
+            "stop writing; save what is only there: seawall doctor {path} --save DIR (or copy all of \
+             /proc/{pid}/fd that is named after the database); then end process {pid} with kill -KILL {pid}, and \
+             compare",
+            pid = first.pid
+        )
+    } else {
+        format!(
+            "start no other program on the database; stop {} in the usual way, and only then open it again",
+            named(
+                report,
+                &lost
+                    .iter()
+                    .map(|holder| holder.pid)
+                    .collect::<std::collections::BTreeSet<_>>()
+                    .into_iter()
+                    .collect::<Vec<_>>()
+            )
+        )
+    };
+    findings.push(Finding::new(Code::DeletedButOpen, told.collect::<Vec<_>>().join("; "), next));
+}
+
+pub(super) fn lockless(report: &DoctorReport, findings: &mut Findings) {
+    let lockless = &report.lockless;
+    if lockless.is_empty() {
+        return;
+    }
+    let who = named(report, lockless);
+    let others: Vec<u32> = report.pids().into_iter().filter(|pid| !lockless.contains(pid)).collect();
+    let mut evidence = format!("{who} has the database and its side files open, and no lock on the database");
+    for process in report.holder_processes.iter().filter(|process| lockless.contains(&process.pid)) {
+        if let Some(version) = &process.sqlite {
+            let is_old = process.sqlite_number.is_some_and(|number| number < 3_051_000);
+            let defence = if is_old { "no defence against this" } else { "some defence against this" };
+            evidence.push_str(&format!("; process {} has SQLite {version}, which has {defence}", process.pid));
+        }
+    }
+    let order = match (lockless.len(), others.is_empty()) {
+        (1, true) => {
+            format!("Stop {who} in its usual way; until it has ended, open the database with no other program")
+        }
+        (1, false) => format!(
+            "First stop {who}, while {} keeps its connections open. Only then stop or restart the others. Until then, \
+             open the database with no other program",
+            named(report, &others)
+        ),
+        _ => {
+            let pids: Vec<String> = lockless.iter().map(u32::to_string).collect();
+            format!(
+                "End {who} with kill -KILL {}, all at once, so that none of them closes under the others: what is \
+                 committed is in the -wal. Only then open the database",
+                pids.join(" ")
+            )
+        }
+    };
+    findings.push(Finding::new(Code::LostLocks, evidence, order));
+}
+
+pub(super) fn other_logs(report: &DoctorReport, findings: &mut Findings) {
+    for log in report.other_logs.iter().filter(|log| !log.is_deleted) {
+        let (name, database) = (PrintablePath(&log.name), PrintablePath(&log.database));
+        let who = named(report, &[log.pid]);
+        let evidence = format!("{who} has the database open as {database}, with the log {name}");
+        let finding = if log.is_second_name {
+            let next = format!(
+                "stop writing under one of the two names. Save both logs: seawall doctor {} --save DIR. Then stop {who} \
+                 in its usual way before anything checkpoints or closes under this name, compare, and use one name",
+                quoted(report)
+            );
+            Finding::new(Code::SecondLog, evidence, next)
+        } else {
+            let text = "the database or its log was renamed while a process had it open: its log is at another name";
+            let next = format!(
+                "do not open the database here. Stop {who} in its usual way: its close carries {name} into the \
+                 database. If it has ended already, rename {name} to {}-wal before anything opens the database",
+                PrintablePath(&report.path)
+            );
+            Finding::new(Code::RenamedUnderHolder, evidence, next).saying(text)
+        };
+        findings.push(finding);
+    }
+    for (pid, databases) in &report.evidence.moved_to {
+        let names: Vec<String> = databases.iter().map(|name| PrintablePath(name).to_string()).collect();
+        let names = if names.is_empty() { "a file that could not be found".to_owned() } else { names.join(" or ") };
+        let evidence =
+            format!("{} has the -shm of this name open, and as its database {names}", named(report, &[*pid]));
+        let text = "a process uses the side files of this name, and its database has another name now";
+        let next = format!(
+            "create and open no database at this name. Stop {} in its usual way: its close carries the log into its \
+             database. If it has ended already, rename the -wal to the new name of the database before anything opens it",
+            named(report, &[*pid])
+        );
+        findings.push(Finding::new(Code::RenamedUnderHolder, evidence, next).saying(text));
+    }
+}
+
+pub(super) fn locks(report: &DoctorReport, findings: &mut Findings) {
+    let mut told = |role: FileRole, name: &'static str, code: Code| {
+        let owners = report.lock_owners(role, name);
+        if !owners.is_empty() {
+            let owners: Vec<String> = owners.iter().map(ToString::to_string).collect();
+            let evidence = format!("process {} holds {name} on {role}", owners.join(", "));
+            findings.push(Finding::new(code, evidence, "nothing to do, unless it lasts"));
+        }
+    };
+    told(FileRole::WalIndex, "WRITE", Code::Writing);
+    told(FileRole::WalIndex, "CKPT", Code::Checkpointing);
+    told(FileRole::Database, "RESERVED", Code::Writing);
+    told(FileRole::Database, "EXCLUSIVE", Code::Exclusive);
+    for process in report.holder_processes.iter().filter(|process| process.is_stopped()) {
+        let locks = report.locks.iter().flatten().filter(|lock| lock.pid == Some(process.pid) && !lock.is_waiting);
+        let names: Vec<String> = locks.map(|lock| format!("{} on {}", lock.names.join("+"), lock.role)).collect();
+        if !names.is_empty() {
+            let pid = process.pid;
+            let evidence = format!("process {pid} ({}) is in state T and holds {}", process.command, names.join(", "));
+            let next = format!("let it go on: kill -CONT {pid}; or end it: kill -KILL {pid}, which loses no commit");
+            findings.push(Finding::new(Code::StoppedHolder, evidence, next).as_bad_as(Severity::Warning));
+        }
+    }
+}
