@@ -316,14 +316,25 @@ impl Fault {
         matches!(self.kind, Kind::Code(..) | Kind::Restart(_) | Kind::DropLocks | Kind::Outside(_) | Kind::Rules(_))
     }
 
-    /// True if runs in the simulator can have the fault.
-    pub fn works_in_simulator(&self) -> bool {
+    fn works_in_simulator(&self) -> bool {
         let needs_real_files = match &self.kind {
             Kind::Outside(action) => *action == OutsideAction::Fork,
             Kind::Rules(rules) => rules.iter().any(|rule| rule.effect.needs_real_files().is_some()),
             _ => false,
         };
         !needs_real_files
+    }
+
+    /// True if runs in the simulator, or those on real files, can have the fault.
+    pub fn works_on(&self, is_simulated: bool) -> bool {
+        if is_simulated { self.works_in_simulator() } else { self.works_on_real_files() }
+    }
+
+    fn works_on_real_files(&self) -> bool {
+        match &self.kind {
+            Kind::Rules(rules) => rules.iter().all(|rule| rule.effect.needs_simulation().is_none()),
+            _ => true,
+        }
     }
 
     /// The rules as they are known before a run draws its own; for checks of the medium.

@@ -28,6 +28,9 @@ const MMAP_BYTES_MAX: i64 = 0x7fff_0000;
 /// SQLite wants so many readable bytes behind a mapped page (os_unix.c, `unixFetch`).
 const FETCH_MARGIN_BYTES: i64 = 256;
 
+/// The files whose first sync syncs their directory, if they are new.
+const SYNCS_DIRECTORY: c_int = ffi::SQLITE_OPEN_WAL | ffi::SQLITE_OPEN_MAIN_JOURNAL | ffi::SQLITE_OPEN_SUPER_JOURNAL;
+
 /// A file that is open.
 #[derive(Debug, Default)]
 pub(super) struct OpenFile {
@@ -50,6 +53,8 @@ pub(super) struct OpenFile {
     pub(super) shm: Option<u32>,
     /// The `-shm` file, if the process died with the wal-index open.
     pub(super) shm_remains: Option<InodeId>,
+    /// The next sync makes the name durable (os_unix.c, `UNIXFILE_DIRSYNC`).
+    pub(super) syncs_directory: bool,
     pub(super) slots_shared: u16,
     pub(super) slots_exclusive: u16,
     /// How much may be mapped; how much is; how many pages are out.
@@ -115,6 +120,7 @@ impl Machine {
     pub(super) fn open(&mut self, opening: Opening<'_>) -> Result<Opened, c_int> {
         let process = self.admit_caller()?;
         let mut flags = opening.flags;
+        let is_new = opening.name.is_some_and(|name| self.names.get(name).is_none());
         let (inode, is_readonly) = match opening.name {
             None => (self.disk.create(), false),
             Some(name) => self.find_or_create(name, &mut flags)?,
@@ -142,6 +148,7 @@ impl Machine {
             is_database,
             is_readonly,
             is_powersafe: opening.is_powersafe,
+            syncs_directory: is_new && opening.flags & SYNCS_DIRECTORY != 0,
             ..OpenFile::default()
         };
         if is_database {
@@ -246,12 +253,34 @@ impl Machine {
         let (errno, code) = match u64::try_from(offset) {
             _ if file.is_readonly => (libc::EBADF, ffi::SQLITE_IOERR_WRITE),
             Err(_) => (libc::EINVAL, ffi::SQLITE_IOERR_WRITE),
-            Ok(offset) => match self.disk.write(file.inode, offset, bytes) {
+            Ok(offset) => match self.store(number, offset, bytes) {
                 Ok(()) => return ffi::SQLITE_OK,
                 Err(error) => store_code(error, ffi::SQLITE_IOERR_WRITE),
             },
         };
         self.fail_file(number, errno, code)
+    }
+
+    #[inline]
+    fn store(&mut self, number: u32, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        let inode = self.files[number as usize].inode;
+        if self.recorder.is_none() {
+            return self.disk.write(inode, offset, bytes);
+        }
+        let before = self.disk.size(inode);
+        self.disk.write(inode, offset, bytes)?;
+        let name = self.files[number as usize].name.clone();
+        self.note_write(inode, &name, offset, bytes, before);
+        Ok(())
+    }
+
+    /// Notes that a file has another length.
+    fn cut(&mut self, number: u32, length: u64) {
+        if self.recorder.is_some() {
+            let file = &self.files[number as usize];
+            let (inode, name) = (file.inode, file.name.clone());
+            self.note_truncate(inode, &name, length);
+        }
     }
 
     pub(super) fn truncate(&mut self, number: u32, size: i64) -> c_int {
@@ -266,16 +295,13 @@ impl Machine {
             Ok(bytes) => match self.disk.truncate(file.inode, bytes) {
                 Ok(()) => {
                     file.mmap_bytes = file.mmap_bytes.min(size);
+                    self.cut(number, bytes);
                     return ffi::SQLITE_OK;
                 }
                 Err(error) => store_code(error, ffi::SQLITE_IOERR_TRUNCATE),
             },
         };
         self.fail_file(number, errno, code)
-    }
-
-    pub(super) fn sync(&mut self, number: u32) -> c_int {
-        self.admit(number).err().unwrap_or(ffi::SQLITE_OK)
     }
 
     pub(super) fn size(&mut self, number: u32, out: &mut i64) -> c_int {
@@ -367,7 +393,9 @@ impl Machine {
             if self.disk.truncate(file.inode, size as u64).is_err() {
                 return self.fail_file(number, libc::EFBIG, code);
             }
+            self.cut(number, size as u64);
         }
+        let file = &mut self.files[number as usize];
         if is_mapped_less && file.fetched == 0 {
             file.mmap_bytes = bytes.min(file.mmap_bytes_max);
         }
@@ -377,8 +405,9 @@ impl Machine {
     /// Settled when it is first asked for (os_unix.c, `setDeviceCharacteristics`).
     pub(super) fn characteristics(&mut self, number: u32) -> c_int {
         let file = &mut self.files[number as usize];
-        let powersafe = if file.is_powersafe { ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE } else { 0 };
-        *file.characteristics.get_or_insert(ffi::SQLITE_IOCAP_SUBPAGE_READ | powersafe)
+        let withheld = if file.is_powersafe { 0 } else { ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE };
+        let device = self.device.characteristics & !withheld;
+        *file.characteristics.get_or_insert(ffi::SQLITE_IOCAP_SUBPAGE_READ | device)
     }
 
     #[inline]
@@ -439,7 +468,7 @@ impl Machine {
         ffi::SQLITE_OK
     }
 
-    fn fail_file(&mut self, number: u32, errno: c_int, code: c_int) -> c_int {
+    pub(super) fn fail_file(&mut self, number: u32, errno: c_int, code: c_int) -> c_int {
         // A full disk is no system error to the unix VFS (`unixWrite`).
         self.files[number as usize].errno = if code == ffi::SQLITE_FULL { 0 } else { errno };
         self.fail(errno, code)
