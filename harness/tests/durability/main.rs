@@ -1,7 +1,11 @@
 //! The simulated disk under power cuts and failing syncs, with SQLite and with files alone.
 
 mod cuts;
+#[path = "../conformance/raw.rs"]
+#[expect(dead_code, reason = "the conformance suite calls all of it")]
+mod raw;
 mod syncs;
+mod toys;
 
 use seawall_harness::fault::FaultPlan;
 use seawall_harness::media::sim::Machine;

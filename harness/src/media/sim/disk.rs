@@ -427,7 +427,18 @@ impl<'a> Bytes<'a> {
 
     /// A copy of them all.
     pub fn to_vec(self) -> Vec<u8> {
-        self.iter().collect()
+        let mut bytes = Vec::with_capacity((self.end - self.start) as usize);
+        let mut position = self.start;
+        while position < self.end {
+            let (index, within) = split(position);
+            let length = (CHUNK_BYTES - within).min((self.end - position) as usize);
+            match &self.inode.chunks[index] {
+                Some(chunk) => bytes.extend(chunk.0[within..within + length].iter().map(Cell::get)),
+                None => bytes.resize(bytes.len() + length, 0),
+            }
+            position += length as u64;
+        }
+        bytes
     }
 }
 
@@ -466,6 +477,7 @@ mod tests {
         assert!(disk.bytes(id).to_vec()[..2 * CHUNK_BYTES + 1].iter().all(|&byte| byte == 0));
         disk.write(id, 100, &[2]).unwrap();
         assert_eq!(read(&disk, id, 99, 3), [0, 2, 0]);
+        assert!(disk.bytes(id).to_vec().into_iter().eq(disk.bytes(id).iter()));
         assert_eq!(disk.bytes(id).iter().filter(|&byte| byte != 0).count(), 2);
     }
 

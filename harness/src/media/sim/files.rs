@@ -28,9 +28,6 @@ const MMAP_BYTES_MAX: i64 = 0x7fff_0000;
 /// SQLite wants so many readable bytes behind a mapped page (os_unix.c, `unixFetch`).
 const FETCH_MARGIN_BYTES: i64 = 256;
 
-/// The files whose first sync syncs their directory, if they are new.
-const SYNCS_DIRECTORY: c_int = ffi::SQLITE_OPEN_WAL | ffi::SQLITE_OPEN_MAIN_JOURNAL | ffi::SQLITE_OPEN_SUPER_JOURNAL;
-
 /// A file that is open.
 #[derive(Debug, Default)]
 pub(super) struct OpenFile {
@@ -120,7 +117,6 @@ impl Machine {
     pub(super) fn open(&mut self, opening: Opening<'_>) -> Result<Opened, c_int> {
         let process = self.admit_caller()?;
         let mut flags = opening.flags;
-        let is_new = opening.name.is_some_and(|name| self.names.get(name).is_none());
         let (inode, is_readonly) = match opening.name {
             None => (self.disk.create(), false),
             Some(name) => self.find_or_create(name, &mut flags)?,
@@ -148,7 +144,7 @@ impl Machine {
             is_database,
             is_readonly,
             is_powersafe: opening.is_powersafe,
-            syncs_directory: is_new && opening.flags & SYNCS_DIRECTORY != 0,
+            syncs_directory: syncs_directory(opening.flags),
             ..OpenFile::default()
         };
         if is_database {
@@ -473,6 +469,13 @@ impl Machine {
         self.files[number as usize].errno = if code == ffi::SQLITE_FULL { 0 } else { errno };
         self.fail(errno, code)
     }
+}
+
+/// True if the first sync of a file that is opened so syncs its directory as well. Whether the file was there already does
+/// not matter (os_unix.c, `unixOpen`, `isNewJrnl`): another process may have created it and not synced it.
+fn syncs_directory(flags: c_int) -> bool {
+    let logs = ffi::SQLITE_OPEN_WAL | ffi::SQLITE_OPEN_MAIN_JOURNAL | ffi::SQLITE_OPEN_SUPER_JOURNAL;
+    flags & ffi::SQLITE_OPEN_CREATE != 0 && flags & logs != 0
 }
 
 /// The size, rounded up to whole chunks if there is a chunk size.

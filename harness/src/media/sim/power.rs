@@ -195,7 +195,12 @@ impl Machine {
         let (id, origin) = (self.disk.file_id(inode), self.origin(Role::of_path(&name)));
         let Some(recorder) = &mut self.recorder else { return ffi::SQLITE_OK };
         if let Some(fate) = SyncFate::of_flags(flags) {
+            let is_due = recorder.take_late(id);
             recorder.sync_failed(origin, id, fate);
+            if is_due {
+                recorder.take_late(id);
+                return self.fail_file(number, libc::EIO, ffi::SQLITE_IOERR_FSYNC);
+            }
             let durable = (fate == SyncFate::Reverted).then(|| recorder.durable(id));
             if let Some(content) = durable {
                 self.fill(inode, &content);

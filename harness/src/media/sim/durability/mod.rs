@@ -17,8 +17,8 @@
 //! - **With `SEQUENTIAL`**, changes become durable in the order in which they were made, over all files: a cut keeps
 //!   a prefix.
 //! - **Names** change by creation, unlink and rename, and become durable as [`Directory`] says. A rename is one change.
-//! - **The sync of a new log, journal or super-journal** also syncs its directory, the first time (os_unix.c,
-//!   `UNIXFILE_DIRSYNC`). That of a new database does not. `xDelete` syncs the directory if it is told to.
+//! - **The first sync of a log, journal or super-journal** by each process that opened it also syncs its directory
+//!   (os_unix.c, `UNIXFILE_DIRSYNC`). That of a database does not. `xDelete` syncs the directory if it is told to.
 //! - **The wal-index** is not on the disk: no process trusts what a crash left of it. Temporary files are not either.
 //! - **A failing sync** leaves the pending changes as a [`SyncFate`] says.
 //!

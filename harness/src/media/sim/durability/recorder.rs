@@ -87,6 +87,11 @@ impl Recorder {
         true
     }
 
+    /// True if the failure of an earlier sync is to be reported now.
+    pub(in crate::media::sim) fn take_late(&mut self, file: FileId) -> bool {
+        self.late.remove(&file)
+    }
+
     pub(in crate::media::sim) fn synced_directory(&mut self, origin: Origin, directory: &[u8]) {
         self.happened(origin, EventKind::SyncDirectory { directory: directory.into() });
     }
