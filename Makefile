@@ -5,12 +5,14 @@ SOAK_SECONDS ?= 60
 SOAK_ARGS ?=
 PROPERTY_CASES ?= 100000
 EXPLORE_SECONDS ?= 10
+POWERCUT_SECONDS ?= 120
+POWERCUT_ARGS ?=
 OUT ?= reports/out
 FEATURES = http prometheus tokio tracing
 PEERS = scenarios/benches/peers/Cargo.toml
 SEAWALL = $(CARGO) run --quiet --release --package seawall-scenarios --bin seawall --
 
-.PHONY: help setup check features test soak properties explore replay bench bench-instructions bench-peers report clean
+.PHONY: help setup check features test soak properties explore powercut replay bench bench-instructions bench-peers report clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -27,6 +29,10 @@ soak: ## the main job: every strategy under every fault, a matrix of verdicts, a
 properties: ## the property suites of breaker, registry and store alone
 	$(CARGO) build --locked --release --package seawall-scenarios --bin seawall
 	$(SEAWALL) properties --count $(PROPERTY_CASES)
+
+powercut: ## what each journal mode and level of synchronous loses when the power is cut
+	$(CARGO) build --locked --release --package seawall-scenarios --bin seawall
+	$(SEAWALL) powercut --table --max-seconds $(POWERCUT_SECONDS) $(POWERCUT_ARGS)
 
 explore: ## every scenario of the simulator on the linked SQLite, each execution twice and compared call by call
 	$(CARGO) build --locked --release --package seawall-scenarios --bin seawall

@@ -29,6 +29,11 @@ impl Clock {
         self.shared_state.clock_scale().store(u64::from(scale), Ordering::Relaxed);
     }
 
+    /// How many calls the run has made.
+    pub(crate) fn calls(&self) -> u64 {
+        self.shared_state.calls()
+    }
+
     /// Time since the run began.
     pub fn now(&self) -> Duration {
         Duration::from_nanos(self.shared_state.run_time_ns())

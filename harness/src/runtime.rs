@@ -7,6 +7,7 @@
 use crate::actor::Actor;
 use crate::call::Call;
 use crate::outsider::Intervention;
+use crate::seed::Seed;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,6 +19,9 @@ pub(crate) trait Runtime {
 
     /// See [`section`].
     fn section(&self, number: u32);
+
+    /// The section that the running actor is in.
+    fn current_section(&self) -> u32;
 
     /// See [`point`].
     fn point(&self);
@@ -57,6 +61,10 @@ pub trait Processes {
 
     /// The processes that have files open and are not dead, in order.
     fn living(&self) -> Vec<u16>;
+
+    /// The power is cut, and what is lost follows from `seed`: all processes die. False if the machine does not know
+    /// what of its disk is durable.
+    fn cut_power(&self, seed: Seed) -> bool;
 
     /// An outsider acts on the files or the processes of the machine. Another program is not part of it, nor is the
     /// time for which a process is stopped, nor the death of processes.
@@ -121,6 +129,11 @@ pub fn section(number: u32) {
     }
 }
 
+/// The number of the section that the running actor is in; zero outside of executions.
+pub(crate) fn current_section() -> u32 {
+    running().map(|runtime| runtime.current_section()).unwrap_or_default()
+}
+
 /// A scheduling point that is no call: before a lock is taken, for example. Without effect outside of executions.
 pub fn point() {
     if let Some(runtime) = running() {
@@ -165,6 +178,11 @@ pub fn kill(process: u16) -> bool {
         processes.kill(process);
     }
     true
+}
+
+/// Cuts the power of the simulated machine; false if there is none, or if it does not record its disk.
+pub(crate) fn cut_power(seed: Seed) -> bool {
+    running().is_some_and(|runtime| runtime.processes().is_some_and(|processes| processes.cut_power(seed)))
 }
 
 /// True if a simulated process has been killed; false outside of executions.

@@ -33,11 +33,21 @@ pub enum RulingKind {
     DropLocks,
     /// An outsider acted on the files, then it went through.
     Outside,
+    /// The machine lost power at it.
+    PowerCut,
 }
 
 impl RulingKind {
-    const ALL: [Self; 7] =
-        [Self::Proceed, Self::Fail, Self::Mutate, Self::Stall, Self::Kill, Self::DropLocks, Self::Outside];
+    const ALL: [Self; 8] = [
+        Self::Proceed,
+        Self::Fail,
+        Self::Mutate,
+        Self::Stall,
+        Self::Kill,
+        Self::DropLocks,
+        Self::Outside,
+        Self::PowerCut,
+    ];
 
     /// What became of the call, as the end of a sentence that begins with it: `failed`; empty if it proceeded.
     pub const fn predicate(self) -> &'static str {
@@ -49,6 +59,7 @@ impl RulingKind {
             Self::Kill => "killed the process",
             Self::DropLocks => "lost the locks",
             Self::Outside => "met an outsider",
+            Self::PowerCut => "met a power cut",
         }
     }
 }

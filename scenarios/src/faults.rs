@@ -15,6 +15,8 @@
 //! | `drop-locks` | the process loses its POSIX locks on the files of a call |
 //! | `move`, `delete`, `touch`, … | an outsider acts on the files: one row for each action of the grammar |
 //! | `sigkill` | processes are killed, at calls and between them |
+//! | `power-cut` | the machine loses power, once or twice, at some write or sync; simulated only |
+//! | `fsync-kept`, `fsync-dropped`, `fsync-late`, `fsync-reverted`, `fsync-lie` | syncs fail or lie, and what they were to write has that fate; later the machine loses power; simulated only |
 //! | `pressure` | two processes of four threads for 15 s, killed again and again; no row of the matrix |
 //!
 //! CODE is `shmmap`, `shmsize`, `shmopen` (the wal-index cannot be mapped, grown, opened), `truncate` or `cantopen`.
@@ -109,6 +111,9 @@ enum Kind {
     DropLocks,
     Outside(OutsideAction),
     Pressure,
+    PowerCut,
+    /// What becomes of what a failing sync was to write; `lie` if the sync does not fail.
+    Fsync(&'static str),
     Rules(Vec<Rule>),
 }
 
@@ -226,8 +231,23 @@ pub fn matrix() -> Vec<Fault> {
         faults.push(named(action.word(), summary, Kind::Outside(action)));
     }
     faults.push(named("sigkill", "processes are killed (SIGKILL), at calls and between them".to_owned(), Kind::Kill));
+    let summary = "the machine loses power, once or twice, at some write or sync".to_owned();
+    faults.push(named("power-cut", summary, Kind::PowerCut));
+    for (fate, meaning) in FSYNC_FATES {
+        let summary = format!("a sync {meaning}; later the machine loses power");
+        faults.push(named(&format!("fsync-{fate}"), summary, Kind::Fsync(fate)));
+    }
     faults
 }
+
+/// The rows of failing syncs.
+const FSYNC_FATES: [(&str, &str); 5] = [
+    ("kept", "fails, and what it was to write stays dirty"),
+    ("dropped", "fails, and what it was to write counts as clean (ext4, XFS)"),
+    ("late", "drops what it was to write, and the next one fails (ext4 with data=journal)"),
+    ("reverted", "fails, and what it was to write is not visible any more (btrfs)"),
+    ("lie", "reports success and writes nothing"),
+];
 
 fn named(name: &str, summary: String, kind: Kind) -> Fault {
     Fault { name: FaultName::Named(name.to_owned()), title: name.to_owned(), summary, kind }
@@ -309,6 +329,8 @@ impl Fault {
             }
             Kind::Outside(action) => draw_outsider(&mut rng, *action),
             Kind::Kill => draw_kill(&mut rng),
+            Kind::PowerCut => draw_power_cut(&mut rng),
+            Kind::Fsync(fate) => draw_fsync(&mut rng, fate),
             Kind::Pressure => {
                 let kills = rng.random_range(10..=20);
                 Faults { kills, ..Faults::of_rules(Vec::new(), CrashPattern::UnderPressure) }
@@ -318,17 +340,29 @@ impl Fault {
 
     /// True if a run in which no rule fired says nothing about the fault.
     pub fn must_fire(&self) -> bool {
-        matches!(self.kind, Kind::Code(..) | Kind::Restart(_) | Kind::DropLocks | Kind::Outside(_) | Kind::Rules(_))
+        !matches!(self.kind, Kind::None | Kind::Kill | Kind::OverlappingReads | Kind::Pressure)
     }
 
-    /// True if runs in the simulator can have the fault.
-    pub fn works_in_simulator(&self) -> bool {
+    fn works_in_simulator(&self) -> bool {
         let needs_real_files = match &self.kind {
             Kind::Outside(action) => *action == OutsideAction::Fork,
             Kind::Rules(rules) => rules.iter().any(|rule| rule.effect.needs_real_files().is_some()),
             _ => false,
         };
         !needs_real_files
+    }
+
+    /// True if runs in the simulator, or those on real files, can have the fault.
+    pub fn works_on(&self, is_simulated: bool) -> bool {
+        if is_simulated { self.works_in_simulator() } else { self.works_on_real_files() }
+    }
+
+    fn works_on_real_files(&self) -> bool {
+        match &self.kind {
+            Kind::Rules(rules) => rules.iter().all(|rule| rule.effect.needs_simulation().is_none()),
+            Kind::PowerCut | Kind::Fsync(_) => false,
+            _ => true,
+        }
     }
 
     /// The rules as they are known before a run draws its own; for checks of the medium.
@@ -356,6 +390,31 @@ fn draw_kill(rng: &mut impl Rng) -> Faults {
     let rule = format!("{call}:kill:when={}", rng.random_range(1..=range));
     let kills = rng.random_range(1..=3);
     Faults { kills, ..Faults::of_rules(vec![parse(&rule)], CrashPattern::Crashing) }
+}
+
+/// The power is cut at a write or a sync, where it interrupts a commit or a checkpoint; in one of three runs twice.
+fn draw_power_cut(rng: &mut impl Rng) -> Faults {
+    // The call, and about how many of them there are in a run.
+    const CALLS: [(&str, u32); 6] =
+        [("write@*", 90), ("write@*", 90), ("sync@*", 20), ("write@db", 12), ("sync@db", 6), ("truncate@*", 3)];
+    let (call, range) = CALLS[rng.random_range(0..CALLS.len())];
+    let first = rng.random_range(1..=range);
+    let modifiers = match rng.random_range(0..3_u8) {
+        0 => format!("when={first}+{}:times=2", rng.random_range(1..=range)),
+        _ => format!("when={first}"),
+    };
+    let rule = parse(&format!("{call}:power-cut:{modifiers}"));
+    Faults::of_rules(vec![rule], draw_crash_pattern(rng))
+}
+
+/// Some syncs of a kind of file fail in this way; later the power is cut, so that it shows what they have written.
+fn draw_fsync(rng: &mut impl Rng, fate: &str) -> Faults {
+    let role = ["wal", "wal", "db", "journal", "*"][rng.random_range(0..5)];
+    let effect = if fate == "lie" { "lie".to_owned() } else { format!("error=IOERR_FSYNC,dirty={fate}") };
+    let (first, times) = (rng.random_range(1..=12_u32), rng.random_range(1..=4_u32));
+    let sync = parse(&format!("sync@{role}:{effect}:when={first}+:times={times}"));
+    let cut = parse(&format!("write@*:power-cut:when={}", rng.random_range(20..=120_u32)));
+    Faults::of_rules(vec![sync, cut], draw_crash_pattern(rng))
 }
 
 /// A rule that fires up to `times_max` times, at calls during which the process has the database open.
@@ -409,7 +468,7 @@ mod tests {
     #[test]
     fn every_fault_of_the_matrix_is_found_by_name_and_draws_valid_rules() {
         let matrix = matrix();
-        assert_eq!(matrix.len(), 39);
+        assert_eq!(matrix.len(), 45);
         for fault in &matrix {
             assert_eq!(find(&fault.name).as_ref(), Ok(fault));
             for seed in 0..200 {

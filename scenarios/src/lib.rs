@@ -17,6 +17,7 @@ pub mod engines;
 pub mod expectations;
 pub mod explore;
 pub mod faults;
+pub mod powercut;
 pub mod properties;
 pub mod reproduce;
 pub mod run;

@@ -236,6 +236,11 @@ pub trait Os: Send + Sync {
         self.base().and_then(|os| os.born(path))
     }
 
+    /// When the file at the path was last changed or got its name, as time since 1970, where the file system knows.
+    fn changed(&self, path: &Path) -> Option<Duration> {
+        self.base().and_then(|os| os.changed(path))
+    }
+
     /// Renames a file in one step. A file that had the new name is replaced.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.base().map_or_else(unsupported, |os| os.rename(from, to))

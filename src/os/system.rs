@@ -160,6 +160,11 @@ impl Os for SystemOs {
         is_known.then(|| since_1970(stat.stx_btime.tv_sec, u64::from(stat.stx_btime.tv_nsec)))
     }
 
+    fn changed(&self, path: &Path) -> Option<Duration> {
+        let stat = rustix::fs::stat(path).ok()?;
+        Some(since_1970(stat.st_ctime, stat.st_ctime_nsec))
+    }
+
     fn open_claims(&self, path: &Path) -> io::Result<Box<dyn ClaimFile>> {
         claims::open(path)
     }

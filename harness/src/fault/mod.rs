@@ -34,6 +34,8 @@ pub mod plan;
 pub mod presets;
 pub mod rule;
 
+mod sync_fate;
+
 mod parse;
 
 #[cfg(test)]
@@ -49,3 +51,4 @@ pub use parse::toml::{self, FaultFile};
 pub use plan::{FaultPlan, PlanError};
 pub use presets::{Preset, find_preset, preset};
 pub use rule::{Rule, Selector, When};
+pub use sync_fate::SyncFate;

@@ -64,7 +64,7 @@ pub enum PlanError {
     #[error("a plan takes at most {RULES_MAX} rules, not {0}")]
     TooMany(usize),
     /// The effect needs a disk that can lose what was written.
-    #[error("`{0}`: {1} needs a simulated disk that forgets what was not synced, and this version has none yet")]
+    #[error("`{0}`: {1} needs the simulated disk: real files do not forget what was not synced")]
     NeedsSimulation(String, &'static str),
     /// The effect needs real files and processes.
     #[error("`{0}`: {1} needs real files and processes, which the simulator does not have")]
@@ -130,6 +130,11 @@ impl FaultPlan {
             }
         }
         Ok(())
+    }
+
+    /// True if a rule needs a disk that can lose what was written.
+    pub fn needs_recorded_disk(&self) -> bool {
+        self.rules.iter().any(|rule| rule.effect.needs_simulation().is_some())
     }
 
     /// Refuses effects that the simulator cannot have.
@@ -418,6 +423,7 @@ mod tests {
         let refusal = plan("sync@journal:power-cut:when=2").check_real_medium().unwrap_err().to_string();
         assert!(refusal.contains("sync@journal:power-cut:when=2") && refusal.contains("simulated disk"), "{refusal}");
         assert!(plan("sync@db:error=IOERR_FSYNC,dirty=dropped").check_real_medium().is_err());
+        assert!(plan("sync@wal:lie").check_real_medium().is_err());
         assert!(plan("sync@db:error=IOERR_FSYNC").check_real_medium().is_ok());
         assert!(plan("write@wal:kill:when=7").check_one_process().is_err());
     }

@@ -10,6 +10,7 @@ use crate::verdict::Verdict;
 
 pub mod alarm;
 pub mod atomicity;
+pub mod durability;
 pub mod economy;
 pub mod growth;
 pub mod hygiene;
@@ -62,6 +63,8 @@ pub struct Evidence {
     pub isolation: Vec<isolation::History>,
     /// Reads that a transaction repeated with another result.
     pub unrepeatable_reads: Vec<String>,
+    /// What fresh processes found after power cuts.
+    pub after_cuts: Vec<durability::AfterCut>,
     /// What [`walindex::check`] found during the run, with the actor that read the wal-index.
     pub walindex: Vec<String>,
 }
@@ -107,6 +110,7 @@ pub const ORACLES: &[Oracle] = &[
     isolation::ORACLE,
     integrity::ORACLE,
     ledger::ORACLE,
+    durability::ORACLE,
     atomicity::ORACLE,
     progress::ORACLE,
     hygiene::ORACLE,

@@ -84,7 +84,8 @@ impl Rig {
 impl<P: Processes + 'static> Rig<P> {
     /// Begins an execution: an empty disk, no locks, all processes alive, the clock and the calls at 0, no faults
     /// armed. What of the execution before is still open fails at every call from now on. The machine's randomness
-    /// follows from `seed`.
+    /// follows from `seed`. If a fault needs it, the disk is recorded from now on; where files are prepared without
+    /// syncs, [`Machine::record_disk`] makes them durable.
     ///
     /// # Errors
     /// If the plan needs real files; see [`RegisterError`]. After a deadlock, if the VFSes cannot be registered anew.
@@ -97,6 +98,9 @@ impl<P: Processes + 'static> Rig<P> {
         let shared_state = simulation.shared_state();
         shared_state.set_mode(Mode::OFF);
         simulation.machine().borrow_mut().reset(seed.stream("machine"));
+        if plan.needs_recorded_disk() {
+            simulation.machine().borrow_mut().record_disk(false);
+        }
         shim.injector().restart_with(plan);
         shared_state.set_mode(self.config.mode);
         if self.config.is_default {

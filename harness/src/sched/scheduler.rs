@@ -164,6 +164,11 @@ impl Runtime for Shared {
         state.nth[current] = 0;
     }
 
+    fn current_section(&self) -> u32 {
+        let state = self.state.borrow();
+        state.section[state.current]
+    }
+
     fn now(&self) -> Duration {
         Duration::from_micros(self.state.borrow().now_us)
     }

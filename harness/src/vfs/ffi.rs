@@ -24,8 +24,9 @@
 #![expect(unsafe_code, reason = "an FFI module")]
 
 use crate::call::{Call, Method, Role};
-use crate::fault::PlanError;
+use crate::codes::ResultCode;
 use crate::fault::effect::Alteration;
+use crate::fault::{PlanError, SyncFate};
 use crate::vfs::api::SqliteApi;
 use crate::vfs::injector::{Injector, OpenFile};
 use rusqlite::ffi::{
@@ -474,7 +475,13 @@ unsafe extern "C" fn x_delete(vfs: *mut sqlite3_vfs, name: *const c_char, sync_d
         // is a call of its own on the role `dir`; what the plan makes of it decides which flag the base gets.
         let mut deleted = None;
         let rc = vfs.conduct(Method::Sync, Role::Dir, 0, 0, |alteration| {
-            let rc = delete(c_int::from(alteration.is_none()));
+            let rc = match alteration {
+                Some(Alteration::FailSync(fate, code, _)) => match delete(fate.flags(0)) {
+                    ffi::SQLITE_OK => failed_sync(*fate, *code, ffi::SQLITE_OK),
+                    failed => failed,
+                },
+                _ => delete(c_int::from(alteration.is_none())),
+            };
             deleted = Some(rc);
             rc
         });
@@ -737,7 +744,7 @@ unsafe fn write_altered(
             let rc = write(changed.as_ptr().cast(), amount);
             if rc == ffi::SQLITE_OK { code.map_or(rc, |code| code.0) } else { rc }
         }
-        Alteration::Bytes(..) => write(buffer, amount),
+        Alteration::Bytes(..) | Alteration::FailSync(..) => write(buffer, amount),
     }
 }
 
@@ -754,16 +761,22 @@ unsafe extern "C" fn x_truncate(file: *mut sqlite3_file, size: sqlite3_int64) ->
     })
 }
 
+/// What a sync returns whose pages have this fate, if the base returned `done`.
+fn failed_sync(fate: SyncFate, code: ResultCode, done: c_int) -> c_int {
+    if fate == SyncFate::Late { done } else { code.0 }
+}
+
 unsafe extern "C" fn x_sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     // SAFETY: clause 2.
     let state = unsafe { file_state(file) };
-    let sync = move || file_base!(state, xSync(flags), ffi::SQLITE_IOERR_FSYNC);
+    let sync = move |flags| file_base!(state, xSync(flags), ffi::SQLITE_IOERR_FSYNC);
     if state.is_off() {
-        return sync();
+        return sync(flags);
     }
     state.conduct(Method::Sync, i64::from(flags), 0, move |alteration| match alteration {
         Some(Alteration::Skip) => ffi::SQLITE_OK,
-        _ => sync(),
+        Some(Alteration::FailSync(fate, code, _)) => failed_sync(*fate, *code, sync(fate.flags(flags))),
+        _ => sync(flags),
     })
 }
 

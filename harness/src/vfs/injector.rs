@@ -3,6 +3,7 @@
 use crate::actor::Actor;
 use crate::call::{Call, Method, Role};
 use crate::clock::Clock;
+use crate::fault::SyncFate;
 use crate::fault::effect::{Action, Alteration};
 use crate::fault::plan::{Decision, FaultPlan};
 use crate::outsider::{self, Intervention, OutsideAction};
@@ -284,7 +285,7 @@ impl Injector {
 
     #[inline(always)]
     fn finish(&self, call: &Call, begun: &Begun, outcome: i32) {
-        if outcome != 0 && begun.ruling.as_ref().is_none_or(|ruling| ruling.fail.is_none()) {
+        if outcome != 0 && begun.ruling.as_ref().is_none_or(|ruling| ruling.fail.is_none() && !ruling.is_failed) {
             failed_genuinely(call.method);
         }
         if begun.mode.has(Mode::TRACE) {
@@ -325,7 +326,8 @@ impl Injector {
     #[cold]
     fn apply(&self, decision: &Decision<'_>, call: &Call, id: CallId) -> Option<Box<Ruling>> {
         let action = decision.effect.act(call, decision.dice);
-        let mut ruling = Ruling { kind: action.kind(), rule: decision.rule, fail: None, alteration: None };
+        let mut ruling =
+            Ruling { kind: action.kind(), rule: decision.rule, fail: None, is_failed: false, alteration: None };
         match action {
             Action::Fail(code, errno) => {
                 let errno = errno.map_or(0, |errno| errno.0);
@@ -333,7 +335,17 @@ impl Injector {
                 sys::set_errno(errno);
                 ruling.fail = Some(code.0);
             }
-            Action::Alter(alteration) => ruling.alteration = Some(alteration),
+            Action::Alter(alteration) => {
+                if let Alteration::FailSync(fate, _, errno) = alteration
+                    && fate != SyncFate::Late
+                {
+                    let errno = errno.map_or(0, |errno| errno.0);
+                    INJECTED_ERRNO.set(Some(errno));
+                    sys::set_errno(errno);
+                    ruling.is_failed = true;
+                }
+                ruling.alteration = Some(alteration);
+            }
             Action::Stall(duration) => self.pause(duration),
             Action::DropLocks => self.drop_locks(call, id.actor),
             Action::Outside(action) => {
@@ -343,6 +355,15 @@ impl Injector {
                     sys::kill_self()
                 }
                 ruling.fail = dies.then_some(ffi::SQLITE_IOERR);
+            }
+            Action::PowerCut(dice) => {
+                // Without a disk that is recorded there is nothing to lose, and the call is made.
+                if !runtime::cut_power(Seed(dice)) {
+                    return None;
+                }
+                // The calling process may have had no file open.
+                runtime::kill(id.actor.process);
+                ruling.fail = Some(ffi::SQLITE_IOERR);
             }
             Action::Kill if runtime::kill(id.actor.process) => ruling.fail = Some(ffi::SQLITE_IOERR),
             Action::Kill => {
@@ -545,5 +566,7 @@ struct Ruling {
     kind: RulingKind,
     rule: u8,
     fail: Option<i32>,
+    /// True if the call fails by its alteration.
+    is_failed: bool,
     alteration: Option<Alteration>,
 }

@@ -27,7 +27,7 @@ pub const RULES: [&str; 20] = [
     "write@wal:error=FULL:after=1TiB",
     "write@wal:kill:when=1000000000",
     "sync@*:error=IOERR_FSYNC:p=1e-17",
-    "sync@wal:lie:when=1000000000",
+    "sync@wal:stall=1ms:when=1000000000",
     "truncate@*:error=IOERR_TRUNCATE,errno=EACCES:times=10:when=1000000000+",
     "filesize@*:error=IOERR_FSTAT:p=1e-17",
     "lock@db:error=BUSY:p=1e-17",

@@ -23,6 +23,8 @@ pub(super) enum Command {
     Soak(Box<SoakArgs>),
     /// Execute a scenario in the simulator again and again, each time with another schedule, until something is found
     Explore(Box<ExploreArgs>),
+    /// Cut the power of the simulated disk at each change, and say what each journal mode and level of synchronous lose
+    Powercut(Box<super::powercut::PowercutArgs>),
     /// Check the properties of the connection layer: each is a model, and any number of cases drawn from seeds
     Properties(PropertiesArgs),
     /// Make a finding of the simulator as small as possible, and tell it as a story
@@ -54,6 +56,9 @@ pub(super) enum Command {
     /// A simulator for runs; started by seawall itself
     #[command(hide = true)]
     Simulate,
+    /// One process for power cuts; started by seawall itself
+    #[command(hide = true)]
+    Cut,
     /// One process of an exploration; started by seawall itself
     #[command(hide = true)]
     Search,

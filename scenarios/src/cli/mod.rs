@@ -8,6 +8,7 @@ mod doctor;
 mod explore;
 mod faults;
 mod list;
+mod powercut;
 mod properties;
 mod replay;
 mod report;
@@ -105,6 +106,7 @@ impl From<ReproduceError> for Complaint {
         match error {
             ReproduceError::Run(error) => error.into(),
             ReproduceError::Explore(error) => error.into(),
+            ReproduceError::PowerCut(error) => error.into(),
             ReproduceError::Differs { .. } | ReproduceError::Broken(_) => Self::broken(error),
             error => Self::usage(error),
         }
@@ -118,6 +120,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Soak(args) => soak::run(*args),
         Command::Explore(args) => explore::run(&args),
+        Command::Powercut(args) => powercut::run(&args),
         Command::Properties(args) => properties::run(&args),
         Command::Shrink(args) => shrink::run(&args),
         Command::Replay(args) => replay::run(args),
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Worker => return worker::main(),
         Command::Outsider { path } => return outsider::main(&path),
         Command::Search => return explore::child(),
+        Command::Cut => return powercut::child(),
         Command::Simulate => return simulate::main(),
     };
     match result {

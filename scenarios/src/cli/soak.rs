@@ -78,8 +78,12 @@ fn config(args: &SoakArgs) -> Result<SoakConfig, Complaint> {
     for fault in &faults {
         let rules = fault.given_rules().to_vec();
         let plan = fault::FaultPlan::new(rules, Seed(0)).map_err(Complaint::usage)?;
-        let check = plan.check_real_medium();
-        let check = if media == [SIM] { check.and_then(|()| plan.check_simulated_medium()) } else { check };
+        // With both media, each fault runs on those that can have it.
+        let check = match media[..] {
+            [SIM] => plan.check_simulated_medium(),
+            [REAL] => plan.check_real_medium(),
+            _ => Ok(()),
+        };
         check.map_err(|error| Complaint::usage(in_context(fault, &error)))?;
     }
     let duration = args.duration.or(if args.count.is_none() { Some(DURATION) } else { None });

@@ -131,7 +131,14 @@ impl Explorer {
         }
         let image = self.image(case)?;
         let simulation = self.rig.begin(case.seed, case.plan()?)?;
-        simulation.machine().borrow_mut().write_file(DATABASE, &image);
+        {
+            let mut machine = simulation.machine().borrow_mut();
+            machine.write_file(DATABASE, &image);
+            if machine.disk_state().is_some() {
+                // The database was there before the execution, and is on the disk.
+                machine.record_disk(false);
+            }
+        }
         let shared_state = simulation.shared_state();
         let armed = if case.faults.is_empty() { Mode::NUMBER } else { Mode::ARMED.and(Mode::VIRTUAL) };
         let traced = self.is_traced || log.is_some();

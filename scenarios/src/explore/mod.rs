@@ -97,7 +97,6 @@ impl Case {
     /// Its fault plan, whose randomness follows from its seed.
     fn plan(&self) -> Result<FaultPlan, ExploreError> {
         let plan = FaultPlan::new(self.faults.clone(), self.seed.stream("faults"))?;
-        plan.check_real_medium()?;
         plan.check_simulated_medium()?;
         let is_lasting = |rule: &&Rule| rule.effect.outside_action().is_some_and(OutsideAction::is_lasting);
         match plan.rules().iter().find(is_lasting) {

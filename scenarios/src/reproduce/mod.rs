@@ -1,10 +1,11 @@
 //! Reproduction: what a token or a case file names is executed again and compared call by call, shrunk, and told as a
 //! story.
 //!
-//! There are two kinds, runs and explorations. Each implements [`Reproduction`]; [`KINDS`] is the list of them, and
+//! There are three kinds: runs, explorations and power cuts. Each implements [`Reproduction`]; [`KINDS`] is the list of them, and
 //! [`parse`] goes by it. Callers see a [`Subject`], whatever its kind.
 
 mod exploration;
+mod powercut;
 mod recorded;
 mod replay;
 mod run;
@@ -13,6 +14,7 @@ mod shrink;
 use crate::case_file::{self, CaseFileError};
 use crate::engines::ResolveError;
 use crate::explore::{ExploreError, ExploreTokenError};
+use crate::powercut::PowercutError;
 use crate::run::{RunError, Runner};
 use crate::shrink::{Bench, Candidate, Limits};
 use seawall_harness::record::Story;
@@ -59,7 +61,7 @@ pub struct Kind {
 }
 
 /// All kinds. If no kind matches, the first reports the error of a token, and the last that of a file.
-pub const KINDS: [Kind; 2] = [run::KIND, exploration::KIND];
+pub const KINDS: [Kind; 3] = [run::KIND, powercut::KIND, exploration::KIND];
 
 /// The subject that a token or the path of a case file (`….json`) names.
 ///
@@ -208,6 +210,9 @@ pub enum ReproduceError {
     /// A case of an exploration cannot be executed.
     #[error(transparent)]
     Explore(#[from] ExploreError),
+    /// A power cut cannot be examined.
+    #[error(transparent)]
+    PowerCut(#[from] PowercutError),
     /// It cannot be done with this subject.
     #[error("{0}")]
     Usage(String),
@@ -240,12 +245,14 @@ mod tests {
         check("sx2:mixed:linked:rare:none:2a:00000000", "is damaged");
         check("sw1:percall:none:sim:2a:00000000", "is damaged");
         check("hello", "`hello` is not a token");
+        check("sp9:WAL:FULL:linked:strict:2a:1:0:00000000", "token format `sp9`");
+        check("sp1:WAL:FULL:linked:strict:2a:1:0:00000000", "is damaged");
         check("nothing.json", "cannot read nothing.json");
     }
 
     #[test]
     fn a_token_of_each_kind_is_known_by_its_prefix() {
-        for body in ["sx2:bank:linked:rare:none:2a", "sw1:percall:none:sim:2a"] {
+        for body in ["sx2:bank:linked:rare:none:2a", "sw1:percall:none:sim:2a", "sp1:WAL:FULL:linked:strict:2a:1:0"] {
             assert!(parse(&seawall_harness::token::seal(body)).is_ok(), "{body}");
         }
     }

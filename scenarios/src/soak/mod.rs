@@ -144,7 +144,7 @@ impl SoakConfig {
 
     /// The cells of one medium as columns and rows, row by row.
     fn cells_of(&self, medium: &str) -> Vec<(usize, usize)> {
-        let rows = self.faults.iter().enumerate().filter(|(_, fault)| medium != SIM || fault.works_in_simulator());
+        let rows = self.faults.iter().enumerate().filter(|(_, fault)| fault.works_on(medium == SIM));
         rows.flat_map(|(row, _)| (0..self.strategies.len()).map(move |column| (column, row))).collect()
     }
 
@@ -180,7 +180,7 @@ impl SoakConfig {
         let mut matrix = Vec::new();
         for (column, strategy) in self.strategies.iter().enumerate() {
             for (row, fault) in self.faults.iter().enumerate() {
-                for medium in self.media.iter().filter(|medium| **medium != SIM || fault.works_in_simulator()) {
+                for medium in self.media.iter().filter(|medium| fault.works_on(**medium == SIM)) {
                     let position = Position { column, row, medium };
                     let mut tally = tallies.remove(&position).unwrap_or_default();
                     if let Some((nth, sample)) = tally.sample.as_mut().filter(|(_, sample)| sample.timeline.is_empty())

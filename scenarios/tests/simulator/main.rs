@@ -37,7 +37,7 @@ fn spec(strategy: &str, fault: &str, seed: Seed) -> RunSpec {
 /// Runs of all strategies under all faults.
 fn specs(seed: Seed, each: u64) -> impl Iterator<Item = RunSpec> {
     let strategies = ["percall", "openhuman", "seawall", "seawall-store"];
-    let faults = faults::matrix().into_iter().filter(faults::Fault::works_in_simulator);
+    let faults = faults::matrix().into_iter().filter(|fault| fault.works_on(true));
     faults.flat_map(move |fault| {
         let spec = move |strategy: &str, nth| spec(strategy, &fault.title, seed.stream(&fault.title).nth(nth));
         strategies
@@ -231,7 +231,7 @@ fn the_toy_strategy_of_the_page_survives_the_matrix() {
     const PAGE: &str = include_str!("../../../docs/contributing/strategy.md");
     assert!(PAGE.contains(&format!("```rust\n{}```\n", include_str!("toy.rs"))), "the page shows another file");
     let (_turn, mut simulator) = simulator();
-    for fault in faults::matrix().into_iter().filter(faults::Fault::works_in_simulator) {
+    for fault in faults::matrix().into_iter().filter(|fault| fault.works_on(true)) {
         for nth in 0..4 {
             let spec = RunSpec { strategy: &TOY, ..spec("percall", &fault.title, Seed(nth)) };
             if spec.faults.disturbs_files() {

@@ -103,8 +103,6 @@ fn what_does_not_exist_is_refused_by_name() {
     check(&["explore", "--sqlite", "/bin/sh"], "/bin/sh");
     check(&["explore", "--preset", "io-eror"], "did you mean `io-error`?");
     check(&["explore", "--fault", "wirte@db:kill"], "write");
-    check(&["explore", "--preset", "power-loss"], "--preset power-loss");
-    check(&["explore", "--fault", "sync@db:error=IOERR_FSYNC,dirty=dropped"], "dirty=");
     check(&["replay", "sx1:mixed:3.51.1:rare:2a:00000000"], "token format `sx1`");
     check(&["shrink", "nothing.json"], "cannot read nothing.json");
 }

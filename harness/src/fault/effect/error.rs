@@ -2,12 +2,14 @@
 //!
 //! The errno that `xGetLastError` then gives belongs to the code, unless `errno=` names another one. `dirty=` says what
 //! becomes of written pages when the sync that was to make them durable fails: they stay dirty, and a later sync can
-//! write them (`kept`); they count as clean though they are not on the disk (`dropped`); they reach the disk after the
-//! failure was reported (`late`); they go back to what the disk holds, and reads show that (`reverted`).
+//! write them (`kept`); they count as clean though they are not on the disk (`dropped`); the same, but this sync reports
+//! success, and the failure is reported by the next sync of the file (`late`); they go back to what the disk holds, and
+//! reads show that (`reverted`).
 
-use super::{Action, Choice, Effect, EffectEntry, Form, Key, Refusal, errno};
+use super::{Action, Alteration, Choice, Effect, EffectEntry, Form, Key, Refusal, errno};
 use crate::call::{Call, Method};
 use crate::fault::rule::Selector;
+use crate::fault::sync_fate::SyncFate;
 use rusqlite::ffi;
 
 /// The effect in the list.
@@ -18,7 +20,7 @@ pub const EFFECT: EffectEntry = EffectEntry {
     goes_with: "methods that return a result code; `dirty` with `sync`",
     methods: |effect, method| if is_dirty(effect) { method == Method::Sync } else { method.can_fail() },
     refuse,
-    needs_simulation: |effect| is_dirty(effect).then_some("the fate of unsynced pages (`dirty=`)"),
+    needs_simulation: |effect| fate(effect).map(|_| "the fate of unsynced pages (`dirty=`)"),
     misleads,
     fills_disk: |effect| effect.code(KEY).is_some_and(|code| code.0 == ffi::SQLITE_FULL),
     ..EffectEntry::new(KEY, "fails with that code, by name or number, and the errno that belongs to it", act)
@@ -38,6 +40,11 @@ fn is_dirty(effect: &Effect) -> bool {
     effect.word(DIRTY).is_some()
 }
 
+/// The fate, if it is another one than `kept`, which real files have.
+fn fate(effect: &Effect) -> Option<SyncFate> {
+    effect.word(DIRTY).and_then(SyncFate::of_word)
+}
+
 fn refuse(effect: &Effect, select: Selector) -> Option<Refusal> {
     if is_dirty(effect) && select.method != Some(Method::Sync) {
         let method = select.method.map_or("*", Method::word);
@@ -47,16 +54,22 @@ fn refuse(effect: &Effect, select: Selector) -> Option<Refusal> {
     errno::refuse(effect, select)
 }
 
-/// The code itself may call the file damaged, or say that a read brought less than there is.
+/// The code itself may call the file damaged, or say that a read brought less than there is. Pages of a failed sync may be
+/// lost.
 fn misleads(effect: &Effect, method: Option<Method>) -> bool {
-    effect.code(KEY).is_some_and(|code| {
-        let says_damaged = matches!(code.primary().0, ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB);
-        let is_read = method.is_none_or(|method| method == Method::Read);
-        says_damaged || is_read && code.0 == ffi::SQLITE_IOERR_SHORT_READ
-    })
+    fate(effect).is_some()
+        || effect.code(KEY).is_some_and(|code| {
+            let says_damaged = matches!(code.primary().0, ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB);
+            let is_read = method.is_none_or(|method| method == Method::Read);
+            says_damaged || is_read && code.0 == ffi::SQLITE_IOERR_SHORT_READ
+        })
 }
 
 fn act(effect: &Effect, _: &Call, _: u64) -> Action {
     let Some(code) = effect.code(KEY) else { return Action::Nothing };
-    Action::Fail(code, effect.errno(errno::KEY).or_else(|| code.default_errno()))
+    let errno = effect.errno(errno::KEY).or_else(|| code.default_errno());
+    match fate(effect) {
+        Some(fate) => Action::Alter(Alteration::FailSync(fate, code, errno)),
+        None => Action::Fail(code, errno),
+    }
 }

@@ -6,6 +6,7 @@
 
 use super::parse::key::Entry;
 use super::rule::Selector;
+use super::sync_fate::SyncFate;
 use crate::call::{Call, Method, Role};
 use crate::codes::{Errno, ResultCode};
 use crate::outsider::OutsideAction;
@@ -114,6 +115,8 @@ pub enum Action {
     Outside(OutsideAction),
     /// The call is not made: the process dies.
     Kill,
+    /// The call is not made: the machine loses power. The number decides what of the disk is lost.
+    PowerCut(u64),
 }
 
 /// A change in how a call is made.
@@ -122,6 +125,9 @@ pub enum Action {
 pub enum Alteration {
     /// Success is reported and nothing is done.
     Skip,
+    /// `sync`: the written pages do not reach the disk, and this becomes of them. The call returns the code, and
+    /// `xGetLastError` gives the errno; with [`SyncFate::Late`] the next sync of the file fails instead.
+    FailSync(SyncFate, ResultCode, Option<Errno>),
     /// `write`: only so many bytes reach the file. Then the call returns the code, or success.
     Cut(u32, Option<ResultCode>),
     /// `read`, `write`: the bytes are changed, those that arrived or a copy of those to be written. The number is
@@ -174,11 +180,13 @@ impl Action {
         match self {
             Self::Nothing => RulingKind::Proceed,
             Self::Fail(..) => RulingKind::Fail,
+            Self::Alter(Alteration::FailSync(..)) => RulingKind::Fail,
             Self::Alter(_) => RulingKind::Mutate,
             Self::Stall(_) => RulingKind::Stall,
             Self::DropLocks => RulingKind::DropLocks,
             Self::Outside(_) => RulingKind::Outside,
             Self::Kill => RulingKind::Kill,
+            Self::PowerCut(_) => RulingKind::PowerCut,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `power-cut`: the machine loses power before the call.
 //!
-//! No medium can do that yet: [`check_real_medium`](crate::fault::FaultPlan::check_real_medium) refuses it, and a plan
-//! that is not checked lets the call through.
+//! All processes die. Of what no sync has made durable, some is lost: which follows from the seed
+//! ([`durability`](crate::media::sim::durability)).
 
 use super::{Action, EffectEntry, Form, Key};
 
@@ -9,7 +9,8 @@ use super::{Action, EffectEntry, Form, Key};
 pub const EFFECT: EffectEntry = EffectEntry {
     forms: "`power-cut`",
     needs_simulation: |_| Some("a power cut"),
-    ..EffectEntry::new(KEY, "is not made: the machine loses power", |_, _, _| Action::Nothing)
+    is_fatal: |_| true,
+    ..EffectEntry::new(KEY, "is not made: the machine loses power", |_, _, dice| Action::PowerCut(dice))
 };
 
 const KEY: Key = Key { word: "power-cut", form: Form::Nothing, example: "power-cut" };

@@ -32,7 +32,7 @@ impl DeadProcess {
             if self.saved.iter().all(|(saved, _)| *saved != inode) {
                 let mut copy = self.spare.pop().unwrap_or_default();
                 copy.clear();
-                copy.extend(disk.bytes(inode).iter());
+                copy.append(&mut disk.bytes(inode).to_vec());
                 self.saved.push((inode, copy));
             }
         }

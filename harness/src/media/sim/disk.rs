@@ -7,9 +7,7 @@
 //!   have it open, beside a new file of the same name.
 //! - The disk has [`DISK_BYTES_MAX`] bytes, counted in chunks. A write that needs more fails with `SQLITE_FULL`. Holes
 //!   take no room. A file ends at [`FILE_BYTES_MAX`] at the latest (`EFBIG`).
-//! - A sync succeeds and changes nothing: what a power cut would leave of the writes since an inode's last sync is not
-//!   modelled. It would stand here: beside the visible bytes, for each inode the durable ones and the list of writes
-//!   since.
+//! - Here are the visible bytes. What of them survives a power cut is in [`durability`](super::durability).
 //!
 //! # Memory
 //! The bytes of an inode lie in chunks that never move while the inode lives, so pointers into them can be given to
@@ -149,6 +147,18 @@ impl Disk {
     pub(super) fn changes(&self, id: InodeId) -> [u64; 3] {
         let inode = self.inode(id);
         [inode.born, inode.modified, inode.changed]
+    }
+
+    /// The inode's number for recordings, which no other inode has had since the reset.
+    #[inline]
+    pub(super) fn file_id(&self, id: InodeId) -> u64 {
+        self.inode(id).born
+    }
+
+    /// The inode with this number for recordings, if it is in use.
+    pub(super) fn inode_of(&self, file: u64) -> Option<InodeId> {
+        let is_it = |inode: &Inode| inode.born == file && (inode.names > 0 || inode.opens > 0);
+        self.inodes.iter().position(is_it).map(|index| index as InodeId)
     }
 
     pub(super) fn open(&mut self, id: InodeId) {
@@ -417,7 +427,18 @@ impl<'a> Bytes<'a> {
 
     /// A copy of them all.
     pub fn to_vec(self) -> Vec<u8> {
-        self.iter().collect()
+        let mut bytes = Vec::with_capacity((self.end - self.start) as usize);
+        let mut position = self.start;
+        while position < self.end {
+            let (index, within) = split(position);
+            let length = (CHUNK_BYTES - within).min((self.end - position) as usize);
+            match &self.inode.chunks[index] {
+                Some(chunk) => bytes.extend(chunk.0[within..within + length].iter().map(Cell::get)),
+                None => bytes.resize(bytes.len() + length, 0),
+            }
+            position += length as u64;
+        }
+        bytes
     }
 }
 
@@ -456,6 +477,7 @@ mod tests {
         assert!(disk.bytes(id).to_vec()[..2 * CHUNK_BYTES + 1].iter().all(|&byte| byte == 0));
         disk.write(id, 100, &[2]).unwrap();
         assert_eq!(read(&disk, id, 99, 3), [0, 2, 0]);
+        assert!(disk.bytes(id).to_vec().into_iter().eq(disk.bytes(id).iter()));
         assert_eq!(disk.bytes(id).iter().filter(|&byte| byte != 0).count(), 2);
     }
 

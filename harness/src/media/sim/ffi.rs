@@ -44,9 +44,6 @@ type DlSymbol = Option<unsafe extern "C" fn(*mut sqlite3_vfs, *mut c_void, *cons
 /// The longest name, its NUL included, as on Unix (os_unix.c, `MAX_PATHNAME`).
 const PATHNAME_BYTES_MAX: c_int = 512;
 
-/// The size of a sector, as the unix VFS reports it on every Unix (SQLITE_DEFAULT_SECTOR_SIZE).
-const SECTOR_BYTES: c_int = 4096;
-
 // ------------------------------------------------------------------------------------------------
 // FaultVfs
 
@@ -377,11 +374,11 @@ unsafe fn uri_boolean(name: *const c_char, key: &[u8], default: bool) -> bool {
     }
 }
 
-unsafe extern "C" fn x_delete(vfs: *mut sqlite3_vfs, name: *const c_char, _sync_dir: c_int) -> c_int {
+unsafe extern "C" fn x_delete(vfs: *mut sqlite3_vfs, name: *const c_char, sync_dir: c_int) -> c_int {
     // SAFETY: clause 3.
     let name = unsafe { name_bytes(name) };
     // SAFETY: clause 1.
-    unsafe { on_vfs(vfs, ffi::SQLITE_IOERR, |machine| machine.delete(name)) }
+    unsafe { on_vfs(vfs, ffi::SQLITE_IOERR, |machine| machine.delete(name, sync_dir)) }
 }
 
 unsafe extern "C" fn x_access(vfs: *mut sqlite3_vfs, name: *const c_char, flags: c_int, out: *mut c_int) -> c_int {
@@ -550,9 +547,9 @@ unsafe extern "C" fn x_truncate(file: *mut sqlite3_file, size: sqlite3_int64) ->
     unsafe { on_file(file, ffi::SQLITE_IOERR, |machine, number| machine.truncate(number, size)) }
 }
 
-unsafe extern "C" fn x_sync(file: *mut sqlite3_file, _flags: c_int) -> c_int {
+unsafe extern "C" fn x_sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
     // SAFETY: clause 2.
-    unsafe { on_file(file, ffi::SQLITE_IOERR, Machine::sync) }
+    unsafe { on_file(file, ffi::SQLITE_IOERR, |machine, number| machine.sync(number, flags)) }
 }
 
 unsafe extern "C" fn x_file_size(file: *mut sqlite3_file, out: *mut sqlite3_int64) -> c_int {
@@ -646,9 +643,12 @@ unsafe fn give_name(file: *mut sqlite3_file, op: c_int, out: *mut *mut c_char) -
 
 unsafe extern "C" fn x_sector_size(file: *mut sqlite3_file) -> c_int {
     // Asking settles the characteristics as well.
+    let size = |machine: &mut Machine, number| {
+        machine.characteristics(number);
+        c_int::try_from(machine.device.sector_bytes).unwrap_or(4096)
+    };
     // SAFETY: clause 2.
-    unsafe { on_file(file, 0, |machine, number| machine.characteristics(number)) };
-    SECTOR_BYTES
+    unsafe { on_file(file, 4096, size) }
 }
 
 unsafe extern "C" fn x_device_characteristics(file: *mut sqlite3_file) -> c_int {

@@ -50,6 +50,8 @@ pub(super) struct OpenFile {
     pub(super) shm: Option<u32>,
     /// The `-shm` file, if the process died with the wal-index open.
     pub(super) shm_remains: Option<InodeId>,
+    /// The next sync makes the name durable (os_unix.c, `UNIXFILE_DIRSYNC`).
+    pub(super) syncs_directory: bool,
     pub(super) slots_shared: u16,
     pub(super) slots_exclusive: u16,
     /// How much may be mapped; how much is; how many pages are out.
@@ -142,6 +144,7 @@ impl Machine {
             is_database,
             is_readonly,
             is_powersafe: opening.is_powersafe,
+            syncs_directory: syncs_directory(opening.flags),
             ..OpenFile::default()
         };
         if is_database {
@@ -246,12 +249,34 @@ impl Machine {
         let (errno, code) = match u64::try_from(offset) {
             _ if file.is_readonly => (libc::EBADF, ffi::SQLITE_IOERR_WRITE),
             Err(_) => (libc::EINVAL, ffi::SQLITE_IOERR_WRITE),
-            Ok(offset) => match self.disk.write(file.inode, offset, bytes) {
+            Ok(offset) => match self.store(number, offset, bytes) {
                 Ok(()) => return ffi::SQLITE_OK,
                 Err(error) => store_code(error, ffi::SQLITE_IOERR_WRITE),
             },
         };
         self.fail_file(number, errno, code)
+    }
+
+    #[inline]
+    fn store(&mut self, number: u32, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        let inode = self.files[number as usize].inode;
+        if self.recorder.is_none() {
+            return self.disk.write(inode, offset, bytes);
+        }
+        let before = self.disk.size(inode);
+        self.disk.write(inode, offset, bytes)?;
+        let name = self.files[number as usize].name.clone();
+        self.note_write(inode, &name, offset, bytes, before);
+        Ok(())
+    }
+
+    /// Notes that a file has another length.
+    fn cut(&mut self, number: u32, length: u64) {
+        if self.recorder.is_some() {
+            let file = &self.files[number as usize];
+            let (inode, name) = (file.inode, file.name.clone());
+            self.note_truncate(inode, &name, length);
+        }
     }
 
     pub(super) fn truncate(&mut self, number: u32, size: i64) -> c_int {
@@ -266,16 +291,13 @@ impl Machine {
             Ok(bytes) => match self.disk.truncate(file.inode, bytes) {
                 Ok(()) => {
                     file.mmap_bytes = file.mmap_bytes.min(size);
+                    self.cut(number, bytes);
                     return ffi::SQLITE_OK;
                 }
                 Err(error) => store_code(error, ffi::SQLITE_IOERR_TRUNCATE),
             },
         };
         self.fail_file(number, errno, code)
-    }
-
-    pub(super) fn sync(&mut self, number: u32) -> c_int {
-        self.admit(number).err().unwrap_or(ffi::SQLITE_OK)
     }
 
     pub(super) fn size(&mut self, number: u32, out: &mut i64) -> c_int {
@@ -367,7 +389,9 @@ impl Machine {
             if self.disk.truncate(file.inode, size as u64).is_err() {
                 return self.fail_file(number, libc::EFBIG, code);
             }
+            self.cut(number, size as u64);
         }
+        let file = &mut self.files[number as usize];
         if is_mapped_less && file.fetched == 0 {
             file.mmap_bytes = bytes.min(file.mmap_bytes_max);
         }
@@ -377,8 +401,9 @@ impl Machine {
     /// Settled when it is first asked for (os_unix.c, `setDeviceCharacteristics`).
     pub(super) fn characteristics(&mut self, number: u32) -> c_int {
         let file = &mut self.files[number as usize];
-        let powersafe = if file.is_powersafe { ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE } else { 0 };
-        *file.characteristics.get_or_insert(ffi::SQLITE_IOCAP_SUBPAGE_READ | powersafe)
+        let withheld = if file.is_powersafe { 0 } else { ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE };
+        let device = self.device.characteristics & !withheld;
+        *file.characteristics.get_or_insert(ffi::SQLITE_IOCAP_SUBPAGE_READ | device)
     }
 
     #[inline]
@@ -439,11 +464,18 @@ impl Machine {
         ffi::SQLITE_OK
     }
 
-    fn fail_file(&mut self, number: u32, errno: c_int, code: c_int) -> c_int {
+    pub(super) fn fail_file(&mut self, number: u32, errno: c_int, code: c_int) -> c_int {
         // A full disk is no system error to the unix VFS (`unixWrite`).
         self.files[number as usize].errno = if code == ffi::SQLITE_FULL { 0 } else { errno };
         self.fail(errno, code)
     }
+}
+
+/// True if the first sync of a file that is opened so syncs its directory as well. Whether the file was there already does
+/// not matter (os_unix.c, `unixOpen`, `isNewJrnl`): another process may have created it and not synced it.
+fn syncs_directory(flags: c_int) -> bool {
+    let logs = ffi::SQLITE_OPEN_WAL | ffi::SQLITE_OPEN_MAIN_JOURNAL | ffi::SQLITE_OPEN_SUPER_JOURNAL;
+    flags & ffi::SQLITE_OPEN_CREATE != 0 && flags & logs != 0
 }
 
 /// The size, rounded up to whole chunks if there is a chunk size.

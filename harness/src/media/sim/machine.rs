@@ -12,6 +12,7 @@
 
 use super::dead_process::DeadProcess;
 use super::disk::{Bytes, Disk, InodeId};
+use super::durability::{Device, Recorder};
 use super::files::OpenFile;
 use super::names::{self, Names};
 use super::posix;
@@ -47,10 +48,13 @@ pub struct Machine {
     /// Open files of dead processes.
     pub(super) files_dead: usize,
     pub(super) errno: c_int,
+    pub(super) device: Device,
+    /// What is durable, while that is recorded.
+    pub(super) recorder: Option<Box<Recorder>>,
     dead_process: DeadProcess,
     /// The processes that are dead now.
     dead: Vec<u16>,
-    clock: Clock,
+    pub(super) clock: Clock,
     rng: ChaCha8Rng,
     /// Changes with each reset, so that files from before it are recognised.
     epoch: u32,
@@ -69,6 +73,10 @@ impl Processes for RefCell<Machine> {
 
     fn is_dead(&self, process: u16) -> bool {
         self.borrow().is_dead(process)
+    }
+
+    fn cut_power(&self, seed: Seed) -> bool {
+        self.borrow_mut().cut_power(seed)
     }
 
     fn drop_locks(&self, process: u16, path: &str) {
@@ -129,6 +137,8 @@ impl Machine {
             files_open: 0,
             files_dead: 0,
             errno: 0,
+            device: Device::default(),
+            recorder: None,
             dead_process: DeadProcess::default(),
             dead: Vec::new(),
             clock,
@@ -152,6 +162,8 @@ impl Machine {
         self.files_open = 0;
         self.files_dead = 0;
         self.errno = 0;
+        self.device = Device::default();
+        self.recorder = None;
         self.dead_process.reset();
         self.dead.clear();
         self.rng = entropy.rng();
@@ -302,7 +314,12 @@ impl Machine {
     /// full.
     pub fn write_file(&mut self, path: &str, bytes: &[u8]) -> bool {
         let inode = self.names.get(path.as_bytes()).unwrap_or_else(|| self.create(path.as_bytes()));
-        self.disk.truncate(inode, 0).is_ok() && self.disk.write(inode, 0, bytes).is_ok()
+        let is_written = self.disk.truncate(inode, 0).is_ok() && self.disk.write(inode, 0, bytes).is_ok();
+        self.note_truncate(inode, path.as_bytes(), 0);
+        if is_written && !bytes.is_empty() {
+            self.note_write(inode, path.as_bytes(), 0, bytes, 0);
+        }
+        is_written
     }
 
     /// Renames a file over whatever has the name. False if there is no such file.
@@ -315,6 +332,7 @@ impl Machine {
             self.disk.unname(replaced);
         }
         self.disk.renamed(inode);
+        self.note_rename(from.as_bytes(), to.as_bytes());
         true
     }
 
@@ -323,6 +341,7 @@ impl Machine {
         let Some(inode) = self.names.get(from.as_bytes()).filter(|_| !self.exists(to)) else { return false };
         self.disk.name(inode);
         self.names.bind(to.as_bytes(), inode);
+        self.note_bind(to.as_bytes(), inode);
         true
     }
 
@@ -383,6 +402,11 @@ impl Machine {
         }
     }
 
+    /// The code that runs now belongs to the calling actor again.
+    pub(super) fn switch_to_caller(&mut self) {
+        self.resume(current_actor().process);
+    }
+
     pub(super) fn resume_living(&mut self) {
         self.dead_process.leave(&mut self.disk);
     }
@@ -392,12 +416,14 @@ impl Machine {
         let inode = self.disk.create();
         self.disk.name(inode);
         self.names.bind(name, inode);
+        self.note_bind(name, inode);
         inode
     }
 
     pub(super) fn take_name(&mut self, name: &[u8]) -> bool {
         let Some(inode) = self.names.remove(name) else { return false };
         self.disk.unname(inode);
+        self.note_unbind(name);
         true
     }
 
@@ -422,19 +448,30 @@ impl Machine {
     // --------------------------------------------------------------------------------------------
     // The methods of the VFS that have no file
 
-    pub(super) fn delete(&mut self, name: &[u8]) -> c_int {
+    /// `sync_directory` is SQLite's flag, with a fate if the sync is to fail.
+    pub(super) fn delete(&mut self, name: &[u8], sync_directory: c_int) -> c_int {
         if let Err(code) = self.admit_caller() {
             return code;
         }
         if self.names.get(name).is_some() && !self.names.can_change(name) {
             self.fail(libc::EACCES, ffi::SQLITE_IOERR_DELETE)
+        } else if self.device.has(ffi::SQLITE_IOCAP_UNDELETABLE_WHEN_OPEN) && self.is_open(name) {
+            self.fail(libc::EBUSY, ffi::SQLITE_IOERR_DELETE)
         } else if self.take_name(name) {
+            if sync_directory != 0 {
+                self.sync_directory(name, sync_directory);
+            }
             ffi::SQLITE_OK
         } else if self.names.is_directory(name) {
             self.fail(libc::EISDIR, ffi::SQLITE_IOERR_DELETE)
         } else {
             self.fail(libc::ENOENT, ffi::SQLITE_IOERR_DELETE_NOENT)
         }
+    }
+
+    fn is_open(&self, name: &[u8]) -> bool {
+        let inode = self.names.get(name);
+        self.files.iter().any(|file| file.is_open && !file.is_dead && Some(file.inode) == inode)
     }
 
     /// An empty file does not exist for SQLite (os_unix.c, `unixAccess`).

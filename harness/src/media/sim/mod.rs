@@ -6,7 +6,8 @@
 //!   of the operating system.
 //! - **Faultless.** The machine itself does nothing wrong: no call fails that would succeed on a healthy Unix machine
 //!   with enough disk. Faults come from the shim above, or are events: [`Machine::kill`],
-//!   [`Machine::drop_process_locks`], [`Machine::rename`], [`Machine::unlink`], [`Machine::write_file`].
+//!   [`Machine::drop_process_locks`], [`Machine::cut_power`], [`Machine::rename`], [`Machine::unlink`],
+//!   [`Machine::write_file`].
 //! - **Like Unix.** The semantics are those of SQLite's own "unix" VFS on a local file system of Linux, weaknesses of
 //!   POSIX locks included. A conformance suite holds both to the same results. Each device's module says what it
 //!   leaves out.
@@ -25,16 +26,20 @@
 //! levels    SQLite's five levels made of them, as the unix VFS does it
 //! shm       the wal-index: regions of the -shm file's bytes, and its lock slots
 //! dead_process what a killed process's code does until it notices
+//! durability what of the disk survives a power cut or a failing sync
+//! power     power cuts, failing syncs, eviction of the cache
 //! ```
 
 mod dead_process;
 mod disk;
+pub mod durability;
 mod ffi;
 mod files;
 mod lock_levels;
 mod machine;
 mod names;
 mod posix;
+mod power;
 mod shm;
 
 pub use disk::Bytes;

@@ -7,8 +7,8 @@
 //! - An inode may have several names (hard links). There are no symbolic links.
 //! - Each file can be read and written by every process, unless an outsider has taken rights away: one at a time, see
 //!   [`Revocation`]. It binds every process, as if none of them belonged to root.
-//! - Names change at once, for all processes, and last: what a power cut would leave of the changes since the last sync
-//!   of a directory is not modelled. It would stand here, as a list of changes for each directory.
+//! - Names change at once, for all processes. What of the changes survives a power cut is in
+//!   [`durability`](super::durability).
 
 use super::disk::InodeId;
 use crate::outsider::Revocation;

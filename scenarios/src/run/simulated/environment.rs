@@ -12,6 +12,7 @@ use seawall_harness::outsider::Intervention;
 use seawall_harness::record::StoryKind;
 use seawall_harness::rig::Simulation;
 use seawall_harness::runtime::{self, Processes};
+use seawall_harness::seed::Seed;
 use seawall_harness::shared_state::SharedState;
 use seawall_simulated::os::ClaimFile;
 use std::cell::RefCell;
@@ -37,6 +38,8 @@ pub(crate) struct Environment {
     /// The log of what is done to files, if there is one.
     log: RefCell<Option<Log>>,
     shared_state: Arc<SharedState>,
+    /// The numbers of all processes: a power cut ends those too that have no file open.
+    processes: RefCell<Vec<u16>>,
 }
 
 /// A lock file, the process, and the bytes that it claims.
@@ -52,7 +55,13 @@ impl Environment {
     pub(crate) fn new(simulation: &Simulation) -> Self {
         let (locked, claimed, next, log) = Default::default();
         let (machine, clock) = (Rc::clone(simulation.machine()), simulation.clock().clone());
-        Self { machine, clock, locked, claimed, next, log, shared_state: Arc::clone(simulation.shared_state()) }
+        let (shared_state, processes) = (Arc::clone(simulation.shared_state()), RefCell::default());
+        Self { machine, clock, locked, claimed, next, log, shared_state, processes }
+    }
+
+    /// Names the processes of the run.
+    pub(super) fn set_processes(&self, processes: impl Iterator<Item = u16>) {
+        *self.processes.borrow_mut() = processes.collect();
     }
 
     /// Makes it the environment of the calling thread.
@@ -96,6 +105,15 @@ impl Processes for Environment {
 
     fn living(&self) -> Vec<u16> {
         self.machine.borrow().running()
+    }
+
+    fn cut_power(&self, seed: Seed) -> bool {
+        let has_disk = self.machine.borrow().disk_state().is_some();
+        if has_disk {
+            let processes = self.processes.borrow().clone();
+            processes.into_iter().for_each(|process| self.kill(process));
+        }
+        has_disk && self.machine.borrow_mut().cut_power(seed)
     }
 
     fn intervene(&self, intervention: &Intervention) {

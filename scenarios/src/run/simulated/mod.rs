@@ -153,6 +153,7 @@ impl Simulator {
         let simulation = self.rig.begin(spec.token.seed, plan)?;
         let environment = Rc::clone(self.rig.processes());
         environment.enter(log.cloned());
+        environment.set_processes(spec.shape.process_numbers());
         let run = Rc::new(SimRun::new(spec.clone(), environment, simulation, log.cloned()));
         let actors = spec.shape.actors().map(|actor| {
             let run = Rc::clone(&run);

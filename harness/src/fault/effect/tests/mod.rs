@@ -70,5 +70,5 @@ fn actions_have_their_kinds_in_the_trace() {
     assert_eq!(kind("sync@db:drop-locks"), RulingKind::DropLocks);
     assert_eq!(kind("sync@db:outside=move"), RulingKind::Outside);
     assert_eq!(kind("sync@db:kill"), RulingKind::Kill);
-    assert_eq!(kind("sync@db:power-cut"), RulingKind::Proceed);
+    assert_eq!(kind("sync@db:power-cut"), RulingKind::PowerCut);
 }

@@ -1,0 +1,146 @@
+//! What a power cut may leave.
+
+use super::{FILE, simulation, with};
+use seawall_harness::media::sim::durability::{Choices, Coverage, Device, DiskState, Enumeration, Fate};
+use seawall_harness::rig::Simulation;
+use seawall_harness::seed::Seed;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+const EXHAUSTIVE: Choices = Choices { enumeration: Enumeration::Exhaustive, samples: 100, seed: Seed(1) };
+
+fn state(simulation: &Simulation) -> DiskState {
+    with(simulation, |machine| machine.disk_state().expect("a recorded disk").clone())
+}
+
+/// All contents of a file after a cut, of which `None` is that it is not there.
+fn contents(state: &DiskState, name: &str) -> (BTreeSet<Option<Vec<u8>>>, Coverage) {
+    let mut found = BTreeSet::new();
+    let coverage = EXHAUSTIVE.visit(state, &mut |fates| {
+        found.insert(state.image(fates).file(name).map(|content| content.to_vec()));
+        ControlFlow::Continue(())
+    });
+    (found, coverage)
+}
+
+fn begin(device: &str) -> (seawall_harness::rig::Rig, Simulation) {
+    let (rig, simulation) = simulation(&[]);
+    with(&simulation, |machine| {
+        machine.set_device(device.parse().expect("a device"));
+        machine.write_file(FILE, b"old");
+        machine.record_disk(true);
+    });
+    (rig, simulation)
+}
+
+#[track_caller]
+fn check(
+    device: &str,
+    act: impl FnOnce(&mut seawall_harness::media::sim::Machine),
+    name: &str,
+    expected: &[Option<&[u8]>],
+) {
+    let (_rig, simulation) = begin(device);
+    with(&simulation, act);
+    let expected = expected.iter().map(|bytes| bytes.map(<[u8]>::to_vec)).collect();
+    let (found, coverage) = contents(&state(&simulation), name);
+    assert_eq!((found, coverage), (expected, Coverage::Complete), "{device}");
+}
+
+#[test]
+fn an_overwritten_file_is_old_or_empty_or_new() {
+    // The truncation and the write are two changes; the write may come without its bytes.
+    let overwrite = |machine: &mut seawall_harness::media::sim::Machine| {
+        machine.write_file(FILE, b"newer");
+    };
+    let zeroes: &[u8] = &[0; 5];
+    let all: &[Option<&[u8]>] = &[Some(b"old"), Some(b""), Some(b"newer"), Some(zeroes)];
+    check("ordered", overwrite, FILE, all);
+    check("ordered+safe-append", overwrite, FILE, &[Some(b"old"), Some(b""), Some(b"newer")]);
+    check("ordered+safe-append+sequential", overwrite, FILE, &[Some(b"old"), Some(b""), Some(b"newer")]);
+}
+
+#[test]
+fn names_are_durable_as_the_directory_says() {
+    let rename = |machine: &mut seawall_harness::media::sim::Machine| {
+        machine.rename(FILE, "/d/a");
+        machine.rename("/d/a", "/d/b");
+    };
+    check("strict", rename, "/d/b", &[None, Some(b"old")]);
+    check("strict", rename, FILE, &[None, Some(b"old")]);
+    check("ordered", rename, "/d/a", &[None, Some(b"old")]);
+    check("immediate", rename, FILE, &[None]);
+    check("immediate", rename, "/d/b", &[Some(b"old")]);
+}
+
+#[test]
+fn with_names_in_order_a_later_name_never_comes_without_an_earlier_one() {
+    #[track_caller]
+    fn check(device: &str, expected: &[(bool, bool)]) {
+        let (_rig, simulation) = begin(device);
+        with(&simulation, |machine| machine.write_file("/d/1", b"") && machine.write_file("/d/2", b""));
+        let state = state(&simulation);
+        let mut found = BTreeSet::new();
+        EXHAUSTIVE.visit(&state, &mut |fates| {
+            let image = state.image(fates);
+            found.insert((image.file("/d/1").is_some(), image.file("/d/2").is_some()));
+            ControlFlow::Continue(())
+        });
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), expected, "{device}");
+    }
+    check("strict", &[(false, false), (false, true), (true, false), (true, true)]);
+    check("ordered", &[(false, false), (true, false), (true, true)]);
+    check("immediate", &[(true, true)]);
+}
+
+#[test]
+fn a_write_is_torn_between_sectors_unless_the_device_is_atomic() {
+    #[track_caller]
+    fn check(device: &str, expected: usize) {
+        let (_rig, simulation) = begin(device);
+        with(&simulation, |machine| {
+            machine.write_file(FILE, &[1; 1024]);
+            machine.record_disk(true);
+            machine.write_file(FILE, &[2; 1024]);
+        });
+        let state = state(&simulation);
+        let mut torn = BTreeSet::new();
+        EXHAUSTIVE.visit(&state, &mut |fates| {
+            if fates.iter().any(|fate| matches!(fate, Fate::Torn { .. })) {
+                torn.insert(state.image(fates).hash());
+            }
+            ControlFlow::Continue(())
+        });
+        assert_eq!(torn.len(), expected, "{device}");
+    }
+    // Each half alone, over the old bytes or behind the truncation.
+    check("ordered+512", 2);
+    check("ordered+512+atomic1k", 0);
+    check("ordered", 0);
+    check("ordered+torn", 2);
+}
+
+#[test]
+fn fates_print_and_parse_and_so_do_devices() {
+    for fate in [Fate::Lost, Fate::Kept, Fate::Torn { from: 512, to: 1024 }, Fate::Extended, Fate::Smeared] {
+        assert_eq!(fate.to_string().parse(), Ok(fate));
+    }
+    for text in ["strict", "ordered+512+torn", "immediate+no-powersafe+atomic4k+safe-append+sequential+undeletable"] {
+        assert_eq!(text.parse::<Device>().map(|device| device.to_string()).as_deref(), Ok(text));
+    }
+    assert!("ordered+wet".parse::<Device>().is_err());
+}
+
+#[test]
+fn many_changes_are_sampled_and_few_are_not() {
+    let (_rig, simulation) = begin("strict");
+    with(&simulation, |machine| {
+        for number in 0..12 {
+            machine.write_file(&format!("/d/{number}"), b"");
+        }
+    });
+    let coverage = EXHAUSTIVE.visit(&state(&simulation), &mut |_| ControlFlow::Continue(()));
+    assert_eq!(coverage, Coverage::Sampled);
+    let coverage = EXHAUSTIVE.visit(&state(&simulation), &mut |_| ControlFlow::Break(()));
+    assert_eq!(coverage, Coverage::Stopped);
+}

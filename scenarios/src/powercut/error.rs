@@ -1,0 +1,30 @@
+//! Why power cuts cannot be examined.
+
+use super::token::PowercutTokenError;
+use crate::engines::ResolveError;
+use seawall_harness::media::sim::durability::DeviceError;
+use seawall_harness::vfs::RegisterError;
+
+/// See the module's documentation.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PowercutError {
+    /// The engine cannot be had.
+    #[error(transparent)]
+    Engine(#[from] ResolveError),
+    /// It is no device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// It is no token.
+    #[error(transparent)]
+    Token(#[from] PowercutTokenError),
+    /// A VFS cannot be registered.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// The token does not fit what its case records.
+    #[error("{0}")]
+    Foreign(String),
+    /// The lab itself does not work.
+    #[error("{0}")]
+    Broken(String),
+}

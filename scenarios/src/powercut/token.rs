@@ -1,0 +1,117 @@
+//! Tokens of power cuts.
+//!
+//! ```text
+//! sp1:WAL:NORMAL:3.54.1:ordered:2a:117/3:1*4.0/1:5f0c81d7
+//!  │   │    │      │      │     │   │      │      └ CRC-32 of all before it
+//!  │   │    │      │      │     │   │      └ the fates of what was pending; behind `/` those in the recovery, and so on
+//!  │   │    │      │      │     │   └ how many events there were before the cut; behind `/` in the recovery
+//!  │   │    │      │      │     └ the seed of the case, hexadecimal
+//!  │   │    │      │      └ device
+//!  │   │    │      └ version of SQLite, or a library
+//!  │   │    └ synchronous
+//!  │   └ journal mode
+//!  └ format version
+//! ```
+
+use super::case::{Case, CutText};
+use super::cell::CellSettings;
+use super::fates;
+use seawall_harness::media::sim::durability::Device;
+use seawall_harness::seed::Seed;
+use seawall_harness::token::{seal, unseal};
+use std::fmt;
+use std::str::FromStr;
+
+/// The present format version.
+pub const VERSION: &str = "sp1";
+
+/// Names one image: a case, a cut and the fates of what was pending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PowercutToken {
+    /// Journal mode and level.
+    pub settings: CellSettings,
+    /// The version of SQLite, or the path of a library.
+    pub sqlite: String,
+    /// The device, in words.
+    pub device: String,
+    /// The seed of the case.
+    pub seed: Seed,
+    /// The cut, and those in the recovery.
+    pub cuts: Vec<CutText>,
+}
+
+/// Why a text is not a token of a power cut.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PowercutTokenError {
+    /// It has not the form of one.
+    #[error(
+        "`{0}` is not a token of a power cut: one looks like {VERSION}:MODE:LEVEL:SQLITE:DEVICE:SEED:CUT:FATES:CHECKSUM"
+    )]
+    Malformed(String),
+    /// Another version of the lab made it.
+    #[error("token format `{0}` is not the format `{VERSION}` of this version of seawall: it would be another image")]
+    OtherVersion(String),
+    /// Some character has changed.
+    #[error("token `{0}` is damaged: its checksum does not match. Copy it again, whole")]
+    Damaged(String),
+}
+
+impl PowercutToken {
+    /// The case that the token names.
+    pub fn case(&self) -> Case {
+        Case::draw(self.settings, &self.sqlite, &self.device, self.seed)
+    }
+}
+
+impl fmt::Display for PowercutToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { settings, sqlite, device, seed, cuts } = self;
+        let (mode, level) = (settings.journal_mode.word(), settings.synchronous.word());
+        let positions: Vec<String> = cuts.iter().map(|cut| cut.position.to_string()).collect();
+        let fates: Vec<&str> = cuts.iter().map(|cut| &*cut.fates).collect();
+        let (positions, fates) = (positions.join("/"), fates.join("/"));
+        f.write_str(&seal(&format!("{VERSION}:{mode}:{level}:{sqlite}:{device}:{:x}:{positions}:{fates}", seed.0)))
+    }
+}
+
+impl FromStr for PowercutToken {
+    type Err = PowercutTokenError;
+
+    fn from_str(text: &str) -> Result<Self, PowercutTokenError> {
+        let text = text.trim();
+        let shown = || text.chars().take(80).collect::<String>();
+        let malformed = || PowercutTokenError::Malformed(shown());
+        let (body, intact) = unseal(text).ok_or_else(malformed)?;
+        let fields: Vec<&str> = body.split(':').collect();
+        if fields[0] != VERSION {
+            let digits =
+                fields[0].strip_prefix("sp").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+            return Err(if digits { PowercutTokenError::OtherVersion(fields[0].to_owned()) } else { malformed() });
+        }
+        let [_, mode, level, sqlite, device, seed, positions, all_fates] = fields[..] else { return Err(malformed()) };
+        if !intact {
+            return Err(PowercutTokenError::Damaged(shown()));
+        }
+        let (journal_mode, synchronous) = (mode.parse(), level.parse());
+        let (Ok(journal_mode), Ok(synchronous)) = (journal_mode, synchronous) else { return Err(malformed()) };
+        device.parse::<Device>().map_err(|_| malformed())?;
+        let (positions, all_fates): (Vec<&str>, Vec<&str>) =
+            (positions.split('/').collect(), all_fates.split('/').collect());
+        if positions.len() != all_fates.len() {
+            return Err(malformed());
+        }
+        let cut = |(position, text): (&&str, &&str)| {
+            fates::of_text(text)?;
+            Some(CutText { position: position.parse().ok()?, fates: (*text).to_owned() })
+        };
+        let cuts: Option<Vec<CutText>> = positions.iter().zip(&all_fates).map(cut).collect();
+        Ok(Self {
+            settings: CellSettings { journal_mode, synchronous },
+            sqlite: sqlite.to_owned(),
+            device: device.to_owned(),
+            seed: Seed(u64::from_str_radix(seed, 16).map_err(|_| malformed())?),
+            cuts: cuts.ok_or_else(malformed)?,
+        })
+    }
+}
