@@ -18,6 +18,7 @@
 #![expect(unsafe_code, reason = "the module exists for it")]
 
 mod locks;
+mod log_hook;
 pub(crate) mod pragmas;
 mod watch;
 
