@@ -149,6 +149,8 @@ pub(crate) struct Backfill {
     salts: [u32; 2],
     frames: u32,
     frames_attempted: u32,
+    /// In the log.
+    frames_all: u32,
 }
 
 impl Backfill {
@@ -171,7 +173,19 @@ impl Backfill {
             // SAFETY: the offset is a multiple of 4. Other processes write the region word by word.
             unsafe { word.read_volatile() }
         };
-        Some(Backfill { salts: [word(32), word(36)], frames: word(96), frames_attempted: word(128) })
+        let (salts, frames_all) = ([word(32), word(36)], word(16));
+        Some(Backfill { salts, frames: word(96), frames_attempted: word(128), frames_all })
+    }
+
+    /// Whether a part of the log is in the database. Without the rest, the database is of no moment: a checkpoint leaves
+    /// out the pages that a later frame has again.
+    pub(crate) fn is_partial(self) -> bool {
+        self.frames_attempted > 0 && self.frames < self.frames_all
+    }
+
+    /// Whether they have come as far as at another time; the log may have grown.
+    pub(crate) fn is_as_far_as(self, other: Backfill) -> bool {
+        (self.salts, self.frames, self.frames_attempted) == (other.salts, other.frames, other.frames_attempted)
     }
 
     /// Whether no checkpoint is under way, and none has stopped half way.

@@ -17,6 +17,7 @@
 mod child;
 mod keeper;
 mod locks;
+mod log_hook;
 pub(crate) mod pragmas;
 mod watch;
 

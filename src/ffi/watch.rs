@@ -8,8 +8,6 @@
 //!   live for the call. It must not use the connection. `data` must stay valid as long as the connection may prepare.
 //! - `sqlite3_commit_hook` and `sqlite3_rollback_hook` (capi3ref): the callback runs on the thread that uses the
 //!   connection, and must not use it. They return the `data` that was set before.
-//! - `sqlite3_wal_hook` replaces the hook that `sqlite3_wal_autocheckpoint(db, n)` has set, and returns its `data`,
-//!   which is `n` as a pointer.
 //! - `sqlite3_limit(db, id, value)` returns the old value, and sets a new one that is not negative.
 //! - `sqlite3_db_config(db, op, int, int *)` sets nothing if the int is negative, and writes the value that is in
 //!   force.
@@ -18,6 +16,7 @@
 //!   `sqlite3_finalize` frees one that no code uses any more.
 #![expect(unsafe_code, reason = "the module exists for it")]
 
+use super::log_hook::{LogNotes, Permission};
 use super::{Number, handle, pragmas};
 use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering};
 use rusqlite::{Connection, ffi};
@@ -45,9 +44,10 @@ pub(super) struct Notes {
     commits: AtomicU32,
     /// Transactions that were rolled back.
     rollbacks: AtomicU32,
+    log: LogNotes,
 }
 
-/// Watches one connection. It uses the connection's authorizer, commit hook and rollback hook.
+/// Watches one connection. It uses the connection's authorizer, commit hook, rollback hook, and the hook of the log.
 ///
 /// The notes live in a cell that is never freed, only used again, since a borrower may keep the connection (by swapping
 /// another into its place) for longer than the pool exists.
@@ -67,8 +67,7 @@ struct Baseline {
     flags: u64,
     files: FileSettings,
     hooks: [usize; HOOKS.len()],
-    /// After how many frames a commit checkpoints; 0 if it never does, or if another hook decides.
-    autocheckpoint_frames: c_int,
+    page_bytes: u32,
 }
 
 /// What `sqlite3_file_control` can set and tell.
@@ -115,17 +114,21 @@ impl Watch {
         // SAFETY: the connection is open, the name ends with a zero byte, and SQLite does not follow the pointer.
         unsafe { ffi::sqlite3_set_clientdata(db, TOKEN.as_ptr(), ptr::without_provenance_mut(token), None) };
         let watch = Watch { notes, token, before: Baseline::of(conn) };
+        // What `on_connect` has said, or else SQLite's default.
+        let frames = conn.pragma_query_value(None, "wal_autocheckpoint", |row| row.get(0)).unwrap_or(0);
+        notes.log.begin(token, frames);
         watch.rearm(conn);
         watch
     }
 
-    /// Installs the authorizer and the hooks of transactions again.
+    /// Installs the authorizer and the hooks again.
     pub(crate) fn rearm(&self, conn: &Connection) {
         let data: *mut c_void = ptr::from_ref(self.notes).cast_mut().cast();
         // SAFETY: the notes are never freed, so they outlive the connection, and the callback does nothing but read the
         // strings it is given and add to the notes.
         unsafe { ffi::sqlite3_set_authorizer(handle(conn), Some(authorize), data) };
         self.rearm_endings(conn);
+        self.notes.log.hook_into(conn);
     }
 
     /// Installs the hooks of transactions again. False if another one had been there.
@@ -162,7 +165,7 @@ impl Watch {
 
     /// Whether this is the connection that it was installed on, and not one that was swapped into its place.
     pub(crate) fn is_of(&self, conn: &Connection) -> bool {
-        client_data(conn, TOKEN) == self.token
+        token_of(conn) == self.token
     }
 
     /// Sets the limits as they were; costs little more than a look.
@@ -185,21 +188,19 @@ impl Watch {
 
     /// Whether the connection has no hook that was not there, and the ones of this watch.
     pub(crate) fn has_its_hooks(&self, conn: &Connection) -> bool {
-        self.rearm_endings(conn) && hooks(conn) == self.before.hooks && self.has_its_autocheckpoint(conn)
+        self.rearm_endings(conn) && hooks(conn) == self.before.hooks && self.notes.log.hook_into(conn)
     }
 
-    /// Whether SQLite's own hook of the log is there, with its number. It is set again.
-    fn has_its_autocheckpoint(&self, conn: &Connection) -> bool {
-        let frames = self.before.autocheckpoint_frames;
-        if frames == 0 {
-            return client_data(conn, c"sqlite3_wal_hook") == 0;
-        }
-        // SAFETY: the connection is open and borrowed. The old value is a number, as SQLite's own hook has it, or the
-        // pointer of another hook, and is not followed.
-        let found = unsafe { ffi::sqlite3_wal_hook(handle(conn), None, ptr::null_mut()) };
-        // SAFETY: the connection is open and borrowed.
-        unsafe { ffi::sqlite3_wal_autocheckpoint(handle(conn), frames) };
-        found.addr() == frames as usize
+    /// Commits ask before they checkpoint the main database. Until this is called, they do not checkpoint.
+    pub(crate) fn permit_checkpoints(&self, permission: Permission) {
+        self.notes.log.permit(permission);
+    }
+
+    /// How long a commit has left the log, if there was one since the last time, in bytes.
+    pub(crate) fn take_log_bytes(&self) -> Option<u64> {
+        const FRAME_HEADER_BYTES: u32 = 24;
+        let frames = Some(self.notes.log.take_frames()).filter(|&frames| frames > 0)?;
+        Some(u64::from(frames) * u64::from(self.before.page_bytes + FRAME_HEADER_BYTES))
     }
 
     /// Whether the settings of `sqlite3_db_config` are as they were.
@@ -212,6 +213,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         // If the connection lives on, with a borrower who has swapped it out, its changes are counted for the next user
         // of the cell: a connection is set up once too often, and that is all.
+        self.notes.log.end();
         FREE_NOTES.lock().push(self.notes);
     }
 }
@@ -221,9 +223,9 @@ impl Baseline {
         let db = handle(conn);
         // SAFETY: the connection is open and borrowed; a negative value changes nothing.
         let limits = std::array::from_fn(|id| unsafe { ffi::sqlite3_limit(db, id as c_int, -1) });
-        let frames = conn.pragma_query_value(None, "wal_autocheckpoint", |row| row.get(0)).unwrap_or(0);
+        let page_bytes = conn.pragma_query_value(Some("main"), "page_size", |row| row.get(0)).unwrap_or(0);
         let (flags, files, hooks) = (flags(conn), FileSettings::of(conn), hooks(conn));
-        Baseline { limits, flags, files, hooks, autocheckpoint_frames: frames }
+        Baseline { limits, flags, files, hooks, page_bytes }
     }
 
     fn flag(&self, op: c_int) -> bool {
@@ -248,6 +250,11 @@ fn flag(conn: &Connection, op: c_int) -> bool {
 
 fn hooks(conn: &Connection) -> [usize; HOOKS.len()] {
     HOOKS.map(|name| client_data(conn, name))
+}
+
+/// The number of a connection; 0 if none was given to it.
+pub(super) fn token_of(conn: &Connection) -> usize {
+    client_data(conn, TOKEN)
 }
 
 fn client_data(conn: &Connection, name: &CStr) -> usize {
@@ -349,7 +356,16 @@ unsafe extern "C" fn authorize(
     _trigger: *const c_char,
 ) -> c_int {
     // The actions of most statements, which change no setting.
-    if matches!(action, ffi::SQLITE_READ | ffi::SQLITE_SELECT | ffi::SQLITE_INSERT | ffi::SQLITE_UPDATE) {
+    if matches!(
+        action,
+        ffi::SQLITE_READ
+            | ffi::SQLITE_SELECT
+            | ffi::SQLITE_INSERT
+            | ffi::SQLITE_UPDATE
+            | ffi::SQLITE_DELETE
+            | ffi::SQLITE_FUNCTION
+            | ffi::SQLITE_TRANSACTION
+    ) {
         return ffi::SQLITE_OK;
     }
     let text = |text: *const c_char| {

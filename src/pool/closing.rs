@@ -80,10 +80,15 @@ impl Database {
         if let Some(Finding::Lost(loss)) = connection.finding(os) {
             return Err(self.close_lost(state, connection, loss, events));
         }
+        self.keep_log_of_others(&connection, state.claim.as_mut());
         match connection.close() {
             Ok(()) => Ok(checkpoint),
             Err(refused) => {
                 let (connection, error) = *refused;
+                if let (Some(claim), Some(files)) = (&mut state.claim, &connection.files) {
+                    // Without a claim, SQLite's locks have to do.
+                    let _ = claim.take(&files.identity);
+                }
                 state.connection = Some(connection);
                 Err(Error::sqlite(&self.path, Operation::Close, error))
             }
@@ -139,7 +144,11 @@ impl Drop for Database {
                 state.retired.clear();
                 let _ = state.connection.as_ref().map(|last| self.protect_log(last, state.claim.as_ref()));
             }
-            None => {}
+            None => {
+                state.retired.clear();
+                let WriterState { connection, claim, .. } = &mut state;
+                let _ = connection.as_ref().map(|last| self.keep_log_of_others(last, claim.as_mut()));
+            }
         }
     }
 }

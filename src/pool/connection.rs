@@ -6,6 +6,7 @@ use crate::ffi::{self, Watch, has_moved, pragmas};
 use crate::open::{LockingMode, Opened, set_up};
 use crate::os::Os;
 use crate::settings::Settings;
+use crate::sync::Arc;
 use rusqlite::{CachedStatement, Connection, StatementStatus, TransactionBehavior};
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
@@ -20,7 +21,7 @@ pub(crate) struct PooledConnection {
     pub(crate) conn: OwnedConnection,
     pub(crate) locking: LockingMode,
     /// Which files it has open, where that is known.
-    pub(crate) files: Option<Files>,
+    pub(super) files: Option<Arc<Files>>,
     /// Whether the present call has committed something. It is acknowledged once the names have been looked at.
     pub(super) has_written: Cell<bool>,
     role: BorrowKind,
@@ -65,6 +66,13 @@ impl PooledConnection {
         }
     }
 
+    /// Keeps which files it has open, where that is known. Its commits look at their names before they checkpoint.
+    pub(super) fn identified(&mut self, files: Option<Files>, os: Arc<dyn Os>) {
+        self.files = files.map(Arc::new);
+        let files = self.files.clone();
+        self.watch.permit_checkpoints(Box::new(move |conn| finding(conn, files.as_deref(), &*os).is_none()));
+    }
+
     /// Whether it has reached its lifetime, or was idle for too long.
     pub(crate) fn is_expired(&self, settings: &Settings, now: Duration) -> bool {
         let is_over = |limit: Option<Duration>, since: Duration| {
@@ -99,7 +107,7 @@ impl PooledConnection {
 
     /// What is wrong with the names of its files, if anything is.
     pub(crate) fn finding(&self, os: &dyn Os) -> Option<Finding> {
-        finding(&self.conn, self.files.as_ref(), os)
+        finding(&self.conn, self.files.as_deref(), os)
     }
 
     /// Resets the settings that a borrower has changed. False if the connection cannot be trusted any more.

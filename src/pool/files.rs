@@ -13,9 +13,8 @@ use crate::error::Loss;
 use crate::ffi::{Backfill, has_moved, raw_prefix};
 use crate::open::LockingMode;
 use crate::os::{FileId, FileStatus, Os, beside};
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex};
 use rusqlite::Connection;
-use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -51,7 +50,7 @@ pub(crate) struct Files {
     names: Arc<Names>,
     pub(crate) identity: Identity,
     /// At the last check that found nothing wrong; in WAL mode alone.
-    seen: Cell<Option<Seen>>,
+    seen: Mutex<Option<Seen>>,
 }
 
 /// What a check found.
@@ -123,7 +122,7 @@ impl Files {
         let log = if is_wal { id(&names.log) } else { None };
         let index = if is_wal && locking == LockingMode::Shared { id(&names.index) } else { None };
         let identity = Identity { database: database.id, log, index };
-        let files = Files { names: Arc::clone(names), identity, seen: Cell::new(None) };
+        let files = Files { names: Arc::clone(names), identity, seen: Mutex::new(None) };
         if is_wal && log.is_none() {
             return Identified::NoLog(files);
         }
@@ -132,7 +131,7 @@ impl Files {
             if os.has_open(&ids) == Some(false) {
                 return Identified::Lost(Loss::Log);
             }
-            files.seen.set(Some(files.look_closely(&database, conn, os)));
+            *files.seen.lock() = Some(files.look_closely(&database, conn, os));
         }
         Identified::Files(files)
     }
@@ -172,31 +171,35 @@ impl Files {
 
     /// Looks at the content again if the file is as it was: the log may have begun anew, which changes no file.
     pub(crate) fn refresh(&self, conn: &Connection, os: &dyn Os) {
-        let (Some(seen), Ok(Some(found))) = (self.seen.get(), look(&self.names.database, os)) else { return };
+        let (Some(seen), Ok(Some(found))) = (self.seen(), look(&self.names.database, os)) else { return };
         if seen.stamp == Stamp::of(&found) {
             let now = self.look_closely(&found, conn, os);
-            self.seen.set(Some(Seen { content: now.content.or(seen.content), ..seen }));
+            *self.seen.lock() = Some(Seen { content: now.content.or(seen.content), ..seen });
         }
     }
 
     /// Whether the database file is as it was when all names were right.
     pub(crate) fn is_unchanged(&self, path: &Path, os: &dyn Os) -> bool {
         let now = look(path, os).ok().flatten().filter(|file| file.id == self.identity.database);
-        self.seen.get().is_some_and(|seen| now.is_some_and(|file| Stamp::of(&file) == seen.stamp))
+        self.seen().is_some_and(|seen| now.is_some_and(|file| Stamp::of(&file) == seen.stamp))
     }
 
     /// In WAL mode only checkpoints change the file, and each of them says in the wal-index how far it wants to go
     /// before it begins. So other content without a checkpoint has come from elsewhere.
     fn is_overwritten(&self, found: &FileStatus, conn: &Connection, os: &dyn Os) -> bool {
-        if self.seen.get().is_some_and(|seen| seen.stamp == Stamp::of(found)) {
+        if self.seen().is_some_and(|seen| seen.stamp == Stamp::of(found)) {
             return false;
         }
         let now = self.look_closely(found, conn, os);
-        let is_overwritten = self.seen.get().is_some_and(|before| now.is_foreign_after(&before));
+        let is_overwritten = self.seen().is_some_and(|before| now.is_foreign_after(&before));
         if !is_overwritten {
-            self.seen.set(Some(now));
+            *self.seen.lock() = Some(now);
         }
         is_overwritten
+    }
+
+    fn seen(&self) -> Option<Seen> {
+        *self.seen.lock()
     }
 
     fn look_closely(&self, found: &FileStatus, conn: &Connection, os: &dyn Os) -> Seen {
@@ -206,7 +209,7 @@ impl Files {
         let backfill = || self.identity.index.and_then(|_| Backfill::of(conn)).filter(|backfill| backfill.is_at_rest());
         let content = backfill().and_then(|before| {
             let header = header()?;
-            let is_at_rest = backfill() == Some(before);
+            let is_at_rest = backfill().is_some_and(|now| now.is_as_far_as(before));
             let file = look(&self.names.database, os).ok().flatten()?;
             // Otherwise a checkpoint has come in between, and it is not known what belongs together.
             (is_at_rest && Stamp::of(&file) == stamp).then_some((header, before))
@@ -220,7 +223,7 @@ impl Seen {
         let (Some((header, backfill)), Some((header_before, backfill_before))) = (self.content, before.content) else {
             return false;
         };
-        backfill == backfill_before && (header != header_before || self.stamp.bytes != before.stamp.bytes)
+        backfill.is_as_far_as(backfill_before) && (header != header_before || self.stamp.bytes != before.stamp.bytes)
     }
 }
 

@@ -99,7 +99,7 @@ impl Database {
                     path: &self.path,
                     conn: &connection.conn,
                     locking: connection.locking,
-                    files: connection.files.as_ref(),
+                    files: connection.files.as_deref(),
                     claim: state.claim.as_ref(),
                     vfs: self.settings.vfs.as_deref(),
                     os: &*self.settings.os,
@@ -175,6 +175,18 @@ impl Database {
         if is_alone { Ok(()) } else { keep_log(&connection.conn) }
     }
 
+    /// Before the last connection is closed. If another process has lost its locks, SQLite takes this one for the last
+    /// user and unlinks the log. The claim of that process is still there.
+    pub(super) fn keep_log_of_others(&self, connection: &PooledConnection, claim: Option<&mut Claim>) {
+        let (Some(claim), Some(files)) = (claim, &connection.files) else { return };
+        // First: of two processes that close at once, one finds no claim, and empties the log.
+        claim.release();
+        if claim.is_shared(&files.identity) {
+            // Fails for no reason but a broken connection, which checkpoints nothing.
+            let _ = keep_log(&connection.conn);
+        }
+    }
+
     // --------------------------------------------------------------------------------------------
     // On the way in
 
@@ -221,6 +233,7 @@ impl Database {
             Identified::NoLog(_) if !mem::replace(&mut state.was_log_missing, true) => return lost(Loss::Log),
             Identified::NoLog(files) => files,
             Identified::Unknown => {
+                connection.identified(None, Arc::clone(&self.settings.os));
                 *self.identity.lock() = None;
                 return Ok(());
             }
@@ -240,7 +253,7 @@ impl Database {
         }
         // The file may have been replaced since the look before the opening, and its last user may be gone by now.
         side_files::check_log(&self.path, identity.database, os)?;
-        connection.files = Some(files);
+        connection.identified(Some(files), Arc::clone(&self.settings.os));
         *self.identity.lock() = Some(identity);
         state.is_log_noted = false;
         Ok(())
@@ -325,7 +338,7 @@ impl Database {
         if let Identified::Files(files) | Identified::NoLog(files) =
             Files::identify(&names, &connection.conn, ("wal", connection.locking), os)
         {
-            connection.files = Some(files);
+            connection.identified(Some(files), Arc::clone(&self.settings.os));
         }
     }
 }

@@ -1,5 +1,9 @@
 //! The bound of the log.
 //!
+//! A commit that leaves more than 1000 frames in the log, or as many as `on_connect` says, is followed by a checkpoint
+//! that waits for nothing, once the names of the files have been looked at ([`Watch`](crate::ffi::Watch)). Mostly that
+//! keeps the log short, since the next commit begins it anew.
+//!
 //! SQLite restarts a log when all of it is in the database and no snapshot is in it. Short reads that overlap keep that
 //! from ever happening: each new one joins the snapshot of a running one. So when the log is over its limit, new
 //! readers of this store are held back for a moment, and once the running ones have ended, the log is emptied.
@@ -30,9 +34,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// So many attempts in vain are a read that is long, and not a slow moment.
 const VAIN_MAX: u32 = 2;
 
-/// So many calls on the writer, and it is asked whether they have changed something: then the size is looked at.
-const WRITES_MAX: u32 = 4;
-/// So many, and it is looked at in any case: not all that writes is counted as a change.
+/// So many calls on the writer, and the file is looked at in any case: other processes write as well, and not every log
+/// is watched.
 const CALLS_MAX: u32 = 64;
 
 /// When the log is looked at.
@@ -40,8 +43,6 @@ const CALLS_MAX: u32 = 64;
 pub(super) struct LogWatch {
     /// Calls since the last look.
     calls: u32,
-    /// The connection's count of changed rows at the last look.
-    changes: u64,
     /// An attempt before this would be in vain, too.
     not_before: Duration,
     /// Attempts in vain, one after another.
@@ -49,15 +50,10 @@ pub(super) struct LogWatch {
 }
 
 impl LogWatch {
-    /// Whether to look now. `changes` is the connection's count of changed rows.
-    fn is_due(&mut self, changes: impl FnOnce() -> u64) -> bool {
+    /// Whether to look now. `bytes`: how long a commit has left the log.
+    fn is_due(&mut self, bytes: Option<u64>, limit: u64) -> bool {
         self.calls += 1;
-        if !self.calls.is_multiple_of(WRITES_MAX) {
-            return false;
-        }
-        let (before, now) = (self.changes, changes());
-        self.changes = now;
-        let is_due = before != now || self.calls >= CALLS_MAX;
+        let is_due = bytes.is_some_and(|bytes| bytes > limit || self.vain > 0) || self.calls >= CALLS_MAX;
         if is_due {
             self.calls = 0;
         }
@@ -73,8 +69,8 @@ impl LogWatch {
 impl Database {
     /// Empties the log if it is over its limit. The caller has the writer, and is in no transaction.
     pub(super) fn bound_log(&self, state: &mut WriterState, events: &mut EventQueue) {
-        let Some(PooledConnection { conn, .. }) = &state.connection else { return };
-        if self.settings.wal_limit.is_some() && state.log.is_due(|| conn.total_changes()) {
+        let (Some(pooled), Some(limit)) = (&state.connection, self.settings.wal_limit) else { return };
+        if state.log.is_due(pooled.watch().take_log_bytes(), limit) {
             self.bound_log_now(state, events);
         }
     }

@@ -19,12 +19,13 @@
 //!
 //! Emptying is proven to be safe if SQLite's own question for a sole user is answered with yes, no other process claims
 //! the database or is seen to have one of the files open, no other log with frames has the name, and the database is as
-//! it was at the last check at which all names were right.
+//! it was at the last check at which all names were right. If a part of a lost log has been checkpointed, the database
+//! is of no use without the rest: then a sole user empties the log into it as well, after the copy.
 
 use super::claims::Claim;
 use super::files::{Files, Identity, look};
 use crate::error::{Loss, Rescue, describe, extended_code};
-use crate::ffi::{self, SoleUser};
+use crate::ffi::{self, Backfill, SoleUser};
 use crate::open::LockingMode;
 use crate::open::log_memory::{LOG_HEADER_BYTES, Note};
 use crate::os::{FileId, Os, beside, create_for_copy};
@@ -121,11 +122,11 @@ impl Orphan<'_> {
     fn secure_log(&self, files: &Files, loss: Loss, copied: &mut Option<Copied>) -> rusqlite::Result<Rescue> {
         let in_file = Rescue::InFile { moved_to: None };
         let users = self.users(&files.identity);
+        let is_free = |suffix: &str, bytes_max: u64| {
+            let found = look(&beside(self.path, suffix), self.os);
+            found.is_ok_and(|file| file.is_none_or(|file| file.bytes <= bytes_max))
+        };
         if matches!(users, Users::Sole { .. }) && copied.is_none() {
-            let is_free = |suffix: &str, bytes_max: u64| {
-                let found = look(&beside(self.path, suffix), self.os);
-                found.is_ok_and(|file| file.is_none_or(|file| file.bytes <= bytes_max))
-            };
             let is_safe = match loss {
                 // The log has its name, and all rows.
                 Loss::Index => is_free("-shm", 0),
@@ -139,6 +140,13 @@ impl Orphan<'_> {
             }
         }
         self.copy(files.identity.database, copied)?;
+        let is_partial =
+            || files.identity.index.and_then(|_| Backfill::of(self.conn)).is_some_and(Backfill::is_partial);
+        if matches!(users, Users::Sole { .. }) && loss == Loss::Log && is_free("-wal", LOG_HEADER_BYTES) && is_partial()
+        {
+            // The rest of the log cannot make it worse, and no other place has it. The rows are in the copy already.
+            let _ = empty_log(self.conn);
+        }
         match users {
             Users::Sole { .. } | Users::Layered | Users::Others { has_log: Some(false), .. } => Ok(in_file),
             Users::Others { who, .. } => Err(busy(format!("{who} still has the old log open"))),
@@ -230,16 +238,33 @@ impl Orphan<'_> {
             (0..1000).map(|n| beside(self.path, &if n == 0 { suffix.clone() } else { format!("{suffix}-{n}") }));
         let is_free = |to: &PathBuf| matches!(self.os.status(to), Ok(None));
         let to = names.into_iter().find(is_free).unwrap_or_else(|| beside(self.path, &suffix));
-        // SQLite fills an empty file, and would create one that others may read.
-        create_for_copy(&to, Some(database), self.os).map_err(|error| cannot_create(&to, &error))?;
+        let partial = beside(self.path, &format!("{suffix}.partial"));
+        self.begin_copy(&to, &partial, database).map_err(|error| cannot_create(&to, &error))?;
         // As bytes: a path may not be valid text.
-        let name = ToSqlOutput::Borrowed(ValueRef::Text(to.as_os_str().as_bytes()));
+        let name = ToSqlOutput::Borrowed(ValueRef::Text(partial.as_os_str().as_bytes()));
         match self.conn.execute("VACUUM INTO ?1", [name]) {
-            Ok(_) => *copied = Some(Ok((to.clone(), self.finding_in(&to)))),
-            Err(error) if is_unreadable(&error) => *copied = Some(Err(error)),
-            Err(error) => return Err(error),
+            Ok(_) => {
+                self.os.rename(&partial, &to).map_err(|error| cannot_create(&to, &error))?;
+                let _ = to.parent().map(|directory| self.os.sync_dir(directory));
+                *copied = Some(Ok((to.clone(), self.finding_in(&to))));
+            }
+            Err(error) => {
+                // It holds nothing of use, and the disk may be full.
+                let _ = self.begin_copy(&to, &partial, database);
+                if !is_unreadable(&error) {
+                    return Err(error);
+                }
+                *copied = Some(Err(error));
+            }
         }
         Ok(())
+    }
+
+    /// An empty file under the name of copies that are not complete, in the place of what an earlier attempt has left.
+    /// SQLite fills an empty file, and would create one that others may read.
+    fn begin_copy(&self, to: &Path, partial: &Path, database: FileId) -> io::Result<()> {
+        create_for_copy(to, Some(database), self.os)?;
+        self.os.rename(to, partial)
     }
 
     /// What is wrong with a copy, if anything is.

@@ -242,6 +242,7 @@ impl Database {
             }
             _ if state.retired.is_empty() && self.readers.are_borrowed() => state.retired.push(connection),
             Some(Finding::SecondName(_)) => drop(self.protect_log(&connection, state.claim.as_ref())),
+            None if state.retired.is_empty() => self.keep_log_of_others(&connection, state.claim.as_mut()),
             None => {}
         }
         // Any other one is closed at once: beside the retired one it is not the last, so its close neither checkpoints

@@ -6,6 +6,7 @@ mod attribution;
 mod bad_input;
 mod borrow;
 mod bounds;
+mod checkpoints;
 mod clock;
 mod cold_start;
 mod damage;

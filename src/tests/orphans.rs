@@ -271,6 +271,26 @@ fn rows_that_cannot_be_rescued_yet_are_kept_until_they_can() {
 }
 
 #[test]
+fn a_copy_that_fails_leaves_no_rows_behind_and_no_name_that_a_copy_has() {
+    use std::os::unix::fs::FileExt;
+    let taken = Taken::new(|builder| builder);
+    let fill = "CREATE TABLE b AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+         SELECT i, randomblob(900) FROM n";
+    taken.store.with_connection(|conn| conn.execute_batch(fill)).unwrap();
+    taken.store.checkpoint(crate::CheckpointMode::Truncate).unwrap();
+    let pages = fs::metadata(taken.world.path()).unwrap().len() / 4096;
+    let file = fs::File::options().write(true).open(taken.world.path()).unwrap();
+    file.write_all_at(&[0xff; 4096], (pages - 10) * 4096).unwrap();
+    taken.delete();
+    let error = taken.store.write(|tx| insert(tx, 4)).unwrap_err();
+    assert!(error.is_moved() && error.rescued_to().is_none(), "{error}");
+    let left = taken.rescued();
+    assert!(left.iter().all(|path| path.to_string_lossy().ends_with(".partial")), "{left:?}");
+    assert_eq!(left.iter().map(|path| fs::metadata(path).unwrap().len()).sum::<u64>(), 0, "{left:?}");
+    drop(file);
+}
+
+#[test]
 fn closing_the_last_handle_or_an_expired_or_broken_connection_loses_no_rows() {
     let lifetime = Duration::from_secs(10);
     type Lose = fn(&mut Option<Store>, &World);

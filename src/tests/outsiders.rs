@@ -236,6 +236,50 @@ fn an_idle_process_that_is_maintained_lets_lost_files_go() {
 }
 
 #[test]
+fn a_close_leaves_the_log_to_a_process_that_has_lost_its_locks() {
+    let (world, mut acknowledged) = (World::new(), BTreeSet::new());
+    let [mut a, mut b] = <[Player; 2]>::try_from(players(&world, 2)).ok().unwrap();
+    assert_eq!(write(&mut a, 1, &mut acknowledged), "ok");
+    assert_eq!(write(&mut b, 2, &mut acknowledged), "ok");
+    assert_eq!(a.ask("touch"), "ok");
+    assert_eq!(b.ask("close"), "ok");
+    assert!(world.side_file("-wal").exists());
+    assert_eq!(write(&mut a, 3, &mut acknowledged), "ok");
+    assert_eq!(a.ask("close"), "ok");
+    assert!(!world.side_file("-wal").exists(), "it is the last one");
+    b.end();
+    a.end();
+    world.check_rows(&[1, 2, 3]);
+}
+
+#[test]
+fn a_log_that_is_lost_in_the_middle_of_its_checkpoints_leaves_a_whole_database() {
+    let world = World::new();
+    let store = world.store();
+    store.write(|tx| insert(tx, 1)).unwrap();
+    let reader = Connection::open(world.path()).unwrap();
+    reader.execute_batch("BEGIN; SELECT * FROM t").unwrap();
+    assert_eq!(rows(&reader).unwrap(), [1]);
+    let error = store
+        .with_connection(|conn| {
+            insert(conn, 2)?;
+            let query = "PRAGMA wal_checkpoint";
+            let (all, done) = conn.query_row(query, [], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
+            assert!(0 < done && done < all, "{done} of {all}");
+            drop(reader);
+            ["-wal", "-shm"].iter().for_each(|suffix| fs::remove_file(world.side_file(suffix)).unwrap());
+            Ok(())
+        })
+        .unwrap_err();
+    let to = error.rescued_to().unwrap_or_else(|| panic!("{error}"));
+    check_rows(to, &[1, 2]);
+    assert_eq!(store.read(rows).unwrap(), [1, 2]);
+    drop(store);
+    world.check_rows(&[1, 2]);
+    check_nothing_lost(&world, &BTreeSet::from([1, 2]));
+}
+
+#[test]
 fn a_log_that_a_foreign_close_has_removed_is_not_checkpointed_over_other_rows() {
     for order in ["close", "write 9000"] {
         let (world, mut acknowledged) = (World::new(), BTreeSet::new());

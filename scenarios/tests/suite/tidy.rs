@@ -21,6 +21,7 @@ const UNSAFE: [&str; 13] = [
     "src/ffi/child.rs",
     "src/ffi/keeper.rs",
     "src/ffi/locks.rs",
+    "src/ffi/log_hook.rs",
     "src/ffi/mod.rs",
     "src/ffi/watch.rs",
     "harness/src/vfs/ffi.rs",

@@ -221,17 +221,28 @@ pub(super) fn look<T>(at: impl FnOnce(&Machine) -> T) -> io::Result<T> {
     here(|environment| Ok(at(&environment.machine.borrow())))
 }
 
-pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn create_new(path: &Path) -> io::Result<()> {
     here(|environment| {
         let mut machine = environment.machine.borrow_mut();
-        if machine.exists(&name(to)) {
+        if machine.exists(&name(path)) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        machine.rename_new(&name(from), &name(to)).then_some(()).ok_or_else(not_found)?;
-        drop(machine);
+        machine.write_file(&name(path), &[]).then_some(()).ok_or_else(|| io::ErrorKind::StorageFull.into())
+    })
+}
+
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    here(|environment| {
+        let is_renamed = environment.machine.borrow_mut().rename(&name(from), &name(to));
+        is_renamed.then_some(()).ok_or_else(not_found)?;
         environment.log("rename", from);
         Ok(())
     })
+}
+
+pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    let is_taken = here(|environment| Ok(environment.machine.borrow().exists(&name(to))))?;
+    if is_taken { Err(io::ErrorKind::AlreadyExists.into()) } else { rename(from, to) }
 }
 
 pub(super) fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {

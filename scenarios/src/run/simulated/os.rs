@@ -96,6 +96,10 @@ impl Os for SimulatedOs {
         })
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        environment::rename(from, to)
+    }
+
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         environment::rename_new(from, to)
     }
@@ -111,9 +115,9 @@ impl Os for SimulatedOs {
         environment::overwrite(path, bytes)
     }
 
-    /// The machine has no owners. SQLite creates what is missing.
-    fn create_new(&self, _path: &Path, _rights: Rights) -> io::Result<()> {
-        Ok(())
+    /// The machine has no owners.
+    fn create_new(&self, path: &Path, _rights: Rights) -> io::Result<()> {
+        environment::create_new(path)
     }
 
     fn try_lock_file(&self, path: &Path, _like: &Path) -> io::Result<Option<FileLock>> {
