@@ -10,6 +10,7 @@
 //!   handle has to be closed even if opening failed. Both strings end with a zero byte; a NULL VFS name means the
 //!   default.
 //! - `sqlite3_vfs_find` (capi3ref) returns a registered VFS or NULL; a VFS must not be unregistered while it is in use.
+//! - `xAccess(vfs, path, flags, &answer)` (c3ref/vfs) writes whether there is such a file. It may be called at any time.
 //! - `pthread_atfork(3)`: the child handler runs in the child of `fork`, on its only thread, before `fork` returns
 //!   there. It may use async-signal-safe functions alone. `getpid(2)` is one, and so is an atomic store.
 #![expect(unsafe_code, reason = "the module exists for it")]
@@ -101,6 +102,22 @@ pub(crate) fn path_bytes_max(vfs: Option<&str>) -> Option<usize> {
     let vfs = unsafe { vfs.as_ref() }?;
     // SQLite wants room for "-journal", and for a slash and a zero byte.
     usize::try_from(vfs.mxPathname).ok()?.checked_sub("-journal".len())
+}
+
+/// Whether a VFS has a file with this name that may be read and written; `None` if it cannot be asked.
+pub(crate) fn vfs_has(vfs: Option<&str>, path: &Path) -> Option<bool> {
+    use std::os::unix::ffi::OsStrExt;
+    let name = vfs.map(CString::new).transpose().ok()?;
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: as in `path_bytes_max`.
+    let vfs = unsafe { ffi::sqlite3_vfs_find(name.as_ref().map_or(ptr::null(), |name| name.as_ptr())) };
+    // SAFETY: as in `path_bytes_max`.
+    let access = unsafe { vfs.as_ref() }?.xAccess?;
+    let mut found: c_int = 0;
+    // SAFETY: the VFS is registered, the path ends with a zero byte, and `found` is a valid place for the answer. The
+    // question for an existing file would say no to an empty one.
+    let code = unsafe { access(vfs, path.as_ptr(), ffi::SQLITE_ACCESS_READWRITE, &raw mut found) };
+    (code == ffi::SQLITE_OK).then_some(found != 0)
 }
 
 /// Sets how long SQLite waits for locks, as rusqlite does, but without what it costs there: this runs after every

@@ -7,7 +7,7 @@ use super::orphan::{self, Orphan};
 use super::{Database, WriterState};
 use crate::error::{Cause, Error, Loss, Operation, Rescue};
 use crate::events::{EventKind, EventQueue};
-use crate::ffi::SoleUser;
+use crate::ffi::{self, SoleUser};
 use crate::open::log_memory::{LOG_HEADER_BYTES, Note};
 use crate::open::{LockingMode, first_connect, side_files};
 use crate::os::FileLock;
@@ -229,8 +229,8 @@ impl Database {
                 files
             }
             Identified::Lost(loss) => return lost(loss),
-            // Once it may have been taken away at this moment. Twice, this VFS keeps it elsewhere.
-            Identified::NoLog(_) if !mem::replace(&mut state.was_log_missing, true) => return lost(Loss::Log),
+            // Taken away at this moment, unless this VFS keeps it elsewhere: then it has one with this name.
+            Identified::NoLog(_) if !self.is_log_elsewhere(state) => return lost(Loss::Log),
             Identified::NoLog(files) => files,
             Identified::Unknown => {
                 connection.identified(None, Arc::clone(&self.settings.os));
@@ -257,6 +257,12 @@ impl Database {
         *self.identity.lock() = Some(identity);
         state.is_log_noted = false;
         Ok(())
+    }
+
+    /// Whether the VFS says that the log is there. One that cannot be asked is believed the second time.
+    fn is_log_elsewhere(&self, state: &mut WriterState) -> bool {
+        let was_missing = mem::replace(&mut state.was_log_missing, true);
+        ffi::vfs_has(self.settings.vfs.as_deref(), &self.names.log).unwrap_or(was_missing)
     }
 
     fn require_free(&self, is_in_the_way: bool) -> Result<(), Error> {

@@ -253,6 +253,28 @@ fn a_close_leaves_the_log_to_a_process_that_has_lost_its_locks() {
 }
 
 #[test]
+fn a_log_that_is_taken_from_every_opening_is_no_log_elsewhere() {
+    let world = World::new();
+    let openings = Arc::new(AtomicU32::new(0));
+    let (counted, log, index) = (Arc::clone(&openings), world.side_file("-wal"), world.side_file("-shm"));
+    let builder = world.builder().on_connect(move |_| {
+        if counted.fetch_add(1, SeqCst) < 4 {
+            [&log, &index].iter().for_each(|file| drop(fs::remove_file(file)));
+        }
+        Ok(())
+    });
+    let cache = builder.build();
+    for _ in 0..4 {
+        let error = cache.write(world.path(), |tx| insert(tx, 1)).unwrap_err();
+        assert!(error.is_moved(), "{error}");
+    }
+    cache.write(world.path(), |tx| insert(tx, 2)).unwrap();
+    assert_eq!(openings.load(SeqCst), 5);
+    drop(cache);
+    world.check_rows(&[2]);
+}
+
+#[test]
 fn a_log_that_is_lost_in_the_middle_of_its_checkpoints_leaves_a_whole_database() {
     let world = World::new();
     let store = world.store();
