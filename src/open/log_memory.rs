@@ -25,6 +25,9 @@ const RESTARTS_MAX: u32 = 1 << 16;
 const NOTE_BYTES_MAX: u64 = 4096 + 16 * 1024;
 const DIGEST_CHARS: usize = 16;
 
+/// The first bytes of a database.
+pub(crate) type Header = [u8; 100];
+
 /// See the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Note {
@@ -34,13 +37,22 @@ pub(crate) struct Note {
     born_ns: Option<u64>,
     log: (u64, u64),
     salts: (u32, u32),
+    /// A digest of the database's header, as it was on the disk.
+    #[serde(default)]
+    header: Option<String>,
     /// Where the log and the wal-index were put when the database had lost its name, without the suffixes.
     set_aside: Option<Vec<u8>>,
 }
 
 impl Note {
-    /// The note about a database and its log. `None` if the log has no header yet.
-    pub(crate) fn about(path: &Path, database: FileId, log_path: &Path, log: FileId, os: &dyn Os) -> Option<Note> {
+    /// The note about a database with this header and its log. `None` if the log has no header yet.
+    pub(crate) fn about(
+        path: &Path,
+        (database, header): (FileId, Option<Header>),
+        log_path: &Path,
+        log: FileId,
+        os: &dyn Os,
+    ) -> Option<Note> {
         let salts = salts_of(log_path, os)?;
         let pair = |id: FileId| (id.device, id.inode);
         Some(Note {
@@ -49,6 +61,7 @@ impl Note {
             born_ns: os.born(path).map(nanoseconds),
             log: pair(log),
             salts,
+            header: header.map(digest),
             set_aside: None,
         })
     }
@@ -88,9 +101,19 @@ impl Note {
         self.log == (log.device, log.inode)
     }
 
-    /// Whether the note says surely that this log belongs to another file than the one at the path. When the log was
-    /// written says nothing: a process that had the other file open may have written to it after this one had come.
-    pub(crate) fn is_foreign(&self, path: &Path, database: FileId, log_path: &Path, log: FileId, os: &dyn Os) -> bool {
+    /// Whether the note says surely that this log belongs to another file than the one at the path, which has this
+    /// header.
+    ///
+    /// A log that was written after the file had come may be of the restore itself. Or a process that had the other
+    /// file open has written to it; then the header, if it is known, is another one.
+    pub(crate) fn is_foreign(
+        &self,
+        path: &Path,
+        (database, header): (FileId, Option<Header>),
+        log_path: &Path,
+        log: FileId,
+        os: &dyn Os,
+    ) -> bool {
         if !self.is_log(log) {
             return false;
         }
@@ -103,8 +126,16 @@ impl Note {
                 if restarts == 0 { salts.1 == self.salts.1 } else { restarts <= RESTARTS_MAX }
             })
         };
-        (is_other_inode || is_other_birth) && is_same_log()
+        let came = os.changed(path);
+        let written = os.status(log_path).ok().flatten().map(|file| file.modified);
+        let is_older = came.zip(written).is_none_or(|(came, written)| came >= written);
+        let is_other_header = || self.header.as_ref().zip(header).is_some_and(|(noted, found)| *noted != digest(found));
+        (is_other_inode || is_other_birth) && is_same_log() && (is_older || is_other_header())
     }
+}
+
+fn digest(header: Header) -> String {
+    sha256_of(&header)[..DIGEST_CHARS].to_owned()
 }
 
 fn nanoseconds(time: Duration) -> u64 {
@@ -134,9 +165,9 @@ mod tests {
         let write = |path: &Path, bytes: &[u8]| os.write_durably(path, bytes, rights).unwrap();
         write(&path, b"database");
         write(&log, b"short");
-        assert_eq!(Note::about(&path, id(&path), &log, id(&log), &os), None, "no header");
+        assert_eq!(Note::about(&path, (id(&path), Some([1; 100])), &log, id(&log), &os), None, "no header");
         write(&log, &[7; 32]);
-        let note = Note::about(&path, id(&path), &log, id(&log), &os).unwrap();
+        let note = Note::about(&path, (id(&path), Some([1; 100])), &log, id(&log), &os).unwrap();
         note.write(&path, &os);
         assert_eq!(Note::read(&path, &os), None, "no lock file, and none is made");
         write(&lock_path(&path), b"");
@@ -168,19 +199,23 @@ mod tests {
         write(&path, b"database");
         write(&log, b"");
         salted(5, 6);
-        let note = Note::about(&path, id(&path), &log, id(&log), &os).unwrap();
-        let is_foreign = || note.is_foreign(&path, id(&path), &log, id(&log), &os);
-        assert!(!is_foreign());
+        let note = Note::about(&path, (id(&path), Some([1; 100])), &log, id(&log), &os).unwrap();
+        let is_foreign = |header| note.is_foreign(&path, (id(&path), header), &log, id(&log), &os);
+        assert!(!is_foreign(Some([2; 100])), "it is the file of the note");
         write(&other, b"another");
+        // It comes after the log was written.
+        os.sleep(Duration::from_millis(20));
         os.rename(&other, &path).unwrap();
-        assert!(is_foreign());
+        assert!(is_foreign(None) && is_foreign(Some([1; 100])) && is_foreign(Some([2; 100])));
+        os.sleep(Duration::from_millis(20));
         salted(5, 6);
-        assert!(is_foreign(), "written by a process that had the other file open");
+        assert!(!is_foreign(None) && !is_foreign(Some([1; 100])), "perhaps restored together with the file");
+        assert!(is_foreign(Some([2; 100])), "written by a process that had the other file open");
         salted(6, 1);
-        assert!(is_foreign(), "begun anew once");
+        assert!(is_foreign(Some([2; 100])), "begun anew once");
         salted(5, 7);
-        assert!(!is_foreign(), "another log in the same file");
+        assert!(!is_foreign(Some([2; 100])), "another log in the same file");
         salted(4, 6);
-        assert!(!is_foreign(), "an older one");
+        assert!(!is_foreign(Some([2; 100])), "an older one");
     }
 }

@@ -5,7 +5,7 @@
 //! last. So opening is refused until a person has decided. The same goes for a log that is known to belong to another
 //! file than the one that is there, which SQLite would replay into it, and for a file with a second name.
 
-use super::log_memory::{LOG_HEADER_BYTES, Note};
+use super::log_memory::{Header, LOG_HEADER_BYTES, Note};
 use crate::error::{Cause, Error, Operation};
 use crate::os::{FileId, FileKind, Os, Rights, beside};
 use std::io;
@@ -27,7 +27,7 @@ pub(crate) fn check(path: &Path, os: &dyn Os) -> Result<(), Error> {
         return Err(Error::new(path, Operation::Resolve, Cause::SecondName { names: links }));
     }
     if let Some(database) = database.filter(|file| file.bytes > 0) {
-        return check_log(path, database.id, os);
+        return check_log(path, (database.id, None), os);
     }
     // An empty file may have a hot journal: the process that was creating it has died.
     let suffixes: &[&str] = if database.is_some() { &["-wal"] } else { &["-wal", "-journal"] };
@@ -58,8 +58,8 @@ pub(crate) fn widen_modes(path: &Path, os: &dyn Os) {
     }
 }
 
-/// Refuses a log with frames that belongs to another file.
-pub(crate) fn check_log(path: &Path, database: FileId, os: &dyn Os) -> Result<(), Error> {
+/// Refuses a log with frames that belongs to another file than this one, which has this header, if it is known.
+pub(crate) fn check_log(path: &Path, database: (FileId, Option<Header>), os: &dyn Os) -> Result<(), Error> {
     let log = beside(path, "-wal");
     // What cannot be looked at is for SQLite to report.
     let Some(found) = os.status(&log).ok().flatten().filter(|file| file.bytes > LOG_HEADER_BYTES) else {

@@ -7,7 +7,7 @@ use super::orphan::{self, Orphan};
 use super::{Database, WriterState};
 use crate::error::{Cause, Error, Loss, Operation, Rescue};
 use crate::events::{EventKind, EventQueue};
-use crate::ffi::{self, SoleUser};
+use crate::ffi::{self, SoleUser, raw_prefix};
 use crate::open::log_memory::{LOG_HEADER_BYTES, Note};
 use crate::open::{LockingMode, first_connect, side_files};
 use crate::os::FileLock;
@@ -252,7 +252,7 @@ impl Database {
             }
         }
         // The file may have been replaced since the look before the opening, and its last user may be gone by now.
-        side_files::check_log(&self.path, identity.database, os)?;
+        side_files::check_log(&self.path, (identity.database, raw_prefix(&connection.conn)), os)?;
         connection.identified(Some(files), Arc::clone(&self.settings.os));
         *self.identity.lock() = Some(identity);
         state.is_log_noted = false;
@@ -303,7 +303,7 @@ impl Database {
         if !os.status(&self.names.log).ok().flatten().is_some_and(has_frames) {
             return;
         }
-        if let Some(note) = Note::about(&self.path, identity.database, &self.names.log, log, os) {
+        if let Some(note) = Note::about(&self.path, (identity.database, raw_prefix(conn)), &self.names.log, log, os) {
             note.write(&self.path, os);
             files.refresh(conn, os);
             state.is_log_noted = true;

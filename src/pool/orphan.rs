@@ -193,7 +193,13 @@ impl Orphan<'_> {
                 Ok(()) => {
                     if let Some(log) = identity.log
                         && let Some(path) = moved_to
-                        && let Some(note) = Note::about(path, identity.database, &beside(base, "-wal"), log, self.os)
+                        && let Some(note) = Note::about(
+                            path,
+                            (identity.database, ffi::raw_prefix(self.conn)),
+                            &beside(base, "-wal"),
+                            log,
+                            self.os,
+                        )
                     {
                         note.with_set_aside(base).write(self.path, self.os);
                     }

@@ -67,6 +67,11 @@ impl Os for SimulatedOs {
         Some(Duration::from_nanos(born))
     }
 
+    fn changed(&self, path: &Path) -> Option<Duration> {
+        let [.., changed] = environment::look(|machine| machine.changes(&path.to_string_lossy())).ok()??;
+        Some(Duration::from_nanos(changed))
+    }
+
     fn names_left(&self, id: FileId) -> Option<u64> {
         environment::look(|machine| u64::from(machine.name_of(id.inode).is_some())).ok()
     }
