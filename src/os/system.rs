@@ -5,7 +5,7 @@ use super::{
     lock_table, rights,
 };
 use crate::ffi;
-use std::fs::{self, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -109,7 +109,7 @@ impl Os for SystemOs {
         // The layer never removes the file: a lock on an unlinked file excludes no process.
         let file = rights::open_lock_file(path, like)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
+            Ok(()) => Ok(Some(Box::new(HeldLock { file, pid: self.pid() }))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -231,6 +231,22 @@ impl Os for SystemOs {
 
 /// The descriptors of this process, as names below `/proc`, and the files behind them. The entries lead to the open
 /// files themselves, with or without names, and looking at them opens nothing.
+/// A lock on a file. A child between fork and exec, or one that does not exec, has a copy of the descriptor, which would
+/// keep the lock. So it is given back, and not only closed; in such a child, it is the parent's.
+struct HeldLock {
+    file: File,
+    pid: u32,
+}
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        if self.pid == ffi::pid() {
+            // Closing it gives it back as well.
+            let _ = self.file.unlock();
+        }
+    }
+}
+
 fn open_files() -> impl Iterator<Item = (PathBuf, FileId)> {
     let entries = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
     entries.filter_map(|entry| {
@@ -284,6 +300,20 @@ mod tests {
         assert_eq!(os.lock_holder(&path), None);
         assert!(os.try_lock_file(&path, &path).unwrap().is_some());
         assert!(path.exists());
+    }
+
+    #[test]
+    fn a_lock_is_given_back_though_a_child_has_a_copy_of_the_descriptor() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.lock");
+        let (file, os) = (File::create(&path).unwrap(), SystemOs::new());
+        file.try_lock().unwrap();
+        let (copy, pid) = (file.try_clone().unwrap(), ffi::pid());
+        drop(HeldLock { file: file.try_clone().unwrap(), pid: pid + 1 });
+        assert!(os.try_lock_file(&path, &path).unwrap().is_none(), "that of the parent stays");
+        drop(HeldLock { file, pid });
+        assert!(os.try_lock_file(&path, &path).unwrap().is_some());
+        drop(copy);
     }
 
     #[test]
