@@ -2,6 +2,7 @@
 
 use crate::doctor::codes::Code;
 use crate::doctor::findings::{Finding, Findings, Severity, count, named, quoted};
+use crate::doctor::holders::OtherLog;
 use crate::doctor::report::{DoctorReport, FileRole};
 use crate::error::PrintablePath;
 
@@ -122,27 +123,60 @@ pub(super) fn other_logs(report: &DoctorReport, findings: &mut Findings) {
             Finding::new(Code::SecondLog, evidence, next)
         } else {
             let text = "the database or its log was renamed while a process had it open: its log is at another name";
-            let next = format!(
-                "do not open the database here. Stop {who} in its usual way: its close carries {name} into the \
-                 database. If it has ended already, rename {name} to {}-wal before anything opens the database",
-                PrintablePath(&report.path)
-            );
-            Finding::new(Code::RenamedUnderHolder, evidence, next).saying(text)
+            Finding::new(Code::RenamedUnderHolder, evidence, after_rename(report, log)).saying(text)
         };
         findings.push(finding);
     }
     for (pid, databases) in &report.evidence.moved_to {
+        let path = PrintablePath(&report.path);
         let names: Vec<String> = databases.iter().map(|name| PrintablePath(name).to_string()).collect();
         let names = if names.is_empty() { "a file that could not be found".to_owned() } else { names.join(" or ") };
-        let evidence =
-            format!("{} has the -shm of this name open, and as its database {names}", named(report, &[*pid]));
+        let who = named(report, &[*pid]);
+        let evidence = format!("{who} has the -shm of this name open, and as its database {names}");
         let text = "a process uses the side files of this name, and its database has another name now";
-        let next = format!(
-            "create and open no database at this name. Stop {} in its usual way: its close carries the log into its \
-             database. If it has ended already, rename the -wal to the new name of the database before anything opens it",
-            named(report, &[*pid])
-        );
+        let next = if report.database.is_none() {
+            format!(
+                "create and open no database at this name. Rename {names} back to {path}, then stop {who} in its usual \
+                 way: its close carries the log over, which it does not do for a database that has moved. If it has \
+                 ended already, rename {path}-wal to {names}-wal before anything opens the database"
+            )
+        } else {
+            format!(
+                "open neither database, and stop writing: two databases share one log. Save all files: seawall doctor \
+                 {} --save DIR. Then end {who} with kill -KILL {pid}. The saved log belongs to {names}",
+                quoted(report)
+            )
+        };
         findings.push(Finding::new(Code::RenamedUnderHolder, evidence, next).saying(text));
+    }
+}
+
+/// What helps a process whose log is at another name than its database.
+///
+/// SQLite does not checkpoint a database at the close that has lost the name it was opened by. So the name is given
+/// back first.
+fn after_rename(report: &DoctorReport, log: &OtherLog) -> String {
+    let (path, name) = (PrintablePath(&report.path), PrintablePath(&log.name));
+    let who = named(report, &[log.pid]);
+    let ended = format!("If it has ended already, rename {name} to {path}-wal before anything opens the database");
+    match &log.former {
+        // Something else has written here or there since.
+        _ if report.wal.is_some() || log.is_former_taken => format!(
+            "open the database with no other program. Save all files: seawall doctor {} --save DIR (or cp \
+             /proc/{pid}/fd/{}). Then end {who} with kill -KILL {pid}. The saved log belongs to this database: compare",
+            quoted(report),
+            log.descriptor,
+            pid = log.pid
+        ),
+        Some(former) => format!(
+            "do not open the database here. Rename it back to {}, then stop {who} in its usual way: its close carries \
+             the log over, which it does not do for a database that has moved. {ended}",
+            PrintablePath(former)
+        ),
+        None => format!(
+            "do not open the database. Rename {name} back to {path}-wal, then stop {who} in its usual way: its close \
+             carries the log over. {ended}"
+        ),
     }
 }
 

@@ -93,9 +93,10 @@ table! {
     "A rename moves the database and leaves the -wal and the -shm behind. The process goes on with the log at the old \
      name. A program that opens the database at the new name does not see what is in it, and a new database at the old name \
      would get this log.",
-    "End the process in its usual way: its close carries the log into the database, wherever it is. If it has ended \
-     already, rename the -wal to the name of the database before anything opens it.",
-    "Do not open the database at the new name before the process has ended. Do not create a database at the old name. \
+    "Rename the database back to its old name, then end the process in its usual way: its close carries the log over. \
+     SQLite does not do that for a database that has moved. If the process has ended already, rename the -wal to the \
+     name of the database before anything opens it.",
+    "Do not open the database at the new name before that. Do not create a database at the old name. \
      Do not delete the log at the old name.";
 
     OrphanSideFiles, "orphan-side-files", [Danger, Warning],

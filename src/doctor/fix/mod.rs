@@ -374,12 +374,7 @@ impl<'a> Repair<'a> {
 }
 
 /// Renames side files without a database into a folder.
-fn quarantine(
-    path: &Path,
-    files: &[FileRole],
-    done: &mut Vec<String>,
-    os: &dyn Os,
-) -> Result<Option<PathBuf>, Stop> {
+fn quarantine(path: &Path, files: &[FileRole], done: &mut Vec<String>, os: &dyn Os) -> Result<Option<PathBuf>, Stop> {
     let mut folder = None;
     for file in files {
         let from = file.path(path);

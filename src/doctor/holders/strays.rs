@@ -35,6 +35,13 @@ pub struct OtherLog {
     pub database: PathBuf,
     /// Whether the log is beside that name: a second name of the same file. Else it was left behind by a rename.
     pub is_second_name: bool,
+    /// The name that the database had when it was opened, by the name of the log; `None` if the log itself has another
+    /// name.
+    #[serde(skip)]
+    pub(in crate::doctor) former: Option<PathBuf>,
+    /// Whether there is a file of that name now.
+    #[serde(skip)]
+    pub(in crate::doctor) is_former_taken: bool,
 }
 
 /// The logs of holders that have the database open and not its log.
@@ -76,7 +83,9 @@ fn of_holder(holder: &Holder, has_index: bool, targets: &[Target]) -> Vec<OtherL
                 pid: holder.pid,
                 command: holder.command.clone(),
                 descriptor: file.number,
-                name,
+                former: base.filter(|_| !is_second_name).map(Path::to_owned),
+                is_former_taken: base.is_some_and(|base| fs::symlink_metadata(base).is_ok()),
+                name: name.clone(),
                 is_deleted,
                 database: names.first().map_or_else(PathBuf::new, |name| (*name).to_owned()),
                 is_second_name,
