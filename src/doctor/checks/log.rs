@@ -28,7 +28,7 @@ pub(super) fn log(report: &DoctorReport, findings: &mut Findings) {
         findings.push(Finding::new(Code::PendingFrames, evidence, next));
     }
     long_log(report, findings);
-    if wal.uncommitted_frames > 0 {
+    if wal.uncommitted_frames > 0 && !wal.is_cut() {
         let evidence = format!("{} after the last commit", count(wal.uncommitted_frames, "frame"));
         findings.push(Finding::new(Code::UnfinishedTransaction, evidence, "nothing to do"));
     }

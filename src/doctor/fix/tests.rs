@@ -57,7 +57,7 @@ fn check_refused(place: &Place, reason: &str) -> FixOutcome {
     check_untouched(place, &FixOptions::new(), reason)
 }
 
-/// A database with a log that nobody uses: `WAL`'s row and another one.
+/// A database with a log that no process uses: `WAL`'s row and another one.
 fn left_behind() -> Place {
     let live = Place::new();
     let _conn = live.open(&format!("{WAL} INSERT INTO t VALUES ('last')"));

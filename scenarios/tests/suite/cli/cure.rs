@@ -1,8 +1,8 @@
 //! `seawall doctor --fix` on every sick state of files: never worse than not calling it.
 //!
-//! The states are made by another program, Python's sqlite3, by `kill -9` and by copying, moving and damaging files. Each
-//! is repaired three times from the same files: without a choice, with `--take alone`, with `--take log`. What comes out
-//! is compared with what SQLite makes of the files if the doctor is not called.
+//! The states are made by another program, Python's sqlite3, by `kill -9` and by copying, moving and damaging files.
+//! Each is repaired three times from the same files: without a choice, with `--take alone`, with `--take log`. What
+//! comes out is compared with what SQLite makes of the files if the doctor is not called.
 
 use super::{run, text};
 use rusqlite::Connection;
@@ -103,7 +103,7 @@ fn copy(from: &Path) -> TempDir {
 /// The files by name, but for what a repair that is refused may leave.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let files = entries.filter(|path| path.is_file() && !path.ends_with("x.db.init.lock"));
+    let files = entries.filter(|path| path.is_file() && !path.to_string_lossy().ends_with(".init.lock"));
     files.map(|path| (path.strip_prefix(folder).unwrap().to_owned(), fs::read(&path).unwrap())).collect()
 }
 

@@ -82,7 +82,8 @@ fn several_databases_are_one_object_and_a_wrong_one_does_not_hide_the_others() {
     let (_, single) = json(&[text(&path)]);
     let finding = &single["findings"][0];
     assert!(["severity", "code", "text", "next"].iter().all(|key| finding[key].is_string()), "{finding:#}");
-    assert_eq!(run(&["doctor", "--json", text(&path)]).out, run(&["doctor", "--format", "json", text(&path)]).out);
+    let short: Value = serde_json::from_str(&run(&["doctor", "--json", text(&path)]).out).unwrap();
+    assert_eq!(short["findings"][0]["code"], finding["code"]);
 }
 
 /// A process with files of a database open that have been deleted: it writes a row whenever it is told to.
