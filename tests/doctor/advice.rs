@@ -142,9 +142,8 @@ fn foreign_log_the_database_alone_and_both_are_compared_on_copies() {
     world.shell("cp x.db alone.db; cp x.db both.db; cp x.db-wal both.db-wal");
     assert_eq!(rows(&world.name("alone.db"), "t"), [1, 2], "what was restored");
     let both = Connection::open(world.name("both.db")).unwrap();
-    let found: Result<Vec<i64>, _> = both
-        .prepare("SELECT x FROM t ORDER BY x")
-        .and_then(|mut rows| rows.query_map([], |row| row.get(0))?.collect());
+    let found: Result<Vec<i64>, _> =
+        both.prepare("SELECT x FROM t ORDER BY x").and_then(|mut rows| rows.query_map([], |row| row.get(0))?.collect());
     assert_ne!(found.ok(), Some(vec![1, 2]), "with the log it is another database");
     // Nothing was touched.
     assert_eq!(fs::read(&world.path).unwrap(), fs::read(world.name("backup")).unwrap());

@@ -94,7 +94,8 @@ impl World {
     pub(crate) fn new() -> Option<World> {
         static PYTHON_PATH: OnceLock<Option<String>> = OnceLock::new();
         let python = PYTHON_PATH.get_or_init(|| {
-            let asked = Command::new("python3").args(["-c", "import sqlite3, sys; print(sys.executable)"]).output().ok();
+            let asked =
+                Command::new("python3").args(["-c", "import sqlite3, sys; print(sys.executable)"]).output().ok();
             let asked = asked.filter(|answer| answer.status.success() && Path::new("/proc/locks").exists());
             if asked.is_none() {
                 eprintln!("SKIPPED: no python3 with sqlite3, or no /proc/locks: the doctor's catalogue was NOT tested");
