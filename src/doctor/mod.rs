@@ -158,4 +158,6 @@ fn look(path: &Path, os: &SystemOs, libraries: &mut Libraries) -> DoctorReport {
 }
 
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod tests;

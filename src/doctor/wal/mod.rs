@@ -115,7 +115,7 @@ impl Wal {
     }
 
     /// Looks at as many bytes of a log as it was long when that was asked.
-    fn scan(log: &mut (impl Read + Seek), bytes: u64) -> io::Result<Wal> {
+    pub(super) fn scan(log: &mut (impl Read + Seek), bytes: u64) -> io::Result<Wal> {
         log.rewind()?;
         let mut wal = Wal { bytes, is_stable: true, ..Wal::default() };
         let Some(header) = WalHeader::parse(&read_up_to(log, HEADER_BYTES)?) else { return Ok(wal) };
