@@ -1,8 +1,8 @@
 //! Copies of files without a name that processes still have open: all that is left of them after the processes end.
 //!
 //! A deleted log is worth nothing without its database, so both are copied, from `/proc/PID/fd`: first the database,
-//! then the log. If the log was begun anew meanwhile, both are copied again: only a log that was not has every page that a
-//! checkpoint has written to the database in between. No process is disturbed; the copies are made by a child process.
+//! then the log. If the log was begun anew meanwhile, both are copied again: only a log that was not has every page
+//! that a checkpoint has written to the database in between. No process is disturbed; a child process makes the copies.
 
 use super::holders::{Holder, lossy};
 use super::report::{DoctorReport, FileRole};
