@@ -155,10 +155,10 @@ fn check_state(name: &str, line: &mut Vec<String>) {
     let given = database(&copy(state.path()));
     let without = copy(state.path());
     // Side files are those of the file behind a link.
-    let name = without.path().join("x.db");
-    let name = fs::canonicalize(&name).unwrap_or(name);
+    let path = without.path().join("x.db");
+    let path = fs::canonicalize(&path).unwrap_or(path);
     for suffix in ["-wal", "-shm", "-journal"] {
-        let _ = fs::remove_file(format!("{}{suffix}", name.display()));
+        let _ = fs::remove_file(format!("{}{suffix}", path.display()));
     }
     let alone = database(&without);
     line.extend([name.to_owned(), alone.told(), given.told()]);
