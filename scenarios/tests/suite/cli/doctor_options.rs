@@ -263,7 +263,7 @@ fn what_is_no_database_is_refused_in_one_line() {
     }
     let sealed = dir.path().join("sealed");
     fs::create_dir(&sealed).unwrap();
-    fs::set_permissions(&sealed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&sealed, fs::Permissions::from_mode(0o000)).unwrap();
     // As root, nothing is sealed.
     assert!(matches!(run(&["doctor", text(&sealed)]).status, Some(2 | 4)));
 }
