@@ -46,6 +46,7 @@ mod bytes;
 mod checks;
 mod codes;
 mod deleted;
+mod display;
 mod findings;
 pub mod fix;
 mod header;

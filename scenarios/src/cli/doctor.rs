@@ -31,8 +31,8 @@ const HELP: &str = "\
 Without --fix --yes nothing is written, locked, created or checkpointed: it is safe beside a running application.\n\
 --fix --yes lets SQLite roll back a hot journal and carry a left log into the database, or renames side files whose \
 database is gone into a folder beside it. It deletes nothing, and refuses while a process has the database open.\n\
-Exit status: 0 nothing found, or notices alone; 100 a warning or a danger was found, or a repair was refused or failed; 2 there is no such \
-database.";
+Exit status: 0 nothing found, or notices alone; 100 a warning or a danger was found, or a repair was refused or \
+failed; 2 there is no such database.";
 
 /// A repair, for machines.
 #[derive(Serialize)]

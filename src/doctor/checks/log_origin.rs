@@ -31,7 +31,7 @@ pub(super) fn log_and_database(report: &DoctorReport, findings: &mut Findings) {
              and a copy of both, and compare: seawall doctor {} --fix shows both",
             quoted(report)
         );
-        findings.push(Finding::new(Code::ForeignLog, evidence, next).saying(text));
+        findings.push(Finding::new(Code::ForeignLog, evidence, next).with_text(text));
         return;
     }
     let Some(comparison) = report.evidence.comparison.filter(|_| report.evidence.is_database_later) else { return };
@@ -48,7 +48,7 @@ pub(super) fn log_and_database(report: &DoctorReport, findings: &mut Findings) {
              alone and a copy of both, and compare: seawall doctor {} --fix shows both",
             quoted(report)
         );
-        findings.push(Finding::new(Code::ForeignLog, evidence, next).as_bad_as(Severity::Warning).saying(text));
+        findings.push(Finding::new(Code::ForeignLog, evidence, next).with_severity(Severity::Warning).with_text(text));
     }
 }
 
