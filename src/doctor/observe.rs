@@ -159,12 +159,12 @@ fn moved_to(targets: &[Target], holders: &[Holder]) -> Vec<(u32, Vec<PathBuf>)> 
 fn is_database_later(path: &Path, os: &SystemOs) -> bool {
     let log = FileRole::Wal.path(path);
     let (Some(database), Some(wal)) = (os.changed(path), os.changed(&log)) else { return false };
-    let modified = os.status(&log).ok().flatten().map(|status| status.modified);
-    let is_copy = match (os.born(&log), modified) {
-        (Some(born), Some(modified)) => modified + Duration::from_millis(1) < born,
-        _ => false,
-    };
-    database > wal && !is_copy
+    let modified = |path: &Path| os.status(path).ok().flatten().map(|status| status.modified);
+    let (Some(content), Some(of_log)) = (modified(path), modified(&log)) else { return false };
+    let is_copy = os.born(&log).is_some_and(|born| of_log + Duration::from_millis(1) < born);
+    // A new owner or mode for all files in a row is no restore.
+    let is_replaced = database > wal + Duration::from_millis(5);
+    database > wal && !is_copy && (content > of_log || is_replaced)
 }
 
 /// Whether the database's file was made after the last change of the journal.
