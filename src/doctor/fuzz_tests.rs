@@ -1,6 +1,7 @@
 //! Seeded mutations of valid files through all parsers: no panic, and no more work than there are bytes.
 
 use super::bytes::tests::Damage;
+use super::bytes::{Checksum, be_u32};
 use super::header::Header;
 use super::journal::{Journal, JournalRecords};
 use super::wal::Wal;
@@ -76,16 +77,55 @@ impl Samples {
     }
 }
 
+/// Makes the sums of a log right, whatever it says.
+fn mend_log(log: &mut [u8]) {
+    let Some((header, frames)) = log.split_at_mut_checked(32) else { return };
+    let word = if header[3] & 1 == 1 { u32::from_be_bytes } else { u32::from_le_bytes };
+    let mut sum = Checksum::default().extend(&header[..24], word);
+    header[24..28].copy_from_slice(&sum.0.to_be_bytes());
+    header[28..].copy_from_slice(&sum.1.to_be_bytes());
+    let page_bytes = be_u32(header, 8).unwrap_or(0) as usize;
+    if !(512..=65536).contains(&page_bytes) {
+        return;
+    }
+    for frame in frames.chunks_exact_mut(24 + page_bytes) {
+        frame[8..16].copy_from_slice(&header[16..24]);
+        sum = sum.extend(&frame[..8], word).extend(&frame[24..], word);
+        frame[16..20].copy_from_slice(&sum.0.to_be_bytes());
+        frame[20..24].copy_from_slice(&sum.1.to_be_bytes());
+    }
+}
+
+/// Makes both copies of the header of a wal-index the same, with the right sum.
+fn mend_index(index: &mut [u8]) {
+    let Some((first, rest)) = index.split_at_mut_checked(48) else { return };
+    let sum = Checksum::default().extend(&first[..40], u32::from_ne_bytes);
+    first[40..44].copy_from_slice(&sum.0.to_ne_bytes());
+    first[44..].copy_from_slice(&sum.1.to_ne_bytes());
+    if let Some(second) = rest.get_mut(..48) {
+        second.copy_from_slice(first);
+    }
+}
+
 /// One input through the parser that it is for.
 fn try_one(samples: &Samples, damage: &mut Damage) {
     let kind = damage.next() % 4;
     let list = [&samples.headers, &samples.logs, &samples.indexes, &samples.journals][kind as usize];
     let sample = &list[damage.next() as usize % list.len()];
-    let bytes = damage.of(sample);
+    let mut bytes = damage.of(sample);
+    // With wrong sums, little of it would be looked at.
+    if damage.next().is_multiple_of(2) {
+        match kind {
+            1 => mend_log(&mut bytes),
+            2 => mend_index(&mut bytes),
+            _ => {}
+        }
+    }
     let file = Counted::new(&bytes);
     let (calls, read) = (Rc::clone(&file.calls), Rc::clone(&file.bytes));
     // As long as it is, or as long as it was when that was asked, which may be anything.
-    let length = if damage.next() % 8 == 0 { damage.next() >> (damage.next() % 64) } else { bytes.len() as u64 };
+    let length =
+        if damage.next().is_multiple_of(8) { damage.next() >> (damage.next() % 64) } else { bytes.len() as u64 };
     match kind {
         0 => drop(Header::parse(&bytes)),
         1 => {
@@ -93,7 +133,7 @@ fn try_one(samples: &Samples, damage: &mut Damage) {
             assert!(wal.committed_frames + wal.uncommitted_frames <= bytes.len() as u64 / 536, "{wal:?}");
         }
         2 => drop(WalIndex::parse(&bytes).map(|index| index.pending_frames())),
-        _ if damage.next() % 2 == 0 => drop(Journal::scan(&mut { file }, length).unwrap()),
+        _ if damage.next().is_multiple_of(2) => drop(Journal::scan(&mut { file }, length).unwrap()),
         _ => drop(JournalRecords::scan(&mut { file }, length).unwrap()),
     }
     let limit = calls_max(bytes.len()).max(40_000);

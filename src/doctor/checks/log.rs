@@ -96,7 +96,7 @@ fn long_log(report: &DoctorReport, findings: &mut Findings) {
             "set PRAGMA journal_size_limit, or run PRAGMA wal_checkpoint(TRUNCATE) once".to_owned(),
         ),
     };
-    findings.push(Finding::new(Code::LongLog, evidence, next).as_bad_as(Severity::Warning).saying(text));
+    findings.push(Finding::new(Code::LongLog, evidence, next).with_severity(Severity::Warning).with_text(text));
 }
 
 /// Who reads the log, up to where, and whether that process runs.
