@@ -9,7 +9,7 @@ use std::fmt::{self, Display, Formatter};
 
 impl Display for DoctorReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}", PrintablePath(&self.path), word(self.severity))?;
+        writeln!(f, "{}: {}", PrintablePath(&self.path), self.verdict())?;
         line(f, "database", &self.told_database())?;
         let mode = &self.journal_mode;
         line(
@@ -40,15 +40,16 @@ fn line(f: &mut Formatter<'_>, label: &str, text: &str) -> fmt::Result {
     writeln!(f, "  {label:<9} {}", printable(text))
 }
 
-fn word(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Ok | Severity::Notice => "nothing found",
-        Severity::Warning => "needs attention",
-        Severity::Danger => "data is in danger",
-    }
-}
-
 impl DoctorReport {
+    /// The worst of the findings in words: "nothing found", "needs attention", "data is in danger".
+    pub fn verdict(&self) -> &'static str {
+        match self.severity {
+            Severity::Ok | Severity::Notice => "nothing found",
+            Severity::Warning => "needs attention",
+            Severity::Danger => "data is in danger",
+        }
+    }
+
     fn told_database(&self) -> String {
         let Some(database) = &self.database else { return "gone".to_owned() };
         let Some(header) = &database.header else { return format!("{} bytes, no header", database.bytes) };

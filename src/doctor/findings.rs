@@ -63,13 +63,13 @@ impl Finding {
     }
 
     /// The same, and only as bad as this.
-    pub(super) fn as_bad_as(mut self, severity: Severity) -> Finding {
+    pub(super) fn with_severity(mut self, severity: Severity) -> Finding {
         self.severity = severity;
         self
     }
 
     /// The same in words that fit the state better.
-    pub(super) fn saying(mut self, text: impl Display) -> Finding {
+    pub(super) fn with_text(mut self, text: impl Display) -> Finding {
         self.text = printable(&text.to_string()).into_owned();
         self
     }

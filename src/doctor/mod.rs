@@ -39,8 +39,8 @@
 //! The doctor is the one part of the crate that does not go through [`Os`] for its files: it looks at the
 //! machine it runs on, and there is nothing to be gained from looking at another one. It asks for no time.
 //!
-//! [`fix::fix`] repairs, on copies, and only a database that no process has open. [`save`] copies what processes have open
-//! and nothing else has.
+//! [`fix::fix`] repairs, on copies, and only a database that no process has open. [`save`] copies files without a name
+//! that processes have open.
 
 mod backups;
 mod bytes;
@@ -157,5 +157,7 @@ fn look(path: &Path, os: &SystemOs, libraries: &mut Libraries) -> DoctorReport {
     report
 }
 
+#[cfg(test)]
+mod fuzz_tests;
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,10 @@
 //! One look at everything.
 
 use super::deleted::{self, DeletedLog};
-use super::holders::{self, HolderProcess, Libraries, OtherLog};
+use super::holders::{self, Holder, HolderProcess, Libraries, OtherLog};
 use super::journal::{Journal, JournalRecords};
 use super::kernel_locks::{self, KernelLock};
-use super::locks;
+use super::locks::{self, Lock};
 use super::report::FileRole;
 use super::summary::Observations;
 use super::surroundings::Surroundings;
@@ -48,6 +48,34 @@ pub(super) struct Users {
     pub(super) deleted_logs: Vec<DeletedLog>,
 }
 
+impl Users {
+    fn of(
+        path: &Path,
+        targets: &[Target],
+        holders: &[Holder],
+        locks: Option<&[Lock]>,
+        libraries: &mut Libraries,
+        os: &SystemOs,
+    ) -> Users {
+        let other_logs = holders::strays::scan(targets, holders);
+        Users {
+            details: holders::details_of(holders, libraries),
+            lockless: holders::lockless::scan(targets, holders, locks, os),
+            deleted_logs: deleted::scan(path, holders, &other_logs, os),
+            other_logs,
+        }
+    }
+}
+
+/// How much of a log is in the database, where no process has either open.
+fn comparison(path: &Path, wal: &Wal, holders: &[Holder]) -> Option<PageComparison> {
+    let is_open = |holder: &Holder| !holder.deleted && matches!(holder.role, FileRole::Wal | FileRole::Database);
+    if holders.iter().any(is_open) || wal.committed_frames == 0 {
+        return None;
+    }
+    PageComparison::of(wal, &FileRole::Wal.path(path), path).ok().flatten()
+}
+
 pub(super) fn observe(path: &Path, os: &SystemOs, libraries: &mut Libraries) -> Observations {
     let mut notes = Vec::new();
     let mut told = |step: &str, error: &io::Error| notes.push(format!("{step}: {error}"));
@@ -82,27 +110,16 @@ pub(super) fn observe(path: &Path, os: &SystemOs, libraries: &mut Libraries) -> 
     if let Some(Err(error)) = &index {
         told("the -shm could not be read", error);
     }
-    let lockless = holders::lockless::scan(&targets, &holders, locks.as_deref(), os);
-    let other_logs = holders::strays::scan(&targets, &holders);
-    let users = Users {
-        details: holders::details_of(&holders, libraries),
-        lockless,
-        deleted_logs: deleted::scan(path, &holders, &other_logs, os),
-        other_logs,
-    };
+    let users = Users::of(path, &targets, &holders, locks.as_deref(), libraries, os);
     let is_reserved = locks.iter().flatten().any(|lock| lock.holds(FileRole::Database, "RESERVED"));
-    let has_holder = |role: FileRole| holders.iter().any(|holder| holder.role == role && !holder.deleted);
     let records = journal.as_mut().filter(|_| is_journal_still && !is_reserved);
     let records = records.and_then(|journal| journal.read_records(&journal_path).ok().flatten());
-    let is_log_idle = !has_holder(FileRole::Wal) && !has_holder(FileRole::Database);
-    let comparison = wal.as_ref().filter(|wal| is_log_idle && wal.committed_frames > 0 && database.is_some());
-    let comparison = comparison.and_then(|wal| PageComparison::of(wal, &FileRole::Wal.path(path), path).ok().flatten());
     let evidence = Evidence {
         is_header_still: header.is_some() && header == read_in_child(path).ok(),
         first_bytes: header.clone().unwrap_or_default(),
         is_database_later: is_database_later(path, os),
         is_journal_older: is_journal_older(path, os),
-        comparison,
+        comparison: wal.as_ref().and_then(|wal| comparison(path, wal, &holders)),
         journal: records,
         unseen_locks,
         surroundings: Surroundings::of(path, &users.details, os.pid()),
@@ -129,7 +146,7 @@ pub(super) fn observe(path: &Path, os: &SystemOs, libraries: &mut Libraries) -> 
 }
 
 /// Where the processes have their database that use the side files and not this database.
-fn moved_to(targets: &[Target], holders: &[holders::Holder]) -> Vec<(u32, Vec<PathBuf>)> {
+fn moved_to(targets: &[Target], holders: &[Holder]) -> Vec<(u32, Vec<PathBuf>)> {
     let has = |pid: u32, role: FileRole| holders.iter().any(|holder| holder.pid == pid && holder.role == role);
     let mut pids: Vec<u32> = holders.iter().map(|holder| holder.pid).collect();
     pids.dedup();
@@ -142,12 +159,12 @@ fn moved_to(targets: &[Target], holders: &[holders::Holder]) -> Vec<(u32, Vec<Pa
 fn is_database_later(path: &Path, os: &SystemOs) -> bool {
     let log = FileRole::Wal.path(path);
     let (Some(database), Some(wal)) = (os.changed(path), os.changed(&log)) else { return false };
-    let modified = os.status(&log).ok().flatten().map(|status| status.modified);
-    let is_copy = match (os.born(&log), modified) {
-        (Some(born), Some(modified)) => modified + Duration::from_millis(1) < born,
-        _ => false,
-    };
-    database > wal && !is_copy
+    let modified = |path: &Path| os.status(path).ok().flatten().map(|status| status.modified);
+    let (Some(content), Some(of_log)) = (modified(path), modified(&log)) else { return false };
+    let is_copy = os.born(&log).is_some_and(|born| of_log + Duration::from_millis(1) < born);
+    // A new owner or mode for all files in a row is no restore.
+    let is_replaced = database > wal + Duration::from_millis(5);
+    database > wal && !is_copy && (content > of_log || is_replaced)
 }
 
 /// Whether the database's file was made after the last change of the journal.

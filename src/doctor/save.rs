@@ -1,8 +1,8 @@
 //! Copies of files without a name that processes still have open: all that is left of them after the processes end.
 //!
-//! A deleted log is worth nothing without its database, so both are copied, from `/proc/PID/fd`: first the database, then
-//! the log. If the log was begun anew meanwhile, both are copied again: only a log that was not has every page that a
-//! checkpoint has written to the database in between. No process is disturbed; the copies are made by a child process.
+//! A deleted log is worth nothing without its database, so both are copied, from `/proc/PID/fd`: first the database,
+//! then the log. If the log was begun anew meanwhile, both are copied again: only a log that was not has every page
+//! that a checkpoint has written to the database in between. No process is disturbed; a child process makes the copies.
 
 use super::holders::{Holder, lossy};
 use super::report::{DoctorReport, FileRole};
@@ -51,8 +51,8 @@ pub struct SavedFile {
 
 /// Copies the files of a database that have lost their names and are open in a process, each with the files that the
 /// process has open beside it, into a directory. It is created if it is missing. The copies have the names of the
-/// originals, so each database finds its log; where there are several, each is in a directory of its own. They belong to
-/// the owner of the originals, and no other user may write to them.
+/// originals, so each database finds its log; where there are several, each is in a directory of its own. They belong
+/// to the owner of the originals, and no other user may write to them.
 ///
 /// The list is empty if there is no such file.
 ///

@@ -112,7 +112,7 @@ impl Observations {
         let is_being_written = self.has_lock(FileRole::WalIndex, |_, name| matches!(name, "WRITE" | "RECOVER"));
         let can_tell = is_live && self.is_index_still && !is_being_written;
         let agrees = match (&content, &self.wal) {
-            (Some(index), Some(wal)) if can_tell && wal.is_stable => Some(fits(index, wal)),
+            (Some(index), Some(wal)) if can_tell && wal.is_stable && !wal.is_cut() => Some(fits(index, wal)),
             _ => None,
         };
         Some(WalIndexFile { bytes, content, is_live, agrees })

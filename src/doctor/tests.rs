@@ -240,6 +240,7 @@ fn check(place: &Place, severity: Severity, expected: &[&str]) {
     let report = place.examine();
     assert_eq!((report.severity, codes_of(&report)), (severity, expected.to_vec()), "{report:#?}");
     assert_eq!(report.next, report.findings[0].next);
+    assert!(report.to_string().ends_with(&format!("next: {}", report.next)) && !report.unseen.is_empty());
     assert!(report.findings.iter().all(|f| !f.text.is_empty() && !f.evidence.is_empty() && !f.next.is_empty()));
     assert!(!format!("{report:?}").contains("corrupt"), "nothing is called corrupt from outside");
 }

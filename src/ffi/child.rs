@@ -243,7 +243,7 @@ mod tests {
         conn.execute_batch("CREATE TABLE t (x); BEGIN IMMEDIATE; INSERT INTO t VALUES (1)").unwrap();
         let ranges = [(0x4000_0000, 1), (0x4000_0001, 1), (0x4000_0002, 510)];
         let found = || locks_in_child(&path, &ranges).unwrap();
-        let own = |is_write| Some(LockFound { is_write, pid: Some(std::process::id()) });
+        let own = |is_write| Some(LockFound { is_write, pid: Some(crate::ffi::pid()) });
         assert_eq!(found(), [None, own(true), own(false)]);
         assert_eq!(found(), [None, own(true), own(false)], "to ask drops no lock");
         conn.execute_batch("COMMIT").unwrap();

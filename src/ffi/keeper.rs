@@ -4,8 +4,8 @@
 //!
 //! - `fstat`, `lseek`, `pread`, `pwrite`, `ftruncate`, `fcntl`, `read`, `close` and `kill` are system calls without
 //!   state in the C library, so a child of a process of many threads may make them (signal-safety(7)).
-//! - `lseek(fd, at, SEEK_DATA)` gives the next offset with data, or ENXIO where there is none; `SEEK_HOLE` gives the end
-//!   of that data. A file system without holes answers as if all were data, or EINVAL.
+//! - `lseek(fd, at, SEEK_DATA)` gives the next offset with data, or ENXIO where there is none; `SEEK_HOLE` gives the
+//!   end of that data. A file system without holes answers as if all were data, or EINVAL.
 //! - A lock of `fcntl` belongs to the process that took it. It ends with the process, or when the process closes any
 //!   descriptor of the file. The child closes none.
 
@@ -61,7 +61,7 @@ impl LockedFile {
         }
     }
 
-    /// The child process, which is a holder of the file for whoever looks.
+    /// The child process, which is a holder of the file like others.
     pub(crate) fn pid(&self) -> u32 {
         self.child.unsigned_abs()
     }
@@ -92,8 +92,8 @@ fn c_string(path: &Path) -> io::Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
 
-/// Forks. The body runs in the child, with the end of the pipe for its answer and the parent's end; it must call nothing
-/// but what a signal handler may call. The child ends with it.
+/// Forks. The body runs in the child, with the end of the pipe for its answer and the parent's end; it must call
+/// nothing but what a signal handler may call. The child ends with it.
 fn fork_with(body: impl FnOnce(RawFd, RawFd)) -> io::Result<(PipeReader, libc::pid_t)> {
     let (reader, writer) = io::pipe()?;
     // SAFETY: the child runs `body` alone, which by the contract calls async-signal-safe functions only, and ends.
@@ -275,70 +275,4 @@ fn close(file: RawFd) {
 fn exit() -> ! {
     // SAFETY: ends the child at once, without running anything of the parent's.
     unsafe { libc::_exit(0) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rusqlite::Connection;
-    use std::fs::{self, File};
-    use std::os::fd::AsFd;
-    use std::os::unix::fs::{FileExt, MetadataExt};
-    use std::time::Duration;
-
-    fn sample(mode: &str) -> (tempfile::TempDir, std::path::PathBuf, Connection) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.db");
-        let conn = Connection::open(&path).unwrap();
-        conn.busy_timeout(Duration::ZERO).unwrap();
-        conn.execute_batch(&format!("PRAGMA journal_mode = {mode}; CREATE TABLE t (x); INSERT INTO t VALUES (1)"))
-            .unwrap();
-        (dir, path, conn)
-    }
-
-    fn count(conn: &Connection) -> rusqlite::Result<i64> {
-        conn.query_row("SELECT count(*) FROM t", [], |row| row.get(0))
-    }
-
-    #[test]
-    fn a_locked_database_is_busy_for_every_connection_until_it_is_let_go() {
-        let (_dir, path, conn) = sample("DELETE");
-        let locked = LockedFile::take(&path, LockRange::Database).unwrap().unwrap();
-        assert!(count(&conn).unwrap_err().to_string().contains("locked"));
-        assert!(LockedFile::take(&path, LockRange::Database).unwrap().is_none(), "held by the first child");
-        drop(locked);
-        assert_eq!(count(&conn), Ok(1));
-    }
-
-    #[test]
-    fn a_connection_in_wal_mode_keeps_it_from_being_locked() {
-        let (_dir, path, conn) = sample("WAL");
-        assert!(LockedFile::take(&path, LockRange::Database).unwrap().is_none());
-        let index = path.with_file_name("x.db-shm");
-        assert!(LockedFile::take(&index, LockRange::WalIndex).unwrap().is_none());
-        let second = Connection::open(&path).unwrap();
-        assert_eq!(count(&second), Ok(1), "the attempts have dropped no lock and kept none");
-        drop((conn, second));
-        assert!(LockedFile::take(&path, LockRange::Database).unwrap().is_some());
-        let missing = LockedFile::take(&index, LockRange::WalIndex).unwrap_err();
-        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
-    }
-
-    #[test]
-    fn a_copy_has_every_byte_and_every_hole() {
-        let dir = tempfile::tempdir().unwrap();
-        let (from, to) = (dir.path().join("a"), dir.path().join("b"));
-        let file = File::create(&from).unwrap();
-        let content: Vec<u8> = (0..200_001_u32).map(|n| (n * 7) as u8).collect();
-        file.write_all_at(&content, 3 << 20).unwrap();
-        file.set_len(64 << 20).unwrap();
-        copy_in_child(&from, File::create(&to).unwrap().as_fd()).unwrap();
-        assert!(fs::read(&from).unwrap() == fs::read(&to).unwrap());
-        let blocks = |path| fs::metadata(path).unwrap().blocks();
-        assert!(blocks(&to) <= blocks(&from) + 256, "{} {}", blocks(&to), blocks(&from));
-        let error = copy_in_child(&dir.path().join("none"), File::create(&to).unwrap().as_fd()).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::NotFound);
-        let error = copy_in_child(dir.path(), File::create(&to).unwrap().as_fd()).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-    }
 }

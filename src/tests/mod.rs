@@ -14,6 +14,7 @@ mod degraded;
 mod disk_full;
 mod health;
 mod hygiene;
+mod keeper;
 mod knobs;
 #[cfg(feature = "prometheus")]
 mod metrics;

@@ -151,6 +151,16 @@ pub(crate) const AFTER_A_KILL: &[State] = &[
         killed(w, "c.execute('INSERT INTO t VALUES(1)')");
         w.shell("mkdir a; sleep 0.05; cp -a x.db-wal x.db-shm a; sleep 0.05; cp -a x.db a; rm x.db*; cp -a a/x.db-wal .; sleep 0.05; cp -a a/x.db .");
     }),
+    state("and all files got a new owner and mode", &["pending-frames"], |w| {
+        killed(w, "c.execute('INSERT INTO t VALUES(1)')");
+        w.shell("sleep 0.1; chmod 644 x.db-wal x.db-shm x.db");
+    }),
+    state("after many sessions at once", &["pending-frames"], |w| {
+        killed(
+            w,
+            "d = [connect(path) for i in range(5)]\nfor i in range(30): d[i % 5].execute('CREATE TABLE u%d(x)' % i)\nc.execute('PRAGMA wal_checkpoint(RESTART)').fetchall()\nfor i in range(7): d[i % 5].execute('DROP TABLE u%d' % i)",
+        );
+    }),
     hot("rollback, in a transaction that has spilled", |w| {
         w.killed("c = connect(path, 'CREATE TABLE t(x); INSERT INTO t VALUES(zeroblob(200000)); PRAGMA cache_size=1; BEGIN; UPDATE t SET x=randomblob(200000)')");
     }),

@@ -19,7 +19,9 @@ def work(seed):
                 k = r.randrange(10)
                 if k < 4: c.execute('INSERT INTO t VALUES(zeroblob(?))', (r.randrange(20000),))
                 elif k < 5: c.execute('DELETE FROM t WHERE rowid % 3 = ?', (r.randrange(3),))
-                elif k < 6: c.execute('PRAGMA wal_checkpoint(%s)' % r.choice(['PASSIVE', 'RESTART', 'TRUNCATE'])).fetchall()
+                elif k < 6:
+                    kind = r.choice(['PASSIVE', 'RESTART', 'TRUNCATE'])
+                    c.execute('PRAGMA wal_checkpoint(%s)' % kind).fetchall()
                 elif k < 7: c.execute('PRAGMA incremental_vacuum(5)').fetchall()
                 elif k < 8:
                     c.execute('BEGIN IMMEDIATE'); c.execute('UPDATE t SET x=randomblob(3000) WHERE rowid % 5 = 1')

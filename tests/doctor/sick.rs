@@ -158,6 +158,15 @@ pub(crate) const FILES: &[State] = &[
         w.killed("c = connect(path, 'UPDATE t SET x=randomblob(9000)')");
         w.shell("sleep 0.05; cp -p backup x.db");
     }),
+    state("restored, of the same size and several sessions older", Danger, &["foreign-log"], |w| {
+        w.python_once(&format!("{WAL}c.close()"));
+        w.shell("cp -p x.db backup");
+        w.python_once(
+            "for i in range(4): connect(path, 'PRAGMA user_version=%d; UPDATE t SET x=randomblob(9000)' % i).close()",
+        );
+        w.killed("c = connect(path, 'PRAGMA user_version=9; UPDATE t SET x=randomblob(9000)')");
+        w.shell("cp -p backup x.db");
+    }),
     state("a log of pages of another size", Danger, &["foreign-log"], |w| {
         w.killed(&format!(
             "c = connect(path, 'PRAGMA page_size=8192')\n{}",

@@ -24,7 +24,7 @@ pub(super) fn identity(report: &DoctorReport, findings: &mut Findings) {
         let next = "mount the directory and not the file; until then, let one side alone use the database";
         let evidence = "the path is a mount point: the file has another name elsewhere, where side files are not seen";
         let text = "the database file is a mount point of its own, so it has a second name with side files of its own";
-        findings.push(Finding::new(Code::SecondLog, evidence, next).as_bad_as(Severity::Warning).saying(text));
+        findings.push(Finding::new(Code::SecondLog, evidence, next).with_severity(Severity::Warning).with_text(text));
     }
     if database.bytes == 0 {
         let log = report.wal.as_ref().map_or(0, |wal| wal.bytes);
@@ -75,5 +75,5 @@ pub(super) fn side_files_alone(report: &DoctorReport, findings: &mut Findings) {
     } else {
         "find where the database went and put it back, or move the side files away: seawall doctor DB --fix"
     };
-    findings.push(Finding::new(Code::OrphanSideFiles, evidence, next).as_bad_as(severity));
+    findings.push(Finding::new(Code::OrphanSideFiles, evidence, next).with_severity(severity));
 }

@@ -123,7 +123,7 @@ pub(super) fn other_logs(report: &DoctorReport, findings: &mut Findings) {
             Finding::new(Code::SecondLog, evidence, next)
         } else {
             let text = "the database or its log was renamed while a process had it open: its log is at another name";
-            Finding::new(Code::RenamedUnderHolder, evidence, after_rename(report, log)).saying(text)
+            Finding::new(Code::RenamedUnderHolder, evidence, after_rename(report, log)).with_text(text)
         };
         findings.push(finding);
     }
@@ -147,7 +147,7 @@ pub(super) fn other_logs(report: &DoctorReport, findings: &mut Findings) {
                 quoted(report)
             )
         };
-        findings.push(Finding::new(Code::RenamedUnderHolder, evidence, next).saying(text));
+        findings.push(Finding::new(Code::RenamedUnderHolder, evidence, next).with_text(text));
     }
 }
 
@@ -200,7 +200,7 @@ pub(super) fn locks(report: &DoctorReport, findings: &mut Findings) {
             let pid = process.pid;
             let evidence = format!("process {pid} ({}) is in state T and holds {}", process.command, names.join(", "));
             let next = format!("let it go on: kill -CONT {pid}; or end it: kill -KILL {pid}, which loses no commit");
-            findings.push(Finding::new(Code::StoppedHolder, evidence, next).as_bad_as(Severity::Warning));
+            findings.push(Finding::new(Code::StoppedHolder, evidence, next).with_severity(Severity::Warning));
         }
     }
 }

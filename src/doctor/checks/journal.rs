@@ -62,7 +62,8 @@ fn origin(report: &DoctorReport, journal: &Journal, findings: &mut Findings) {
             "if the database was restored or copied here, do not open it yet. To tell: open a copy of the database \
              alone and a copy of both, and compare: seawall doctor {path} --fix shows both"
         );
-        findings.push(Finding::new(Code::ForeignJournal, evidence, next).as_bad_as(Severity::Warning).saying(text));
+        findings
+            .push(Finding::new(Code::ForeignJournal, evidence, next).with_severity(Severity::Warning).with_text(text));
     }
 }
 

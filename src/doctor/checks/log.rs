@@ -28,7 +28,7 @@ pub(super) fn log(report: &DoctorReport, findings: &mut Findings) {
         findings.push(Finding::new(Code::PendingFrames, evidence, next));
     }
     long_log(report, findings);
-    if wal.uncommitted_frames > 0 {
+    if wal.uncommitted_frames > 0 && !wal.is_cut() {
         let evidence = format!("{} after the last commit", count(wal.uncommitted_frames, "frame"));
         findings.push(Finding::new(Code::UnfinishedTransaction, evidence, "nothing to do"));
     }
@@ -96,7 +96,7 @@ fn long_log(report: &DoctorReport, findings: &mut Findings) {
             "set PRAGMA journal_size_limit, or run PRAGMA wal_checkpoint(TRUNCATE) once".to_owned(),
         ),
     };
-    findings.push(Finding::new(Code::LongLog, evidence, next).as_bad_as(Severity::Warning).saying(text));
+    findings.push(Finding::new(Code::LongLog, evidence, next).with_severity(Severity::Warning).with_text(text));
 }
 
 /// Who reads the log, up to where, and whether that process runs.

@@ -6,7 +6,8 @@
 //!   header is that of the log.
 //! - A new page is written. So if the log ends with more pages than the file has, the pages behind its end are in the
 //!   log, but for the page of the lock bytes.
-//! - The change counter of page 1 grows. So the database is never newer than the newest page 1 of the log.
+//! - The change counter of page 1 grows, by one at a time or not at all. So the database is never newer than the newest
+//!   page 1 of the log, and never older than the oldest one by more than one.
 //!
 //! A log that fits by all this may still be from another state of the same size. Then it cannot be told, but what makes
 //! it likely can be seen: the database was written after the log, and not by a checkpoint of the log.
@@ -31,7 +32,7 @@ pub(super) fn log_and_database(report: &DoctorReport, findings: &mut Findings) {
              and a copy of both, and compare: seawall doctor {} --fix shows both",
             quoted(report)
         );
-        findings.push(Finding::new(Code::ForeignLog, evidence, next).saying(text));
+        findings.push(Finding::new(Code::ForeignLog, evidence, next).with_text(text));
         return;
     }
     let Some(comparison) = report.evidence.comparison.filter(|_| report.evidence.is_database_later) else { return };
@@ -48,7 +49,7 @@ pub(super) fn log_and_database(report: &DoctorReport, findings: &mut Findings) {
              alone and a copy of both, and compare: seawall doctor {} --fix shows both",
             quoted(report)
         );
-        findings.push(Finding::new(Code::ForeignLog, evidence, next).as_bad_as(Severity::Warning).saying(text));
+        findings.push(Finding::new(Code::ForeignLog, evidence, next).with_severity(Severity::Warning).with_text(text));
     }
 }
 
@@ -74,6 +75,11 @@ fn contradiction(
     if let Some(counter) = wal.change_counter.filter(|&counter| counter < header.change_counter) {
         let evidence = format!("change counter {} in the database, {counter} in the log", header.change_counter);
         return Some(("the database is newer than its -wal, which SQLite would replay over it", evidence));
+    }
+    if let Some(first) = wal.first_change_counter.filter(|&first| header.change_counter < first.saturating_sub(1)) {
+        let evidence =
+            format!("change counter {} in the database, and the log begins at {first}", header.change_counter);
+        return Some(("the database is older than the one that its -wal was written for", evidence));
     }
     let pages = wal.database_pages?;
     let has_first_page = wal.page_numbers.contains(&1);

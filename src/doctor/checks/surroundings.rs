@@ -40,7 +40,7 @@ pub(super) fn surroundings(report: &DoctorReport, findings: &mut Findings) {
         let severity = if waits || is_wal { Severity::Warning } else { Severity::Notice };
         let evidence = if waits { "a log or a hot journal waits to be carried over" } else { "mounted read-only" };
         let next = "mount it for writing, or copy the database with all side files to another disk and open it there";
-        findings.push(Finding::new(Code::ReadOnlyMedium, evidence, next).as_bad_as(severity));
+        findings.push(Finding::new(Code::ReadOnlyMedium, evidence, next).with_severity(severity));
     }
     defects(report, is_wal, findings);
     if report.copies.count > COPIES_MAX {
@@ -58,7 +58,7 @@ fn file_system(report: &DoctorReport, is_wal: bool, findings: &mut Findings) {
         _ => "use a local disk, or let one machine alone use the database",
     };
     let evidence = format!("{}: {}", mount.kind, known.text);
-    findings.push(Finding::new(known.code, evidence, next).as_bad_as(severity));
+    findings.push(Finding::new(known.code, evidence, next).with_severity(severity));
 }
 
 fn room(report: &DoctorReport, is_wal: bool, findings: &mut Findings) {

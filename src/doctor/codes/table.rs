@@ -5,7 +5,10 @@ use crate::doctor::findings::Severity::{self, Danger, Notice, Ok, Warning};
 
 /// One entry for each kind: its name, how bad it can be, what it is, what it means, what to do, what not to do.
 macro_rules! table {
-    ($($code:ident, $name:literal, $severities:expr, $title:literal, $meaning:literal, $to_do:literal, $not:literal;)*) => {
+    ($(
+        $code:ident, $name:literal, $severities:expr,
+        $title:literal, $meaning:literal, $to_do:literal, $not:literal;
+    )*) => {
         /// The kinds of findings.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(in crate::doctor) enum Code {
@@ -91,8 +94,8 @@ table! {
     RenamedUnderHolder, "renamed-under-holder", [Danger],
     "the database was renamed while a process had it open: its log is at the old name",
     "A rename moves the database and leaves the -wal and the -shm behind. The process goes on with the log at the old \
-     name. A program that opens the database at the new name does not see what is in it, and a new database at the old name \
-     would get this log.",
+     name. A program that opens the database at the new name does not see what is in it, and a new database at the \
+     old name would get this log.",
     "Rename the database back to its old name, then end the process in its usual way: its close carries the log over. \
      SQLite does not do that for a database that has moved. If the process has ended already, rename the -wal to the \
      name of the database before anything opens it.",

@@ -11,9 +11,9 @@
 //! # The order
 //!
 //! The copy gets the name of the database while the log or the journal is still there. It contains them already, and to
-//! replay or roll back the same thing twice makes no difference. Only then are the side files renamed. So a process that
-//! dies at any moment leaves a database that SQLite opens with the right content; and from the first change on, the
-//! files as they were are complete in the folder. For the database alone, only the side files are renamed.
+//! replay or roll back the same thing twice makes no difference. Only then are the side files renamed. So a process
+//! that dies at any moment leaves a database that SQLite opens with the right content; and from the first change on,
+//! the files as they were are complete in the folder. For the database alone, only the side files are renamed.
 
 use super::super::report::FileRole;
 use super::workspace::Workspace;
@@ -100,7 +100,7 @@ impl<'a> SoleOwner<'a> {
     ) -> Result<(), Stop> {
         let copy = workspace.work(FileRole::Database);
         if take == Take::Log {
-            // Whoever opens the copy under its new name waits until all is over.
+            // A process that opens the copy under its new name waits until all is over.
             self.lock(&copy, LockRange::Database)?;
             self.exchange(&copy)?;
             done.push("put the recovered copy in the place of the database".to_owned());

@@ -57,7 +57,7 @@ fn check_refused(place: &Place, reason: &str) -> FixOutcome {
     check_untouched(place, &FixOptions::new(), reason)
 }
 
-/// A database with a log that nobody uses: `WAL`'s row and another one.
+/// A database with a log that no process uses: `WAL`'s row and another one.
 fn left_behind() -> Place {
     let live = Place::new();
     let _conn = live.open(&format!("{WAL} INSERT INTO t VALUES ('last')"));
@@ -283,20 +283,21 @@ fn the_journal_of_a_transaction_over_several_databases_is_rolled_back_without_it
 #[test]
 fn a_process_that_opens_the_file_during_the_repair_makes_it_undone() {
     /// Opens the database, without a lock, when the names have been exchanged.
-    struct Intruder(SystemOs, PathBuf);
+    struct Intruder(SystemOs, std::sync::Mutex<Option<std::process::Child>>);
     impl Os for Intruder {
         fn base(&self) -> Option<&dyn Os> {
             Some(&self.0)
         }
         fn exchange(&self, a: &Path, b: &Path) -> std::io::Result<()> {
-            if !self.1.exists() {
+            let mut intruder = self.1.lock().unwrap();
+            if intruder.is_none() {
                 let mut tail = std::process::Command::new("tail");
                 let child = tail.args(["-f", "-n0"]).arg(b).stdout(std::process::Stdio::null()).spawn().unwrap();
                 let name = format!("/proc/{}/fd/3", child.id());
                 while fs::read_link(&name).ok().as_deref() != Some(b) {
                     std::thread::sleep(std::time::Duration::from_millis(2));
                 }
-                fs::write(&self.1, child.id().to_string()).unwrap();
+                *intruder = Some(child);
             }
             self.0.exchange(a, b)
         }
@@ -306,11 +307,12 @@ fn a_process_that_opens_the_file_during_the_repair_makes_it_undone() {
     }
     let died = left_behind();
     let before = files(&died);
-    let note = tempfile::tempdir().unwrap();
-    let intruder = Intruder(SystemOs::new(), note.path().join("pid"));
+    let intruder = Intruder(SystemOs::new(), std::sync::Mutex::default());
     let outcome = super::fix_on(&died.path, &FixOptions::new().with_take(Take::Log), &intruder).unwrap();
-    let pid = fs::read_to_string(&intruder.1).unwrap();
-    std::process::Command::new("kill").arg(&pid).status().unwrap();
+    let mut child = intruder.1.into_inner().unwrap().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let pid = child.id();
     let refusals = &outcome.plan.refusals;
     assert!(refusals.iter().any(|refusal| refusal.contains(&format!("opened by process {pid}"))), "{outcome:#?}");
     assert_eq!(files(&died)[..4], before[..4]);

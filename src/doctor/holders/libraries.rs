@@ -178,7 +178,7 @@ mod tests {
             ("3.1.2", None),
             ("13.40.1", None),
             ("3.40.x", None),
-            ("3.40.1\0\03.45.0", None),
+            ("3.40.1\x00\x003.45.0", None),
         ] {
             assert_eq!(scan(&program(text)), expected, "{text}");
         }

@@ -79,7 +79,7 @@ impl Journal {
         Journal::scan(&mut file, bytes).map(Some)
     }
 
-    fn scan(file: &mut (impl Read + Seek), bytes: u64) -> io::Result<Journal> {
+    pub(super) fn scan(file: &mut (impl Read + Seek), bytes: u64) -> io::Result<Journal> {
         let mut header = Vec::new();
         file.take(HEADER_BYTES).read_to_end(&mut header)?;
         let state = match header.first() {

@@ -48,7 +48,7 @@ impl SegmentHeader {
 
 impl JournalRecords {
     /// Looks at as many bytes of a journal as it was long when that was asked.
-    pub(super) fn scan(file: &mut (impl Read + Seek), bytes: u64) -> io::Result<JournalRecords> {
+    pub(in crate::doctor) fn scan(file: &mut (impl Read + Seek), bytes: u64) -> io::Result<JournalRecords> {
         let mut found = JournalRecords::default();
         let end = bytes.min(READ_BYTES_MAX);
         let (mut at, mut sector_bytes) = (0_u64, 0_u64);

@@ -53,6 +53,9 @@ pub struct Wal {
     pub change_counter: Option<u32>,
     /// Whether the log stood still while it was read. If not, the numbers belong to a moment in between.
     pub is_stable: bool,
+    /// The change counter in the oldest committed copy of page 1, if the log has one.
+    #[serde(skip)]
+    pub(super) first_change_counter: Option<u32>,
     /// The page of each committed frame, in order.
     #[serde(skip)]
     pub(super) page_numbers: Vec<u32>,
@@ -115,7 +118,7 @@ impl Wal {
     }
 
     /// Looks at as many bytes of a log as it was long when that was asked.
-    fn scan(log: &mut (impl Read + Seek), bytes: u64) -> io::Result<Wal> {
+    pub(super) fn scan(log: &mut (impl Read + Seek), bytes: u64) -> io::Result<Wal> {
         log.rewind()?;
         let mut wal = Wal { bytes, is_stable: true, ..Wal::default() };
         let Some(header) = WalHeader::parse(&read_up_to(log, HEADER_BYTES)?) else { return Ok(wal) };
@@ -125,7 +128,7 @@ impl Wal {
         let readable = frames.min(READ_BYTES_MAX / frame_bytes);
         let mut buffered = io::BufReader::with_capacity(1 << 16, &mut *log);
         let mut checksum = header.checksum;
-        let mut change_counter = None;
+        let (mut first_counter, mut change_counter) = (None, None);
         let mut frame = vec![0; frame_bytes as usize];
         let mut valid = 0;
         while valid < readable {
@@ -137,12 +140,14 @@ impl Wal {
             wal.page_numbers.push(page);
             if page == 1 {
                 change_counter = be_u32(&frame, FRAME_HEADER_BYTES as usize + 24);
+                first_counter = first_counter.or(change_counter);
             }
             if let Some(pages) = be_u32(&frame, 4).filter(|&pages| pages != 0) {
                 wal.committed_frames = valid;
                 wal.commits += 1;
                 wal.database_pages = Some(pages);
                 wal.change_counter = change_counter;
+                wal.first_change_counter = first_counter;
             }
         }
         wal.uncommitted_frames = valid - wal.committed_frames;

@@ -72,15 +72,15 @@ impl From<TakeArg> for Take {
 
 const HELP: &str = "\
 Without --fix nothing is written, locked, created or checkpointed: it is safe beside a running application.\n\
---fix copies the files into a folder beside the database, lets SQLite work on the copies, shows what the database would \
-contain, and removes the copies. Nothing else is changed.\n\
---fix --yes keeps copies of all files as they were, and puts the outcome in the place of the database, as the sole owner. \
-Where a log or a journal may or may not belong to the database, it chooses nothing: --take says what to take. Side files \
-whose database is gone are renamed into a folder beside it.\n\
---format json prints one object: for one database its report; for several, or a directory, an object with `databases`, \
-their reports, and `errors`. With --watch it prints one report a line.\n\
-Exit status: 0 nothing found, or notices alone; 100 a warning or a danger was found, or a repair was refused or failed; \
-2 wrong arguments, or there is no such database; 130 interrupted.";
+--fix copies the files into a folder beside the database, lets SQLite work on the copies, shows what the database \
+would contain, and removes the copies. Nothing else is changed.\n\
+--fix --yes keeps copies of all files as they were, and puts the outcome in the place of the database, as the sole \
+owner. Where a log or a journal may or may not belong to the database, it chooses nothing: --take says what to take. \
+Side files whose database is gone are renamed into a folder beside it.\n\
+--format json prints one object: for one database its report; for several, or a directory, an object with \
+`databases`, their reports, and `errors`. With --watch it prints one report a line.\n\
+Exit status: 0 nothing found, or notices alone; 100 a warning or a danger was found, or a repair was refused or \
+failed; 2 wrong arguments, or there is no such database; 4 there is no database, or nothing to save; 130 interrupted.";
 
 impl DoctorArgs {
     fn is_json(&self) -> bool {

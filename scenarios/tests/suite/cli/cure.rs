@@ -1,8 +1,8 @@
 //! `seawall doctor --fix` on every sick state of files: never worse than not calling it.
 //!
-//! The states are made by another program, Python's sqlite3, by `kill -9` and by copying, moving and damaging files. Each
-//! is repaired three times from the same files: without a choice, with `--take alone`, with `--take log`. What comes out
-//! is compared with what SQLite makes of the files if the doctor is not called.
+//! The states are made by another program, Python's sqlite3, by `kill -9` and by copying, moving and damaging files.
+//! Each is repaired three times from the same files: without a choice, with `--take alone`, with `--take log`. What
+//! comes out is compared with what SQLite makes of the files if the doctor is not called.
 
 use super::{run, text};
 use rusqlite::Connection;
@@ -103,7 +103,7 @@ fn copy(from: &Path) -> TempDir {
 /// The files by name, but for what a repair that is refused may leave.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let files = entries.filter(|path| path.is_file() && !path.ends_with("x.db.init.lock"));
+    let files = entries.filter(|path| path.is_file() && !path.to_string_lossy().ends_with(".init.lock"));
     files.map(|path| (path.strip_prefix(folder).unwrap().to_owned(), fs::read(&path).unwrap())).collect()
 }
 
@@ -131,7 +131,7 @@ fn repair(state: &Path, take: Option<&str>) -> Repaired {
     let is_done = report["done"].as_array().is_some_and(|done| !done.is_empty());
     if !is_done {
         assert_eq!(files(place.path()), before, "refused, and not untouched: {report:#}");
-        assert_eq!(folders(place.path()), [PathBuf::new(); 0], "{report:#}");
+        assert_eq!(folders(place.path()), Vec::<PathBuf>::new(), "{report:#}");
         assert_eq!(report["before"]["findings"].as_array().map(Vec::is_empty), Some(false));
     } else if let Some(kept) = report["kept"].as_str() {
         // Every file that was changed or moved is kept, byte for byte.
@@ -154,8 +154,11 @@ fn check_state(name: &str, line: &mut Vec<String>) {
     let database = |folder: &TempDir| content(&folder.path().join("x.db"));
     let given = database(&copy(state.path()));
     let without = copy(state.path());
+    // Side files are those of the file behind a link.
+    let path = without.path().join("x.db");
+    let path = fs::canonicalize(&path).unwrap_or(path);
     for suffix in ["-wal", "-shm", "-journal"] {
-        let _ = fs::remove_file(without.path().join(format!("x.db{suffix}")));
+        let _ = fs::remove_file(format!("{}{suffix}", path.display()));
     }
     let alone = database(&without);
     line.extend([name.to_owned(), alone.told(), given.told()]);
