@@ -1,7 +1,7 @@
 //! Several processes: this test binary, started again to play one role.
 
 use super::*;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
@@ -44,7 +44,12 @@ pub(super) fn play_as_unprivileged(role: &str, world: &World, mode: u32) {
     set_mode(world.dir.path(), mode);
     let copy = program.path().join("tests");
     std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-    match player(&copy, role, &world.path()).uid(UNPRIVILEGED_UID).gid(UNPRIVILEGED_UID).current_dir("/").output() {
+    let mut player = player(&copy, role, &world.path());
+    player.uid(UNPRIVILEGED_UID).gid(UNPRIVILEGED_UID).current_dir("/");
+    // Children of other tests, between fork and exec, may still have the copy open for writing.
+    let outputs = std::iter::repeat_with(|| player.output());
+    let is_busy = |output: &std::io::Result<Output>| matches!(output, Err(error) if error.kind() == ErrorKind::ExecutableFileBusy);
+    match outputs.take(1000).find(|output| !is_busy(output)).unwrap() {
         Ok(output) => check_played(role, &output),
         Err(error) => println!("not tested: no process without privileges can be had here: {error}"),
     }
