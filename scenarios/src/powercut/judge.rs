@@ -10,7 +10,7 @@ use seawall_harness::media::sim::durability::{Content, Device, Image, Recording}
 use seawall_harness::media::sim::{Bytes, Machine, SimVfs};
 use seawall_harness::oracle::durability::{AfterCut, Promise};
 use seawall_harness::runtime;
-use seawall_harness::seed::{Seed, mix};
+use seawall_harness::seed::Seed;
 use seawall_harness::shared_state::SharedState;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -35,8 +35,8 @@ pub struct Judge {
     device: Device,
     /// The pragmas of the process.
     pragmas: String,
-    /// What was found in recovered databases, by their bytes: those of the file, and the frames of the log that count.
-    /// After the recovery, what SQLite reads follows from them alone.
+    /// What was found in recovered databases, by their bytes: those of the file with the frames of the log that count
+    /// over them. After the recovery, what SQLite reads follows from them alone.
     known: RefCell<BTreeMap<u64, Observation>>,
 }
 
@@ -101,20 +101,13 @@ impl Judge {
         }
         db.query_int("PRAGMA schema_version")?;
         let machine = self.machine.borrow();
-        let hash = |bytes: Bytes<'_>| Content::from_bytes(&bytes.to_vec()).hash();
-        let database = machine.bytes(DATABASE).map_or(0, hash);
-        let Some(log) = machine.bytes(&format!("{DATABASE}-wal")).filter(|log| !log.is_empty()) else {
-            return Ok(Some(database));
+        let Some(database) = machine.bytes(DATABASE) else { return Ok(None) };
+        let log = machine.bytes(&format!("{DATABASE}-wal")).filter(|log| !log.is_empty());
+        let bytes = match log {
+            None => Some(database.to_vec()),
+            Some(log) => machine.shm_region(DATABASE, 0).and_then(|index| overlaid(database, log, index)),
         };
-        // The header of the wal-index has the size of a page and the number of the last frame (wal.c, `WalIndexHdr`).
-        let Some(index) = machine.shm_region(DATABASE, 0) else { return Ok(None) };
-        let page = match u64::from(u16::from_ne_bytes(index.array(14))) {
-            1 => 65_536,
-            bytes => bytes,
-        };
-        let frames = u64::from(index.u32_native(16));
-        let frames = if frames == 0 { Some(0) } else { log.region(0, 32 + frames * (24 + page)).map(hash) };
-        Ok(frames.map(|frames| mix(database ^ mix(frames))))
+        Ok(bytes.map(|bytes| Content::from_bytes(&bytes).hash()))
     }
 
     fn keep(&self, key: Option<u64>, observation: &Observation) {
@@ -151,6 +144,32 @@ impl Judge {
         }
         observation
     }
+}
+
+/// The database as a reader sees it: the file with the pages of the log over it. The header of the wal-index has the
+/// size of a page, the number of the last frame and the number of pages (wal.c, `WalIndexHdr`). `None` if that makes no
+/// sense.
+fn overlaid(database: Bytes<'_>, log: Bytes<'_>, index: Bytes<'_>) -> Option<Vec<u8>> {
+    let page = match u64::from(u16::from_ne_bytes(index.array(14))) {
+        1 => 65_536,
+        bytes => bytes,
+    };
+    let (frames, pages) = (u64::from(index.u32_native(16)), u64::from(index.u32_native(20)));
+    let mut bytes = database.to_vec();
+    if frames == 0 {
+        return Some(bytes);
+    }
+    bytes.resize((pages * page) as usize, 0);
+    for frame in 0..frames {
+        let start = 32 + frame * (24 + page);
+        let number = u64::from(u32::from_be_bytes(log.array(start)));
+        // A page behind the end was cut off by a later transaction.
+        let place = (number.checked_sub(1)? * page) as usize;
+        if let Some(slot) = bytes.get_mut(place..place + page as usize) {
+            slot.copy_from_slice(&log.region(start + 24, page)?.to_vec());
+        }
+    }
+    Some(bytes)
 }
 
 fn look_at(db: &Db, observation: &mut Observation) -> Result<(), SqlError> {
