@@ -54,10 +54,11 @@ impl AfterCut {
 
     /// True if it is worse than promised.
     pub fn breaks_promise(&self) -> bool {
-        match (self.promise, self.verdict()) {
-            (Promise::Nothing, _) | (_, Verdict::Survived) => false,
-            (Promise::Prefix, Verdict::Lost) => false,
-            _ => true,
+        let verdict = self.verdict();
+        match self.promise {
+            Promise::Nothing => false,
+            Promise::Prefix => verdict == Verdict::Corrupt,
+            Promise::Every => verdict != Verdict::Survived,
         }
     }
 

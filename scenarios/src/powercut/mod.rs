@@ -19,6 +19,7 @@ mod cell;
 mod cuts;
 mod error;
 pub mod fates;
+mod fresh;
 mod judge;
 mod model;
 pub mod pool;

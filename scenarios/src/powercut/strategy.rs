@@ -2,34 +2,24 @@
 //!
 //! A run is recorded without a cut. The ledger of the run says at each moment what was acknowledged.
 
+use super::fresh::{self, Fresh};
 use super::recording::{Known, Recorded};
 use super::{DATABASE, PowercutError};
 use crate::run::places;
 use crate::run::simulated::{RecordedDisk, Simulator};
 use crate::run::spec::{RunSpec, SIM};
-use seawall_harness::actor::Actor;
-use seawall_harness::clock::Clock;
+use seawall_harness::engine::Engine;
 use seawall_harness::media::sim::durability::{Device, Image};
-use seawall_harness::media::sim::{Machine, SimVfs};
 use seawall_harness::oracle::durability::{AfterCut, Promise};
 use seawall_harness::oracle::integrity::{self, Check};
 use seawall_harness::oracle::ledger::{self, Ledger};
 use seawall_harness::oracle::table::Table;
 use seawall_harness::oracle::{self, Evidence, atomicity};
-use seawall_harness::runtime;
 use seawall_harness::seed::Seed;
-use seawall_harness::shared_state::SharedState;
 use seawall_harness::token::{FaultName, Token};
 use seawall_harness::verdict::Verdict;
-use seawall_harness::vfs::api::SqliteApi;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::rc::Rc;
-use std::sync::Arc;
-
-/// The process that opens images.
-const READER: Actor = Actor { process: 1, thread: 1 };
 
 /// The run of a strategy under a fault.
 ///
@@ -67,9 +57,8 @@ pub fn known(events: usize, ledgers: &[(usize, Ledger)]) -> Vec<Known> {
 
 /// Opens images as a fresh process of any program does.
 pub struct Opener {
-    machine: Rc<RefCell<Machine>>,
-    vfs: SimVfs,
-    device: Device,
+    fresh: Fresh,
+    known: fresh::Known<(Check, Option<Table>)>,
 }
 
 impl Opener {
@@ -78,23 +67,21 @@ impl Opener {
     /// # Errors
     /// If its VFS cannot be registered.
     pub fn new(device: Device) -> Result<Self, PowercutError> {
-        let clock = Clock::new(Arc::new(SharedState::private(2)));
-        clock.set_scale(0);
-        let machine = Rc::new(RefCell::new(Machine::new(clock, Seed(0))));
-        let vfs = SimVfs::register(SqliteApi::linked(), "seawall-opener", Rc::clone(&machine))?;
-        Ok(Self { machine, vfs, device })
+        let fresh = Fresh::new(Engine::linked(), device, String::new())?;
+        Ok(Self { fresh, known: fresh::Known::default() })
     }
 
     /// What a fresh process finds.
     pub fn observe(&self, image: &Image) -> (Check, Option<Table>) {
-        runtime::set_current_actor(READER);
-        {
-            let mut machine = self.machine.borrow_mut();
-            machine.reset(Seed(0));
-            machine.set_device(self.device);
-            machine.install(image);
+        self.fresh.begin(image, false);
+        let key = self.fresh.visit(|_, key| Ok(key)).ok().flatten();
+        if let Some(known) = self.known.get(key) {
+            return known;
         }
-        places::examine(Path::new(DATABASE), Some(self.vfs.name()), "fresh")
+        self.fresh.begin(image, false);
+        let found = places::examine(Path::new(DATABASE), Some(self.fresh.vfs()), "fresh");
+        self.known.keep(key, &found);
+        found
     }
 }
 

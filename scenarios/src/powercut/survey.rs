@@ -107,7 +107,7 @@ impl<'a> Survey<'a> {
             result.images += 1;
             let image = cut.state.image(fates);
             self.examine(&image, cut.known, &[(cut.position, fates)], result);
-            let is_over = result.images % 64 == 0 && self.is_over(result);
+            let is_over = result.images.is_multiple_of(64) && self.is_over(result);
             if self.found.is_some() || is_over || result.distinct >= goal || result.images >= images_max {
                 return ControlFlow::Break(());
             }
