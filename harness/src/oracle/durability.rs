@@ -1,4 +1,5 @@
-//! `durability`: after a power cut the database is as it was after some commit, and not before a commit that is promised.
+//! `durability`: after a power cut the database is as it was after some commit, and not before a commit that is
+//! promised.
 
 use crate::oracle::{Evidence, Oracle};
 use crate::verdict::Verdict;

@@ -15,8 +15,9 @@
 //! (`IOERR`, `FULL`, `BUSY`, `CANTOPEN`, …) may refuse service, and must lose nothing. A process that is killed leaves
 //! its connections; when all its code has ended it starts again, and its actors open new ones. A transaction that an
 //! actor had in flight then is indeterminate. After a power cut (`power-cut`) the same holds for all processes, and
-//! connections use `synchronous = EXTRA`: lower levels promise less, see [`powercut`](crate::powercut). Where the medium itself lies (`drop`, `torn`, `bitflip`, `short`) that is
-//! what a finding shows; SQLite's report of the damage is no false alarm then.
+//! connections use `synchronous = EXTRA`: lower levels promise less, see [`powercut`](crate::powercut). Where the
+//! medium itself lies (`drop`, `torn`, `bitflip`, `short`) that is what a finding shows; SQLite's report of the damage
+//! is no false alarm then.
 
 mod actor;
 mod case;

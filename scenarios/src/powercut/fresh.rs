@@ -90,8 +90,8 @@ impl Fresh {
         self.machine.borrow_mut().take_recording()
     }
 
-    /// The process opens the database, recovers it, looks at it and is cut off. `look` is given a key for what is in the
-    /// database after the recovery, if there is one: the same key, the same bytes for every reader.
+    /// The process opens the database, recovers it, looks at it and is cut off. `look` is given a key for what is in
+    /// the database after the recovery, if there is one: the same key, the same bytes for every reader.
     pub(super) fn visit<T>(&self, look: impl FnOnce(&Db, Option<u64>) -> Result<T, SqlError>) -> Result<T, SqlError> {
         let flags = OPEN_READ_WRITE_CREATE | OPEN_NO_MUTEX;
         let db = self.engine.open(DATABASE, flags, Some(self.vfs.name()))?;

@@ -100,7 +100,8 @@ const SIGN_BYTES: u64 = 512;
 /// Signs of a file at most.
 const SIGNS_MAX: usize = 96;
 
-/// The files as signs, 512 bytes each: `#` durable, `+` pending and kept, `-` pending and lost, `~` in part, `.` a hole.
+/// The files as signs, 512 bytes each: `#` durable, `+` pending and kept, `-` pending and lost, `~` in part, `.` a
+/// hole.
 fn picture(state: &DiskState, fates: &[Fate]) -> Vec<String> {
     let mut files: BTreeMap<u64, (String, Vec<char>)> = BTreeMap::new();
     let mut sign = |file: u64, role: String, offset: u64, length: u64, sign: char| {

@@ -3,7 +3,7 @@
 //! ```text
 //! sp1:WAL:NORMAL:3.54.1:ordered:2a:117/3:1*4.0/1:5f0c81d7
 //!  │   │    │      │      │     │   │      │      └ CRC-32 of all before it
-//!  │   │    │      │      │     │   │      └ the fates of what was pending; behind `/` those in the recovery, and so on
+//!  │   │    │      │      │     │   │      └ the fates of what was pending; behind `/` those in the recovery
 //!  │   │    │      │      │     │   └ how many events there were before the cut; behind `/` in the recovery
 //!  │   │    │      │      │     └ the seed of the case, hexadecimal
 //!  │   │    │      │      └ device
