@@ -10,7 +10,8 @@
 //!   may be durable or not, in any combination: the system may write back any page at any time, in any order. A later
 //!   change is applied over an earlier one. A hole reads as zeroes.
 //! - **A write that extends a file** may leave its length without its bytes: zeroes. With
-//!   [`SAFE_APPEND`](Device::characteristics) it does not, and no such write comes without the earlier ones of the file.
+//!   [`SAFE_APPEND`](Device::characteristics) it does not, and no such write comes without the earlier ones of the
+//!   file.
 //! - **A write may be torn** between two sectors, and within a sector if the device's sectors are not atomic. Any one
 //!   part of it from one boundary to another arrives. With `ATOMIC…` a write of that size is never torn. Without
 //!   `POWERSAFE_OVERWRITE`, a write of a part of a sector may turn the rest of the sector into zeroes.
