@@ -1,4 +1,5 @@
-//! `durability`: after a power cut the database is as it was after some commit, and not before a commit that is promised.
+//! `durability`: after a power cut the database is as it was after some commit, and not before a commit that is
+//! promised.
 
 use crate::oracle::{Evidence, Oracle};
 use crate::verdict::Verdict;
@@ -54,10 +55,11 @@ impl AfterCut {
 
     /// True if it is worse than promised.
     pub fn breaks_promise(&self) -> bool {
-        match (self.promise, self.verdict()) {
-            (Promise::Nothing, _) | (_, Verdict::Survived) => false,
-            (Promise::Prefix, Verdict::Lost) => false,
-            _ => true,
+        let verdict = self.verdict();
+        match self.promise {
+            Promise::Nothing => false,
+            Promise::Prefix => verdict == Verdict::Corrupt,
+            Promise::Every => verdict != Verdict::Survived,
         }
     }
 

@@ -61,6 +61,31 @@ fn an_overwritten_file_is_old_or_empty_or_new() {
 }
 
 #[test]
+fn safe_appends_leave_no_hole_and_a_sequential_device_syncs_all_files() {
+    let append = |machine: &mut seawall_harness::media::sim::Machine| {
+        machine.write_file("/d/log", b"");
+        machine.rename("/d/log", "/d/log2");
+    };
+    check("strict+sequential", append, "/d/log2", &[None, Some(b"")]);
+    let (_rig, simulation) = begin("strict+safe-append");
+    let vfs = super::raw::RawVfs::find(simulation.vfs());
+    let flags = rusqlite::ffi::SQLITE_OPEN_READWRITE | rusqlite::ffi::SQLITE_OPEN_MAIN_DB;
+    let (file, _) = vfs.open(Some(FILE), flags).unwrap_or_else(|code| panic!("{code}"));
+    assert_eq!((file.write(b"1", 3), file.write(b"2", 4)), (0, 0));
+    let (found, _) = contents(&state(&simulation), FILE);
+    let expected: [&[u8]; 3] = [b"old", b"old1", b"old12"];
+    assert_eq!(found, expected.map(|bytes| Some(bytes.to_vec())).into());
+    with(&simulation, |machine| {
+        machine.set_device("strict+sequential".parse().expect("a device"));
+        machine.record_disk(true);
+        machine.write_file("/d/other", b"other");
+    });
+    assert_eq!((file.write(b"3", 5), file.sync()), (0, 0));
+    assert_eq!(state(&simulation).pending().len(), 0);
+    assert_eq!(file.close(), 0);
+}
+
+#[test]
 fn names_are_durable_as_the_directory_says() {
     let rename = |machine: &mut seawall_harness::media::sim::Machine| {
         machine.rename(FILE, "/d/a");

@@ -122,3 +122,21 @@ fn a_power_cut_ends_the_processes_and_keeps_what_is_durable() {
     let db = simulation.open(DATABASE).expect("a database");
     assert_eq!(db.query_int("SELECT count(*) FROM t").expect("a count"), Some(1));
 }
+
+/// The rollback finds an empty journal and leaves the first page in the cache, though it is not in the file.
+#[test]
+fn a_new_database_whose_journal_was_reverted_may_have_its_rows_in_the_log_alone() {
+    let (_rig, simulation) = simulation(&["sync@journal:error=IOERR_FSYNC,dirty=reverted:when=1"]);
+    let db = simulation.open(DATABASE).expect("a database");
+    simulation.arm();
+    let changed = [(); 2].map(|()| db.execute("PRAGMA journal_mode = WAL").is_ok());
+    let committed = db.execute("CREATE TABLE t(x); INSERT INTO t VALUES (1)").is_ok();
+    simulation.disarm();
+    let bytes = with(&simulation, |machine| machine.bytes(DATABASE).map(|bytes| bytes.len()));
+    // The process dies, without any power cut.
+    with(&simulation, |machine| machine.kill(0));
+    drop(db);
+    with(&simulation, |machine| machine.revive(0));
+    let rows = simulation.open(DATABASE).expect("a database").query_int("SELECT count(*) FROM t").ok().flatten();
+    assert_eq!((changed, committed, bytes, rows), ([false, true], true, Some(0), None));
+}

@@ -3,10 +3,13 @@
 use super::args::ReplayFormat;
 use super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
 use crate::engines;
-use crate::powercut::{CellResult, CellSettings, JournalMode, Level, PowercutError, SamplesOf, Search, pool};
+use crate::faults;
+use crate::powercut::{CellResult, CellSettings, JournalMode, Level, PowercutError, SamplesOf, Search, Subject, pool};
+use crate::strategies;
 use clap::Args;
 use seawall_harness::media::sim::durability::{Device, Directory};
 use seawall_harness::seed::Seed;
+use seawall_harness::token::FaultName;
 use seawall_harness::verdict::Verdict;
 use serde::Serialize;
 use std::cell::Cell;
@@ -29,6 +32,14 @@ pub(super) struct PowercutArgs {
     /// All journal modes with all levels
     #[arg(long)]
     pub(super) table: bool,
+    /// Runs of these strategies, separated by commas, in the place of the table's workload (see `seawall list
+    /// strategies`)
+    #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with_all = ["table", "journal_mode", "synchronous"])]
+    pub(super) strategy: Vec<String>,
+    /// Only this fault of the matrix, for runs of strategies; may be repeated [default: each in turn in which only the
+    /// power cut takes anything away]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "strategy")]
+    pub(super) preset: Vec<String>,
     /// The SQLite to run on: a version (see `seawall sqlite list`), the path of a shared object, or `linked`
     #[arg(long, value_name = "VERSION|PATH", default_value = "linked")]
     pub(super) sqlite: String,
@@ -89,6 +100,7 @@ impl From<PowercutError> for Complaint {
     fn from(error: PowercutError) -> Self {
         match error {
             PowercutError::Register(_) | PowercutError::Broken(_) => Self::broken(error),
+            PowercutError::Run(error) => error.into(),
             error => Self::usage(error),
         }
     }
@@ -101,10 +113,11 @@ pub(super) fn run(args: &PowercutArgs) -> Result<Exit, Complaint> {
     let seed = args.seed.unwrap_or_else(soak::new_seed);
     // An engine that is not one of the known versions has to be found again by its path.
     let sqlite = if engines::resolve(engine.version()).is_ok() { engine.version() } else { &args.sqlite };
-    let cells = cells(args)?;
+    let cells = subjects(args)?;
     let jobs = args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from), usize::from);
+    let figures = (cells.len(), jobs);
     let searches: Vec<Search> =
-        cells.iter().map(|cell| search(args, *cell, (sqlite, device, seed), cells.len(), jobs)).collect();
+        cells.into_iter().map(|cell| search(args, cell, (sqlite, device, seed), figures)).collect();
     let stop = stop_on_interrupt()?;
     let program = std::env::current_exe().map_err(Complaint::broken)?;
     let command = || {
@@ -114,7 +127,7 @@ pub(super) fn run(args: &PowercutArgs) -> Result<Exit, Complaint> {
     };
     let progress = Progress::new(searches.len());
     let results = pool::execute(&searches, jobs, command, &stop, &mut |cell, reply| {
-        progress.told(&searches[cell].settings, reply);
+        progress.told(&searches[cell].subject, reply);
     });
     let results: Vec<CellResult> = results.map_err(Complaint::broken)?.into_iter().flatten().collect();
     progress.clear();
@@ -148,25 +161,47 @@ fn device(args: &PowercutArgs) -> Result<Device, Complaint> {
     Ok(Device { directory: args.directory, ..device })
 }
 
-fn cells(args: &PowercutArgs) -> Result<Vec<CellSettings>, Complaint> {
+fn subjects(args: &PowercutArgs) -> Result<Vec<Subject>, Complaint> {
+    if !args.strategy.is_empty() {
+        let faults = faults_of(args)?;
+        let subject = |name: &String| {
+            let strategy = strategies::find(name).map_err(Complaint::usage)?.name.to_owned();
+            Ok(Subject::Strategy { strategy, faults: faults.clone() })
+        };
+        return args.strategy.iter().map(subject).collect();
+    }
     if !args.table {
         let (journal_mode, synchronous) =
             (args.journal_mode.unwrap_or(JournalMode::Wal), args.synchronous.unwrap_or(Level::Full));
-        return Ok(vec![CellSettings { journal_mode, synchronous }]);
+        return Ok(vec![Subject::Sql(CellSettings { journal_mode, synchronous })]);
     }
     let chosen = |cell: &CellSettings| {
         args.journal_mode.is_none_or(|mode| mode == cell.journal_mode)
             && args.synchronous.is_none_or(|level| level == cell.synchronous)
     };
-    Ok(CellSettings::all().filter(chosen).collect())
+    Ok(CellSettings::all().filter(chosen).map(Subject::Sql).collect())
+}
+
+/// The faults under which strategies run: those of the matrix in which only the power cut takes anything away.
+fn faults_of(args: &PowercutArgs) -> Result<Vec<String>, Complaint> {
+    let name = |fault: faults::Fault| fault.name.to_string();
+    if args.preset.is_empty() {
+        let is_harmless = |fault: &faults::Fault| {
+            let drawn = fault.draw(Seed(0));
+            fault.works_on(true) && fault.works_on(false) && !drawn.has_outsiders() && !drawn.disturbs_files()
+        };
+        return Ok(faults::matrix().into_iter().filter(is_harmless).map(name).collect());
+    }
+    let find = |name: &String| faults::find(&FaultName::Named(name.clone())).map_err(Complaint::usage);
+    let found: Vec<faults::Fault> = args.preset.iter().map(find).collect::<Result<_, _>>()?;
+    Ok(found.into_iter().map(name).collect())
 }
 
 fn search(
     args: &PowercutArgs,
-    settings: CellSettings,
+    subject: Subject,
     (sqlite, device, seed): (&str, Device, Seed),
-    cells: usize,
-    jobs: usize,
+    (cells, jobs): (usize, usize),
 ) -> Search {
     let samples = match (args.exhaustive, args.random) {
         (true, _) => SamplesOf::All,
@@ -176,7 +211,7 @@ fn search(
     // Cells take turns on the jobs.
     let rounds = cells.div_ceil(jobs.min(cells).max(1)) as u64;
     Search {
-        settings,
+        subject,
         sqlite: sqlite.to_owned(),
         device: device.to_string(),
         seed: seed.0,
@@ -200,12 +235,12 @@ impl Progress {
         Self { is_shown: std::io::stderr().is_terminal(), cells, done: Cell::new(0) }
     }
 
-    fn told(&self, settings: &CellSettings, reply: &pool::Reply) {
+    fn told(&self, subject: &Subject, reply: &pool::Reply) {
         if let pool::Reply::Cell(_) = reply {
             self.done.set(self.done.get() + 1);
         }
         if let (true, pool::Reply::Progress(distinct)) = (self.is_shown, reply) {
-            eprint!("\r\x1b[K{} of {} cells; {settings}: {distinct} images", self.done.get(), self.cells);
+            eprint!("\r\x1b[K{} of {} cells; {subject}: {distinct} images", self.done.get(), self.cells);
         }
     }
 
@@ -245,11 +280,15 @@ fn human(output: &Output<'_>) -> String {
     );
     for cell in *cells {
         let promise = format!("{:?}", cell.promise).to_lowercase();
+        let (mode, level) = match &cell.subject {
+            Subject::Sql(settings) => (settings.journal_mode.word(), settings.synchronous.word()),
+            Subject::Strategy { strategy, .. } => (&**strategy, ""),
+        };
         let _ = writeln!(
             out,
             "{:9} {:7} {:9} {:9} {:8} {:>7} {:>9} {:>8} {:>7} {:>5} {:>7} {:>7}",
-            cell.settings.journal_mode.word(),
-            cell.settings.synchronous.word(),
+            mode,
+            level,
             cell.verdict,
             cell.expected,
             promise,
@@ -265,7 +304,7 @@ fn human(output: &Output<'_>) -> String {
     for cell in cells.iter().filter(|cell| cell.token.is_some()) {
         let news = if cell.is_news() { ", worse than expected" } else { "" };
         let detail = cell.detail.as_deref().unwrap_or_default();
-        let _ = writeln!(out, "{} ({}{news}): {detail}", cell.settings, cell.verdict);
+        let _ = writeln!(out, "{} ({}{news}): {detail}", cell.subject, cell.verdict);
         let _ = writeln!(out, "seawall replay {}", cell.token.as_deref().unwrap_or_default());
     }
     out

@@ -102,6 +102,7 @@ pub enum Synchronous {
     Off,
     Normal,
     Full,
+    Extra,
 }
 
 /// One actor and its steps.
@@ -201,7 +202,7 @@ impl Settings {
     /// to the connection.
     pub(super) fn sql(self) -> String {
         let Self { journal, synchronous, cache_pages, autocheckpoint, mmap_bytes, temp_store } = self;
-        let synchronous = ["OFF", "NORMAL", "FULL"][synchronous as usize];
+        let synchronous = ["OFF", "NORMAL", "FULL", "EXTRA"][synchronous as usize];
         let journal = match journal {
             Journal::Wal => String::new(),
             other => format!(" PRAGMA journal_mode = {};", other.word()),

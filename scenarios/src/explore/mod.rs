@@ -14,8 +14,10 @@
 //! The rules of a case are armed for the whole execution, and off when it is judged. An error that SQLite is told of
 //! (`IOERR`, `FULL`, `BUSY`, `CANTOPEN`, …) may refuse service, and must lose nothing. A process that is killed leaves
 //! its connections; when all its code has ended it starts again, and its actors open new ones. A transaction that an
-//! actor had in flight then is indeterminate. Where the medium itself lies (`drop`, `torn`, `bitflip`, `short`) that is
-//! what a finding shows; SQLite's report of the damage is no false alarm then.
+//! actor had in flight then is indeterminate. After a power cut (`power-cut`) the same holds for all processes, and
+//! connections use `synchronous = EXTRA`: lower levels promise less, see [`powercut`](crate::powercut). Where the
+//! medium itself lies (`drop`, `torn`, `bitflip`, `short`) that is what a finding shows; SQLite's report of the damage
+//! is no false alarm then.
 
 mod actor;
 mod case;
@@ -88,7 +90,10 @@ impl Case {
     /// [`ExploreError::UnknownScenario`].
     pub fn draw(scenario: &str, sqlite: &str, policy: &str, faults: &[Rule], seed: Seed) -> Result<Self, ExploreError> {
         let known = find(scenario).ok_or_else(|| ExploreError::UnknownScenario(scenario.to_owned()))?;
-        let scenarios::Draft { layout, settings, actors } = (known.draw)(seed);
+        let scenarios::Draft { layout, mut settings, actors } = (known.draw)(seed);
+        if faults.iter().any(|rule| rule.effect.is_fatal() && rule.effect.needs_simulation().is_some()) {
+            settings.synchronous = Synchronous::Extra;
+        }
         let schedule = Schedule::Policy { name: policy.to_owned(), seed: seed.stream("schedule") };
         let (scenario, sqlite) = (scenario.to_owned(), sqlite.to_owned());
         Ok(Self { scenario, sqlite, seed, layout, settings, faults: faults.to_vec(), actors, schedule })

@@ -1,14 +1,22 @@
 //! One image executed again, and made as small as possible.
 
 use super::case::{Case, CutText, Numbered, Step};
+use super::cell::Subject;
 use super::judge::{self, Judge, Observation};
 use super::recording::{Recorded, Recorder};
-use super::search::{CellResult, Search, Survey};
+use super::search::{CellResult, Search};
+use super::strategy::{self, Opener};
+use super::survey::Survey;
+use super::token::TokenSubject;
+use super::witness::Witness;
 use super::{PowercutError, SamplesOf, fates};
 use crate::engines;
+use crate::run::simulated::Simulator;
+use crate::run::spec::RunSpec;
 use crate::shrink::{Bench, Candidate, Goal, Limits};
-use seawall_harness::media::sim::durability::{Content, DiskState, EventKind, Fate, Image, Recording};
+use seawall_harness::media::sim::durability::{Content, Device, DiskState, EventKind, Fate, Image, Recording};
 use seawall_harness::oracle::durability::AfterCut;
+use seawall_harness::oracle::ledger::Ledger;
 use seawall_harness::record::Finding;
 use seawall_harness::seed::{Seed, mix};
 use seawall_harness::verdict::Verdict;
@@ -84,7 +92,7 @@ impl Cutter {
     fn find(&mut self, case: &Case, wanted: (Verdict, &str)) -> Result<Option<Vec<CutText>>, PowercutError> {
         let recorded = self.recorder.record(case)?;
         let search = Search {
-            settings: case.settings,
+            subject: Subject::Sql(case.settings),
             sqlite: case.sqlite.clone(),
             device: case.device.clone(),
             seed: case.seed,
@@ -95,7 +103,9 @@ impl Cutter {
             depth: self.depth,
         };
         let never = AtomicBool::new(false);
-        let mut survey = Survey::new(&search, &self.judge, &recorded, (Seed(case.seed), None, &never));
+        let witness = Witness::of_sql(&self.judge, &recorded);
+        let subject = (TokenSubject::Sql(case.settings), Seed(case.seed));
+        let mut survey = Survey::new(&search, witness, (&recorded, recorded.known()), subject, (None, &never));
         survey.wanted = Some(wanted);
         let mut result = CellResult::new(&search, case.device.parse()?);
         survey.find(&mut result);
@@ -150,6 +160,44 @@ fn image_of(recording: &Recording, cut: &CutText) -> Result<(Image, DiskState, V
         return Err(foreign(cut));
     }
     Ok((state.image(&fates), state, fates))
+}
+
+/// Executes runs of strategies with cuts.
+pub struct StrategyCutter {
+    simulator: Simulator,
+    opener: Opener,
+    device: Device,
+}
+
+impl StrategyCutter {
+    /// A cutter for this device; there must be no other simulator in this process.
+    ///
+    /// # Errors
+    /// If its VFSes cannot be registered.
+    pub fn new(device: &str) -> Result<Self, PowercutError> {
+        let device: Device = device.parse()?;
+        Ok(Self { simulator: Simulator::new()?, opener: Opener::new(device)?, device })
+    }
+
+    /// Records the run, puts the image together and judges it.
+    ///
+    /// # Errors
+    /// If the cut does not fit the recording.
+    pub fn execute(&mut self, spec: &RunSpec, cuts: &[CutText]) -> Result<Outcome, PowercutError> {
+        let (recorded, ledgers) = strategy::record(&mut self.simulator, spec, self.device)?;
+        let [cut] = cuts else { return Err(PowercutError::Foreign("a run of a strategy is cut off once".to_owned())) };
+        let known = strategy::known(recorded.disk.events.len(), &ledgers);
+        let known = known.get(cut.position).ok_or_else(|| foreign(cut))?;
+        let (image, state, fates) = image_of(&recorded.disk, cut)?;
+        let none = Ledger::default();
+        let ledger = ledgers.get(known.acked as usize).map_or(&none, |(_, ledger)| ledger);
+        let seen = self.opener.observe(&image);
+        let after = strategy::after_cut(ledger, &seen);
+        let observation = Observation { commit: 0, fingerprint: 0, complaint: Some(format!("{seen:?}")) };
+        let digest = digest(&recorded.disk, &image, &observation);
+        let findings = findings(&after);
+        Ok(Outcome { after, findings, digest, recorded, cuts: vec![(cut.position, state, fates)] })
+    }
 }
 
 /// The oracle that an observation belongs to.

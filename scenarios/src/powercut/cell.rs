@@ -41,6 +41,30 @@ pub struct CellSettings {
     pub synchronous: Level,
 }
 
+/// What is cut off: the table's own workload under some settings, or runs of a strategy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Subject {
+    /// The workload of [`Case`](super::Case).
+    Sql(CellSettings),
+    /// Runs of a connection strategy.
+    Strategy {
+        /// Its name.
+        strategy: String,
+        /// The faults under which it runs, each in turn.
+        faults: Vec<String>,
+    },
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sql(settings) => settings.fmt(f),
+            Self::Strategy { strategy, .. } => f.write_str(strategy),
+        }
+    }
+}
+
 /// A word that is none of the pragma's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{word}` is no {what}: {known}")]
@@ -108,8 +132,8 @@ impl CellSettings {
         match (self.journal_mode, self.synchronous) {
             (_, Level::Off) | (JournalMode::Memory | JournalMode::Off, _) => Verdict::Corrupt,
             (JournalMode::Wal, Level::Normal) => Verdict::Lost,
-            // The checksum of a journal's record looks at every 200th byte only (pager.c, `pager_cksum`), so a record whose
-            // page did not arrive may count. From FULL on the records are synced before the header counts them.
+            // The checksum of a journal's record looks at every 200th byte only (pager.c, `pager_cksum`), so a record
+            // whose page did not arrive may count. From FULL on the records are synced before the header counts them.
             (JournalMode::Delete | JournalMode::Truncate | JournalMode::Persist, Level::Normal) => Verdict::Corrupt,
             (JournalMode::Delete, Level::Full) if directory != Directory::Immediate => Verdict::Lost,
             _ => Verdict::Survived,

@@ -1,7 +1,7 @@
 //! The cuts of a recording: one at each change and at each sync, sorted so that the first ones differ the most.
 //!
-//! Cuts are alike if they come before the same kind of event, on the same kind of file and page, during the same kind of
-//! statement. The first cut of each group comes before the second one of any.
+//! Cuts are alike if they come before the same kind of event, on the same kind of file and page, during the same kind
+//! of statement. The first cut of each group comes before the second one of any.
 
 use super::recording::{Known, Recorded};
 use seawall_harness::call::Role;
@@ -22,9 +22,9 @@ pub struct Cut {
 /// What cuts of one group have in common: the next event, its file and page, and the statement.
 type Group = (&'static str, Option<Role>, &'static str, String);
 
-/// All cuts of a recording, the representatives of the groups first. Cuts that differ in nothing are one.
-pub fn cuts(recorded: &Recorded) -> Vec<Cut> {
-    let (known, statements) = (recorded.known(), recorded.statements());
+/// All cuts of a recording, the representatives of the groups first. `known` is what is known at each.
+pub fn cuts(recorded: &Recorded, known: &[Known]) -> Vec<Cut> {
+    let statements = recorded.statements();
     let mut state = recorded.disk.base.clone();
     let mut members: BTreeMap<Group, usize> = BTreeMap::new();
     let mut sorted: Vec<(usize, Cut)> = Vec::new();

@@ -2,6 +2,8 @@
 
 use super::token::PowercutTokenError;
 use crate::engines::ResolveError;
+use crate::run::RunError;
+use crate::run::spec::SpecError;
 use seawall_harness::media::sim::durability::DeviceError;
 use seawall_harness::vfs::RegisterError;
 
@@ -15,6 +17,12 @@ pub enum PowercutError {
     /// It is no device.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// It is no run.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// A run cannot be recorded.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// It is no token.
     #[error(transparent)]
     Token(#[from] PowercutTokenError),

@@ -1,47 +1,22 @@
-//! The judge: a fresh process on a machine of its own opens an image. Hot journals and logs are recovered for real.
+//! The judge of the table's workload: what a fresh process finds in an image, and what that says about the commits.
 
+use super::PowercutError;
+use super::fresh::{self, Fresh};
 use super::model;
 use super::recording::Known;
-use super::{DATABASE, PowercutError};
-use seawall_harness::actor::Actor;
-use seawall_harness::clock::Clock;
-use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError, StepResult};
-use seawall_harness::media::sim::durability::{Content, Device, Image, Recording};
-use seawall_harness::media::sim::{Bytes, Machine, SimVfs};
+use seawall_harness::engine::{Db, Engine, SqlError, StepResult};
+use seawall_harness::media::sim::durability::{Device, Image, Recording};
 use seawall_harness::oracle::durability::{AfterCut, Promise};
-use seawall_harness::runtime;
-use seawall_harness::seed::{Seed, mix};
-use seawall_harness::shared_state::SharedState;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// VFS names are global in a library.
-static NEXT: AtomicU64 = AtomicU64::new(0);
-
-/// The process that opens images.
-const READER: Actor = Actor { process: 1, thread: 1 };
 
 /// The checksum of a table that cannot be read.
 const UNREADABLE: u64 = 0;
 
 /// See the module's documentation.
 pub struct Judge {
-    engine: Engine,
-    machine: Rc<RefCell<Machine>>,
-    vfs: SimVfs,
-    device: Device,
-    /// The pragmas of the process.
-    pragmas: String,
-    /// What was found in recovered databases, by their bytes: those of the file, and the frames of the log that count.
-    /// After the recovery, what SQLite reads follows from them alone.
-    known: RefCell<BTreeMap<u64, Observation>>,
+    fresh: Fresh,
+    known: fresh::Known<Observation>,
 }
-
-/// Recovered databases that are kept.
-const KNOWN_MAX: usize = 100_000;
 
 /// What a fresh process found in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,91 +35,33 @@ impl Judge {
     /// # Errors
     /// If the VFS cannot be registered.
     pub fn new(engine: Engine, device: Device, pragmas: String) -> Result<Self, PowercutError> {
-        let clock = Clock::new(Arc::new(SharedState::private(2)));
-        clock.set_scale(0);
-        let machine = Rc::new(RefCell::new(Machine::new(clock, Seed(0))));
-        let name = format!("seawall-judge-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let vfs = SimVfs::register(engine.vfs_api(), &name, Rc::clone(&machine))?;
-        Ok(Self { engine, machine, vfs, device, pragmas, known: RefCell::default() })
+        Ok(Self { fresh: Fresh::new(engine, device, pragmas)?, known: fresh::Known::default() })
     }
 
     /// A fresh process opens the image.
     pub fn observe(&self, image: &Image) -> Observation {
-        self.begin(image, false);
+        self.fresh.begin(image, false);
         self.look()
     }
 
     /// The same, and what the process did to the disk.
     pub fn observe_recovery(&self, image: &Image) -> (Observation, Option<Recording>) {
-        self.begin(image, true);
+        self.fresh.begin(image, true);
         let observation = self.look();
-        let recording = self.machine.borrow_mut().take_recording();
-        (observation, recording)
-    }
-
-    fn begin(&self, image: &Image, is_recorded: bool) {
-        runtime::set_current_actor(READER);
-        let mut machine = self.machine.borrow_mut();
-        machine.reset(Seed(0));
-        machine.set_device(self.device);
-        machine.install(image);
-        if is_recorded {
-            machine.record_disk(true);
-        }
-    }
-
-    /// Begins to read, by which hot journals and logs are recovered. Returns a key for what is then in the database, if
-    /// there is one.
-    fn recover(&self, db: &Db) -> Result<Option<u64>, SqlError> {
-        if !self.pragmas.is_empty() {
-            db.execute(&self.pragmas)?;
-        }
-        db.query_int("PRAGMA schema_version")?;
-        let machine = self.machine.borrow();
-        let hash = |bytes: Bytes<'_>| Content::from_bytes(&bytes.to_vec()).hash();
-        let database = machine.bytes(DATABASE).map_or(0, hash);
-        let Some(log) = machine.bytes(&format!("{DATABASE}-wal")).filter(|log| !log.is_empty()) else {
-            return Ok(Some(database));
-        };
-        // The header of the wal-index has the size of a page and the number of the last frame (wal.c, `WalIndexHdr`).
-        let Some(index) = machine.shm_region(DATABASE, 0) else { return Ok(None) };
-        let page = match u64::from(u16::from_ne_bytes(index.array(14))) {
-            1 => 65_536,
-            bytes => bytes,
-        };
-        let frames = u64::from(index.u32_native(16));
-        let frames = if frames == 0 { Some(0) } else { log.region(0, 32 + frames * (24 + page)).map(hash) };
-        Ok(frames.map(|frames| mix(database ^ mix(frames))))
-    }
-
-    fn keep(&self, key: Option<u64>, observation: &Observation) {
-        let Some(key) = key else { return };
-        let mut known = self.known.borrow_mut();
-        if known.len() >= KNOWN_MAX {
-            known.clear();
-        }
-        known.insert(key, observation.clone());
+        (observation, self.fresh.take_recording())
     }
 
     fn look(&self) -> Observation {
-        let flags = OPEN_READ_WRITE_CREATE | OPEN_NO_MUTEX;
         let mut observation = Observation { commit: 0, fingerprint: UNREADABLE, complaint: None };
-        let opened = self.engine.open(DATABASE, flags, Some(self.vfs.name()));
-        let looked = opened.and_then(|db| {
-            let looked = self.recover(&db).and_then(|key| {
-                let known = key.and_then(|key| self.known.borrow().get(&key).cloned());
-                match known {
-                    Some(known) => observation = known,
-                    None => {
-                        look_at(&db, &mut observation)?;
-                        self.keep(key, &observation);
-                    }
+        let looked = self.fresh.visit(|db, key| {
+            match self.known.get(key) {
+                Some(known) => observation = known,
+                None => {
+                    look_at(db, &mut observation)?;
+                    self.known.keep(key, &observation);
                 }
-                Ok(())
-            });
-            // Its close would check the log in; and a process does not clean up when it is cut off.
-            self.machine.borrow_mut().kill(READER.process);
-            looked
+            }
+            Ok(())
         });
         if let Err(error) = looked {
             observation.complaint = Some(error.to_string());

@@ -19,26 +19,30 @@ mod cell;
 mod cuts;
 mod error;
 pub mod fates;
+mod fresh;
 mod judge;
 mod model;
 pub mod pool;
 mod recording;
 mod search;
 mod story;
+pub mod strategy;
+mod survey;
 mod token;
+mod witness;
 
 use serde::{Deserialize, Serialize};
 
-pub use bench::{CutBench, Cutter, Failing, Outcome};
+pub use bench::{CutBench, Cutter, Failing, Outcome, StrategyCutter};
 pub use case::{Case, CaseFile, CheckpointWord, CutText, FORMAT, FORMAT_FIELD, Numbered, Step};
-pub use cell::{CellSettings, JournalMode, Level, WordError};
+pub use cell::{CellSettings, JournalMode, Level, Subject, WordError};
 pub use cuts::{Cut, cuts};
 pub use error::PowercutError;
 pub use judge::{Judge, Observation, after_cut};
 pub use model::{Model, Row};
 pub use recording::{Known, Mark, MarkKind, Recorded, Recorder};
 pub use search::{CellResult, OnProgress, Search};
-pub use token::{PowercutToken, PowercutTokenError, VERSION};
+pub use token::{PowercutToken, PowercutTokenError, TokenSubject, VERSION};
 
 /// The database of every case.
 const DATABASE: &str = "/sim/app.db";

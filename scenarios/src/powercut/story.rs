@@ -67,15 +67,16 @@ impl Outcome {
             events.push(event(at, actor, StoryKind::Observed, text));
         }
         events.extend(marks.flat_map(|mark| told(mark.at, mark.actor.to_string(), &mark.kind)));
-        events.push(event(*position, None, StoryKind::Kill, "the power is cut".to_owned()));
+        events.push(event(*position, None, StoryKind::Observed, "the power is cut".to_owned()));
         for (change, fate) in state.pending().iter().zip(fates).filter(|(_, fate)| **fate != Fate::Kept) {
             let text = format!("{}: {}", sentence(change), words(*fate));
             events.push(event(*position, None, StoryKind::Observed, text));
         }
         for (position, ..) in &self.cuts[1..] {
-            events.push(event(*position, None, StoryKind::Kill, "the power is cut again, in the recovery".to_owned()));
+            let text = "the power is cut again, in the recovery".to_owned();
+            events.push(event(*position, None, StoryKind::Observed, text));
         }
-        events.push(event(*position, None, StoryKind::Lost, finding.detail.clone()));
+        events.push(event(*position, None, StoryKind::Observed, finding.detail.clone()));
         let mut actors: Vec<String> = self.recorded.marks.iter().map(|mark| mark.actor.to_string()).collect();
         actors.sort();
         actors.dedup();
@@ -100,7 +101,8 @@ const SIGN_BYTES: u64 = 512;
 /// Signs of a file at most.
 const SIGNS_MAX: usize = 96;
 
-/// The files as signs, 512 bytes each: `#` durable, `+` pending and kept, `-` pending and lost, `~` in part, `.` a hole.
+/// The files as signs, 512 bytes each: `#` durable, `+` pending and kept, `-` pending and lost, `~` in part, `.` a
+/// hole.
 fn picture(state: &DiskState, fates: &[Fate]) -> Vec<String> {
     let mut files: BTreeMap<u64, (String, Vec<char>)> = BTreeMap::new();
     let mut sign = |file: u64, role: String, offset: u64, length: u64, sign: char| {

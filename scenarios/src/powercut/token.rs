@@ -3,7 +3,7 @@
 //! ```text
 //! sp1:WAL:NORMAL:3.54.1:ordered:2a:117/3:1*4.0/1:5f0c81d7
 //!  │   │    │      │      │     │   │      │      └ CRC-32 of all before it
-//!  │   │    │      │      │     │   │      └ the fates of what was pending; behind `/` those in the recovery, and so on
+//!  │   │    │      │      │     │   │      └ the fates of what was pending; behind `/` those in the recovery
 //!  │   │    │      │      │     │   └ how many events there were before the cut; behind `/` in the recovery
 //!  │   │    │      │      │     └ the seed of the case, hexadecimal
 //!  │   │    │      │      └ device
@@ -28,8 +28,8 @@ pub const VERSION: &str = "sp1";
 /// Names one image: a case, a cut and the fates of what was pending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PowercutToken {
-    /// Journal mode and level.
-    pub settings: CellSettings,
+    /// What is cut off.
+    pub subject: TokenSubject,
     /// The version of SQLite, or the path of a library.
     pub sqlite: String,
     /// The device, in words.
@@ -38,6 +38,20 @@ pub struct PowercutToken {
     pub seed: Seed,
     /// The cut, and those in the recovery.
     pub cuts: Vec<CutText>,
+}
+
+/// See [`PowercutToken`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenSubject {
+    /// The table's workload, under these settings.
+    Sql(CellSettings),
+    /// A run of a strategy under a fault; written `~STRATEGY:FAULT` in the place of mode and level.
+    Strategy {
+        /// The name of the strategy.
+        strategy: String,
+        /// The name of the fault.
+        fault: String,
+    },
 }
 
 /// Why a text is not a token of a power cut.
@@ -58,20 +72,28 @@ pub enum PowercutTokenError {
 }
 
 impl PowercutToken {
-    /// The case that the token names.
-    pub fn case(&self) -> Case {
-        Case::draw(self.settings, &self.sqlite, &self.device, self.seed)
+    /// The case that the token names; `None` for a run of a strategy.
+    pub fn case(&self) -> Option<Case> {
+        match &self.subject {
+            TokenSubject::Sql(settings) => Some(Case::draw(*settings, &self.sqlite, &self.device, self.seed)),
+            TokenSubject::Strategy { .. } => None,
+        }
     }
 }
 
 impl fmt::Display for PowercutToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { settings, sqlite, device, seed, cuts } = self;
-        let (mode, level) = (settings.journal_mode.word(), settings.synchronous.word());
+        let Self { subject, sqlite, device, seed, cuts } = self;
+        let subject = match subject {
+            TokenSubject::Sql(settings) => {
+                format!("{}:{}", settings.journal_mode.word(), settings.synchronous.word())
+            }
+            TokenSubject::Strategy { strategy, fault } => format!("~{strategy}:{fault}"),
+        };
         let positions: Vec<String> = cuts.iter().map(|cut| cut.position.to_string()).collect();
         let fates: Vec<&str> = cuts.iter().map(|cut| &*cut.fates).collect();
         let (positions, fates) = (positions.join("/"), fates.join("/"));
-        f.write_str(&seal(&format!("{VERSION}:{mode}:{level}:{sqlite}:{device}:{:x}:{positions}:{fates}", seed.0)))
+        f.write_str(&seal(&format!("{VERSION}:{subject}:{sqlite}:{device}:{:x}:{positions}:{fates}", seed.0)))
     }
 }
 
@@ -93,8 +115,11 @@ impl FromStr for PowercutToken {
         if !intact {
             return Err(PowercutTokenError::Damaged(shown()));
         }
-        let (journal_mode, synchronous) = (mode.parse(), level.parse());
-        let (Ok(journal_mode), Ok(synchronous)) = (journal_mode, synchronous) else { return Err(malformed()) };
+        let subject = match (mode.strip_prefix('~'), mode.parse(), level.parse()) {
+            (Some(strategy), ..) => TokenSubject::Strategy { strategy: strategy.to_owned(), fault: level.to_owned() },
+            (None, Ok(journal_mode), Ok(synchronous)) => TokenSubject::Sql(CellSettings { journal_mode, synchronous }),
+            _ => return Err(malformed()),
+        };
         device.parse::<Device>().map_err(|_| malformed())?;
         let (positions, all_fates): (Vec<&str>, Vec<&str>) =
             (positions.split('/').collect(), all_fates.split('/').collect());
@@ -107,7 +132,7 @@ impl FromStr for PowercutToken {
         };
         let cuts: Option<Vec<CutText>> = positions.iter().zip(&all_fates).map(cut).collect();
         Ok(Self {
-            settings: CellSettings { journal_mode, synchronous },
+            subject,
             sqlite: sqlite.to_owned(),
             device: device.to_owned(),
             seed: Seed(u64::from_str_radix(seed, 16).map_err(|_| malformed())?),

@@ -2,8 +2,10 @@
 
 use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes};
 use crate::powercut::{
-    self, Case, CaseFile, CutBench, CutText, Cutter, Failing, Outcome, PowercutError, PowercutToken,
+    self, Case, CaseFile, CutBench, CutText, Cutter, Failing, Outcome, PowercutError, PowercutToken, StrategyCutter,
+    TokenSubject,
 };
+use crate::run::spec::RunSpec;
 use crate::shrink::Limits;
 use seawall_harness::record::{Finding, Story};
 use seawall_harness::verdict::Verdict;
@@ -18,11 +20,25 @@ pub(super) const KIND: Kind = Kind {
     file: |path| Ok(Box::new(PowerCut::of_file(path)?)),
 };
 
+/// What is cut off.
+enum Subject {
+    /// The workload of the table.
+    Case(Box<Case>),
+    /// A run of a strategy, on a device.
+    Run(Box<RunSpec>, String),
+}
+
+/// Executes one of the two.
+enum Executor {
+    Case(Cutter),
+    Run(StrategyCutter),
+}
+
 /// An image of a case.
 struct PowerCut {
     name: String,
     is_token: bool,
-    case: Case,
+    subject: Subject,
     cuts: Vec<CutText>,
     recorded: Option<Recorded>,
 }
@@ -30,21 +46,44 @@ struct PowerCut {
 impl PowerCut {
     fn of_token(text: &str) -> Result<Self, ReproduceError> {
         let token: PowercutToken = text.parse().map_err(PowercutError::from)?;
-        Ok(Self { name: token.to_string(), is_token: true, case: token.case(), cuts: token.cuts, recorded: None })
+        let name = token.to_string();
+        let subject = match (token.case(), &token.subject) {
+            (_, TokenSubject::Strategy { strategy, fault }) => {
+                let spec = powercut::strategy::spec(strategy, fault, token.seed)?;
+                Subject::Run(Box::new(spec), token.device.clone())
+            }
+            (Some(case), _) => Subject::Case(Box::new(case)),
+            (None, _) => return Err(ReproduceError::Usage(format!("{name} names nothing"))),
+        };
+        Ok(Self { name, is_token: true, subject, cuts: token.cuts, recorded: None })
     }
 
     fn of_file(path: &Path) -> Result<Self, ReproduceError> {
         let CaseFile { case, cuts, digest, findings, .. } = CaseFile::read(path)?;
         let recorded = Recorded { digest, calls: Vec::new(), findings }.if_comparable();
-        Ok(Self { name: path.display().to_string(), is_token: false, case, cuts, recorded })
+        let subject = Subject::Case(Box::new(case));
+        Ok(Self { name: path.display().to_string(), is_token: false, subject, cuts, recorded })
     }
 
     fn depth(&self) -> u8 {
         u8::try_from(self.cuts.len().saturating_sub(1)).unwrap_or(u8::MAX)
     }
 
-    fn subject(&self) -> String {
-        format!("{} on SQLite {}, device {}", self.case.settings, self.case.sqlite, self.case.device)
+    fn title(&self) -> String {
+        match &self.subject {
+            Subject::Case(case) => format!("{} on SQLite {}, device {}", case.settings, case.sqlite, case.device),
+            Subject::Run(spec, device) => {
+                format!("{} under {}, device {device}", spec.strategy.name, spec.token.fault)
+            }
+        }
+    }
+
+    /// Its case and cutter, for what runs of strategies cannot have.
+    fn case<'a>(&'a self, executor: &'a mut Executor) -> Result<(&'a Case, &'a mut Cutter), ReproduceError> {
+        match (&self.subject, executor) {
+            (Subject::Case(case), Executor::Case(cutter)) => Ok((case, cutter)),
+            _ => Err(ReproduceError::Usage("a run of a strategy with a power cut cannot be shrunk".to_owned())),
+        }
     }
 }
 
@@ -68,7 +107,7 @@ struct ReplayOutput<'a> {
 }
 
 impl Reproduction for PowerCut {
-    type Executor = Cutter;
+    type Executor = Executor;
     type Outcome = Outcome;
     type Case = Failing;
     type Bench<'a> = CutBench<'a>;
@@ -95,16 +134,25 @@ impl Reproduction for PowerCut {
         true
     }
 
-    fn open(&self, setting: &Setting, _is_traced: bool) -> Result<Cutter, ReproduceError> {
+    fn open(&self, setting: &Setting, _is_traced: bool) -> Result<Executor, ReproduceError> {
         if setting.is_real {
             let message = "--medium real is for the case of a run; the power of a real machine is not cut";
             return Err(ReproduceError::Usage(message.to_owned()));
         }
-        Ok(Cutter::new(&self.case, self.depth())?)
+        Ok(match &self.subject {
+            Subject::Case(case) => Executor::Case(Cutter::new(case, self.depth())?),
+            Subject::Run(_, device) => Executor::Run(StrategyCutter::new(device)?),
+        })
     }
 
-    fn execute(&self, cutter: &mut Cutter) -> Result<Executed<Outcome>, ReproduceError> {
-        let outcome = cutter.execute(&self.case, &self.cuts)?;
+    fn execute(&self, executor: &mut Executor) -> Result<Executed<Outcome>, ReproduceError> {
+        let outcome = match (&self.subject, executor) {
+            (Subject::Run(spec, _), Executor::Run(cutter)) => cutter.execute(spec, &self.cuts)?,
+            (_, executor) => {
+                let (case, cutter) = self.case(executor)?;
+                cutter.execute(case, &self.cuts)?
+            }
+        };
         let verdict = outcome.after.verdict();
         let recorded =
             Recorded { digest: Some(outcome.digest.clone()), calls: Vec::new(), findings: outcome.findings.clone() };
@@ -118,7 +166,7 @@ impl Reproduction for PowerCut {
         for Finding { oracle, verdict, detail } in &outcome.findings {
             let _ = writeln!(out, "{oracle} ({verdict}): {detail}");
         }
-        let _ = writeln!(out, "{}", self.subject());
+        let _ = writeln!(out, "{}", self.title());
         for line in outcome.lines() {
             let _ = writeln!(out, "{line}");
         }
@@ -146,11 +194,16 @@ impl Reproduction for PowerCut {
 
     fn bench<'a>(
         &self,
-        cutter: &'a mut Cutter,
+        executor: &'a mut Executor,
         limits: Limits<'a, Failing>,
     ) -> Result<(CutBench<'a>, Failing), ReproduceError> {
         let nothing = || ReproduceError::Usage(format!("{} finds nothing, so there is nothing to shrink", self.name));
-        CutBench::new(cutter, (&self.case, &self.cuts), limits)?.ok_or_else(nothing)
+        match (&self.subject, executor) {
+            (Subject::Case(case), Executor::Case(cutter)) => {
+                CutBench::new(cutter, (case, &self.cuts), limits)?.ok_or_else(nothing)
+            }
+            _ => Err(ReproduceError::Usage("a run of a strategy with a power cut cannot be shrunk".to_owned())),
+        }
     }
 
     fn sizes(failing: &Failing) -> Sizes {
@@ -160,12 +213,13 @@ impl Reproduction for PowerCut {
 
     fn tell(
         &self,
-        cutter: &mut Cutter,
+        executor: &mut Executor,
         failing: &Failing,
         name: &str,
     ) -> Result<Option<(CaseFile, Story)>, ReproduceError> {
+        let (_, cutter) = self.case(executor)?;
         let outcome = cutter.execute(&failing.case, &failing.cuts)?;
-        let story = outcome.story(name, &self.subject());
+        let story = outcome.story(name, &self.title());
         let file = CaseFile {
             powercut_format: powercut::FORMAT,
             case: failing.case.clone(),

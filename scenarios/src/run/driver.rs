@@ -18,7 +18,9 @@ use seawall_harness::actor::Actor;
 use seawall_harness::clock::Clock;
 use seawall_harness::oracle::Intervened;
 use seawall_harness::oracle::integrity::Check;
+use seawall_harness::oracle::ledger::Ledger;
 use seawall_harness::oracle::progress::{ATTEMPTS_MAX, ActorProgress, PAUSE_MS};
+use seawall_harness::oracle::table::TxnKey;
 use seawall_harness::outsider::OutsideAction;
 use seawall_harness::record::MarkKind;
 use seawall_harness::shared_state::{Mode, SharedState};
@@ -201,6 +203,18 @@ impl Driver {
     /// The actors of a process are between two steps: it has ended in good order.
     pub fn process_ended(&self, process: u16) {
         self.progress.borrow_mut().busy.retain(|actor, _| actor.process != process);
+    }
+
+    /// The ledger if all processes died now: the outcome of the steps in progress would be unknown.
+    pub fn ledger_now(&self) -> Ledger {
+        let progress = self.progress.borrow();
+        let mut ledger = progress.history.ledger.clone();
+        for (actor, index) in &progress.busy {
+            if let Some((txn, state)) = self.spec.scripts[actor][*index as usize].intent(*index) {
+                ledger.indeterminate(TxnKey { actor: *actor, txn }, state);
+            }
+        }
+        ledger
     }
 
     /// After trouble: the outcome of the steps in progress is unknown.

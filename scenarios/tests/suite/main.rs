@@ -4,6 +4,7 @@ mod acceptance;
 mod canaries;
 mod cli;
 mod explore;
+mod powercut;
 mod properties;
 mod shrink;
 mod structure;

@@ -194,8 +194,11 @@ fn runs_depend_on_their_seed_alone() {
         "scenarios/src/cli/soak.rs",
         "scenarios/src/cli/doctor/watch.rs",
         "scenarios/src/cli/explore.rs",
+        "scenarios/src/cli/powercut.rs",
         "scenarios/src/cli/properties.rs",
         "scenarios/src/explore/search.rs",
+        "scenarios/src/powercut/search.rs",
+        "scenarios/src/powercut/survey.rs",
         "scenarios/src/reproduce/shrink.rs",
     ];
     check(mentions(&["Instant::now"], |name| lab(name) && !timed.contains(&name)));

@@ -2,9 +2,9 @@
 //!
 //! The errno that `xGetLastError` then gives belongs to the code, unless `errno=` names another one. `dirty=` says what
 //! becomes of written pages when the sync that was to make them durable fails: they stay dirty, and a later sync can
-//! write them (`kept`); they count as clean though they are not on the disk (`dropped`); the same, but this sync reports
-//! success, and the failure is reported by the next sync of the file (`late`); they go back to what the disk holds, and
-//! reads show that (`reverted`).
+//! write them (`kept`); they count as clean though they are not on the disk (`dropped`); the same, but this sync
+//! reports success, and the failure is reported by the next sync of the file (`late`); they go back to what the disk
+//! holds, and reads show that (`reverted`).
 
 use super::{Action, Alteration, Choice, Effect, EffectEntry, Form, Key, Refusal, errno};
 use crate::call::{Call, Method};
@@ -54,8 +54,8 @@ fn refuse(effect: &Effect, select: Selector) -> Option<Refusal> {
     errno::refuse(effect, select)
 }
 
-/// The code itself may call the file damaged, or say that a read brought less than there is. Pages of a failed sync may be
-/// lost.
+/// The code itself may call the file damaged, or say that a read brought less than there is. Pages of a failed sync may
+/// be lost.
 fn misleads(effect: &Effect, method: Option<Method>) -> bool {
     fate(effect).is_some()
         || effect.code(KEY).is_some_and(|code| {

@@ -471,8 +471,8 @@ impl Machine {
     }
 }
 
-/// True if the first sync of a file that is opened so syncs its directory as well. Whether the file was there already does
-/// not matter (os_unix.c, `unixOpen`, `isNewJrnl`): another process may have created it and not synced it.
+/// True if the first sync of a file that is opened so syncs its directory as well. Whether the file was there already
+/// does not matter (os_unix.c, `unixOpen`, `isNewJrnl`): another process may have created it and not synced it.
 fn syncs_directory(flags: c_int) -> bool {
     let logs = ffi::SQLITE_OPEN_WAL | ffi::SQLITE_OPEN_MAIN_JOURNAL | ffi::SQLITE_OPEN_SUPER_JOURNAL;
     flags & ffi::SQLITE_OPEN_CREATE != 0 && flags & logs != 0

@@ -189,9 +189,11 @@ impl Machine {
         if let Err(code) = self.admit(number) {
             return code;
         }
-        let file = &mut self.files[number as usize];
+        if self.recorder.is_none() {
+            return ffi::SQLITE_OK;
+        }
+        let file = &self.files[number as usize];
         let (inode, name) = (file.inode, file.name.clone());
-        let syncs_directory = std::mem::take(&mut file.syncs_directory);
         let (id, origin) = (self.disk.file_id(inode), self.origin(Role::of_path(&name)));
         let Some(recorder) = &mut self.recorder else { return ffi::SQLITE_OK };
         if let Some(fate) = SyncFate::of_flags(flags) {
@@ -210,7 +212,8 @@ impl Machine {
         if !recorder.synced(origin, id) {
             return self.fail_file(number, libc::EIO, ffi::SQLITE_IOERR_FSYNC);
         }
-        if syncs_directory {
+        // Only after the file has been synced (os_unix.c, `unixSync`).
+        if std::mem::take(&mut self.files[number as usize].syncs_directory) {
             recorder.synced_directory(Origin { role: Role::Dir, ..origin }, directory_of(&name));
         }
         ffi::SQLITE_OK

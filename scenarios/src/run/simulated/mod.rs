@@ -27,7 +27,9 @@ pub(crate) use os::SimulatedOs;
 pub use remote::{Reply, Request};
 use seawall_harness::actor::Actor;
 use seawall_harness::media::sim::Machine;
+use seawall_harness::media::sim::durability::{Device, Recording};
 use seawall_harness::oracle::hygiene;
+use seawall_harness::oracle::ledger::Ledger;
 use seawall_harness::record::{RunRecord, Story};
 use seawall_harness::rig::{Rig, Simulation};
 use seawall_harness::runtime;
@@ -80,6 +82,15 @@ pub struct Simulated {
     pub execution: Execution,
     /// The actors of all steps, in the order in which the steps ended.
     pub turns: Vec<Actor>,
+}
+
+/// What happened to the disk in a run, and what the callers were told.
+#[derive(Debug)]
+pub struct RecordedDisk {
+    /// What happened to the disk.
+    pub disk: Recording,
+    /// The ledger at each change of it, by the number of events before: what would be known if the power were cut.
+    pub ledgers: Vec<(usize, Ledger)>,
 }
 
 impl Simulator {
@@ -141,6 +152,36 @@ impl Simulator {
         self.execute(spec, Box::<Rare>::default(), (seed, false), None)
     }
 
+    /// Executes the scripts of a run, and keeps what happens to the disk of this device.
+    ///
+    /// # Errors
+    /// As for [`Self::run`]; also if the scripts do not end.
+    pub fn record_disk(&mut self, spec: &RunSpec, device: Device) -> Result<RecordedDisk, RunError> {
+        let plan = spec.plan()?;
+        self.rig.set_policy(Box::<Rare>::default());
+        let simulation = self.rig.begin(spec.token.seed, plan)?;
+        simulation.machine().borrow_mut().set_device(device);
+        simulation.machine().borrow_mut().record_disk(true);
+        let environment = Rc::clone(self.rig.processes());
+        environment.enter(None);
+        environment.set_processes(spec.shape.process_numbers());
+        let machine = Rc::clone(simulation.machine());
+        let run = Rc::new(SimRun::new(spec.clone(), environment, simulation, (None, true)));
+        let actors = spec.shape.actors().map(|actor| {
+            let run = Rc::clone(&run);
+            let task: Task = Box::new(move || run.perform_script(actor));
+            (actor, task)
+        });
+        let execution = self.rig.run(spec.token.seed.stream("schedule"), actors.collect());
+        let recording = machine.borrow_mut().take_recording();
+        let ledgers = run.take_ledgers();
+        let result = self.finish(&run, &execution);
+        match (recording, result) {
+            (Some(disk), Ok(())) => Ok(RecordedDisk { disk, ledgers }),
+            _ => Err(RunError::Usage("the scripts of the run do not end".to_owned())),
+        }
+    }
+
     fn execute(
         &mut self,
         spec: &RunSpec,
@@ -154,7 +195,7 @@ impl Simulator {
         let environment = Rc::clone(self.rig.processes());
         environment.enter(log.cloned());
         environment.set_processes(spec.shape.process_numbers());
-        let run = Rc::new(SimRun::new(spec.clone(), environment, simulation, log.cloned()));
+        let run = Rc::new(SimRun::new(spec.clone(), environment, simulation, (log.cloned(), false)));
         let actors = spec.shape.actors().map(|actor| {
             let run = Rc::clone(&run);
             let task: Task = Box::new(move || run.perform_script(actor));

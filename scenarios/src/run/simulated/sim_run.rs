@@ -12,6 +12,7 @@ use crate::strategies::{Context, Strategy};
 use crate::workload::Step;
 use seawall_harness::actor::Actor;
 use seawall_harness::oracle::integrity::Check;
+use seawall_harness::oracle::ledger::Ledger;
 use seawall_harness::outsider::{Files, OUTSIDER, OutsideAction, copy_early};
 use seawall_harness::record::StoryKind;
 use seawall_harness::rig::Simulation;
@@ -32,6 +33,8 @@ pub(super) struct SimRun {
     /// The log of the steps and processes, if there is one.
     log: Option<Log>,
     processes: RefCell<BTreeMap<u16, Process>>,
+    /// The ledger at each change of it, by the number of events on the disk before, if it is kept.
+    ledgers: Option<RefCell<Vec<(usize, Ledger)>>>,
 }
 
 /// A simulated process.
@@ -50,12 +53,30 @@ struct Process {
 }
 
 impl SimRun {
-    pub(super) fn new(spec: RunSpec, environment: Rc<Environment>, simulation: Simulation, log: Option<Log>) -> Self {
+    pub(super) fn new(
+        spec: RunSpec,
+        environment: Rc<Environment>,
+        simulation: Simulation,
+        (log, keeps_ledgers): (Option<Log>, bool),
+    ) -> Self {
         let (shared_state, clock) = (Arc::clone(simulation.shared_state()), simulation.clock().clone());
         let driver = Driver::new(spec, shared_state, clock, MODE);
-        let run = Self { driver, environment, simulation, log, processes: RefCell::default() };
+        let ledgers = keeps_ledgers.then(RefCell::default);
+        let run = Self { driver, environment, simulation, log, processes: RefCell::default(), ledgers };
         run.apply_due_events();
         run
+    }
+
+    fn keep_ledger(&self) {
+        if let Some(ledgers) = &self.ledgers {
+            let events = self.simulation.machine().borrow().recorded_events();
+            ledgers.borrow_mut().push((events, self.driver.ledger_now()));
+        }
+    }
+
+    /// The ledgers that were kept.
+    pub(super) fn take_ledgers(&self) -> Vec<(usize, Ledger)> {
+        self.ledgers.as_ref().map(RefCell::take).unwrap_or_default()
     }
 
     fn apply_due_events(&self) {
@@ -100,6 +121,7 @@ impl SimRun {
         }
         let strategy = self.enter(actor.process);
         self.driver.begin(actor, index);
+        self.keep_ledger();
         self.log(actor, StoryKind::Begin, || step.to_string());
         let report = self.perform(&*strategy, task);
         drop(strategy);
@@ -110,6 +132,7 @@ impl SimRun {
             self.log_outcome(actor, step, &report.outcome);
             self.driver.end(actor, index, &report);
         }
+        self.keep_ledger();
         self.leave(actor.process);
     }
 

@@ -1,7 +1,8 @@
 //! The images of one cut: which combinations of fates are looked at, and in which order.
 //!
 //! First everything kept, everything lost, each prefix, each change dropped, each change alone, each prefix of the
-//! changes of names, each write torn, extended or smeared; then all subsets of up to [`SUBSETS_MAX`] changes, or samples.
+//! changes of names, each write torn, extended or smeared; then all subsets of up to [`SUBSETS_MAX`] changes, or
+//! samples.
 
 use super::change::ChangeKind;
 use super::image::Fate;

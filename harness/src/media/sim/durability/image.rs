@@ -6,7 +6,7 @@ use super::device::Directory;
 use super::state::{DiskState, apply_to_names};
 use crate::seed::mix;
 use rusqlite::ffi;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -126,12 +126,40 @@ impl DiskState {
             self.device.has(ffi::SQLITE_IOCAP_SEQUENTIAL)
                 || kind.is_entry() && self.device.directory == Directory::Ordered
         };
+        if self.device.has(ffi::SQLITE_IOCAP_SAFE_APPEND) && !self.appends_in_order(&fate_of) {
+            return false;
+        }
         let mut is_over = false;
         for (index, _) in self.pending.iter().enumerate().filter(|(_, change)| is_ordered(&change.kind)) {
             if is_over && fate_of(index) != Fate::Lost {
                 return false;
             }
             is_over |= fate_of(index) != Fate::Kept;
+        }
+        true
+    }
+
+    /// With safe appends, a file does not get longer before the bytes are there, so no append comes without the earlier
+    /// ones of the same file.
+    fn appends_in_order(&self, fate_of: &impl Fn(usize) -> Fate) -> bool {
+        let mut ended = BTreeSet::new();
+        for (index, change) in self.pending.iter().enumerate() {
+            match &change.kind {
+                ChangeKind::Write { file, offset, bytes, length_before }
+                    if offset + bytes.len() as u64 > *length_before =>
+                {
+                    if fate_of(index) != Fate::Lost && ended.contains(file) {
+                        return false;
+                    }
+                    if fate_of(index) != Fate::Kept {
+                        ended.insert(*file);
+                    }
+                }
+                ChangeKind::Truncate { file, .. } => {
+                    ended.remove(file);
+                }
+                _ => {}
+            }
         }
         true
     }
@@ -143,7 +171,11 @@ impl DiskState {
         };
         match fate {
             Fate::Lost | Fate::Kept => true,
-            Fate::Torn { .. } => !self.device.is_atomic(*offset, bytes.len()),
+            Fate::Torn { from, .. } => {
+                let is_append = offset + bytes.len() as u64 > *length_before;
+                let leaves_hole = from > 0 && is_append && self.device.has(ffi::SQLITE_IOCAP_SAFE_APPEND);
+                !leaves_hole && !self.device.is_atomic(*offset, bytes.len())
+            }
             Fate::Extended => {
                 offset + bytes.len() as u64 > *length_before && !self.device.has(ffi::SQLITE_IOCAP_SAFE_APPEND)
             }

@@ -9,13 +9,14 @@
 //! - **Writes and truncations of a file** are durable once a sync of that file has succeeded. Before that each of them
 //!   may be durable or not, in any combination: the system may write back any page at any time, in any order. A later
 //!   change is applied over an earlier one. A hole reads as zeroes.
-//! - **A write that extends a file** may leave its length without its bytes: zeroes (not with
-//!   [`SAFE_APPEND`](Device::characteristics)).
+//! - **A write that extends a file** may leave its length without its bytes: zeroes. With
+//!   [`SAFE_APPEND`](Device::characteristics) it does not, and no such write comes without the earlier ones of the
+//!   file.
 //! - **A write may be torn** between two sectors, and within a sector if the device's sectors are not atomic. Any one
 //!   part of it from one boundary to another arrives. With `ATOMIC…` a write of that size is never torn. Without
 //!   `POWERSAFE_OVERWRITE`, a write of a part of a sector may turn the rest of the sector into zeroes.
 //! - **With `SEQUENTIAL`**, changes become durable in the order in which they were made, over all files: a cut keeps
-//!   a prefix.
+//!   a prefix, and a sync of one file makes all earlier changes durable.
 //! - **Names** change by creation, unlink and rename, and become durable as [`Directory`] says. A rename is one change.
 //! - **The first sync of a log, journal or super-journal** by each process that opened it also syncs its directory
 //!   (os_unix.c, `UNIXFILE_DIRSYNC`). That of a database does not. `xDelete` syncs the directory if it is told to.

@@ -4,6 +4,7 @@ use super::change::{Change, ChangeKind, Event, EventKind, FileId, Name};
 use super::content::Content;
 use super::device::{Device, Directory};
 use crate::fault::SyncFate;
+use rusqlite::ffi;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -54,6 +55,12 @@ impl DiskState {
     pub fn apply(&mut self, event: &Event) {
         match &event.kind {
             EventKind::Change(kind) => self.change(Change { origin: event.origin, kind: kind.clone() }),
+            // What was written before is durable as well.
+            EventKind::Sync { .. } | EventKind::SyncDirectory { .. }
+                if self.device.has(ffi::SQLITE_IOCAP_SEQUENTIAL) =>
+            {
+                self.settle(|_| true);
+            }
             EventKind::Sync { file } => {
                 self.settle(|kind| kind.file() == Some(*file));
                 self.commit_names();

@@ -1,0 +1,147 @@
+//! `seawall powercut`, end to end: the table is as the source of SQLite lets expect, tokens replay and shrink.
+
+use crate::support::program;
+use assert_cmd::Command;
+use seawall_scenarios::powercut::{CaseFile, CellResult, CellSettings, JournalMode, Level, Subject};
+use serde::Deserialize;
+use serde_json::Value;
+use std::process::Output;
+
+#[derive(Deserialize)]
+struct Report {
+    schema: u32,
+    directory: String,
+    cells: Vec<CellResult>,
+}
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(program()).args(arguments).output().unwrap()
+}
+
+/// Runs `powercut`; the report and the exit status.
+fn powercut(arguments: &[&str]) -> (Report, i32) {
+    let output = run(&[&["powercut", "--format", "json"], arguments].concat());
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"));
+    (report, output.status.code().unwrap_or(-1))
+}
+
+fn cell(report: &Report, journal_mode: JournalMode, synchronous: Level) -> &CellResult {
+    let subject = Subject::Sql(CellSettings { journal_mode, synchronous });
+    report.cells.iter().find(|cell| cell.subject == subject).unwrap()
+}
+
+#[test]
+fn the_table_is_as_expected_and_shows_what_theory_predicts() {
+    let (report, status) = powercut(&["--table", "--seed", "1", "--images", "1500"]);
+    assert_eq!((report.schema, &*report.directory, report.cells.len(), status), (1, "strict", 24, 0));
+    for found in &report.cells {
+        assert!(found.distinct > 300 && found.cuts > 50, "{found:?}");
+        assert!(found.verdict <= found.expected, "{found:?}");
+    }
+    // The unlink of the journal is the commit, and only EXTRA makes it durable.
+    let delete = cell(&report, JournalMode::Delete, Level::Full);
+    assert_eq!((delete.verdict.word(), delete.lost_commits_max, delete.corrupt), ("lost", 1, 0));
+    for (mode, level) in [
+        (JournalMode::Delete, Level::Extra),
+        (JournalMode::Truncate, Level::Full),
+        (JournalMode::Persist, Level::Full),
+        (JournalMode::Wal, Level::Full),
+        (JournalMode::Wal, Level::Extra),
+    ] {
+        assert_eq!(cell(&report, mode, level).verdict.word(), "survived", "{mode:?} {level:?}");
+    }
+    let suffix = cell(&report, JournalMode::Wal, Level::Normal);
+    assert_eq!((suffix.verdict.word(), suffix.corrupt, suffix.atomicity), ("lost", 0, 0));
+    assert!(suffix.lost_commits_max > 1);
+    for level in Level::ALL {
+        assert_eq!(cell(&report, JournalMode::Memory, level).verdict.word(), "corrupt");
+        assert_eq!(cell(&report, JournalMode::Off, level).verdict.word(), "corrupt");
+    }
+    assert_eq!(cell(&report, JournalMode::Wal, Level::Off).verdict.word(), "corrupt");
+}
+
+#[test]
+fn a_delete_journal_is_durable_where_names_are_at_once() {
+    let delete = ["--journal-mode", "delete", "--synchronous", "full", "--images", "1500", "--seed", "1"];
+    for (directory, expected) in [("immediate", "survived"), ("ordered", "lost"), ("strict", "lost")] {
+        let (report, status) = powercut(&[&delete[..], &["--directory", directory]].concat());
+        assert_eq!((report.cells[0].verdict.word(), status), (expected, 0), "{directory}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_cells() {
+    let arguments =
+        ["powercut", "--table", "--journal-mode", "WAL", "--seed", "7", "--images", "500", "--format", "json"];
+    let cells = || -> Value {
+        let mut report: Value = serde_json::from_slice(&run(&arguments).stdout).unwrap();
+        report["seconds"].take();
+        report["cells"].as_array_mut().unwrap().iter_mut().for_each(|cell| drop(cell["seconds"].take()));
+        report
+    };
+    assert_eq!(cells(), cells());
+}
+
+#[test]
+fn a_token_replays_and_shrinks() {
+    let delete = ["--journal-mode", "DELETE", "--synchronous", "FULL", "--images", "1500", "--seed", "1"];
+    let (report, _) = powercut(&delete);
+    let token = report.cells[0].token.clone().unwrap();
+    let output = run(&["replay", &token, "--times", "3"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(100), "{text}");
+    assert!(text.contains("acknowledged commits are gone") && text.contains("3 times the same"), "{text}");
+    assert!(text.contains("unlink /sim/app.db-journal: lost"), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let output = run(&["shrink", &token, "--out", out]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut files = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let is_case = |path: &std::path::PathBuf| path.to_string_lossy().ends_with("-shrunken.json");
+    let file = files.find(is_case).unwrap_or_else(|| panic!("{text} {}", String::from_utf8_lossy(&output.stderr)));
+    let shrunk = CaseFile::read(&file).unwrap();
+    // One transaction suffices, and only the unlink is lost.
+    assert_eq!(shrunk.case.steps(), 1, "{shrunk:?}");
+    assert_eq!(shrunk.calls.iter().filter(|line| line.ends_with(": lost")).count(), 1, "{shrunk:?}");
+    let output = run(&["replay", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(100), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    #[track_caller]
+    fn check(arguments: &[&str], message: &str) {
+        let output = run(arguments);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(message), "{text}");
+    }
+    check(&["powercut", "--journal-mode", "WALL"], "`WALL` is no journal mode");
+    check(&["powercut", "--synchronous", "MOST"], "`MOST` is no level of synchronous");
+    check(&["powercut", "--directory", "loose"], "strict, ordered or immediate");
+    check(&["powercut", "--device", "wet"], "`wet` is no word of a device");
+    check(&["powercut", "--images", "0"], "0 is not in 1..");
+    let foreign = seawall_harness::token::seal("sp1:WAL:FULL:linked:strict:2a:3:0*99");
+    check(&["replay", &foreign], "no cut 3 with such fates");
+}
+
+/// The classes of findings of a cell.
+fn classes(arguments: &[&str]) -> ([bool; 3], u64) {
+    let (report, _) = powercut(arguments);
+    let cell = &report.cells[0];
+    ([cell.lost_runs > 0, cell.corrupt > 0, cell.atomicity > 0], cell.distinct)
+}
+
+/// Frames of a log guard themselves, so prefixes of them suffice.
+#[test]
+fn the_pruned_enumeration_finds_the_same_classes_as_the_full_one() {
+    for seed in ["1", "2", "3"] {
+        for (mode, level) in [("WAL", "NORMAL"), ("WAL", "FULL"), ("DELETE", "FULL")] {
+            let of_cell = ["--journal-mode", mode, "--synchronous", level, "--workloads", "1", "--seed", seed];
+            let (full, images) = classes(&[&of_cell[..], &["--exhaustive", "--images", "6000"]].concat());
+            let (pruned, fewer) = classes(&[&of_cell[..], &["--images", "6000"]].concat());
+            assert_eq!(full, pruned, "{mode} {level} {seed}: {images} and {fewer} images");
+        }
+    }
+}
