@@ -39,7 +39,8 @@ table! {
      in a file without a name. SQLite before 3.51.0 has no defence against it. In the other modes, a write transaction \
      has a lock: without it, the next program takes the journal for a hot one, and rolls back under the writer.",
     "In WAL mode, end the process without locks first, while all others keep their connections open. In the other \
-     modes, let nothing else use the database before that transaction has ended. Mend the program: it must not open the database file outside of SQLite, nor use a connection after a fork.",
+     modes, let nothing else use the database before that transaction has ended. Mend the program: it must \
+     not open the database file outside of SQLite, nor use a connection after a fork.",
     "Do not open the database with another program, not even to look: its close may remove the log. Do not end the \
      other processes first.";
 
