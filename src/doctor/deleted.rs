@@ -8,6 +8,7 @@ use super::report::FileRole;
 use super::wal::Wal;
 use crate::os::{Os, SystemOs};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,8 +43,10 @@ pub(super) fn scan(path: &Path, holders: &[Holder], others: &[OtherLog], os: &Sy
     let by_role = by_role.map(|holder| (holder.pid, &holder.command, holder.descriptor));
     let by_name = others.iter().filter(|log| log.is_deleted).map(|log| (log.pid, &log.command, log.descriptor));
     let mut logs: Vec<DeletedLog> = Vec::new();
+    let mut files = BTreeSet::new();
     for (pid, command, descriptor) in by_role.chain(by_name) {
         let file = PathBuf::from(format!("/proc/{pid}/fd/{descriptor}"));
+        files.extend(os.status(&file).ok().flatten().map(|status| (status.id.device, status.id.inode)));
         // The log may have just been closed.
         let Ok(Some(wal)) = Wal::read(&file) else { continue };
         let is_database_lost =
@@ -63,6 +66,13 @@ pub(super) fn scan(path: &Path, holders: &[Holder], others: &[OtherLog], os: &Sy
             others_wrote: reason.is_some(),
             reason: reason.unwrap_or_else(|| "the database was not changed since, and there is no new -wal".to_owned()),
         });
+    }
+    if files.len() > 1 {
+        // Each was written to by processes that the others do not see.
+        for log in logs.iter_mut().filter(|log| !log.others_wrote) {
+            log.others_wrote = true;
+            log.reason = "a process has another log without a name".to_owned();
+        }
     }
     logs
 }

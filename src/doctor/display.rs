@@ -70,11 +70,12 @@ impl DoctorReport {
             let at_most = if self.pending.is_exact { "" } else { "at most " };
             let salts = wal.header.as_ref().map_or_else(String::new, |header| told_salts(header.salts));
             let (frames, pending) = (wal.committed_frames, self.pending.frames);
-            let text = format!(
-                "{} bytes, {frames} frames committed, {at_most}{pending} not yet checkpointed{salts}",
-                wal.bytes
-            );
-            line(f, "-wal", &text)?;
+            let counted = if wal.is_cut() {
+                format!("{frames} frames committed in the part that was read, {pending} or more not yet checkpointed")
+            } else {
+                format!("{frames} frames committed, {at_most}{pending} not yet checkpointed")
+            };
+            line(f, "-wal", &format!("{} bytes, {counted}{salts}", wal.bytes))?;
         }
         if let Some(index) = &self.wal_index {
             let live = if index.is_live { "in use" } else { "a leftover" };

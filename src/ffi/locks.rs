@@ -177,8 +177,8 @@ impl Backfill {
         Some(Backfill { salts, frames: word(96), frames_attempted: word(128), frames_all })
     }
 
-    /// Whether a part of the log is in the database. Without the rest, the database is of no moment: a checkpoint leaves
-    /// out the pages that a later frame has again.
+    /// Whether a part of the log is in the database. Without the rest, the database is of no moment: a checkpoint
+    /// leaves out the pages that a later frame has again.
     pub(crate) fn is_partial(self) -> bool {
         self.frames_attempted > 0 && self.frames < self.frames_all
     }

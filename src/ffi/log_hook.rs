@@ -1,13 +1,13 @@
 //! The hook that SQLite calls after each commit into a log. It decides about the checkpoint that the commit makes due.
 //!
-//! SQLite's own hook checkpoints inside of COMMIT, whatever has become of the names of the files meanwhile. This one asks
-//! first, and notes how long the log is. For attached databases it does what SQLite's own does.
+//! SQLite's own hook checkpoints inside of COMMIT, whatever has become of the names of the files meanwhile. This one
+//! asks first, and notes how long the log is. For attached databases it does what SQLite's own does.
 //!
 //! The C contracts relied upon, beside those of the parent module:
 //!
 //! - `sqlite3_wal_hook(db, callback, data)` (c3ref) replaces the hook that `sqlite3_wal_autocheckpoint` has set and
-//!   returns its `data`. The callback runs on the thread that commits, after the commit and without the write lock, with
-//!   the schema name of the database and the frames in its log. It may use the connection. `data` must stay valid as
+//!   returns its `data`. The callback runs on the thread that commits, after the commit and without the write lock,
+//!   with the schema name of the database and the frames in its log. It may use the connection. `data` must stay valid as
 //!   long as the hook is set.
 //! - `sqlite3_db_name(db, 0)` (c3ref) returns the name of the main database: the text that the callback gets for it.
 //! - `sqlite3_wal_checkpoint(db, name)` (c3ref) moves as many frames as it can without waiting. What it cannot do is

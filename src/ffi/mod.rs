@@ -10,7 +10,8 @@
 //!   handle has to be closed even if opening failed. Both strings end with a zero byte; a NULL VFS name means the
 //!   default.
 //! - `sqlite3_vfs_find` (capi3ref) returns a registered VFS or NULL; a VFS must not be unregistered while it is in use.
-//! - `xAccess(vfs, path, flags, &answer)` (c3ref/vfs) writes whether there is such a file. It may be called at any time.
+//! - `xAccess(vfs, path, flags, &answer)` (c3ref/vfs) writes whether there is such a file. It may be called at any
+//!   time.
 //! - `pthread_atfork(3)`: the child handler runs in the child of `fork`, on its only thread, before `fork` returns
 //!   there. It may use async-signal-safe functions alone. `getpid(2)` is one, and so is an atomic store.
 #![expect(unsafe_code, reason = "the module exists for it")]

@@ -231,8 +231,8 @@ impl Os for SystemOs {
 
 /// The descriptors of this process, as names below `/proc`, and the files behind them. The entries lead to the open
 /// files themselves, with or without names, and looking at them opens nothing.
-/// A lock on a file. A child between fork and exec, or one that does not exec, has a copy of the descriptor, which would
-/// keep the lock. So it is given back, and not only closed; in such a child, it is the parent's.
+/// A lock on a file. A child between fork and exec, or one that does not exec, has a copy of the descriptor, which
+/// would keep the lock. So it is given back, and not only closed; in such a child, it is the parent's.
 struct HeldLock {
     file: File,
     pid: u32,

@@ -9,10 +9,11 @@ use std::path::Path;
 const BEGIN: &str = "<!-- codes: written by `UPDATE_DOCTOR_PAGE=1 cargo test -p seawall --test doctor page` -->\n";
 
 /// What no state of the catalogue makes, and why.
-const ELSEWHERE: [(&str, &str); 3] = [
+const ELSEWHERE: [(&str, &str); 4] = [
     ("network-file-system", "needs a network; the table of file systems has a test of its own"),
-    ("journal", "needs a system that does not show locks"),
+    ("journal", "has a test without /proc, where locks are not shown"),
     ("confined", "has a test with a namespace of its own"),
+    ("temp-unwritable", "has a test with a namespace of its own"),
 ];
 
 fn section() -> String {

@@ -1,6 +1,6 @@
 //! States that destroy commits if nothing is done, or the wrong thing.
 
-use crate::world::{State, World, check};
+use crate::world::{State, World, check, codes};
 use seawall::doctor::FileRole;
 use seawall::doctor::Severity::{self, Danger, Notice, Warning};
 use std::fs;
@@ -32,6 +32,18 @@ pub(crate) const HOLDERS: &[State] = &[
         w.holder(&format!(
             "{WAL}me = os.getpid()\nif os.fork() == 0:\n    while os.getppid() == me: time.sleep(0.02)\n    os._exit(0)"
         ));
+    }),
+    state("a transaction with a journal and without a lock", Danger, &["lost-locks"], |w| {
+        w.holder(&format!("{OPEN}; open(path).close()"));
+    }),
+    state("a transaction that has written nothing yet, without a lock", Danger, &["lost-locks"], |w| {
+        w.holder("c = connect(path, 'PRAGMA journal_mode=PERSIST; CREATE TABLE t(x); BEGIN IMMEDIATE; INSERT INTO t VALUES(1)'); open(path).close()");
+    }),
+    state("two logs were deleted, one after the other", Danger, &["deleted-log"], |w| {
+        w.holder(WAL);
+        w.shell("rm x.db-wal x.db-shm");
+        w.holder("d = connect(path, 'CREATE TABLE IF NOT EXISTS u(x)')");
+        w.shell("rm x.db-wal x.db-shm");
     }),
     state("the log was deleted", Danger, &["deleted-log"], |w| {
         w.holder(WAL);
@@ -276,6 +288,31 @@ fn the_advice_for_a_deleted_log_depends_on_what_was_written_since() {
         let next = &report.findings.iter().find(|finding| finding.code == "deleted-log").unwrap().next;
         assert_eq!(next.contains("kill -KILL"), is_written, "{next}");
         assert!(next.contains("--save"), "{next}");
+    }
+}
+
+/// A journal that a process still writes is not to be rolled back, and no two findings say the opposite.
+#[test]
+fn the_advice_does_not_contradict_itself() {
+    let Some(world) = World::new() else { return };
+    let pid = world.holder(&format!("{OPEN}; open(path).close()"));
+    let report = world.examine();
+    assert!(
+        !codes(&report).contains("hot-journal") && report.next.contains(&format!("kill -KILL {pid}")),
+        "{report:#?}"
+    );
+    let Some(world) = World::new_beside(world) else { return };
+    world.holder(WAL);
+    world.shell("rm x.db-wal x.db-shm");
+    world.holder("d = connect(path, 'CREATE TABLE IF NOT EXISTS u(x)')");
+    for again in ["true", "rm x.db-wal x.db-shm"] {
+        world.shell(again);
+        let report = world.examine();
+        assert!(
+            report.deleted_logs.iter().all(|log| log.others_wrote) && !report.deleted_logs.is_empty(),
+            "{report:#?}"
+        );
+        assert!(report.findings.iter().all(|finding| !finding.next.contains("usual way")), "{report:#?}");
     }
 }
 

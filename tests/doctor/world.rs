@@ -236,12 +236,6 @@ pub(crate) struct State {
     pub(crate) worst: Severity,
 }
 
-impl State {
-    pub(crate) fn copy(&self) -> State {
-        State { ..*self }
-    }
-}
-
 /// Builds all states and examines them; fails with all misses and false alarms at once.
 #[track_caller]
 pub(crate) fn check(states: &[State]) {

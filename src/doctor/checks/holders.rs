@@ -5,9 +5,12 @@ use crate::doctor::findings::{Finding, Findings, Severity, count, named, quoted}
 use crate::doctor::holders::OtherLog;
 use crate::doctor::report::{DoctorReport, FileRole};
 use crate::error::PrintablePath;
+use std::collections::BTreeSet;
 
 pub(super) fn deleted_logs(report: &DoctorReport, findings: &mut Findings) {
     let path = quoted(report);
+    let holders: BTreeSet<u32> = report.deleted_logs.iter().map(|log| log.pid).collect();
+    let holders: Vec<u32> = holders.into_iter().collect();
     for log in &report.deleted_logs {
         let evidence = format!(
             "{} has it open as /proc/{}/fd/{}: {} bytes, {} in {}; {}",
@@ -30,9 +33,9 @@ pub(super) fn deleted_logs(report: &DoctorReport, findings: &mut Findings) {
             Finding::new(Code::DeletedLog, evidence, next)
         } else {
             let next = format!(
-                "start no other program on the database. Stop process {} in its usual way: its close carries the log \
+                "start no other program on the database. Stop {} in its usual way: the last close carries the log \
                  into the database. To be sure, save the log before: seawall doctor {path} --save DIR",
-                log.pid
+                named(report, &holders)
             );
             Finding::new(Code::DeletedLog, evidence, next)
         };
@@ -56,19 +59,12 @@ pub(super) fn deleted_files(report: &DoctorReport, findings: &mut Findings) {
              compare",
             pid = first.pid
         )
+    } else if report.deleted_logs.iter().any(|log| log.others_wrote) {
+        "do not let the process close the database; do what deleted-log says".to_owned()
     } else {
-        format!(
-            "start no other program on the database; stop {} in the usual way, and only then open it again",
-            named(
-                report,
-                &lost
-                    .iter()
-                    .map(|holder| holder.pid)
-                    .collect::<std::collections::BTreeSet<_>>()
-                    .into_iter()
-                    .collect::<Vec<_>>()
-            )
-        )
+        let pids: BTreeSet<u32> = lost.iter().map(|holder| holder.pid).collect();
+        let who = named(report, &pids.into_iter().collect::<Vec<_>>());
+        format!("start no other program on the database; stop {who} in the usual way, and only then open it again")
     };
     findings.push(Finding::new(Code::DeletedButOpen, told.collect::<Vec<_>>().join("; "), next));
 }
@@ -79,6 +75,18 @@ pub(super) fn lockless(report: &DoctorReport, findings: &mut Findings) {
         return;
     }
     let who = named(report, lockless);
+    if super::journal::writes_without_lock(report) {
+        let evidence = format!("{who} has the database and its journal open, and no lock on the database");
+        let pids: Vec<String> = lockless.iter().map(u32::to_string).collect();
+        let next = format!(
+            "let no other program read or write the database: it would roll back what {who} is writing. Let {who} end \
+             the transaction and stop; or end it with kill -KILL {}, and the next open rolls back",
+            pids.join(" ")
+        );
+        let text = "a process is in a write transaction and holds no lock on the database";
+        findings.push(Finding::new(Code::LostLocks, evidence, next).with_text(text));
+        return;
+    }
     let others: Vec<u32> = report.pids().into_iter().filter(|pid| !lockless.contains(pid)).collect();
     let mut evidence = format!("{who} has the database and its side files open, and no lock on the database");
     for process in report.holder_processes.iter().filter(|process| lockless.contains(&process.pid)) {

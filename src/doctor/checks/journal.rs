@@ -10,8 +10,9 @@
 use crate::doctor::bytes::be_u32;
 use crate::doctor::codes::Code;
 use crate::doctor::findings::{Finding, Findings, Severity, count, quoted};
+use crate::doctor::holders::Holder;
 use crate::doctor::journal::{Journal, JournalRecords, JournalState};
-use crate::doctor::report::DoctorReport;
+use crate::doctor::report::{DoctorReport, FileRole};
 use crate::error::PrintablePath;
 
 pub(super) fn journal(report: &DoctorReport, findings: &mut Findings) {
@@ -20,11 +21,13 @@ pub(super) fn journal(report: &DoctorReport, findings: &mut Findings) {
         (Some(records), Some(segments)) => format!("{} in {}", count(records, "page"), count(segments, "segment")),
         _ => count(journal.bytes, "byte"),
     };
-    if journal.is_hot != Some(false) && journal.state == JournalState::Written {
+    if journal.is_hot != Some(false) && !writes_without_lock(report) && journal.state == JournalState::Written {
         origin(report, journal, findings);
     }
     let decided = journal.super_journal.as_ref().filter(|super_journal| !super_journal.exists);
     match journal.is_hot {
+        // What another process would roll back is a transaction that goes on: see `lost-locks`.
+        Some(true) if writes_without_lock(report) => {}
         Some(true) => {
             let next = "open it with the application, or run seawall doctor DB --fix; never delete the journal";
             let evidence = match decided {
@@ -44,6 +47,13 @@ pub(super) fn journal(report: &DoctorReport, findings: &mut Findings) {
         let evidence = format!("{unread} of {} bytes of the -journal were not read", journal.bytes);
         findings.push(Finding::new(Code::ReadInPart, evidence, "nothing to do; what was counted is a part"));
     }
+}
+
+/// Whether a process that holds no lock has the journal open.
+pub(super) fn writes_without_lock(report: &DoctorReport) -> bool {
+    let is_writer =
+        |holder: &Holder| holder.role == FileRole::Journal && holder.can_write && report.lockless.contains(&holder.pid);
+    report.holders.iter().any(is_writer)
 }
 
 fn origin(report: &DoctorReport, journal: &Journal, findings: &mut Findings) {

@@ -24,7 +24,12 @@ pub(super) fn log(report: &DoctorReport, findings: &mut Findings) {
         } else {
             "open it with the application, or run seawall doctor DB --fix; never delete the -wal"
         };
-        let evidence = format!("{at_most}{} of {} committed", count(pending, "frame"), wal.committed_frames);
+        let evidence = if wal.is_cut() {
+            // What waits is counted by the wal-index in use, or in the part alone.
+            format!("{} or more; the first {} of the log were read", count(pending, "frame"), wal.committed_frames)
+        } else {
+            format!("{at_most}{} of {} committed", count(pending, "frame"), wal.committed_frames)
+        };
         findings.push(Finding::new(Code::PendingFrames, evidence, next));
     }
     long_log(report, findings);

@@ -32,13 +32,15 @@ macro_rules! table {
 
 table! {
     LostLocks, "lost-locks", [Danger],
-    "a process uses the database in WAL mode and holds no lock on it",
+    "a process uses the database and holds no lock on it",
     "SQLite keeps a lock on the database as long as a connection in WAL mode is open. A plain open and close of the \
      database file in the same process drops it (POSIX), and a forked child never has it. Other processes then take \
      themselves for the last user: their close removes the -wal that is in use, and what is committed after that is \
-     in a file without a name. SQLite before 3.51.0 has no defence against it.",
-    "End the process without locks first, while all others keep their connections open. Then restart it. Mend the \
-     program: it must not open the database file outside of SQLite, nor use a connection after a fork.",
+     in a file without a name. SQLite before 3.51.0 has no defence against it. In the other modes, a write transaction \
+     has a lock: without it, the next program takes the journal for a hot one, and rolls back under the writer.",
+    "In WAL mode, end the process without locks first, while all others keep their connections open. In the other \
+     modes, let nothing else use the database before that transaction has ended. Mend the program: it must \
+     not open the database file outside of SQLite, nor use a connection after a fork.",
     "Do not open the database with another program, not even to look: its close may remove the log. Do not end the \
      other processes first.";
 
@@ -54,7 +56,7 @@ table! {
      written since.";
 
     DeletedButOpen, "deleted-but-open", [Danger],
-    "a process works on a database or a -shm that has been deleted or replaced",
+    "a process works on a database, a -shm or a journal that has been deleted or replaced",
     "The process writes to a file that has no name any more: its commits are gone when it closes the file. A deleted \
      -shm is as bad: the next process makes a new one, and the two do not see each other's locks.",
     "Stop writing. Save what is only there: seawall doctor DB --save DIR. Then end the process.",

@@ -1,4 +1,4 @@
-//! Processes that use a database in WAL mode and hold no lock on it.
+//! Processes that use a database in WAL mode, or write to its journal, and hold no lock on it.
 //!
 //! Descriptors and locks cannot be read at one moment, and a process that opens and closes often has the one and not
 //! the other in between. So a suspect is looked at again and again: descriptors, locks, descriptors. What is suspected
@@ -37,7 +37,8 @@ pub(in crate::doctor) fn scan(targets: &[Target], holders: &[Holder], locks: Opt
     suspects
 }
 
-/// Whether a process has the database and SQLite's side files of WAL mode open, and no lock on the database.
+/// Whether a process has the database and SQLite's side files of WAL mode open, or its journal for writing, and no lock
+/// on the database. SQLite closes a journal before it gives back the lock.
 fn is_suspect(pid: u32, holders: &[Holder], locks: &[Lock]) -> bool {
     let has = |role: FileRole| holders.iter().any(|holder| holder.pid == pid && holder.role == role);
     // A program that copies files reads them only.
@@ -47,5 +48,7 @@ fn is_suspect(pid: u32, holders: &[Holder], locks: &[Lock]) -> bool {
     let has_lock = locks
         .iter()
         .any(|lock| lock.role == FileRole::Database && !lock.is_waiting && lock.pid.is_none_or(|owner| owner == pid));
-    has(FileRole::Database) && (writes(FileRole::Wal) || writes(FileRole::WalIndex)) && !has_lock
+    has(FileRole::Database)
+        && [FileRole::Wal, FileRole::WalIndex, FileRole::Journal].into_iter().any(writes)
+        && !has_lock
 }
