@@ -7,8 +7,8 @@
 //!
 //! - `sqlite3_wal_hook(db, callback, data)` (c3ref) replaces the hook that `sqlite3_wal_autocheckpoint` has set and
 //!   returns its `data`. The callback runs on the thread that commits, after the commit and without the write lock,
-//!   with the schema name of the database and the frames in its log. It may use the connection. `data` must stay valid as
-//!   long as the hook is set.
+//!   with the schema name of the database and the frames in its log. It may use the connection. `data` must stay valid
+//!   as long as the hook is set.
 //! - `sqlite3_db_name(db, 0)` (c3ref) returns the name of the main database: the text that the callback gets for it.
 //! - `sqlite3_wal_checkpoint(db, name)` (c3ref) moves as many frames as it can without waiting. What it cannot do is
 //!   left in the log.

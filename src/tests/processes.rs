@@ -48,8 +48,8 @@ pub(super) fn play_as_unprivileged(role: &str, world: &World, mode: u32) {
     player.uid(UNPRIVILEGED_UID).gid(UNPRIVILEGED_UID).current_dir("/");
     // Children of other tests, between fork and exec, may still have the copy open for writing.
     let outputs = std::iter::repeat_with(|| player.output());
-    let is_busy = |output: &std::io::Result<Output>| matches!(output, Err(error) if error.kind() == ErrorKind::ExecutableFileBusy);
-    match outputs.take(1000).find(|output| !is_busy(output)).unwrap() {
+    let is_busy = |error: &std::io::Error| error.kind() == ErrorKind::ExecutableFileBusy;
+    match outputs.take(1000).find(|output| !output.as_ref().is_err_and(is_busy)).unwrap() {
         Ok(output) => check_played(role, &output),
         Err(error) => println!("not tested: no process without privileges can be had here: {error}"),
     }

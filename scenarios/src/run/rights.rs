@@ -1,4 +1,4 @@
-//! Rights that bind root: a process with the capability `CAP_DAC_OVERRIDE` may write what nobody may write. Where an
+//! Rights that bind root: a process with the capability `CAP_DAC_OVERRIDE` may write a file of any mode. Where an
 //! outsider takes rights away, root's workers are started without it.
 
 use std::ffi::OsString;
