@@ -51,7 +51,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("closed");
         fs::write(&path, "text").unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
         let mut read = bound(&["cat".into(), path.into_os_string()]);
         let output = read.output().unwrap();
         assert!(!output.status.success(), "{output:?}");
