@@ -21,7 +21,7 @@
 //! - **The first sync of a log, journal or super-journal** by each process that opened it also syncs its directory
 //!   (os_unix.c, `UNIXFILE_DIRSYNC`). That of a database does not. `xDelete` syncs the directory if it is told to.
 //! - **The wal-index** is not on the disk: no process trusts what a crash left of it. Temporary files are not either.
-//! - **A failing sync** leaves the pending changes as a [`SyncFate`] says.
+//! - **A failing sync** leaves the pending changes as a [`SyncFate`](crate::fault::SyncFate) says.
 //!
 //! # What the settings stand for
 //! | file system | settings |
