@@ -12,12 +12,11 @@
 //! - `fcntl(fd, F_GETLK, &flock)` (POSIX) takes no lock. It writes `F_UNLCK` into `l_type` if no lock of another
 //!   process is in the way of the one described, else that lock with its owner, 0 or less for one that has none here.
 
-use std::ffi::{CStr, CString, c_int, c_short};
+use super::forked::{c_string, fork_with, send, wait_for};
+use std::ffi::{CStr, c_int, c_short};
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::RawFd;
 use std::path::Path;
-use std::ptr;
 
 /// The most that a child answers, in bytes. With the errno in front it stays below what a pipe takes in one piece, even
 /// without a reader (4096 on Linux).
@@ -101,25 +100,11 @@ fn ask(
     path: &Path,
     work: impl FnOnce(RawFd, &mut [u8; ANSWER_BYTES_MAX]) -> Result<usize, c_int>,
 ) -> io::Result<Vec<u8>> {
-    let name = CString::new(path.as_os_str().as_bytes())?;
-    let (mut reader, writer) = io::pipe()?;
+    let name = c_string(path)?;
+    let (mut reader, child) = fork_with(|pipe, _| answer(&name, pipe, work))?;
+    wait_for(child);
     // A child of another thread may have inherited the writing end: this does not wait for its closing.
     rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::NONBLOCK)?;
-    // SAFETY: the child calls async-signal-safe functions alone and ends with `_exit`.
-    let child = unsafe { libc::fork() };
-    match child {
-        -1 => return Err(io::Error::last_os_error()),
-        0 => answer_and_exit(&name, writer.as_raw_fd(), work),
-        _ => {}
-    }
-    loop {
-        // SAFETY: waits for the child just made; a NULL status is allowed.
-        let waited = unsafe { libc::waitpid(child, ptr::null_mut(), 0) };
-        // Anything but an interruption means that the child is gone, even if another thread has waited for it.
-        if waited == child || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-            break;
-        }
-    }
     let mut message = [0; ANSWER_BYTES_MAX + size_of::<c_int>()];
     let bytes = reader.read(&mut message).unwrap_or(0);
     let Some((errno, content)) = message[..bytes].split_first_chunk() else {
@@ -131,12 +116,8 @@ fn ask(
     }
 }
 
-/// The child's whole life: an errno and what was found, into the pipe.
-fn answer_and_exit(
-    name: &CStr,
-    pipe: RawFd,
-    work: impl FnOnce(RawFd, &mut [u8; ANSWER_BYTES_MAX]) -> Result<usize, c_int>,
-) -> ! {
+/// In the child: an errno and what was found, into the pipe.
+fn answer(name: &CStr, pipe: RawFd, work: impl FnOnce(RawFd, &mut [u8; ANSWER_BYTES_MAX]) -> Result<usize, c_int>) {
     let mut answer = [0; ANSWER_BYTES_MAX];
     let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
     // SAFETY: the name ends with a zero byte; without O_CREAT there is no third argument.
@@ -149,10 +130,7 @@ fn answer_and_exit(
     let mut message = [0; ANSWER_BYTES_MAX + size_of::<c_int>()];
     message[..size_of::<c_int>()].copy_from_slice(&errno.to_ne_bytes());
     message[size_of::<c_int>()..].copy_from_slice(&answer);
-    // SAFETY: the buffer is valid for that many bytes. If nothing can be written, the parent finds nothing.
-    unsafe { libc::write(pipe, message.as_ptr().cast(), size_of::<c_int>() + length) };
-    // SAFETY: ends the child at once, without running anything of the parent's.
-    unsafe { libc::_exit(0) }
+    send(pipe, &message[..size_of::<c_int>() + length]);
 }
 
 fn errno() -> c_int {

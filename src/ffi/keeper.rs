@@ -9,12 +9,12 @@
 //! - A lock of `fcntl` belongs to the process that took it. It ends with the process, or when the process closes any
 //!   descriptor of the file. The child closes none.
 
-use std::ffi::{CStr, CString, c_int};
+use super::forked::{c_string, fork_with, send, wait_for};
+use std::ffi::{CStr, c_int};
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
-use std::ptr;
 
 /// The bytes that SQLite locks in a database file: PENDING, RESERVED, and the range for SHARED and EXCLUSIVE.
 const DATABASE_LOCKS: (i64, i64) = (0x4000_0000, 512);
@@ -87,26 +87,6 @@ pub(crate) fn copy_in_child(from: &Path, to: BorrowedFd<'_>) -> io::Result<()> {
     result
 }
 
-fn c_string(path: &Path) -> io::Result<CString> {
-    use std::os::unix::ffi::OsStrExt;
-    Ok(CString::new(path.as_os_str().as_bytes())?)
-}
-
-/// Forks. The body runs in the child, with the end of the pipe for its answer and the parent's end; it must call
-/// nothing but what a signal handler may call. The child ends with it.
-fn fork_with(body: impl FnOnce(RawFd, RawFd)) -> io::Result<(PipeReader, libc::pid_t)> {
-    let (reader, writer) = io::pipe()?;
-    // SAFETY: the child runs `body` alone, which by the contract calls async-signal-safe functions only, and ends.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        0 => {
-            body(writer.as_raw_fd(), reader.as_raw_fd());
-            exit()
-        }
-        child => Ok((reader, child)),
-    }
-}
-
 /// The child's answer. A child that is killed gives none.
 fn answered(mut reader: PipeReader) -> io::Result<()> {
     let mut errno = [0; ANSWER_BYTES];
@@ -116,16 +96,6 @@ fn answered(mut reader: PipeReader) -> io::Result<()> {
             errno => Err(io::Error::from_raw_os_error(errno)),
         },
         Err(_) => Err(io::Error::other("the child process ended without an answer")),
-    }
-}
-
-fn wait_for(child: libc::pid_t) {
-    loop {
-        // SAFETY: waits for a child of this process; a NULL status is allowed.
-        let waited = unsafe { libc::waitpid(child, ptr::null_mut(), 0) };
-        if waited == child || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-            break;
-        }
     }
 }
 
@@ -262,17 +232,10 @@ fn errno_of(result: io::Result<()>) -> c_int {
 }
 
 fn tell(answer: RawFd, errno: c_int) {
-    let bytes = errno.to_ne_bytes();
-    // SAFETY: the buffer is valid for that many bytes. If nothing can be written, the parent finds nothing.
-    unsafe { libc::write(answer, bytes.as_ptr().cast(), bytes.len()) };
+    send(answer, &errno.to_ne_bytes());
 }
 
 fn close(file: RawFd) {
     // SAFETY: in the child, a copy of a descriptor that nothing there uses.
     unsafe { libc::close(file) };
-}
-
-fn exit() -> ! {
-    // SAFETY: ends the child at once, without running anything of the parent's.
-    unsafe { libc::_exit(0) }
 }

@@ -17,6 +17,7 @@
 #![expect(unsafe_code, reason = "the module exists for it")]
 
 mod child;
+mod forked;
 mod keeper;
 mod locks;
 mod log_hook;

@@ -20,7 +20,6 @@ use seawall_harness::oracle::ledger::Ledger;
 use seawall_harness::record::Finding;
 use seawall_harness::seed::{Seed, mix};
 use seawall_harness::verdict::Verdict;
-use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 /// Images that are looked at for each candidate.
@@ -80,8 +79,7 @@ impl Cutter {
             image = next;
         }
         let seen = self.judge.observe(&image);
-        let sums: BTreeMap<u32, u64> =
-            recorded.models.iter().map(|(number, model)| (*number, model.fingerprint())).collect();
+        let sums = recorded.fingerprints();
         let after = judge::after_cut(&sums, known, &seen);
         let digest = digest(&recorded.disk, &image, &seen);
         let findings = findings(&after);
@@ -122,8 +120,7 @@ impl Cutter {
         (verdict, oracle): (Verdict, &str),
     ) -> Result<(), PowercutError> {
         let [only] = cuts else { return Ok(()) };
-        let sums: BTreeMap<u32, u64> =
-            recorded.models.iter().map(|(number, model)| (*number, model.fingerprint())).collect();
+        let sums = recorded.fingerprints();
         let known = recorded.known()[only.position];
         let (_, state, mut fates) = image_of(&recorded.disk, only)?;
         for index in (0..fates.len()).rev() {

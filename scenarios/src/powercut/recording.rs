@@ -80,6 +80,11 @@ pub struct Known {
 }
 
 impl Recorded {
+    /// The checksum of the rows after each commit that was tried.
+    pub(super) fn fingerprints(&self) -> BTreeMap<u32, u64> {
+        self.models.iter().map(|(number, model)| (*number, model.fingerprint())).collect()
+    }
+
     /// What is known at each cut, by the number of events before it.
     pub fn known(&self) -> Vec<Known> {
         let mut known = vec![Known::default(); self.disk.events.len() + 1];

@@ -38,8 +38,7 @@ pub(super) enum Seen {
 
 impl<'a> Witness<'a> {
     pub(super) fn of_sql(judge: &'a Judge, recorded: &Recorded) -> Self {
-        let sums = recorded.models.iter().map(|(number, model)| (*number, model.fingerprint()));
-        Self::Sql { judge, sums: sums.collect() }
+        Self::Sql { judge, sums: recorded.fingerprints() }
     }
 
     /// A fresh process opens the image; with what it did to the disk, if that is to be cut off too.
