@@ -51,6 +51,8 @@ fn state(folder: &Path) -> (Vec<Entry>, Vec<String>) {
         let locks = table.lines().filter(is_ours).filter_map(|line| line.split_once(": "));
         let mut locks: Vec<String> = locks.map(|(_, lock)| lock.to_owned()).collect();
         locks.sort();
+        // A line may come twice when the table changes between two reads; no process has the same lock twice.
+        locks.dedup();
         locks
     };
     // A long table comes in pieces, and a line may be missed in between.
