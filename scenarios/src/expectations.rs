@@ -5,7 +5,7 @@
 
 use seawall_harness::verdict::{UnknownVerdict, Verdict};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// The verdicts that are expected of a cell.
@@ -55,6 +55,8 @@ pub struct Expectations {
     runs_for_certainty: u64,
     /// Strategy, fault (or `default`), verdicts.
     cells: BTreeMap<String, BTreeMap<String, Expected>>,
+    /// Strategy of the layer, faults under which plain SQLite may do better.
+    worse_than_plain: BTreeMap<String, BTreeSet<String>>,
 }
 
 #[derive(Deserialize)]
@@ -62,6 +64,8 @@ pub struct Expectations {
 struct File {
     runs_for_certainty: u64,
     strategy: BTreeMap<String, BTreeMap<String, String>>,
+    #[serde(default)]
+    worse_than_plain: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Expectations {
@@ -90,7 +94,7 @@ impl Expectations {
             }
             cells.insert(strategy, row);
         }
-        Ok(Self { runs_for_certainty: file.runs_for_certainty, cells })
+        Ok(Self { runs_for_certainty: file.runs_for_certainty, cells, worse_than_plain: file.worse_than_plain })
     }
 
     /// What is expected of a strategy under a fault on a medium: the entry `FAULT@MEDIUM`, else that of the fault, else
@@ -99,6 +103,11 @@ impl Expectations {
         let Some(row) = self.cells.get(strategy) else { return Expected::default() };
         let names = [&*format!("{fault}@{medium}"), fault, "default"];
         names.iter().find_map(|name| row.get(*name)).cloned().unwrap_or_default()
+    }
+
+    /// True if the table declares that plain SQLite may do better than this strategy under this fault.
+    pub fn may_be_worse_than_plain(&self, strategy: &str, fault: &str) -> bool {
+        self.worse_than_plain.get(strategy).is_some_and(|faults| faults.contains(fault))
     }
 
     /// True if so many runs say for sure what happens in a cell.
@@ -134,6 +143,17 @@ mod tests {
                     name
                 });
                 assert!(name == "default" || faults.iter().any(|known| known == name), "{strategy} under {fault}");
+            }
+        }
+        for (strategy, declared) in &table.worse_than_plain {
+            assert!(strategies::find(strategy).is_ok_and(|entry| entry.is_layer), "{strategy}");
+            for fault in declared {
+                assert!(faults.contains(fault), "{strategy} under {fault}");
+                let worst = table.of(strategy, fault, "sim").worst();
+                assert!(
+                    worst.is_some_and(|worst| worst >= Verdict::Lost),
+                    "{strategy} under {fault}: nothing may be lost"
+                );
             }
         }
         for entry in strategies::ALL {
