@@ -10,7 +10,7 @@ use crate::events::{EventKind, EventQueue};
 use crate::ffi::{self, SoleUser, raw_prefix};
 use crate::open::log_memory::{LOG_HEADER_BYTES, Note};
 use crate::open::{LockingMode, first_connect, side_files};
-use crate::os::FileLock;
+use crate::os::{FileId, FileLock};
 use crate::quarantine::keep_log;
 use crate::sync::{Arc, Ordering};
 use std::mem;
@@ -95,15 +95,7 @@ impl Database {
                 (in_file, lock)
             }
             Ok(lock) => {
-                let orphan = Orphan {
-                    path: &self.path,
-                    conn: &connection.conn,
-                    locking: connection.locking,
-                    files: connection.files.as_deref(),
-                    claim: state.claim.as_ref(),
-                    vfs: self.settings.vfs.as_deref(),
-                    os: &*self.settings.os,
-                };
+                let orphan = self.orphan(connection, state.claim.as_ref());
                 (orphan.secure(loss, &mut state.copied), lock)
             }
         };
@@ -124,6 +116,18 @@ impl Database {
         record.file_id = None;
         record.discarded();
         rescue
+    }
+
+    fn orphan<'a>(&'a self, connection: &'a PooledConnection, claim: Option<&'a Claim>) -> Orphan<'a> {
+        Orphan {
+            path: &self.path,
+            conn: &connection.conn,
+            locking: connection.locking,
+            files: connection.files.as_deref(),
+            claim,
+            vfs: self.settings.vfs.as_deref(),
+            os: &*self.settings.os,
+        }
     }
 
     /// Closes the files if they have lost a name and no call is using them. The next caller is told.
@@ -205,9 +209,10 @@ impl Database {
         &self,
         state: &mut WriterState,
         connection: &mut PooledConnection,
+        found: Option<FileId>,
         journal_mode: &str,
     ) -> Result<(), Error> {
-        let settled = self.identified(state, connection, journal_mode);
+        let settled = self.identified(state, connection, found, journal_mode);
         if settled.is_err() {
             // What it has opened by name may belong to others.
             let _ = keep_log(&connection.conn);
@@ -219,6 +224,7 @@ impl Database {
         &self,
         state: &mut WriterState,
         connection: &mut PooledConnection,
+        found: Option<FileId>,
         journal_mode: &str,
     ) -> Result<(), Error> {
         let os = &*self.settings.os;
@@ -227,6 +233,9 @@ impl Database {
             Identified::Files(files) => {
                 state.was_log_missing = false;
                 files
+            }
+            Identified::Lost(Loss::Database) => {
+                return Err(self.moved(Loss::Database, self.copy_nameless(connection, found)));
             }
             Identified::Lost(loss) => return lost(loss),
             // Taken away at this moment, unless this VFS keeps it elsewhere: then it has one with this name.
@@ -257,6 +266,19 @@ impl Database {
         *self.identity.lock() = Some(identity);
         state.is_log_noted = false;
         Ok(())
+    }
+
+    /// The database that was found at the path has lost its name while it was opened. If it had no other one, this
+    /// connection may be the last that has its rows.
+    fn copy_nameless(&self, connection: &PooledConnection, found: Option<FileId>) -> Rescue {
+        let os = &*self.settings.os;
+        let is_nameless = |id: &FileId| os.has_open(&[*id]) == Some(true) && os.names_left(*id) == Some(0);
+        match found.filter(is_nameless) {
+            Some(database) if !self.settings.is_read_only() => {
+                self.orphan(connection, None).copy_nameless(database)
+            }
+            _ => Rescue::InFile { moved_to: None },
+        }
     }
 
     /// Whether the VFS says that the log is there. One that cannot be asked is believed the second time.

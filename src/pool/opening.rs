@@ -7,6 +7,7 @@ use crate::events::{EventKind, EventQueue};
 use crate::open::locking_policy::OpenPlan;
 use crate::open::recovery::{self, Recovered};
 use crate::open::{LockingMode, first_connect, schema, side_files};
+use crate::os::FileId;
 use crate::settings::Settings;
 use crate::sync::Ordering;
 use rusqlite::OpenFlags;
@@ -72,7 +73,7 @@ impl Database {
             side_files::widen_modes(&self.path, os);
         }
         self.keep_rights(state);
-        let mut connection = self.connect(state, now, events)?;
+        let mut connection = self.connect(state, found, now, events)?;
         if state.is_initialised && self.file_id() != known {
             // The file was replaced between the check and the opening. This is a first connect, which needs the lock.
             state.is_initialised = false;
@@ -91,7 +92,7 @@ impl Database {
             if !connection.clean(settings) {
                 // What init has set does not apply to other connections, so it must not apply to this one.
                 drop(connection);
-                connection = self.connect(state, now, events)?;
+                connection = self.connect(state, self.file_id(), now, events)?;
             }
         }
         if connection.locking == LockingMode::Shared && self.record.lock().is_wal() {
@@ -114,9 +115,11 @@ impl Database {
         }
     }
 
+    /// `found` is the file that was at the path before.
     fn connect(
         &self,
         state: &mut WriterState,
+        found: Option<FileId>,
         now: Duration,
         events: &mut EventQueue,
     ) -> Result<PooledConnection, Error> {
@@ -137,7 +140,11 @@ impl Database {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let generation = self.readers.generation();
         let mut connection = PooledConnection::new(opened, BorrowKind::Writer, generation, serial, now);
-        self.settle_identity(state, &mut connection, &journal_mode)?;
+        self.settle_identity(state, &mut connection, found, &journal_mode).inspect_err(|error| {
+            if let Some(to) = error.rescued_to() {
+                events.add(EventKind::Moved { rescued_to: Some(to.to_owned()), moved_to: None });
+            }
+        })?;
         let rights = settings.os.rights(&self.path).ok().flatten();
         let mut record = self.record.lock();
         record.rights = rights;

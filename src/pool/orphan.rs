@@ -17,6 +17,8 @@
 //! Afterwards the connection is closed without a checkpoint and without unlinking a name. Where another program still
 //! has the old log open under a database that has its name, the connection is kept instead, and no call is served.
 //!
+//! A database that loses its last name while it is opened is copied too, and nothing else is done to its files.
+//!
 //! Emptying is proven to be safe if SQLite's own question for a sole user is answered with yes, no other process claims
 //! the database or is seen to have one of the files open, no other log with frames has the name, and the database is as
 //! it was at the last check at which all names were right. If a part of a lost log has been checkpointed, the database
@@ -82,6 +84,17 @@ impl Orphan<'_> {
             (Ok(_), Some(Ok((to, finding)))) => Rescue::Copied { to, finding },
             (Ok(_), Some(Err(error))) => Rescue::Unreadable(error),
             (Ok(rescue), None) => rescue,
+        }
+    }
+
+    /// Copies a database that lost its last name while it was opened. Nothing else is done: its log was opened by name
+    /// and may be in use with the file that is at the path now.
+    pub(crate) fn copy_nameless(&self, database: FileId) -> Rescue {
+        let mut copied = None;
+        match self.copy(database, &mut copied).map(|()| copied) {
+            Ok(Some(Ok((to, finding)))) => Rescue::Copied { to, finding },
+            Ok(Some(Err(error))) | Err(error) => Rescue::Unreadable(error),
+            Ok(None) => Rescue::InFile { moved_to: None },
         }
     }
 

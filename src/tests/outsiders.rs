@@ -217,6 +217,30 @@ fn a_database_without_a_log_is_rescued_too() {
 }
 
 #[test]
+fn a_file_that_loses_its_name_while_it_is_opened_is_rescued() {
+    for is_deleted in [false, true] {
+        let (world, mut acknowledged) = (World::new(), BTreeSet::new());
+        let mut player = Player::start("obey", &world.path());
+        (1..4).for_each(|x| assert_eq!(write(&mut player, x, &mut acknowledged), "ok"));
+        player.kill();
+        let (backup, path) = (backup(&world), world.path());
+        let builder = world.builder().on_connect(move |_| {
+            match is_deleted {
+                true => drop(fs::remove_file(&path)),
+                false => drop(fs::rename(&backup, &path)),
+            }
+            Ok(())
+        });
+        let error = builder.open(world.path()).unwrap_err();
+        assert!(error.is_moved(), "{error}");
+        check_rows(error.rescued_to().unwrap_or_else(|| panic!("{error}")), &[1, 2, 3]);
+        let moved = world.events().into_iter().filter(|event| event.to_string().contains("copied to"));
+        assert_eq!(moved.count(), 1);
+        assert!(world.side_file("-wal").exists(), "it may be in use with the new file");
+    }
+}
+
+#[test]
 fn an_idle_process_that_is_maintained_lets_lost_files_go() {
     let (world, mut acknowledged) = (World::new(), BTreeSet::new());
     let [mut a, mut b] = <[Player; 2]>::try_from(players(&world, 2)).ok().unwrap();
