@@ -274,9 +274,7 @@ impl Database {
         let os = &*self.settings.os;
         let is_nameless = |id: &FileId| os.has_open(&[*id]) == Some(true) && os.names_left(*id) == Some(0);
         match found.filter(is_nameless) {
-            Some(database) if !self.settings.is_read_only() => {
-                self.orphan(connection, None).copy_nameless(database)
-            }
+            Some(database) if !self.settings.is_read_only() => self.orphan(connection, None).copy_nameless(database),
             _ => Rescue::InFile { moved_to: None },
         }
     }

@@ -38,6 +38,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// How many files with one suffix are kept beside a database.
+const NAMES_MAX: u32 = 1000;
+
 /// A copy that was tried: where it is and what is wrong with it, or why there can be none.
 pub(crate) type Copied = Result<(PathBuf, Option<String>), rusqlite::Error>;
 
@@ -110,9 +113,8 @@ impl Orphan<'_> {
             return if has_name { Ok(in_file) } else { self.copy(identity.database, copied).map(|()| in_file) };
         };
         let is_log_at = |base: &Path| self.is_at(&beside(base, "-wal"), log);
-        let set_aside = self.orphan_base(identity.database);
-        let base = [Some(self.path), moved_to.as_deref(), Some(&set_aside)].into_iter().flatten();
-        let log_base = base.into_iter().find(|base| is_log_at(base));
+        let bases = [Some(self.path.to_owned()), moved_to.clone()].into_iter().flatten();
+        let log_base = bases.chain(self.orphan_bases(identity.database)).find(|base| is_log_at(base));
         if !has_name || log_base.is_none() {
             self.copy(identity.database, copied)?;
         }
@@ -126,7 +128,7 @@ impl Orphan<'_> {
             // Where it is cannot be told, so its log cannot be put beside it.
             self.copy(identity.database, copied)?;
         }
-        if log_base == Some(self.path) {
+        if log_base.as_deref() == Some(self.path) {
             self.set_aside(identity, moved_to.as_deref())?;
         }
         Ok(in_file)
@@ -198,8 +200,10 @@ impl Orphan<'_> {
     /// Gives log and wal-index names beside the database, or beside a name that no database has. The wal-index goes
     /// first: a log without its index is rebuilt into a new one by the next opener.
     fn set_aside(&self, identity: Identity, moved_to: Option<&Path>) -> rusqlite::Result<PathBuf> {
-        let orphan_base = self.orphan_base(identity.database);
-        let bases = [moved_to, Some(&*orphan_base)];
+        let is_missing = |path: &Path| matches!(self.os.status(path), Ok(None));
+        let is_free = |base: &PathBuf| ["-wal", "-shm"].iter().all(|suffix| is_missing(&beside(base, suffix)));
+        let orphan_base = self.orphan_bases(identity.database).find(is_free);
+        let bases = [moved_to, orphan_base.as_deref()];
         let mut failure = None;
         for base in bases.into_iter().flatten() {
             match self.rename_to(base, identity) {
@@ -242,9 +246,15 @@ impl Orphan<'_> {
         look(path, self.os).ok().flatten().is_some_and(|file| file.id == id)
     }
 
-    /// Where a log is put whose database is nowhere.
-    fn orphan_base(&self, database: FileId) -> PathBuf {
-        beside(self.path, &format!(".orphan-{:x}", database.inode))
+    /// Where a log is put whose database is nowhere. There may be one from an earlier time: a file that is overwritten
+    /// in place stays the same file.
+    fn orphan_bases(&self, database: FileId) -> impl Iterator<Item = PathBuf> + use<'_> {
+        self.numbered(format!(".orphan-{:x}", database.inode))
+    }
+
+    /// Names beside the database: this suffix, then with numbers.
+    fn numbered(&self, suffix: String) -> impl Iterator<Item = PathBuf> + use<'_> {
+        (0..NAMES_MAX).map(move |n| beside(self.path, &if n == 0 { suffix.clone() } else { format!("{suffix}-{n}") }))
     }
 
     /// Copies what the connection sees, once.
@@ -253,10 +263,8 @@ impl Orphan<'_> {
             return Ok(());
         }
         let suffix = format!(".rescued-{:x}", database.inode);
-        let names =
-            (0..1000).map(|n| beside(self.path, &if n == 0 { suffix.clone() } else { format!("{suffix}-{n}") }));
         let is_free = |to: &PathBuf| matches!(self.os.status(to), Ok(None));
-        let to = names.into_iter().find(is_free).unwrap_or_else(|| beside(self.path, &suffix));
+        let to = self.numbered(suffix.clone()).find(is_free).unwrap_or_else(|| beside(self.path, &suffix));
         let partial = beside(self.path, &format!("{suffix}.partial"));
         self.begin_copy(&to, &partial, database).map_err(|error| cannot_create(&to, &error))?;
         // As bytes: a path may not be valid text.

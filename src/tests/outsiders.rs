@@ -512,6 +512,24 @@ fn a_file_that_is_overwritten_in_place_keeps_the_content_that_it_was_given() {
 }
 
 #[test]
+fn a_file_may_be_overwritten_in_place_again_and_again() {
+    let world = World::new();
+    let backup = backup(&world);
+    let store = world.store();
+    let mut kept = BTreeSet::new();
+    for x in 0..3 {
+        store.write(|tx| insert(tx, x)).unwrap();
+        fs::copy(&backup, world.path()).unwrap();
+        world.events();
+        assert!(store.write(|tx| insert(tx, 1000)).unwrap_err().is_moved());
+        let events = world.events();
+        let [EventKind::Overwritten { log_kept }] = &events[..] else { panic!("{events:?}") };
+        assert!(log_kept.exists() && kept.insert(log_kept.clone()), "{log_kept:?}");
+        assert_eq!(store.read(rows).unwrap(), [100]);
+    }
+}
+
+#[test]
 fn checkpoints_and_touches_are_no_overwriting() {
     let world = World::new();
     let [store, other] = [(); 2].map(|()| world.store());
