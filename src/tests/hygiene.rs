@@ -117,6 +117,33 @@ fn readers_are_kept_clean_too() {
 }
 
 #[test]
+fn a_new_schema_costs_no_connection() {
+    let world = World::new();
+    for readers in [0, 1] {
+        let store = world.builder().readers(readers).open(world.path()).unwrap();
+        let check = |what: &str| {
+            for _ in 0..2 {
+                assert_eq!(store.read(rows).unwrap(), [0; 0], "{what}");
+                store.write(|tx| insert(tx, 1).and(tx.execute_batch("DELETE FROM t"))).unwrap();
+                assert_eq!(store.with_connection(|conn| rows(conn)).unwrap(), [0; 0], "{what}");
+            }
+            assert_eq!((store.health().opens, store.health().discards), (1 + readers as u64, 0), "{what}");
+        };
+        check("to begin with");
+        for sql in ["CREATE TABLE u (x)", "CREATE INDEX i ON u (x)", "ANALYZE", "ALTER TABLE u ADD COLUMN y"] {
+            store.write(|tx| tx.execute_batch(sql)).unwrap();
+            check(sql);
+        }
+        store.write(|tx| tx.execute_batch("DROP TABLE u").and(Err::<(), _>(sqlite_failure(19)))).unwrap_err();
+        check("a rollback of DROP");
+        store.read(|conn| conn.execute_batch("CREATE TABLE v (x)")).unwrap_err();
+        check("CREATE in a read");
+        Connection::open(world.path()).unwrap().execute_batch("DROP TABLE u").unwrap();
+        check("a DROP of another process");
+    }
+}
+
+#[test]
 fn a_read_that_writes_is_rolled_back_and_refused() {
     let world = World::new();
     let store = world.store();
