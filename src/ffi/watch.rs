@@ -24,8 +24,8 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::catch_unwind;
 use std::ptr;
 
-/// The settings of `sqlite3_limit` are numbered from 0; one that SQLite does not know answers -1, which sets nothing.
-const LIMITS: usize = 13;
+/// The settings of `sqlite3_limit` are numbered from 0; one that SQLite does not know answers -1. Today there are 15.
+const LIMITS: usize = 24;
 
 /// The names under which rusqlite keeps the closures that it hands to SQLite.
 /// The other hooks are noticed without them: those of transactions and of the log by what was set before, the
@@ -173,7 +173,7 @@ impl Watch {
         let db = handle(conn);
         // SAFETY: the connection is open and borrowed.
         let limit = |id, value| unsafe { ffi::sqlite3_limit(db, id, value) };
-        for (id, &value) in (0..).zip(&self.before.limits) {
+        for (id, &value) in (0..).zip(&self.before.limits).take_while(|&(_, &value)| value >= 0) {
             // A look is cheaper than setting it.
             if limit(id, -1) != value {
                 limit(id, value);

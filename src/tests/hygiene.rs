@@ -318,6 +318,15 @@ fn fresh(world: &World) -> Connection {
     conn
 }
 
+/// From the first to the last one that there is.
+const LIMITS: [Limit; 5] = [
+    Limit::SQLITE_LIMIT_LENGTH,
+    Limit::SQLITE_LIMIT_VARIABLE_NUMBER,
+    Limit::SQLITE_LIMIT_ATTACHED,
+    Limit::SQLITE_LIMIT_SCHEMA,
+    Limit::SQLITE_LIMIT_TRIGGER_STEPS,
+];
+
 /// What a borrower can see of a connection's settings.
 fn probe(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut told = Vec::new();
@@ -334,7 +343,7 @@ fn probe(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     ] {
         told.push(format!("{config:?} {}", conn.db_config(config)?));
     }
-    for limit in [Limit::SQLITE_LIMIT_LENGTH, Limit::SQLITE_LIMIT_VARIABLE_NUMBER, Limit::SQLITE_LIMIT_ATTACHED] {
+    for limit in LIMITS {
         told.push(format!("{limit:?} {}", conn.limit(limit)?));
     }
     told.push(conn.query_row("SELECT upper('a') || typeof(abs(-1))", [], |row| row.get(0))?);
@@ -440,7 +449,7 @@ fn settings_of_the_interface_are_not_inherited() {
             conn.set_db_config(config, value).map(drop)
         });
     }
-    for limit in [Limit::SQLITE_LIMIT_LENGTH, Limit::SQLITE_LIMIT_VARIABLE_NUMBER, Limit::SQLITE_LIMIT_ATTACHED] {
+    for limit in LIMITS {
         check_harmless_when_shared(&format!("{limit:?}"), |conn| conn.set_limit(limit, 1).map(drop));
     }
     check_harmless_when_shared("sql length", |conn| conn.set_limit(Limit::SQLITE_LIMIT_SQL_LENGTH, 3).map(drop));
