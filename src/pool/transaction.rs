@@ -9,7 +9,7 @@ use crate::error::classify::{may_interrupt_commit, rolls_back};
 use crate::error::{Cause, Error, Operation, Rescue, extended_code};
 use crate::ffi::{self, Endings, Kept, pragmas};
 use crate::os::Os;
-use rusqlite::{Connection, Transaction, TransactionBehavior, TransactionState};
+use rusqlite::{Connection, Transaction, TransactionState};
 use std::path::Path;
 
 /// What a call sees of the database beside the connection.
@@ -43,7 +43,7 @@ pub(crate) fn write<T>(
     let begin_failed = |error| Error::on(path, Operation::Begin, error, conn);
     // Before the closure, so that its running tells whether something has changed since.
     pooled.conn.keep(Kept::Commit).map_err(begin_failed)?;
-    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate).map_err(begin_failed)?;
+    let transaction = pooled.conn.begin().map_err(begin_failed)?;
     let before = pooled.watch().endings();
     // Dropping the transaction rolls it back, here and after a refused COMMIT.
     let value = body(&transaction).map_err(|error| {
