@@ -306,12 +306,12 @@ pub(crate) fn reset_running_statements(conn: &Connection) -> bool {
     is_ok
 }
 
-/// Frees the statements that borrowers have left behind, so that the connection can be closed. The layer's own must have
-/// been finalized.
+/// Frees the statements that borrowers have left behind, so that the connection can be closed. Those of the layer must
+/// have been finalized.
 ///
 /// A statement borrows its connection, so one that is there when the connection is closed and is not in rusqlite's
-/// cache was leaked, and no safe code can reach it any more. But virtual tables have statements of their own, which they free
-/// themselves and cannot be told from others: where there are such tables, nothing is freed.
+/// cache was leaked, and no safe code can reach it any more. But virtual tables have statements of their own, which
+/// they free themselves and cannot be told from others: where there are such tables, nothing is freed.
 pub(super) fn free_leaked_statements(conn: &Connection) {
     conn.flush_prepared_statement_cache();
     reset_running_statements(conn);
