@@ -63,8 +63,9 @@ bench: ## benches of the connection layer, the shim and the simulator
 	$(CARGO) bench --locked --package seawall-scenarios --bench shim
 	$(CARGO) bench --locked --package seawall-scenarios --bench simulator
 
-bench-instructions: ## the shim's cost in instructions, against its budget (needs valgrind)
+bench-instructions: ## the shim's and the layer's cost in instructions, against their budgets (needs valgrind)
 	$(CARGO) bench --locked --package seawall-scenarios --bench instructions
+	$(CARGO) bench --locked --package seawall-scenarios --bench layer_instructions
 
 bench-peers: ## other pools against a bare mutex, and what they do about dirty transactions and replaced files
 	$(CARGO) test --locked --release --manifest-path $(PEERS)

@@ -21,13 +21,15 @@ mod forked;
 mod keeper;
 mod locks;
 mod log_hook;
+mod owned;
 pub(crate) mod pragmas;
 mod watch;
 
 pub(crate) use child::{HASH_START, hash, hashes_in_child, locks_in_child, read_in_child};
 pub(crate) use keeper::{LockRange, LockedFile, copy_in_child};
 pub(crate) use locks::{Backfill, SoleUser, is_locked_elsewhere, lock_byte, raw_prefix, unlock_bytes};
-pub(crate) use watch::{Endings, Watch, free_leaked_statements, has_running_statement, reset_running_statements};
+pub(crate) use owned::{Kept, OwnedConnection};
+pub(crate) use watch::{Endings, Watch, has_running_statement, reset_running_statements};
 
 use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 use rusqlite::{Connection, OpenFlags, ffi};

@@ -24,8 +24,8 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::catch_unwind;
 use std::ptr;
 
-/// The settings of `sqlite3_limit` are numbered from 0; one that SQLite does not know answers -1, which sets nothing.
-const LIMITS: usize = 13;
+/// The settings of `sqlite3_limit` are numbered from 0; one that SQLite does not know answers -1. Today there are 15.
+const LIMITS: usize = 24;
 
 /// The names under which rusqlite keeps the closures that it hands to SQLite.
 /// The other hooks are noticed without them: those of transactions and of the log by what was set before, the
@@ -168,12 +168,16 @@ impl Watch {
         token_of(conn) == self.token
     }
 
-    /// Sets the limits as they were; costs little more than a look.
+    /// Sets the limits as they were.
     pub(crate) fn restore_limits(&self, conn: &Connection) {
         let db = handle(conn);
-        for (id, &value) in (0..).zip(&self.before.limits) {
-            // SAFETY: the connection is open and borrowed.
-            unsafe { ffi::sqlite3_limit(db, id, value) };
+        // SAFETY: the connection is open and borrowed.
+        let limit = |id, value| unsafe { ffi::sqlite3_limit(db, id, value) };
+        for (id, &value) in (0..).zip(&self.before.limits).take_while(|&(_, &value)| value >= 0) {
+            // A look is cheaper than setting it.
+            if limit(id, -1) != value {
+                limit(id, value);
+            }
         }
     }
 
@@ -295,23 +299,20 @@ pub(crate) fn has_running_statement(conn: &Connection) -> bool {
 pub(crate) fn reset_running_statements(conn: &Connection) -> bool {
     let mut is_ok = true;
     // A reset may free others, so each search begins anew.
-    while let Some(statement) = statements(conn).find(|&statement| {
+    while let Some(statement) = statements(conn).find(|&statement| is_running(statement)) {
         // SAFETY: SQLite has just named the statement, and the connection is borrowed.
-        unsafe { ffi::sqlite3_stmt_busy(statement) != 0 }
-    }) {
-        // SAFETY: as above.
         is_ok &= unsafe { ffi::sqlite3_reset(statement) } == ffi::SQLITE_OK;
     }
     is_ok
 }
 
-/// Frees the statements that borrowers have left behind, so that the connection can be closed.
+/// Frees the statements that borrowers have left behind, so that the connection can be closed. Those of the layer must
+/// have been finalized.
 ///
 /// A statement borrows its connection, so one that is there when the connection is closed and is not in rusqlite's
-/// cache
-/// was leaked, and no safe code can reach it any more. But virtual tables have statements of their own, which they free
-/// themselves and cannot be told from others: where there are such tables, nothing is freed.
-pub(crate) fn free_leaked_statements(conn: &Connection) {
+/// cache was leaked, and no safe code can reach it any more. But virtual tables have statements of their own, which
+/// they free themselves and cannot be told from others: where there are such tables, nothing is freed.
+pub(super) fn free_leaked_statements(conn: &Connection) {
     conn.flush_prepared_statement_cache();
     reset_running_statements(conn);
     let virtual_tables = "SELECT count(*) FROM pragma_table_list WHERE type = 'virtual'";
@@ -325,13 +326,19 @@ pub(crate) fn free_leaked_statements(conn: &Connection) {
 }
 
 /// The statements of a connection. None of them may be freed before the next one is asked for.
-fn statements(conn: &Connection) -> impl Iterator<Item = *mut ffi::sqlite3_stmt> {
+pub(super) fn statements(conn: &Connection) -> impl Iterator<Item = *mut ffi::sqlite3_stmt> {
     let next = |after| {
         // SAFETY: the connection is open and borrowed; NULL asks for the first statement.
         let statement = unsafe { ffi::sqlite3_next_stmt(handle(conn), after) };
         (!statement.is_null()).then_some(statement)
     };
     std::iter::successors(next(ptr::null_mut()), move |&statement| next(statement))
+}
+
+/// Whether one of the [`statements`] has begun and has not ended.
+pub(super) fn is_running(statement: *mut ffi::sqlite3_stmt) -> bool {
+    // SAFETY: SQLite has just named the statement, and its connection is borrowed.
+    unsafe { ffi::sqlite3_stmt_busy(statement) != 0 }
 }
 
 unsafe extern "C" fn note_commit(data: *mut c_void) -> c_int {

@@ -2,14 +2,13 @@
 
 use super::files::{Files, Finding};
 use crate::error::{BorrowKind, Loss};
-use crate::ffi::{self, Watch, has_moved, pragmas};
+use crate::ffi::{self, Kept, OwnedConnection, Watch, has_moved, pragmas};
 use crate::open::{LockingMode, Opened, set_up};
 use crate::os::Os;
 use crate::settings::Settings;
 use crate::sync::Arc;
 use rusqlite::{CachedStatement, Connection, StatementStatus, TransactionBehavior};
 use std::cell::Cell;
-use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -52,7 +51,7 @@ impl PooledConnection {
         // Fibonacci hashing: consecutive serials end up far from each other.
         let jitter = (serial.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as i32 - 512;
         PooledConnection {
-            conn: OwnedConnection(Some(conn)),
+            conn: OwnedConnection::new(conn),
             locking,
             files: None,
             has_written: Cell::new(false),
@@ -135,9 +134,17 @@ impl PooledConnection {
         if bits & pragmas::CONFIGURED != 0 && !self.set_up_again(settings) {
             return false;
         }
+        if bits == pragmas::CALM {
+            return true;
+        }
+        // SQLite may want to prepare them again, which would be mistaken for a change by the next borrower.
+        self.conn.forget_statements();
+        if is_calm {
+            return is_still_prepared(&self.conn).is_ok();
+        }
         let is_explained = bits & (pragmas::SCHEMA | pragmas::CONFIGURED) != 0;
         let is_suspect = bits & pragmas::REPREPARED != 0 && !is_explained;
-        is_calm || !is_suspect && self.is_as_it_was(is_explained)
+        !is_suspect && self.is_as_it_was(is_explained)
     }
 
     fn set_up_again(&self, settings: &Settings) -> bool {
@@ -184,23 +191,16 @@ impl PooledConnection {
         &self.watch
     }
 
-    /// Runs a statement that is kept, and that no borrower could flush because it was held.
-    pub(crate) fn conclude(&self, statement: &mut CachedStatement<'_>) -> rusqlite::Result<()> {
-        let before = statement.get_status(StatementStatus::RePrepare);
-        statement.execute([])?;
-        let is_calm = statement.get_status(StatementStatus::RePrepare) == before;
+    /// Ends the transaction with a statement that was prepared before the borrower had the connection.
+    pub(crate) fn conclude(&self, kept: Kept) -> rusqlite::Result<()> {
+        let is_calm = self.conn.run(kept)?;
         self.watch.note(if is_calm { pragmas::CALM } else { pragmas::REPREPARED });
         Ok(())
     }
 
     /// Closes the connection; returns it if SQLite refuses.
     pub(crate) fn close(mut self) -> Result<(), Box<(PooledConnection, rusqlite::Error)>> {
-        let Some(conn) = self.conn.0.take() else { return Ok(()) };
-        close(conn).map_err(|refused| {
-            let (conn, error) = *refused;
-            self.conn.0 = Some(conn);
-            Box::new((self, error))
-        })
+        self.conn.close().map_err(|error| Box::new((self, error)))
     }
 
     fn jittered(&self, limit: Duration) -> Duration {
@@ -216,6 +216,7 @@ pub(crate) fn finding(conn: &Connection, files: Option<&Files>, os: &dyn Os) -> 
         None => has_moved(conn).then_some(Finding::Lost(Loss::Database)),
     }
 }
+
 /// Whether SQLite had no reason to prepare the kept statement again since it last ran; `None` if it has not run before,
 /// or was flushed.
 fn is_still_prepared(conn: &Connection) -> rusqlite::Result<Option<bool>> {
@@ -224,38 +225,4 @@ fn is_still_prepared(conn: &Connection) -> rusqlite::Result<Option<bool>> {
     let (runs, before) = (count(&canary, StatementStatus::Run), count(&canary, StatementStatus::RePrepare));
     canary.query([])?.next()?;
     Ok((runs > 0).then(|| count(&canary, StatementStatus::RePrepare) == before))
-}
-
-/// A connection that can always be closed: statements that were leaked are freed first.
-pub(crate) struct OwnedConnection(Option<Connection>);
-
-impl Deref for OwnedConnection {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        self.0.as_ref().expect("it is taken out by `close` alone, which consumes its owner")
-    }
-}
-
-impl DerefMut for OwnedConnection {
-    fn deref_mut(&mut self) -> &mut Connection {
-        self.0.as_mut().expect("it is taken out by `close` alone, which consumes its owner")
-    }
-}
-
-impl Drop for OwnedConnection {
-    fn drop(&mut self) {
-        if let Some(conn) = self.0.take() {
-            // One that cannot be closed stays open, as it would with rusqlite.
-            let _ = close(conn);
-        }
-    }
-}
-
-/// Closes a connection, also if borrowers have leaked statements.
-fn close(conn: Connection) -> Result<(), Box<(Connection, rusqlite::Error)>> {
-    // The first attempt makes virtual tables free the statements that are their own.
-    let Err((conn, _)) = conn.close() else { return Ok(()) };
-    ffi::free_leaked_statements(&conn);
-    conn.close().map_err(Box::new)
 }

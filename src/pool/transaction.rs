@@ -7,15 +7,10 @@ use super::connection::PooledConnection;
 use super::files::Finding;
 use crate::error::classify::{may_interrupt_commit, rolls_back};
 use crate::error::{Cause, Error, Operation, Rescue, extended_code};
-use crate::ffi::{self, Endings, pragmas};
+use crate::ffi::{self, Endings, Kept, pragmas};
 use crate::os::Os;
-use rusqlite::{Connection, Transaction, TransactionBehavior, TransactionState};
+use rusqlite::{Connection, Transaction, TransactionState};
 use std::path::Path;
-
-// No text that a closure would use: it must not find the layer's own statements in the cache.
-const BEGIN: &str = "BEGIN /* seawall */";
-const COMMIT: &str = "COMMIT /* seawall */";
-const ROLLBACK: &str = "ROLLBACK /* seawall */";
 
 /// What a call sees of the database beside the connection.
 pub(crate) struct View<'a> {
@@ -46,9 +41,9 @@ pub(crate) fn write<T>(
 ) -> Result<T, Error> {
     let (path, conn) = (view.path, &*pooled.conn);
     let begin_failed = |error| Error::on(path, Operation::Begin, error, conn);
-    // Held throughout, so that the closure cannot flush it.
-    let mut commit = conn.prepare_cached(COMMIT).map_err(begin_failed)?;
-    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate).map_err(begin_failed)?;
+    // Before the closure, so that its running tells whether something has changed since.
+    pooled.conn.keep(Kept::Commit).map_err(begin_failed)?;
+    let transaction = pooled.conn.begin().map_err(begin_failed)?;
     let before = pooled.watch().endings();
     // Dropping the transaction rolls it back, here and after a refused COMMIT.
     let value = body(&transaction).map_err(|error| {
@@ -66,7 +61,7 @@ pub(crate) fn write<T>(
         // says. One that has ended the transaction and begun another has lost the first, or has it committed.
         return Err(Error::new(path, Operation::Commit, Cause::TransactionOver).with_outcome_unknown(true));
     }
-    match pooled.conclude(&mut commit) {
+    match pooled.conclude(Kept::Commit) {
         Ok(()) => {
             pooled.has_written.set(true);
             Ok(value)
@@ -88,9 +83,9 @@ pub(crate) fn read<T>(
 ) -> Result<T, Error> {
     let conn = &*pooled.conn;
     let begin_failed = |error| Error::on(path, Operation::Begin, error, conn);
-    // Held throughout, so that the closure cannot flush it.
-    let mut rollback = conn.prepare_cached(ROLLBACK).map_err(begin_failed)?;
-    conn.prepare_cached(BEGIN).and_then(|mut begin| begin.execute([])).map_err(begin_failed)?;
+    // Before the closure, so that its running tells whether something has changed since.
+    pooled.conn.keep(Kept::Rollback).map_err(begin_failed)?;
+    pooled.conn.run(Kept::Begin).map_err(begin_failed)?;
     let before = pooled.watch().endings();
     let result = body(conn).map_err(|error| Error::on(path, Operation::Read, error, conn));
     // VACUUM commits without the hook that counts.
@@ -100,7 +95,7 @@ pub(crate) fn read<T>(
     has_committed |= has_written && conn.is_autocommit();
     if !conn.is_autocommit() {
         // If this fails, the transaction is still open, and the clean-up will see it.
-        let _ = pooled.conclude(&mut rollback);
+        let _ = pooled.conclude(Kept::Rollback);
     }
     match result {
         Ok(_) if has_committed => {

@@ -117,6 +117,33 @@ fn readers_are_kept_clean_too() {
 }
 
 #[test]
+fn a_new_schema_costs_no_connection() {
+    let world = World::new();
+    for readers in [0, 1] {
+        let store = world.builder().readers(readers).open(world.path()).unwrap();
+        let check = |what: &str| {
+            for _ in 0..2 {
+                assert_eq!(store.read(rows).unwrap(), [0; 0], "{what}");
+                store.write(|tx| insert(tx, 1).and(tx.execute_batch("DELETE FROM t"))).unwrap();
+                assert_eq!(store.with_connection(|conn| rows(conn)).unwrap(), [0; 0], "{what}");
+            }
+            assert_eq!((store.health().opens, store.health().discards), (1 + readers as u64, 0), "{what}");
+        };
+        check("to begin with");
+        for sql in ["CREATE TABLE u (x)", "CREATE INDEX i ON u (x)", "ANALYZE", "ALTER TABLE u ADD COLUMN y"] {
+            store.write(|tx| tx.execute_batch(sql)).unwrap();
+            check(sql);
+        }
+        store.write(|tx| tx.execute_batch("DROP TABLE u").and(Err::<(), _>(sqlite_failure(19)))).unwrap_err();
+        check("a rollback of DROP");
+        store.read(|conn| conn.execute_batch("CREATE TABLE v (x)")).unwrap_err();
+        check("CREATE in a read");
+        Connection::open(world.path()).unwrap().execute_batch("DROP TABLE u").unwrap();
+        check("a DROP of another process");
+    }
+}
+
+#[test]
 fn a_read_that_writes_is_rolled_back_and_refused() {
     let world = World::new();
     let store = world.store();
@@ -291,6 +318,15 @@ fn fresh(world: &World) -> Connection {
     conn
 }
 
+/// From the first to the last one that there is.
+const LIMITS: [Limit; 5] = [
+    Limit::SQLITE_LIMIT_LENGTH,
+    Limit::SQLITE_LIMIT_VARIABLE_NUMBER,
+    Limit::SQLITE_LIMIT_ATTACHED,
+    Limit::SQLITE_LIMIT_SCHEMA,
+    Limit::SQLITE_LIMIT_TRIGGER_STEPS,
+];
+
 /// What a borrower can see of a connection's settings.
 fn probe(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut told = Vec::new();
@@ -307,7 +343,7 @@ fn probe(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     ] {
         told.push(format!("{config:?} {}", conn.db_config(config)?));
     }
-    for limit in [Limit::SQLITE_LIMIT_LENGTH, Limit::SQLITE_LIMIT_VARIABLE_NUMBER, Limit::SQLITE_LIMIT_ATTACHED] {
+    for limit in LIMITS {
         told.push(format!("{limit:?} {}", conn.limit(limit)?));
     }
     told.push(conn.query_row("SELECT upper('a') || typeof(abs(-1))", [], |row| row.get(0))?);
@@ -413,7 +449,7 @@ fn settings_of_the_interface_are_not_inherited() {
             conn.set_db_config(config, value).map(drop)
         });
     }
-    for limit in [Limit::SQLITE_LIMIT_LENGTH, Limit::SQLITE_LIMIT_VARIABLE_NUMBER, Limit::SQLITE_LIMIT_ATTACHED] {
+    for limit in LIMITS {
         check_harmless_when_shared(&format!("{limit:?}"), |conn| conn.set_limit(limit, 1).map(drop));
     }
     check_harmless_when_shared("sql length", |conn| conn.set_limit(Limit::SQLITE_LIMIT_SQL_LENGTH, 3).map(drop));
