@@ -15,7 +15,7 @@
 #![expect(unsafe_code, reason = "the module exists for it")]
 
 use super::handle;
-use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Mutex, Ordering};
 use rusqlite::{Connection, ffi};
 use std::ffi::{c_char, c_int, c_void};
 use std::fmt;
@@ -34,6 +34,8 @@ pub(super) struct LogNotes {
     checkpoint_frames: AtomicU32,
     /// In the log of the main database after the last commit.
     frames: AtomicU32,
+    /// Whether a sync has failed in a checkpoint that a commit made due.
+    has_failed_sync: AtomicBool,
     permission: Mutex<Option<Permission>>,
 }
 
@@ -43,6 +45,7 @@ impl LogNotes {
         self.token.store(token, Ordering::Relaxed);
         self.checkpoint_frames.store(checkpoint_frames, Ordering::Relaxed);
         self.frames.store(0, Ordering::Relaxed);
+        self.has_failed_sync.store(false, Ordering::Relaxed);
     }
 
     /// The connection is not of the pool any more.
@@ -59,6 +62,11 @@ impl LogNotes {
     pub(super) fn take_frames(&self) -> u32 {
         // Often nothing: a load is cheaper than a swap.
         if self.frames.load(Ordering::Relaxed) == 0 { 0 } else { self.frames.swap(0, Ordering::Relaxed) }
+    }
+
+    /// Whether a sync has failed since the last time, in a checkpoint that a commit made due.
+    pub(super) fn take_failed_sync(&self) -> bool {
+        self.has_failed_sync.load(Ordering::Relaxed) && self.has_failed_sync.swap(false, Ordering::Relaxed)
     }
 
     /// Sets the hook. Whether it was this one before.
@@ -109,7 +117,10 @@ unsafe extern "C" fn after_commit(
     if is_allowed.unwrap_or(false) {
         // SAFETY: the connection is open, the name is SQLite's own, and the callback may use the connection. A failure
         // leaves the frames in the log, and the commit is a commit: SQLite's own hook says nothing about it, either.
-        unsafe { ffi::sqlite3_wal_checkpoint(db, name) };
+        let code = unsafe { ffi::sqlite3_wal_checkpoint(db, name) };
+        if is_main && code == ffi::SQLITE_IOERR_FSYNC {
+            notes.has_failed_sync.store(true, Ordering::Relaxed);
+        }
     }
     ffi::SQLITE_OK
 }

@@ -207,6 +207,11 @@ impl Watch {
         Some(u64::from(frames) * u64::from(self.before.page_bytes + FRAME_HEADER_BYTES))
     }
 
+    /// Whether a sync has failed since the last time, in a checkpoint that a commit made due.
+    pub(crate) fn take_failed_sync(&self) -> bool {
+        self.notes.log.take_failed_sync()
+    }
+
     /// Whether the settings of `sqlite3_db_config` are as they were.
     pub(crate) fn has_its_flags(&self, conn: &Connection) -> bool {
         flags(conn) == self.before.flags

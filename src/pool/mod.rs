@@ -16,6 +16,7 @@ mod connection;
 mod damage;
 mod disk_guard;
 mod eviction;
+mod failed_sync;
 mod files;
 mod identity;
 mod inspection;
@@ -113,6 +114,8 @@ struct WriterState {
     copied: Option<Copied>,
     /// Whether the last connection had no log at its name.
     was_log_missing: bool,
+    /// Whether a sync has failed, and the log has not begun anew since.
+    has_failed_sync: bool,
     /// Whether it is noted which log belongs to the open file.
     is_log_noted: bool,
     /// What this process says of the files that it has open. Given back after they are closed, so it comes last.

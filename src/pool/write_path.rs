@@ -128,6 +128,9 @@ impl Database {
             state.connection = Some(connection);
             self.note_log(state);
         }
+        if state.has_failed_sync {
+            self.renew_log(state)?;
+        }
         let WriterState { connection: Some(pooled), locking_policy, .. } = state else {
             unreachable!("the connection was set above");
         };
@@ -159,6 +162,7 @@ impl Database {
             // An Ok would acknowledge rows that have just been rolled back.
             result = Err(Error::new(&self.path, Operation::Call, Cause::DanglingWrite));
         }
+        Self::note_failed_sync(state, result.as_ref().err());
         let Err(error) = result else { return result };
         let mut error = self.with_lock_owner(error);
         if let Some(pooled) = &state.connection {
