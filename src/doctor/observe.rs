@@ -150,8 +150,14 @@ fn moved_to(targets: &[Target], holders: &[Holder]) -> Vec<(u32, Vec<PathBuf>)> 
     let has = |pid: u32, role: FileRole| holders.iter().any(|holder| holder.pid == pid && holder.role == role);
     let mut pids: Vec<u32> = holders.iter().map(|holder| holder.pid).collect();
     pids.dedup();
-    pids.retain(|&pid| has(pid, FileRole::WalIndex) && !has(pid, FileRole::Database));
-    pids.into_iter().map(|pid| (pid, holders::strays::databases_without_log(pid, targets))).collect()
+    let writes_journal = |pid: u32| {
+        let is_it = |holder: &Holder| holder.pid == pid && holder.role == FileRole::Journal && holder.can_write;
+        holders.iter().any(is_it)
+    };
+    pids.retain(|&pid| !has(pid, FileRole::Database) && (has(pid, FileRole::WalIndex) || writes_journal(pid)));
+    let moved = pids.into_iter().map(|pid| (pid, holders::strays::databases_without_log(pid, targets)));
+    // What writes to a journal and has no database open may be any program.
+    moved.filter(|(pid, databases)| has(*pid, FileRole::WalIndex) || !databases.is_empty()).collect()
 }
 
 /// Whether the database was written or replaced after the last change of the log, as far as times tell. A log that is

@@ -96,6 +96,42 @@ pub(crate) const HOLDERS: &[State] = &[
         w.holder(WAL);
         w.shell("cp x.db z.db; mv x.db y.db; mv z.db x.db");
     }),
+    state(
+        "renamed in the middle of a transaction, looked at by its new name",
+        Danger,
+        &["renamed-under-holder"],
+        |w| {
+            w.holder(&OPEN.replace("path,", "path + '.old',"));
+            w.shell("mv x.db.old x.db");
+        },
+    ),
+    state(
+        "renamed in the middle of a transaction, looked at by its old name",
+        Danger,
+        &["renamed-under-holder"],
+        |w| {
+            w.holder(OPEN);
+            w.shell("mv x.db y.db");
+        },
+    ),
+    State {
+        must_not: &["hot-journal", "foreign-journal"],
+        ..state(
+            "renamed in the middle of a transaction, and there is a new one",
+            Danger,
+            &["renamed-under-holder"],
+            |w| {
+                w.holder(OPEN);
+                w.shell("mv x.db y.db");
+                w.python_once("c = connect(path + '.new', 'CREATE TABLE t(x)'); c.close()");
+                w.shell("mv x.db.new x.db");
+            },
+        )
+    },
+    state("renamed under an exclusive holder whose journal stays open", Danger, &["renamed-under-holder"], |w| {
+        w.holder("c = connect(path + '.old', 'PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=PERSIST; CREATE TABLE t(x); INSERT INTO t VALUES(1)')");
+        w.shell("mv x.db.old x.db");
+    }),
     state("a hard link in the same directory, with a holder", Danger, &["second-log", "hard-links"], |w| {
         w.python_once(&format!("{WAL}c.close()"));
         w.shell("ln x.db y.db");
@@ -222,7 +258,17 @@ pub(crate) const FILES: &[State] = &[
         w.killed(WAL);
         w.shell(": > x.db");
     }),
-    state("another kind of file", Danger, &["no-header"], |w| w.shell("head -c 8192 /dev/urandom > x.db")),
+    state("another kind of file", Danger, &["no-header"], |w| w.shell("head -c 8192 /usr/bin/env > x.db")),
+    state("a compressed copy", Danger, &["no-header"], |w| {
+        w.python_once(
+            "import gzip; gzip.open(path, 'wb').write(os.urandom(40000)); os.truncate(path, 512 * (os.path.getsize(path) // 512))",
+        );
+    }),
+    state("an encrypted database", Warning, &["no-header"], |w| w.shell("head -c 8192 /dev/urandom > x.db")),
+    state("the first bytes were overwritten", Danger, &["no-header"], |w| {
+        w.python_once(&format!("{WAL}c.close()"));
+        w.shell("printf 'not a database !' | dd of=x.db conv=notrunc status=none");
+    }),
     state("an unfinished copy", Danger, &["short-file"], |w| {
         w.python_once("connect(path, 'CREATE TABLE t(x); INSERT INTO t VALUES(zeroblob(90000))').close()");
         w.shell("truncate -s 40960 x.db");

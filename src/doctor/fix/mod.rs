@@ -60,7 +60,8 @@ use workspace::Workspace;
 pub enum Take {
     /// The database file alone, without its log and without its journal.
     Alone,
-    /// The database as SQLite would open it: with the log carried into it, with the journal rolled back.
+    /// The database as SQLite would open it: with the log carried into it, with the journal rolled back. Of an empty
+    /// file with a log, SQLite deletes the log; here the database is built from it.
     Log,
 }
 
