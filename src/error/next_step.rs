@@ -66,6 +66,9 @@ impl Error {
             (Cause::Quarantined { .. }, _) => "the next call begins with a new database",
             (Cause::NotQuarantined { .. } | Cause::Quarantine(_), _) => "nothing is deleted; see what holds it",
             (Cause::PathTooLong { .. }, _) => "give the database a shorter path, or use a VFS that takes longer ones",
+            (Cause::Io(error), _) if error.kind() == io::ErrorKind::InvalidInput => {
+                "check the path: name a database file"
+            }
             (_, Class::OutcomeUnknown) => "the writes may or may not be durable: read before writing them again",
             (_, Class::RetryNow) => "run it again in a new transaction",
             (_, Class::RetryLater) if self.is_busy() => "try again later, or raise the busy timeout",

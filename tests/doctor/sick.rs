@@ -194,6 +194,14 @@ pub(crate) const FILES: &[State] = &[
         w.python_once("for i in range(3): connect(path, 'INSERT INTO t VALUES(zeroblob(9000))').close()");
         w.shell("cp old x.db-wal");
     }),
+    state("restored and longer, the old log has one page and not the first", Danger, &["foreign-log"], |w| {
+        w.python_once(&format!("{WAL}c.execute('UPDATE t SET x=zeroblob(100)'); c.close()"));
+        w.shell("cp x.db base");
+        w.python_once("connect(path, 'INSERT INTO t VALUES(zeroblob(90000))').close()");
+        w.shell("cp x.db longer; cp base x.db");
+        w.killed("c = connect(path, 'UPDATE t SET x=zeroblob(101)')");
+        w.shell("cp longer x.db");
+    }),
     state("restored, of the same size and older", Warning, &["foreign-log"], |w| {
         w.python_once(&format!("{WAL}c.close()"));
         w.shell("cp x.db backup");
@@ -249,6 +257,25 @@ pub(crate) const FILES: &[State] = &[
         w.shell("cp x.db-journal old; rm x.db*");
         w.python_once("c = connect(path, 'CREATE TABLE u(x); CREATE TABLE w(x); CREATE TABLE z(x); INSERT INTO u VALUES(zeroblob(500000))'); c.close()");
         w.shell("cp old x.db-journal");
+    }),
+    state("the hot journal of another database with as many transactions", Danger, &["foreign-journal"], |w| {
+        let open = OPEN.replace("CREATE TABLE IF NOT EXISTS t(x); INSERT", "CREATE TABLE t(x); INSERT");
+        w.killed(&open);
+        w.shell("cp x.db-journal old; rm x.db*");
+        w.python_once(
+            "c = connect(path, 'CREATE TABLE u(x, y); INSERT INTO u VALUES(zeroblob(500000), 1)'); c.close()",
+        );
+        w.shell("cp old x.db-journal");
+    }),
+    state("the hot journal of a database with other pages, without the first", Danger, &["foreign-journal"], |w| {
+        w.killed("c = connect(path, 'PRAGMA page_size=1024; CREATE TABLE t(x)'); c.execute('BEGIN')\nfor i in range(9000): c.execute('INSERT INTO t VALUES(?)', (i + 100000,))\nc.execute('COMMIT'); c.execute('PRAGMA cache_size=1'); c.execute('BEGIN'); c.execute('UPDATE t SET x=x+1')");
+        w.shell("cp x.db-journal old; rm x.db*");
+        w.python_once("c = connect(path, 'CREATE TABLE u(x); INSERT INTO u VALUES(zeroblob(900000))'); c.close()");
+        w.shell("cp old x.db-journal");
+    }),
+    state("restored as a new file, and the hot journal fits", Warning, &["foreign-journal", "hot-journal"], |w| {
+        w.killed(OPEN);
+        w.shell("sleep 0.05; cp x.db copy; rm x.db; sleep 0.05; cp copy x.db");
     }),
     state("the log without its database", Danger, &["orphan-side-files"], |w| {
         w.killed(WAL);
@@ -373,9 +400,9 @@ fn bad_input_is_bounded_and_told() {
     assert!(!world.examine().findings.is_empty());
     world.shell("rm x.db*; mkfifo x.db");
     assert!(seawall::doctor::examine(&world.path).is_err());
-    for path in ["/proc/self/mem", "/proc/self/maps", "/proc/kcore", "/dev/zero", "/dev/full"] {
+    for path in ["/proc/self/mem", "/proc/self/maps", "/proc/self/status", "/proc/kcore", "/dev/zero", "/dev/full"] {
         if let Ok(report) = seawall::doctor::examine(path.as_ref()) {
-            assert!(!report.findings.is_empty(), "{path}");
+            assert!(report.severity >= Severity::Warning, "{path}: {report:#?}");
         }
     }
     for role in [FileRole::Wal, FileRole::WalIndex, FileRole::Journal] {

@@ -31,7 +31,8 @@ pub(super) fn identity(report: &DoctorReport, findings: &mut Findings) {
         let text = "the database file is a mount point of its own, so it has a second name with side files of its own";
         findings.push(Finding::new(Code::SecondLog, evidence, next).with_severity(Severity::Warning).with_text(text));
     }
-    if database.bytes == 0 {
+    // A file of `/proc` has content and no length.
+    if database.bytes == 0 && report.evidence.first_bytes.is_empty() {
         let log = report.wal.as_ref().map_or(0, |wal| wal.bytes);
         if log > 0 {
             let next = "do not open it; move the -wal away and find the database that it belongs to";
