@@ -6,6 +6,12 @@ use rusqlite::ffi;
 use std::io;
 
 impl Error {
+    /// The message without the next step, which is meant for callers of the layer.
+    pub(crate) fn without_advice(&self) -> String {
+        let text = self.to_string();
+        text.strip_suffix(&format!("; {}", self.advice())).map(str::to_owned).unwrap_or(text)
+    }
+
     /// What to do about it, at the end of the message.
     pub(super) fn advice(&self) -> &'static str {
         match (&self.inner.cause, self.class()) {
@@ -66,9 +72,6 @@ impl Error {
             (Cause::Quarantined { .. }, _) => "the next call begins with a new database",
             (Cause::NotQuarantined { .. } | Cause::Quarantine(_), _) => "nothing is deleted; see what holds it",
             (Cause::PathTooLong { .. }, _) => "give the database a shorter path, or use a VFS that takes longer ones",
-            (Cause::Io(error), _) if error.kind() == io::ErrorKind::InvalidInput => {
-                "check the path: name a database file"
-            }
             (_, Class::OutcomeUnknown) => "the writes may or may not be durable: read before writing them again",
             (_, Class::RetryNow) => "run it again in a new transaction",
             (_, Class::RetryLater) if self.is_busy() => "try again later, or raise the busy timeout",

@@ -308,6 +308,13 @@ pub(crate) const FILES: &[State] = &[
     state("a long log that was left behind", Warning, &["long-log"], |w| {
         w.killed("c = connect(path, 'PRAGMA page_size=512; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; CREATE TABLE t(x); INSERT INTO t VALUES(zeroblob(6000000))')");
     }),
+    state("a long log beside a database that is not much shorter", Warning, &["long-log"], |w| {
+        w.killed("c = connect(path, 'PRAGMA page_size=512; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; CREATE TABLE t(x); INSERT INTO t VALUES(zeroblob(2000000)); PRAGMA wal_checkpoint(TRUNCATE); INSERT INTO t VALUES(zeroblob(6000000))')");
+    }),
+    state("a log in the place of a database", Warning, &["no-header"], |w| {
+        w.killed(WAL);
+        w.shell("mv x.db-wal y.db-wal; rm x.db*; mv y.db-wal x.db-wal; ln -s x.db-wal x.db");
+    }),
     state("a log with a damaged header", Warning, &["wal-without-header"], |w| {
         w.killed(WAL);
         w.shell("printf xxxx | dd of=x.db-wal bs=1 seek=16 conv=notrunc status=none");

@@ -1,12 +1,16 @@
 //! The files: which there are, under how many names, and what the header says.
 
 use crate::doctor::codes::Code;
-use crate::doctor::findings::{Finding, Findings, Severity, count, quick_check, quoted};
+use crate::doctor::findings::{Finding, Findings, Severity, count, quick_check, quoted, quoted_path};
 use crate::doctor::header::Header;
-use crate::doctor::journal::JournalState;
+use crate::doctor::journal::{JOURNAL_MAGIC, JournalState};
 use crate::doctor::report::DoctorReport;
+use crate::doctor::wal::WalHeader;
 use crate::error::PrintablePath;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// SQLite's smallest page: encrypted databases are whole pages as well.
 const PAGE_BYTES_MIN: u64 = 512;
@@ -46,10 +50,24 @@ pub(super) fn identity(report: &DoctorReport, findings: &mut Findings) {
     }
 }
 
+/// The database of a side file that was named in its place.
+fn database_of(path: &Path, first: &[u8]) -> Option<PathBuf> {
+    let name = path.as_os_str().as_bytes();
+    let of_log = name.strip_suffix(b"-wal").filter(|_| WalHeader::parse(first).is_some());
+    let of_journal = || name.strip_suffix(b"-journal").filter(|_| first.starts_with(&JOURNAL_MAGIC));
+    of_log.or_else(of_journal).map(|name| PathBuf::from(OsStr::from_bytes(name)))
+}
+
 /// A file that has no header: what it looks like.
 fn without_header(report: &DoctorReport, bytes: u64) -> Finding {
     let first = &report.evidence.first_bytes;
     let size = count(bytes, "byte");
+    if let Some(database) = database_of(&report.path, first) {
+        let text = "this is the -wal or the -journal of a database, and no database";
+        let evidence = format!("{size}, with the header of a log or a journal");
+        let next = format!("look at its database: seawall doctor {}", quoted_path(&database));
+        return Finding::new(Code::NoHeader, evidence, next).with_severity(Severity::Warning).with_text(text);
+    }
     if is_random(first) && bytes.is_multiple_of(PAGE_BYTES_MIN) {
         let text = "no SQLite header: the database is encrypted, or its beginning was overwritten";
         let evidence = format!("{size}, of which the first {} look random", first.len());

@@ -57,7 +57,8 @@ fn long_log(report: &DoctorReport, findings: &mut Findings) {
         return;
     };
     let pages = database.bytes / u64::from(header.page_bytes);
-    let used = wal.committed_frames.max(if wal.is_cut() { FRAMES_MAX + 1 } else { 0 });
+    // One that was read in part is longer than `BYTES_MAX`.
+    let used = wal.committed_frames;
     let is_over_ratio = used > FRAMES_SHORT && used > pages.saturating_mul(RATIO_MAX);
     if used <= FRAMES_MAX && !is_over_ratio && wal.bytes <= BYTES_MAX {
         return;
