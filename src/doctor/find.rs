@@ -1,5 +1,6 @@
 //! The databases of a directory: found by their first bytes, with their side files as one.
 
+use super::journal::JOURNAL_MAGIC;
 use super::report::FileRole;
 use crate::error::{Cause, Error, Operation};
 use crate::ffi::read_in_child;
@@ -13,7 +14,6 @@ use std::path::{Path, PathBuf};
 /// Directories with more entries are looked at up to here.
 const ENTRIES_MAX: usize = 100_000;
 const DATABASE: &[u8] = b"SQLite format 3\0";
-const JOURNAL: &[u8] = &[0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 /// The first three bytes of a log; the last bit of the fourth is the byte order.
 const WAL: &[u8] = &[0x37, 0x7f, 0x06];
 
@@ -72,7 +72,7 @@ fn database_of<'a>(name: &'a OsStr, bytes: &[u8]) -> Option<&'a OsStr> {
     };
     let name = match bytes {
         bytes if bytes.starts_with(WAL) => of(FileRole::Wal),
-        bytes if bytes.starts_with(JOURNAL) => of(FileRole::Journal),
+        bytes if bytes.starts_with(&JOURNAL_MAGIC) => of(FileRole::Journal),
         _ => None,
     };
     name.map(OsStr::from_bytes)
@@ -91,7 +91,7 @@ mod tests {
         let conn = Connection::open(path("a.data")).unwrap();
         conn.execute_batch(sql).unwrap();
         fs::copy(path("a.data-wal"), path("gone.db-wal")).unwrap();
-        fs::write(path("old.db-journal"), JOURNAL).unwrap();
+        fs::write(path("old.db-journal"), JOURNAL_MAGIC).unwrap();
         fs::write(path("empty.db"), "").unwrap();
         fs::write(path("text.db"), "no database").unwrap();
         fs::create_dir(path("sub.db")).unwrap();

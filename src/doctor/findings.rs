@@ -10,6 +10,7 @@ use super::report::DoctorReport;
 use crate::error::printable;
 use serde::Serialize;
 use std::fmt::Display;
+use std::path::Path;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -124,7 +125,12 @@ pub(super) fn named(report: &DoctorReport, pids: &[u32]) -> String {
 
 /// The path of the database, quoted for a shell.
 pub(super) fn quoted(report: &DoctorReport) -> String {
-    format!("'{}'", report.path.to_string_lossy().replace('\'', "'\\''"))
+    quoted_path(&report.path)
+}
+
+/// A path, quoted for a shell.
+pub(super) fn quoted_path(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', "'\\''"))
 }
 
 /// How to check the content without a false alarm.

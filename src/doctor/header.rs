@@ -65,6 +65,19 @@ impl Header {
         })
     }
 
+    /// Reads the header of a file whose first 16 bytes are something else; `None` if what follows is none that SQLite
+    /// writes.
+    pub(super) fn parse_behind_magic(bytes: &[u8]) -> Option<Header> {
+        // The fixed fractions of the payload, at 21.
+        let fractions: [u8; 3] = array(bytes, 21)?;
+        let mended = [MAGIC, bytes.get(MAGIC.len()..)?].concat();
+        let header = Header::parse(&mended)?;
+        let is_version = |version: u8| (1..=2).contains(&version);
+        let is_likely =
+            fractions == [64, 32, 32] && is_version(header.read_version) && is_version(header.write_version);
+        is_likely.then_some(header)
+    }
+
     /// Whether the file asks for a write-ahead log.
     pub fn is_wal(&self) -> bool {
         self.read_version == 2

@@ -111,8 +111,7 @@ pub fn examine(path: &Path) -> Result<DoctorReport, Error> {
     match database.map(|status| status.kind) {
         Some(FileKind::Directory) => return Err(refuse(Cause::Directory)),
         Some(FileKind::Special) => {
-            let error = io::Error::new(io::ErrorKind::InvalidInput, "it is a pipe, a socket or a device, not a file");
-            return Err(refuse(Cause::Io(error)));
+            return Err(refuse(Cause::NoFile("it is a pipe, a socket or a device, not a file")));
         }
         Some(FileKind::File) => {}
         None if FileRole::SIDE_FILES.iter().all(|&role| matches!(status(role), Ok(None))) => {

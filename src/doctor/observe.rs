@@ -150,9 +150,18 @@ fn moved_to(targets: &[Target], holders: &[Holder]) -> Vec<(u32, Vec<PathBuf>)> 
     let has = |pid: u32, role: FileRole| holders.iter().any(|holder| holder.pid == pid && holder.role == role);
     let mut pids: Vec<u32> = holders.iter().map(|holder| holder.pid).collect();
     pids.dedup();
-    pids.retain(|&pid| has(pid, FileRole::WalIndex) && !has(pid, FileRole::Database));
-    pids.into_iter().map(|pid| (pid, holders::strays::databases_without_log(pid, targets))).collect()
+    let writes_journal = |pid: u32| {
+        let is_it = |holder: &Holder| holder.pid == pid && holder.role == FileRole::Journal && holder.can_write;
+        holders.iter().any(is_it)
+    };
+    pids.retain(|&pid| !has(pid, FileRole::Database) && (has(pid, FileRole::WalIndex) || writes_journal(pid)));
+    let moved = pids.into_iter().map(|pid| (pid, holders::strays::databases_without_log(pid, targets)));
+    // What writes to a journal and has no database open may be any program.
+    moved.filter(|(pid, databases)| has(*pid, FileRole::WalIndex) || !databases.is_empty()).collect()
 }
+
+/// How long a program may take to give all files of a database a new owner or mode.
+const ROW_MAX: Duration = Duration::from_secs(2);
 
 /// Whether the database was written or replaced after the last change of the log, as far as times tell. A log that is
 /// a copy with its old times tells nothing.
@@ -162,8 +171,10 @@ fn is_database_later(path: &Path, os: &SystemOs) -> bool {
     let modified = |path: &Path| os.status(path).ok().flatten().map(|status| status.modified);
     let (Some(content), Some(of_log)) = (modified(path), modified(&log)) else { return false };
     let is_copy = os.born(&log).is_some_and(|born| of_log + Duration::from_millis(1) < born);
-    // A new owner or mode for all files in a row is no restore.
-    let is_replaced = database > wal + Duration::from_millis(5);
+    // A new owner or mode for all files in a row is no restore. Where the log has got one, the database may have got
+    // its own some time after.
+    let is_touched = wal > of_log + Duration::from_millis(1);
+    let is_replaced = database > wal + if is_touched { ROW_MAX } else { Duration::from_millis(5) };
     database > wal && !is_copy && (content > of_log || is_replaced)
 }
 

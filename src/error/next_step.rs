@@ -6,6 +6,12 @@ use rusqlite::ffi;
 use std::io;
 
 impl Error {
+    /// The message without the next step, which is meant for callers of the layer.
+    pub(crate) fn without_advice(&self) -> String {
+        let text = self.to_string();
+        text.strip_suffix(&format!("; {}", self.advice())).map(str::to_owned).unwrap_or(text)
+    }
+
     /// What to do about it, at the end of the message.
     pub(super) fn advice(&self) -> &'static str {
         match (&self.inner.cause, self.class()) {

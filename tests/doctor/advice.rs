@@ -1,12 +1,22 @@
 //! The advice, followed literally: no commit is lost by it. Beside it, what the opposite of the advice loses.
+//!
+//! The name of each test begins with the code of a danger, and each danger has one.
 
-use crate::world::{World, codes};
+use crate::world::{Python, World, codes};
 use rusqlite::Connection;
-use seawall::doctor::{DoctorReport, FileRole};
+use seawall::doctor::{DoctorReport, FileRole, Severity};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 const WAL: &str = "c = connect(path, 'PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES(1)')\n";
+
+/// A transaction that has written to the database and is not over, with the rows 0 to 299 before it.
+const IN_TRANSACTION: &str = "c = connect(path, 'CREATE TABLE t(x)')
+c.execute('BEGIN')
+for i in range(300): c.execute('INSERT INTO t VALUES(?)', (i,))
+c.execute('COMMIT'); c.execute('CREATE TABLE v(x)'); c.execute('INSERT INTO v VALUES(zeroblob(90000))')
+c.execute('PRAGMA cache_size=1'); c.execute('BEGIN'); c.execute('UPDATE t SET x=7'); c.execute('UPDATE v SET x=randomblob(90000)')";
 
 /// The next step of the worst finding of that code.
 #[track_caller]
@@ -218,7 +228,7 @@ fn renamed_under_holder_against_the_advice_the_rows_stay_in_the_log() {
 }
 
 #[test]
-fn renamed_log_gets_its_name_back_before_the_process_closes() {
+fn renamed_under_holder_the_log_gets_its_name_back_before_the_process_closes() {
     let Some(world) = World::new() else { return };
     let mut sick = world.python();
     sick.run(WAL);
@@ -286,4 +296,189 @@ fn wal_beside_empty_database_the_log_is_moved_away() {
     assert!(next.contains("move the -wal away"), "{next}");
     world.shell("mv x.db-wal kept-wal");
     assert_eq!(rows(&world.name("kept"), "t"), [1]);
+}
+
+#[test]
+fn renamed_under_holder_in_a_transaction_it_ends_before_the_name_is_given_back() {
+    for by_new_name in [true, false] {
+        let Some(mut world) = World::new() else { return };
+        let mut sick = world.python();
+        sick.run(IN_TRANSACTION);
+        let (old, moved) = (world.path.clone(), world.name("y.db"));
+        world.shell("mv x.db y.db");
+        if by_new_name {
+            world.path = moved.clone();
+        }
+        let next = next(&world.examine(), "renamed-under-holder");
+        let back = format!("rename {} back to {}", moved.display(), old.display());
+        let end = format!("let process {} (python3) end its transaction and stop", sick.pid());
+        assert!(next.contains(&end) && next.contains(&back), "{next}");
+        sick.run("c.execute('COMMIT')");
+        sick.stop();
+        fs::rename(&moved, &old).unwrap();
+        assert_eq!(rows(&old, "t"), (0..300).map(|_| 7).collect::<Vec<i64>>());
+    }
+}
+
+#[test]
+fn renamed_under_holder_that_was_killed_in_a_transaction_the_journal_gets_the_new_name() {
+    for follows in [true, false] {
+        let Some(mut world) = World::new() else { return };
+        let mut sick = world.python();
+        sick.run(IN_TRANSACTION);
+        let old = world.file(FileRole::Journal);
+        world.shell("mv x.db y.db");
+        world.path = world.name("y.db");
+        let own = world.file(FileRole::Journal);
+        let next = next(&world.examine(), "renamed-under-holder");
+        assert!(next.contains(&format!("rename {} to {}", old.display(), own.display())), "{next}");
+        sick.kill();
+        if follows {
+            fs::rename(&old, &own).unwrap();
+            assert_eq!(rows(&world.path, "t"), (0..300).collect::<Vec<i64>>());
+        } else {
+            // What the advice keeps from happening: rows of a transaction that was never committed.
+            let conn = Connection::open(&world.path).unwrap();
+            let found = conn.query_row("SELECT count(*) FROM t WHERE x = 7", [], |row| row.get::<_, i64>(0));
+            assert_ne!(found.ok(), Some(1), "only the row that was always 7");
+        }
+    }
+}
+
+#[test]
+fn no_header_the_first_bytes_are_put_back_in_a_copy() {
+    let Some(world) = World::new() else { return };
+    world.python_once(&format!("{WAL}c.execute('INSERT INTO t VALUES(2)'); c.close()"));
+    world.shell("printf 'not a database !' | dd of=x.db conv=notrunc status=none");
+    let before = fs::read(&world.path).unwrap();
+    let next = next(&world.examine(), "no-header");
+    let copy = format!("cp '{}' COPY", world.path.display());
+    let mend = "printf 'SQLite format 3\\000' | dd of=COPY conv=notrunc";
+    assert!(next.contains(&copy) && next.contains(mend), "{next}");
+    world.shell(&format!("{copy}; {mend} 2>/dev/null"));
+    assert_eq!(rows(&world.name("COPY"), "t"), [1, 2]);
+    assert_eq!(fs::read(&world.path).unwrap(), before);
+}
+
+#[test]
+fn no_header_of_another_file_nothing_is_written_to_it() {
+    let Some(world) = World::new() else { return };
+    world.python_once(&format!("{WAL}c.close()"));
+    world.shell("gzip -c x.db > y.db; mv x.db elsewhere; mv y.db x.db");
+    let next = next(&world.examine(), "no-header");
+    assert!(next.contains("copy the file before anything else") && next.contains("check the path"), "{next}");
+    world.shell("cp x.db copy; gzip -dc < copy > z.db");
+    assert_eq!(rows(&world.name("z.db"), "t"), [1]);
+}
+
+#[test]
+fn short_file_it_is_fetched_again() {
+    let Some(world) = World::new() else { return };
+    world.python_once("connect(path, 'CREATE TABLE t(x); INSERT INTO t VALUES(1); CREATE TABLE u(x); INSERT INTO u VALUES(zeroblob(90000))').close()");
+    world.shell("mv x.db source; cp source x.db; truncate -s 40960 x.db");
+    let before = fs::read(&world.path).unwrap();
+    let next = next(&world.examine(), "short-file");
+    let copy = format!("cp '{}' COPY", world.path.display());
+    assert!(
+        next.contains("Get it again from where it was copied")
+            && next.contains(&copy)
+            && next.contains("PRAGMA writable_schema=ON"),
+        "{next}"
+    );
+    // What can be read is read out of a copy.
+    world.shell(&copy);
+    let conn = Connection::open(world.name("COPY")).unwrap();
+    conn.execute_batch("PRAGMA writable_schema = ON").unwrap();
+    assert_eq!(conn.query_row("SELECT x FROM t", [], |row| row.get::<_, i64>(0)), Ok(1));
+    assert_eq!(fs::read(&world.path).unwrap(), before);
+    world.shell("cp source x.db");
+    assert_eq!(rows(&world.path, "t"), [1]);
+}
+
+/// Copies and kills as the advice says.
+fn save_and_kill(world: &World, sick: Python, next: &str) {
+    let path = world.path.display();
+    let copy = format!("cp '{path}' COPY; cp '{path}'-wal COPY-wal");
+    assert!(next.contains(&copy) && next.contains(&format!("kill -KILL {}, all at once", sick.pid())), "{next}");
+    world.shell(&copy);
+    sick.kill();
+}
+
+/// Commits in a log that was begun anew, of which the wal-index says that all is checkpointed.
+const RESET: &str = "c = connect(path, 'PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES(1); PRAGMA wal_checkpoint(RESTART); INSERT INTO t VALUES(2); INSERT INTO t VALUES(3)')\ns = os.open(path + '-shm', os.O_RDWR); os.pwrite(s, b'\\xff\\xff\\0\\0', 96)";
+
+#[test]
+fn wal_reset_the_log_is_copied_and_the_processes_are_killed() {
+    let Some(world) = World::new() else { return };
+    let mut sick = world.python();
+    sick.run(RESET);
+    let next = next(&world.examine(), "wal-reset");
+    save_and_kill(&world, sick, &next);
+    assert_eq!(rows(&world.path, "t"), [1, 2, 3]);
+    assert_eq!(rows(&world.name("COPY"), "t"), [1, 2, 3]);
+}
+
+/// What the advice keeps from happening.
+#[test]
+fn wal_reset_against_the_advice_a_close_removes_the_log() {
+    let Some(world) = World::new() else { return };
+    let mut sick = world.python();
+    sick.run(RESET);
+    assert_eq!(rows(&world.path, "t"), [1], "a new connection passes the frames over");
+    sick.stop();
+    assert_eq!(rows(&world.path, "t"), [1]);
+}
+
+#[test]
+fn wal_index_disagrees_it_is_built_anew_after_a_kill() {
+    let Some(world) = World::new() else { return };
+    let mut sick = world.python();
+    sick.run(WAL);
+    world.shell("cp x.db-shm old");
+    sick.run("c.execute('PRAGMA wal_checkpoint(RESTART)').fetchall()\nfor i in (2, 3): c.execute('INSERT INTO t VALUES(%d)' % i)");
+    world.shell("cat old > x.db-shm");
+    let next = next(&world.examine(), "wal-index-disagrees");
+    save_and_kill(&world, sick, &next);
+    assert_eq!(rows(&world.path, "t"), [1, 2, 3]);
+    assert_eq!(rows(&world.name("COPY"), "t"), [1, 2, 3]);
+}
+
+#[test]
+fn wal_index_disagrees_with_a_log_that_was_replaced_the_copies_are_compared() {
+    let Some(world) = World::new() else { return };
+    world.killed(&WAL.replace("INSERT INTO t VALUES(1)", "CREATE TABLE v(x); INSERT INTO v VALUES(zeroblob(90000))"));
+    world.shell("cp x.db-wal old; rm x.db*");
+    let mut sick = world.python();
+    sick.run(&format!(
+        "{WAL}c.execute('PRAGMA wal_checkpoint(RESTART)').fetchall(); c.execute('PRAGMA user_version=1')"
+    ));
+    world.shell("cat old > x.db-wal");
+    let next = next(&world.examine(), "wal-index-disagrees");
+    save_and_kill(&world, sick, &next);
+    assert!(next.contains("compare before that"), "{next}");
+    world.shell("cp COPY alone.db");
+    assert_eq!(rows(&world.name("alone.db"), "t"), [1], "what was checkpointed is in the database alone");
+}
+
+/// Each danger has a test here, and each test here is of a danger and asks for its advice or follows it not.
+#[test]
+fn every_danger_has_a_test_of_its_advice() {
+    let dangers: BTreeSet<String> = seawall::doctor::codes()
+        .iter()
+        .filter(|kind| kind.severities.contains(&Severity::Danger))
+        .map(|kind| kind.code.to_owned())
+        .collect();
+    let source = include_str!("advice.rs").split_once("#[test]\nfn every_danger_has_a_test").unwrap().0;
+    let mut tested = BTreeSet::new();
+    for test in source.split("#[test]\nfn ").skip(1) {
+        let name = test.split('(').next().unwrap();
+        let is_of = |code: &&String| name.starts_with(&format!("{}_", code.replace('-', "_")));
+        let code = dangers.iter().find(is_of).unwrap_or_else(|| panic!("{name} is of no danger"));
+        let asks = test.contains(&format!(", \"{code}\")"));
+        assert!(asks || name.contains("against_the_advice"), "{name} does not ask for the advice");
+        if asks {
+            tested.insert(code.clone());
+        }
+    }
+    assert_eq!(tested, dangers);
 }

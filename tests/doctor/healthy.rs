@@ -72,6 +72,12 @@ pub(crate) const AT_WORK: &[State] = &[
             "{WAL}p = subprocess.Popen(['cat'], stdin=subprocess.PIPE, close_fds=False); time.sleep(0.1)"
         ));
     }),
+    state("attach, a transaction with a journal each", &["writing"], |w| {
+        w.holder("c = connect(path, 'CREATE TABLE t(x); PRAGMA cache_size=1'); c.execute('ATTACH ? AS b', (path + '2',)); c.execute('CREATE TABLE b.u(x)'); c.execute('PRAGMA b.cache_size=1')\nc.execute('BEGIN IMMEDIATE'); c.execute('INSERT INTO t VALUES(zeroblob(90000))'); c.execute('INSERT INTO u VALUES(zeroblob(90000))')");
+    }),
+    state("a program writes a file that is named like a journal", &[], |w| {
+        w.holder("c = connect(path, 'CREATE TABLE t(x)'); f = open(path + '.notes-journal.txt', 'w'); g = open(path + '2-journal', 'r' if False else 'w'); d = connect(path + '2', 'CREATE TABLE t(x)')");
+    }),
     state("a checkpoint that is at work", &["checkpointing"], |w| {
         w.holder(&format!(
             "{WAL}import fcntl, struct\ns = os.open(path + '-shm', os.O_RDWR)\nfcntl.lockf(s, fcntl.LOCK_EX, 1, 121)"

@@ -71,6 +71,26 @@ fn what_lies_around_is_found() {
     check(STATES);
 }
 
+/// Beside the code, who is in the way of the log, up to where it reads, and whether it runs.
+#[test]
+fn who_pins_a_long_log_is_told() {
+    for is_stopped in [true, false] {
+        let Some(world) = World::new() else { return };
+        world.holder("c = connect(path, 'PRAGMA page_size=512; PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES(1)')");
+        let reader = world.holder("r = connect(path, 'BEGIN; SELECT * FROM t')");
+        world.holder("d = connect(path, 'PRAGMA synchronous=OFF; PRAGMA wal_autocheckpoint=0; INSERT INTO t VALUES(zeroblob(1500000))')");
+        if is_stopped {
+            world.shell(&format!("kill -STOP {reader}; sleep 0.1"));
+        }
+        let report = world.examine();
+        let long = report.findings.iter().find(|finding| finding.code == "long-log").unwrap();
+        let state = if is_stopped { "stopped (state T)" } else { "asleep (state S)" };
+        let who = format!("process {reader} (python3) reads at frame ");
+        assert!(long.evidence.contains(&who) && long.evidence.contains(state), "{long:#?}");
+        assert!(long.next.starts_with("end what reads there") && long.next.contains(&who), "{long:#?}");
+    }
+}
+
 /// What this process finds for another test that runs it in other surroundings.
 #[test]
 fn a_report_for_another_test() {

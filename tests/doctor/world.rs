@@ -5,40 +5,116 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Runs each line that it reads, a Python program as JSON, and answers with what `answer` was set to.
+/// Makes a Python process for each connection to the socket of its first argument, by fork, so that none of them has to
+/// start an interpreter. The process answers with its id. Then it runs each line that it reads, a Python program as
+/// JSON, and answers with what `answer` was set to.
 const PYTHON: &str = r#"
-import json, os, shutil, signal, sqlite3, subprocess, sys, time
+import json, os, shutil, signal, socket, sqlite3, subprocess, sys, time, random, threading
 def connect(path, sql=""):
     c = sqlite3.connect(path, isolation_level=None, timeout=0, check_same_thread=False)
     for s in sql.split(";"):
         if s.strip(): c.execute(s).fetchall()
     return c
-path = sys.argv[1]
-for line in sys.stdin:
-    answer = None
-    try:
-        exec(json.loads(line), globals())
-    except BaseException as error:
-        answer = "error: " + repr(error)
-    print(json.dumps(answer), flush=True)
+def serve(lines, out):
+    def tell(answer):
+        out.write(json.dumps(answer) + "\n")
+        out.flush()
+    tell(os.getpid())
+    globals()["path"] = json.loads(next(lines))
+    for line in lines:
+        globals()["answer"] = None
+        try:
+            exec(json.loads(line), globals())
+        except BaseException as error:
+            globals()["answer"] = "error: " + repr(error)
+        tell(globals()["answer"])
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen(64)
+print("ready", flush=True)
+parent = os.getppid()
+listener.settimeout(1)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+while True:
+    if os.getppid() != parent:
+        os.unlink(sys.argv[1])
+        break
+    try: client, _ = listener.accept()
+    except TimeoutError: continue
+    if os.fork() == 0:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        listener.close()
+        client.setblocking(True)
+        try: serve(client.makefile("r"), client.makefile("w"))
+        finally: os._exit(0)
+    client.close()
 "#;
+
+/// The socket of the process that makes the others; `None`, said loudly, on a machine without Python or `/proc`.
+fn socket() -> Option<&'static Path> {
+    static SOCKET: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let start = || {
+        let path = std::env::temp_dir().join(format!("seawall-python-{}", std::process::id()));
+        let mut child = Command::new("python3")
+            .args(["-I", "-S", "-c", PYTHON])
+            .arg(&path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .ok()?;
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take()?);
+        let is_ready = output.read_line(&mut line).is_ok() && line == "ready\n" && Path::new("/proc/locks").exists();
+        is_ready.then_some(path)
+    };
+    let socket = SOCKET.get_or_init(|| {
+        let socket = start();
+        if socket.is_none() {
+            eprintln!("SKIPPED: no python3 with sqlite3, or no /proc/locks: the doctor's catalogue was NOT tested");
+        }
+        socket
+    });
+    socket.as_deref()
+}
 
 /// A Python process.
 pub(crate) struct Python {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
+    pid: u32,
+    input: UnixStream,
+    output: BufReader<UnixStream>,
 }
 
 impl Python {
+    fn start(socket: &Path, path: &Path) -> Python {
+        let input = UnixStream::connect(socket).unwrap();
+        let mut python = Python { pid: 0, output: BufReader::new(input.try_clone().unwrap()), input };
+        python.pid = serde_json::from_value(python.answer("the start")).unwrap();
+        python.send(path.to_str().unwrap());
+        python
+    }
+
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
+    }
+
+    fn send(&mut self, text: &str) {
+        writeln!(self.input, "{}", serde_json::to_string(text).unwrap()).unwrap();
+    }
+
+    #[track_caller]
+    fn answer(&mut self, program: &str) -> serde_json::Value {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("Python ended in {program}"))
     }
 
     /// Runs a program, and returns its answer.
@@ -52,16 +128,14 @@ impl Python {
     /// The same, and an error is an answer.
     #[track_caller]
     pub(crate) fn try_run(&mut self, program: &str) -> serde_json::Value {
-        writeln!(self.input, "{}", serde_json::to_string(program).unwrap()).unwrap();
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap_or_else(|_| panic!("Python ended in {program}"))
+        self.send(program);
+        self.answer(program)
     }
 
     /// Ends it by a signal, so that it closes nothing.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    pub(crate) fn kill(self) {
+        let _ = Command::new("kill").args(["-KILL", &self.pid.to_string()]).status();
+        self.wait();
     }
 
     /// Ends it in its usual way: it closes what it has open.
@@ -69,45 +143,38 @@ impl Python {
         let close =
             "import gc\nfor v in list(globals().values()):\n    if isinstance(v, sqlite3.Connection): v.close()";
         self.run(close);
-        drop(self.input);
-        self.child.wait().unwrap();
+        self.input.shutdown(Shutdown::Both).unwrap();
+        self.wait();
+    }
+
+    /// The parent takes no notice of its end, so the process is gone at once.
+    fn wait(self) {
+        let process = PathBuf::from(format!("/proc/{}", self.pid));
+        while process.exists() {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
-
-/// One test at a time: a child that a test makes has everything open for a moment that the others have.
-static TURN: Mutex<()> = Mutex::new(());
 
 /// A folder with room for one database, and what is undone at the end.
 pub(crate) struct World {
     pub(crate) path: PathBuf,
-    python: String,
+    socket: &'static Path,
     pythons: RefCell<Vec<Python>>,
     mounts: RefCell<Vec<PathBuf>>,
     /// Why the state cannot be built here.
     pub(crate) skipped: RefCell<Option<String>>,
     dir: TempDir,
-    _turn: MutexGuard<'static, ()>,
 }
 
 impl World {
-    /// `None`, said loudly, on a machine without Python or `/proc`.
+    /// `None` on a machine without Python or `/proc`.
     pub(crate) fn new() -> Option<World> {
-        static PYTHON_PATH: OnceLock<Option<String>> = OnceLock::new();
-        let python = PYTHON_PATH.get_or_init(|| {
-            let asked =
-                Command::new("python3").args(["-c", "import sqlite3, sys; print(sys.executable)"]).output().ok();
-            let asked = asked.filter(|answer| answer.status.success() && Path::new("/proc/locks").exists());
-            if asked.is_none() {
-                eprintln!("SKIPPED: no python3 with sqlite3, or no /proc/locks: the doctor's catalogue was NOT tested");
-            }
-            Some(String::from_utf8(asked?.stdout).ok()?.trim().to_owned())
-        });
-        let python = python.clone()?;
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let socket = socket()?;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().canonicalize().unwrap().join("x.db");
         let (pythons, mounts, skipped) = Default::default();
-        Some(World { path, python, pythons, mounts, skipped, dir, _turn: turn })
+        Some(World { path, socket, pythons, mounts, skipped, dir })
     }
 
     /// Another one after this one.
@@ -126,15 +193,7 @@ impl World {
 
     /// A new Python process.
     pub(crate) fn python(&self) -> Python {
-        let mut child = Command::new(&self.python)
-            .args(["-I", "-S", "-c", PYTHON])
-            .arg(&self.path)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        Python { child, input, output }
+        Python::start(self.socket, &self.path)
     }
 
     /// A Python process that has run a program and lives as long as the world.
@@ -236,34 +295,69 @@ pub(crate) struct State {
     pub(crate) worst: Severity,
 }
 
-/// Builds all states and examines them; fails with all misses and false alarms at once.
-#[track_caller]
-pub(crate) fn check(states: &[State]) {
-    let (mut misses, mut alarms, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
-    for state in states {
-        let Some(world) = World::new() else { return };
-        let start = Instant::now();
-        (state.build)(&world);
-        let built = start.elapsed();
-        if let Some(reason) = world.skipped.borrow().as_ref() {
-            skipped.push(format!("{}: {reason}", state.name));
-            continue;
-        }
-        let report = world.examine();
-        let found = codes(&report);
-        eprintln!("{}: {found:?}; built in {built:?}, examined in {:?}", state.name, start.elapsed() - built);
+/// What the states of a list have come to.
+#[derive(Default)]
+struct Results {
+    misses: Vec<String>,
+    alarms: Vec<String>,
+    skipped: Vec<String>,
+}
+
+impl Results {
+    fn add(&mut self, state: &State, report: &DoctorReport) {
+        let found = codes(report);
         let told: Vec<String> =
             report.findings.iter().map(|f| format!("{} {} ({})", f.severity.word(), f.code, f.evidence)).collect();
         let missing = state.must.iter().filter(|code| !found.contains(**code));
-        misses.extend(missing.map(|code| format!("{}: no {code} in {told:#?}", state.name)));
+        self.misses.extend(missing.map(|code| format!("{}: no {code} in {told:#?}", state.name)));
         let wrong = state.must_not.iter().filter(|code| found.contains(**code));
-        alarms.extend(wrong.map(|code| format!("{}: {code} in {told:#?}", state.name)));
+        self.alarms.extend(wrong.map(|code| format!("{}: {code} in {told:#?}", state.name)));
         if report.severity > state.worst {
-            alarms.push(format!("{}: {} in {told:#?}", state.name, report.severity.word()));
+            self.alarms.push(format!("{}: {} in {told:#?}", state.name, report.severity.word()));
         } else if report.severity < state.worst && state.worst >= Severity::Warning {
-            misses.push(format!("{}: only {} in {told:#?}", state.name, report.severity.word()));
+            self.misses.push(format!("{}: only {} in {told:#?}", state.name, report.severity.word()));
         }
     }
+}
+
+/// How many states are built at once: most of the time of each is waiting for disks and other processes.
+const AT_ONCE: usize = 4;
+
+/// Builds a state and examines it. `None` where nothing can be built.
+fn try_state(state: &State, results: &Mutex<Results>) -> Option<()> {
+    let world = World::new()?;
+    let start = Instant::now();
+    (state.build)(&world);
+    let built = start.elapsed();
+    if let Some(reason) = world.skipped.borrow().as_ref() {
+        results.lock().unwrap().skipped.push(format!("{}: {reason}", state.name));
+        return Some(());
+    }
+    let report = world.examine();
+    let (found, examined) = (codes(&report), start.elapsed() - built);
+    eprintln!("{}: {found:?}; built in {built:?}, examined in {examined:?}", state.name);
+    results.lock().unwrap().add(state, &report);
+    Some(())
+}
+
+/// Builds all states and examines them; fails with all misses and false alarms at once.
+#[track_caller]
+pub(crate) fn check(states: &[State]) {
+    let results = Mutex::new(Results::default());
+    let left = Mutex::new(states.iter());
+    let next = || left.lock().unwrap().next();
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(state) = next() {
+                    if try_state(state, &results).is_none() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    let Results { misses, alarms, skipped } = results.into_inner().unwrap();
     for reason in &skipped {
         eprintln!("SKIPPED {reason}");
     }

@@ -6,6 +6,7 @@ use crate::doctor::holders::OtherLog;
 use crate::doctor::report::{DoctorReport, FileRole};
 use crate::error::PrintablePath;
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 pub(super) fn deleted_logs(report: &DoctorReport, findings: &mut Findings) {
     let path = quoted(report);
@@ -121,7 +122,8 @@ pub(super) fn other_logs(report: &DoctorReport, findings: &mut Findings) {
     for log in report.other_logs.iter().filter(|log| !log.is_deleted) {
         let (name, database) = (PrintablePath(&log.name), PrintablePath(&log.database));
         let who = named(report, &[log.pid]);
-        let evidence = format!("{who} has the database open as {database}, with the log {name}");
+        let kind = if log.is_journal { "journal" } else { "log" };
+        let evidence = format!("{who} has the database open as {database}, with the {kind} {name}");
         let finding = if log.is_second_name {
             let next = format!(
                 "stop writing under one of the two names. Save both logs: seawall doctor {} --save DIR. Then stop {who} \
@@ -129,6 +131,10 @@ pub(super) fn other_logs(report: &DoctorReport, findings: &mut Findings) {
                 quoted(report)
             );
             Finding::new(Code::SecondLog, evidence, next)
+        } else if log.is_journal {
+            let former = log.former.as_deref().filter(|_| !log.is_former_taken);
+            let next = journal_after_rename(who, log.pid, &log.name, &log.database, former);
+            Finding::new(Code::RenamedUnderHolder, evidence, next).with_text(RENAMED_IN_TRANSACTION)
         } else {
             let text = "the database or its log was renamed while a process had it open: its log is at another name";
             Finding::new(Code::RenamedUnderHolder, evidence, after_rename(report, log)).with_text(text)
@@ -136,6 +142,10 @@ pub(super) fn other_logs(report: &DoctorReport, findings: &mut Findings) {
         findings.push(finding);
     }
     for (pid, databases) in &report.evidence.moved_to {
+        if !report.holders.iter().any(|holder| holder.pid == *pid && holder.role == FileRole::WalIndex) {
+            findings.push(moved_with_journal(report, *pid, databases));
+            continue;
+        }
         let path = PrintablePath(&report.path);
         let names: Vec<String> = databases.iter().map(|name| PrintablePath(name).to_string()).collect();
         let names = if names.is_empty() { "a file that could not be found".to_owned() } else { names.join(" or ") };
@@ -157,6 +167,36 @@ pub(super) fn other_logs(report: &DoctorReport, findings: &mut Findings) {
         };
         findings.push(Finding::new(Code::RenamedUnderHolder, evidence, next).with_text(text));
     }
+}
+
+const RENAMED_IN_TRANSACTION: &str =
+    "the database was renamed in the middle of a transaction: its journal is at the old name";
+
+/// The database has gone from this name, and its journal is still written here.
+fn moved_with_journal(report: &DoctorReport, pid: u32, databases: &[PathBuf]) -> Finding {
+    let who = named(report, &[pid]);
+    let names: Vec<String> = databases.iter().map(|name| PrintablePath(name).to_string()).collect();
+    let journal = FileRole::Journal.path(&report.path);
+    let evidence = format!("{who} writes {}, and has as its database {}", PrintablePath(&journal), names.join(" or "));
+    let former = report.database.is_none().then_some(report.path.as_path());
+    let moved = databases.first().map_or(report.path.as_path(), PathBuf::as_path);
+    let next = journal_after_rename(who, pid, &journal, moved, former);
+    Finding::new(Code::RenamedUnderHolder, evidence, next).with_text(RENAMED_IN_TRANSACTION)
+}
+
+/// What helps a process that was in a transaction when its database was renamed. The end of the transaction needs no
+/// name; a process that dies before leaves a database that only this journal can roll back.
+fn journal_after_rename(who: String, pid: u32, journal: &Path, moved: &Path, former: Option<&Path>) -> String {
+    let own = FileRole::Journal.path(moved);
+    let (journal, moved, own) = (PrintablePath(journal), PrintablePath(moved), PrintablePath(&own));
+    let back = match former {
+        Some(former) => format!("Then rename {moved} back to {}", PrintablePath(former)),
+        None => "Then decide which of the two databases has the name".to_owned(),
+    };
+    format!(
+        "open the database by neither name, and let {who} end its transaction and stop. {back}. If process {pid} has \
+         ended before that, rename {journal} to {own} before anything opens the database: it is rolled back from it"
+    )
 }
 
 /// What helps a process whose log is at another name than its database.

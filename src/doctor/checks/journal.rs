@@ -21,13 +21,13 @@ pub(super) fn journal(report: &DoctorReport, findings: &mut Findings) {
         (Some(records), Some(segments)) => format!("{} in {}", count(records, "page"), count(segments, "segment")),
         _ => count(journal.bytes, "byte"),
     };
-    if journal.is_hot != Some(false) && !writes_without_lock(report) && journal.state == JournalState::Written {
+    if journal.is_hot != Some(false) && !is_in_use(report) && journal.state == JournalState::Written {
         origin(report, journal, findings);
     }
     let decided = journal.super_journal.as_ref().filter(|super_journal| !super_journal.exists);
     match journal.is_hot {
-        // What another process would roll back is a transaction that goes on: see `lost-locks`.
-        Some(true) if writes_without_lock(report) => {}
+        // What another process would roll back is a transaction that goes on: see `lost-locks`, `renamed-under-holder`.
+        Some(true) if is_in_use(report) => {}
         Some(true) => {
             let next = "open it with the application, or run seawall doctor DB --fix; never delete the journal";
             let evidence = match decided {
@@ -54,6 +54,13 @@ pub(super) fn writes_without_lock(report: &DoctorReport) -> bool {
     let is_writer =
         |holder: &Holder| holder.role == FileRole::Journal && holder.can_write && report.lockless.contains(&holder.pid);
     report.holders.iter().any(is_writer)
+}
+
+/// Whether a transaction goes on, of a process that has no lock on this database.
+fn is_in_use(report: &DoctorReport) -> bool {
+    let is_moved = |holder: &Holder| report.evidence.moved_to.iter().any(|(pid, _)| *pid == holder.pid);
+    let writes = |holder: &Holder| holder.role == FileRole::Journal && holder.can_write && is_moved(holder);
+    writes_without_lock(report) || report.holders.iter().any(writes)
 }
 
 fn origin(report: &DoctorReport, journal: &Journal, findings: &mut Findings) {

@@ -1,7 +1,7 @@
 //! The log: how much of it waits, what keeps it, whether the wal-index fits.
 
 use crate::doctor::codes::Code;
-use crate::doctor::findings::{Finding, Findings, Severity, count, quick_check};
+use crate::doctor::findings::{Finding, Findings, Severity, count, named_holders, quoted};
 use crate::doctor::report::{DoctorReport, FileRole};
 
 /// Logs with more frames in use are long: ten times what SQLite lets them grow to before it tries a checkpoint by
@@ -57,7 +57,8 @@ fn long_log(report: &DoctorReport, findings: &mut Findings) {
         return;
     };
     let pages = database.bytes / u64::from(header.page_bytes);
-    let used = wal.committed_frames.max(if wal.is_cut() { FRAMES_MAX + 1 } else { 0 });
+    // One that was read in part is longer than `BYTES_MAX`.
+    let used = wal.committed_frames;
     let is_over_ratio = used > FRAMES_SHORT && used > pages.saturating_mul(RATIO_MAX);
     if used <= FRAMES_MAX && !is_over_ratio && wal.bytes <= BYTES_MAX {
         return;
@@ -127,6 +128,18 @@ fn pinned(report: &DoctorReport) -> Vec<String> {
     told
 }
 
+/// A close in the usual way would checkpoint by a wal-index that is wrong.
+fn save_and_kill(report: &DoctorReport) -> String {
+    let path = quoted(report);
+    let pids: Vec<String> = report.pids().iter().map(u32::to_string).collect();
+    format!(
+        "Copy the database and the -wal, without the -shm (cp {path} COPY; cp {path}-wal COPY-wal). Then end {} with \
+         kill -KILL {}, all at once",
+        named_holders(report),
+        pids.join(" ")
+    )
+}
+
 pub(super) fn wal_index(report: &DoctorReport, findings: &mut Findings) {
     let Some(index) = report.wal_index.as_ref().filter(|_| report.database.is_some()) else { return };
     if !index.is_live {
@@ -137,12 +150,22 @@ pub(super) fn wal_index(report: &DoctorReport, findings: &mut Findings) {
     let Some(content) = &index.content else { return };
     if content.backfilled_frames > content.max_frame {
         let evidence = format!("nBackfill {} > mxFrame {}", content.backfilled_frames, content.max_frame);
-        let next = "stop writing; read everything out through the live connection, then restore from it";
+        let next = format!(
+            "stop writing, and run no checkpoint. {}: the next open reads the log from its beginning, and a close in \
+             the usual way skips frames and removes it. Then go on with SQLite 3.51.3 or later",
+            save_and_kill(report)
+        );
         findings.push(Finding::new(Code::WalReset, evidence, next));
     }
     if index.agrees == Some(false) {
         let committed = report.wal.as_ref().map_or(0, |wal| wal.committed_frames);
         let evidence = format!("{} frames in the wal-index, {committed} committed in the log", content.max_frame);
-        findings.push(Finding::new(Code::WalIndexDisagrees, evidence, quick_check(report)));
+        let next = format!(
+            "stop writing, and run no checkpoint. {}: the next open builds the wal-index from the log. If the -wal was \
+             replaced, compare before that what the database is alone and with it: seawall doctor {} --fix shows both",
+            save_and_kill(report),
+            quoted(report)
+        );
+        findings.push(Finding::new(Code::WalIndexDisagrees, evidence, next));
     }
 }

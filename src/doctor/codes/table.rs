@@ -97,10 +97,12 @@ table! {
     "the database was renamed while a process had it open: its log is at the old name",
     "A rename moves the database and leaves the -wal and the -shm behind. The process goes on with the log at the old \
      name. A program that opens the database at the new name does not see what is in it, and a new database at the \
-     old name would get this log.",
+     old name would get this log. In the other modes, SQLite refuses to begin a transaction on a database that was \
+     renamed (SQLITE_READONLY_DBMOVED, 1032); one that was going on has its journal at the old name, and a crash \
+     then leaves a half-written database that is not rolled back.",
     "Rename the database back to its old name, then end the process in its usual way: its close carries the log over. \
-     SQLite does not do that for a database that has moved. If the process has ended already, rename the -wal to the \
-     name of the database before anything opens it.",
+     SQLite does not do that for a database that has moved. If the process has ended already, rename the -wal or the \
+     -journal to the name of the database before anything opens it.",
     "Do not open the database at the new name before that. Do not create a database at the old name. \
      Do not delete the log at the old name.";
 
@@ -119,32 +121,40 @@ table! {
     "Copy the -wal to another place. Find the database that it belongs to.",
     "Do not open the database.";
 
-    NoHeader, "no-header", [Danger],
-    "no SQLite header: another kind of file, or an encrypted database",
-    "The first bytes are not those of a database. It may be encrypted as a whole, the path may be wrong, or the \
-     beginning was overwritten.",
-    "Check the path. With an encrypted database, ask the application.",
-    "Do not let a program create a database in its place.";
+    NoHeader, "no-header", [Danger, Warning],
+    "no SQLite header: another kind of file, or the beginning was overwritten",
+    "The first bytes are not those of a database: the path may be wrong, or the beginning was overwritten. As a \
+     warning, the bytes look random, as those of a database that is encrypted as a whole do (SQLCipher, SEE, \
+     SQLite3MultipleCiphers). If it is meant to be encrypted, nothing is wrong with it: the doctor cannot see more.",
+    "Check the path. If the database is encrypted, look at it with the application and its key. Else copy the file \
+     before anything else; where only the first 16 bytes were overwritten, put them back in a copy.",
+    "Do not let a program create a database in its place, and write nothing to it.";
 
     ShortFile, "short-file", [Danger],
     "the file is shorter than its header says",
     "It was cut off, or it is an unfinished copy. Neither a log nor a journal explains it.",
-    "Get the file again from where it was copied. Else copy it, and run PRAGMA integrity_check on the copy.",
+    "Get the file again from where it was copied. Else copy it with its side files, and read out of the copy what \
+     can be read: .recover, or SELECT after PRAGMA writable_schema=ON, without which SQLite refuses a short file.",
     "Do not write to it.";
 
     WalReset, "wal-reset", [Danger],
     "the wal-index says that more was checkpointed than there is",
     "The mark of a defect of SQLite 3.7.0 to 3.51.2: a checkpoint noted its old count over a new, smaller log. Later \
      checkpoints skip frames, and commits vanish.",
-    "Stop writing. Read everything out through a connection that is open now (VACUUM INTO, or the backup API), and go \
-     on with that copy and a newer SQLite.",
-    "Do not checkpoint, and do not close the last connection before the content is copied.";
+    "Stop writing. Copy the database and the -wal, without the -shm: together they have all commits. Then end all \
+     processes that have it open with SIGKILL: the next open reads the log from its beginning. Go on with SQLite \
+     3.51.3 or later.",
+    "Do not checkpoint, and do not end a process in its usual way: the last close skips the frames and removes the \
+     log. Do not trust what a new connection reads: it passes the frames over.";
 
     WalIndexDisagrees, "wal-index-disagrees", [Danger],
     "the wal-index in use is not that of this -wal",
     "One of the two was replaced or overwritten under a connection. Readers look for pages in the wrong places.",
-    "Stop writing. Copy database and -wal. Run PRAGMA quick_check on the application's own connection.",
-    "Do not delete or restore side files while a process has the database open.";
+    "Stop writing. Copy database and -wal, without the -shm. Then end all processes that have it open with SIGKILL: \
+     the next open builds the wal-index from the log. If the log itself was replaced, compare first what a copy of \
+     the database alone has, and a copy of both: seawall doctor DB --fix shows both.",
+    "Do not checkpoint, and do not end a process in its usual way: it would carry wrong pages over. Do not delete or \
+     restore side files while a process has the database open.";
 
     HardLinks, "hard-links", [Warning],
     "the file has more than one name, and SQLite looks for side files by name",

@@ -60,7 +60,8 @@ use workspace::Workspace;
 pub enum Take {
     /// The database file alone, without its log and without its journal.
     Alone,
-    /// The database as SQLite would open it: with the log carried into it, with the journal rolled back.
+    /// The database as SQLite would open it: with the log carried into it, with the journal rolled back. Of an empty
+    /// file with a log, SQLite deletes the log; here the database is built from it.
     Log,
 }
 
@@ -173,8 +174,15 @@ fn fix_on(path: &Path, options: &FixOptions, os: &dyn Os) -> Result<FixOutcome, 
     let path = repair.outcome.before.path.clone();
     let lock = lock_path(&path);
     let is_new = os.status(&lock).is_ok_and(|status| status.is_none());
-    let locked = os.try_lock_file(&lock, &path);
-    let Some(held) = locked.map_err(|error| Error::new(&path, Operation::FirstConnect, Cause::Io(error)))? else {
+    let locked = match os.try_lock_file(&lock, &path) {
+        Ok(locked) => locked,
+        Err(error) => {
+            let why = format!("{} cannot be locked ({error}): run it as the owner of the files", PrintablePath(&lock));
+            repair.outcome.plan = FixPlan::refused(why);
+            return Ok(repair.outcome);
+        }
+    };
+    let Some(held) = locked else {
         let holder = os.lock_holder(&lock).map_or("another process".to_owned(), |pid| format!("process {pid}"));
         repair.outcome.plan = FixPlan::refused(format!("{} is held by {holder}", PrintablePath(&lock)));
         return Ok(repair.outcome);
@@ -239,7 +247,7 @@ impl<'a> Repair<'a> {
         match result {
             Ok(()) => {}
             Err(Stop::Refused(reason)) => self.outcome.plan = FixPlan::refused(reason),
-            Err(Stop::Failed(error)) => self.outcome.failure = Some(error.to_string()),
+            Err(Stop::Failed(error)) => self.outcome.failure = Some(error.without_advice()),
         }
         self.outcome
     }

@@ -104,7 +104,7 @@ pub(super) fn build(
             workspace.copy(&from, &to, cut_bytes).map_err(failed)?;
         }
     }
-    let log = recover(&database)?;
+    let log = recover(&database, &content_of)?;
     for role in [FileRole::Wal, FileRole::Journal] {
         let left = workspace.work(role);
         if log.soundness == Soundness::Sound && os.status(&left).map_err(failed)?.is_some_and(|file| file.bytes > 0) {
@@ -115,8 +115,9 @@ pub(super) fn build(
     Ok(Outcomes { alone, log })
 }
 
-/// Lets SQLite recover a copy, and compares what it contains with the log and, after the checkpoint, without.
-fn recover(copy: &Path) -> Result<Content, Stop> {
+/// Lets SQLite recover a copy, and compares what it contains with the log and, after the checkpoint, without. What it
+/// has without is read by `reopened`.
+fn recover(copy: &Path, reopened: &dyn Fn(&Path) -> Content) -> Result<Content, Stop> {
     let at = |operation| move |error| Stop::Failed(Error::sqlite(copy, operation, error));
     let conn = match open(copy) {
         Ok(conn) => conn,
@@ -144,7 +145,7 @@ fn recover(copy: &Path) -> Result<Content, Stop> {
     }
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(at(Operation::Configure))?;
     conn.close().map_err(|(_, error)| at(Operation::Close)(error))?;
-    let after = content_of(copy);
+    let after = reopened(copy);
     if !after.is_same_as(&before) || after.pages != before.pages {
         return Err(Stop::io(copy, io::Error::other("the copy has other rows after the checkpoint than before")));
     }
@@ -180,5 +181,33 @@ impl Times {
         let begun = os.born(&beside(&report.path, "-journal")).map(|time| time.as_secs());
         let with_log = if is_rolled_back { begun } else { database.max(modified(FileRole::Wal)) };
         Times { database, with_log }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No checkpoint of SQLite is known to lose a row; so one is taken away before the second look.
+    #[test]
+    fn rows_that_are_gone_after_the_checkpoint_stop_the_repair() {
+        for (sql, is_same) in [("", true), ("DELETE FROM t WHERE x = 1", false), ("PRAGMA user_version = 3", false)] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("x.db");
+            let conn = Connection::open(&path).unwrap();
+            conn.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x); INSERT INTO t VALUES (1), (2)").unwrap();
+            let copy = dir.path().join("copy.db");
+            std::fs::copy(&path, &copy).unwrap();
+            std::fs::copy(dir.path().join("x.db-wal"), dir.path().join("copy.db-wal")).unwrap();
+            let recovered = recover(&copy, &|copy| {
+                Connection::open(copy).unwrap().execute_batch(sql).unwrap();
+                content_of(copy)
+            });
+            match recovered {
+                Ok(content) => assert!(is_same && content.rows == 2, "{sql}: {content:?}"),
+                Err(Stop::Failed(error)) => assert!(!is_same && error.to_string().contains("other rows"), "{error}"),
+                Err(Stop::Refused(reason)) => panic!("{sql}: {reason}"),
+            }
+        }
     }
 }

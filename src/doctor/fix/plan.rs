@@ -13,8 +13,8 @@ const SETTLED_BY_CHOICE: [&str; 5] =
 /// What a folder for side files without a database settles.
 const SETTLED_BY_FOLDER: &str = "orphan-side-files";
 
-/// Another name of the file may be in use, so it forbids a repair however bad it is.
-const SECOND_NAME: &str = "second-log";
+/// However bad they are, these forbid a repair: another name of the file may be in use, or SQLite cannot read it.
+const FORBIDDING: [&str; 2] = ["second-log", "no-header"];
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -136,7 +136,7 @@ pub(super) fn refusals(report: &DoctorReport, need: &Need) -> Vec<String> {
         Need::Orphans(_) => finding.code == SETTLED_BY_FOLDER,
         _ => SETTLED_BY_CHOICE.contains(&finding.code),
     };
-    let forbids = |finding: &Finding| finding.severity == Severity::Danger || finding.code == SECOND_NAME;
+    let forbids = |finding: &Finding| finding.severity == Severity::Danger || FORBIDDING.contains(&finding.code);
     let forbidding = report.findings.iter().filter(|finding| forbids(finding) && !is_settled(finding));
     refusals.extend(forbidding.map(|finding| format!("{} ({})", finding.text, finding.evidence)));
     if report.file_system.as_ref().is_some_and(|system| system.is_network) {

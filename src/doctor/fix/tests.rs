@@ -189,6 +189,8 @@ fn an_open_database_is_left_alone() {
     {
         check_untouched(&place, &options, if has_proc() { "it is open" } else { "" });
     }
+    // Without a look at copies: they would be of several moments.
+    check_untouched(&place, &FixOptions::new().with_dry_run(true), if has_proc() { "it is open" } else { "" });
     drop(conn);
 }
 
@@ -202,6 +204,97 @@ fn the_doctor_does_not_wait_for_the_lock_of_first_connects() {
 }
 
 #[test]
+fn without_the_right_to_the_lock_of_first_connects_it_is_refused() {
+    /// A directory that may not be written to.
+    struct ReadOnly(SystemOs);
+    impl Os for ReadOnly {
+        fn base(&self) -> Option<&dyn Os> {
+            Some(&self.0)
+        }
+        fn try_lock_file(&self, _: &Path, _: &Path) -> std::io::Result<Option<crate::os::FileLock>> {
+            Err(std::io::ErrorKind::PermissionDenied.into())
+        }
+    }
+    let died = left_behind();
+    let before = files(&died);
+    let outcome = super::fix_on(&died.path, &FixOptions::new().with_take(Take::Log), &ReadOnly(SystemOs::new()));
+    let outcome = outcome.unwrap();
+    let refusals = &outcome.plan.refusals;
+    assert!(refusals.iter().any(|refusal| refusal.contains("as the owner of the files")), "{outcome:#?}");
+    assert!(outcome.done.is_empty() && outcome.failure.is_none() && files(&died) == before);
+}
+
+#[test]
+fn without_room_for_two_copies_it_is_refused() {
+    struct Full(SystemOs);
+    impl Os for Full {
+        fn base(&self) -> Option<&dyn Os> {
+            Some(&self.0)
+        }
+        fn file_system(&self, path: &Path) -> Option<crate::os::FileSystem> {
+            self.0.file_system(path).map(|found| crate::os::FileSystem { free_bytes: 1 << 20, ..found })
+        }
+    }
+    let died = left_behind();
+    let before = files(&died);
+    for is_dry_run in [true, false] {
+        let options = FixOptions::new().with_take(Take::Log).with_dry_run(is_dry_run);
+        let outcome = super::fix_on(&died.path, &options, &Full(SystemOs::new())).unwrap();
+        let refusals = &outcome.plan.refusals;
+        assert!(refusals.iter().any(|refusal| refusal.contains("the copies need")), "{outcome:#?}");
+        assert!(outcome.done.is_empty() && files(&died)[..4] == before[..4]);
+    }
+}
+
+#[test]
+fn files_that_change_while_they_are_copied_are_not_repaired() {
+    /// Another program appends to the log when the copies begin.
+    struct Busy(SystemOs, std::path::PathBuf);
+    impl Os for Busy {
+        fn base(&self) -> Option<&dyn Os> {
+            Some(&self.0)
+        }
+        fn create_dir(&self, path: &Path, rights: crate::os::Rights) -> std::io::Result<()> {
+            let mut bytes = fs::read(&self.1)?;
+            bytes.push(0);
+            fs::write(&self.1, bytes)?;
+            self.0.create_dir(path, rights)
+        }
+    }
+    for is_dry_run in [true, false] {
+        let died = left_behind();
+        let os = Busy(SystemOs::new(), FileRole::Wal.path(&died.path));
+        let options = FixOptions::new().with_take(Take::Log).with_dry_run(is_dry_run);
+        let outcome = super::fix_on(&died.path, &options, &os).unwrap();
+        let refusals = &outcome.plan.refusals;
+        assert!(refusals.iter().any(|refusal| refusal.contains("has changed meanwhile")), "{outcome:#?}");
+        assert!(outcome.done.is_empty() && outcome.kept.is_none() && outcome.plan.steps.is_empty());
+        assert!(beside(&died).iter().all(|name| !name.contains(".cure-")), "{:?}", beside(&died));
+    }
+}
+
+/// A copy that fails is no repair, and no advice to the layer's callers is given.
+#[test]
+fn a_copy_that_fails_changes_nothing() {
+    struct Full(SystemOs);
+    impl Os for Full {
+        fn base(&self) -> Option<&dyn Os> {
+            Some(&self.0)
+        }
+        fn sync_dir(&self, _: &Path) -> std::io::Result<()> {
+            Err(std::io::Error::from_raw_os_error(libc::ENOSPC))
+        }
+    }
+    let died = left_behind();
+    let before = files(&died);
+    let outcome = super::fix_on(&died.path, &FixOptions::new().with_take(Take::Log), &Full(SystemOs::new())).unwrap();
+    let failure = outcome.failure.unwrap();
+    assert!(failure.contains("No space left") && !failure.contains("try again"), "{failure}");
+    assert!(outcome.done.is_empty() && outcome.kept.is_none() && files(&died)[..4] == before[..4]);
+    assert!(beside(&died).iter().all(|name| !name.contains(".cure-")), "{:?}", beside(&died));
+}
+
+#[test]
 fn whatever_looks_dangerous_is_left_alone() {
     let live = Place::new();
     let conn = live.open(WAL);
@@ -210,7 +303,7 @@ fn whatever_looks_dangerous_is_left_alone() {
     check_untouched(&place, &FixOptions::new().with_take(Take::Log), "2 names");
     let place = live.copy(&BOTH);
     patch(&place.path, 0, b"no database");
-    check_untouched(&place, &FixOptions::new().with_take(Take::Alone), "no SQLite header");
+    check_untouched(&place, &FixOptions::new().with_take(Take::Alone), "the first 16 bytes are not those");
     drop(conn);
 }
 

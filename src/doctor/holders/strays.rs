@@ -1,4 +1,4 @@
-//! Logs that a holder of the database has open and that are not the log beside it.
+//! Logs and journals that a holder of the database has open and that are not those beside it.
 
 use super::{Descriptor, Holder, can_write, former_name};
 use crate::doctor::wal::WalHeader;
@@ -15,7 +15,7 @@ const DESCRIPTORS_MAX: usize = 1 << 16;
 /// The most files of one process whose first bytes are looked at.
 const FILES_MAX: usize = 64;
 
-/// A log at another name, open in a process that has this database open.
+/// A log or a journal at another name, open in a process that has this database open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct OtherLog {
@@ -42,9 +42,12 @@ pub struct OtherLog {
     /// Whether there is a file of that name now.
     #[serde(skip)]
     pub(in crate::doctor) is_former_taken: bool,
+    /// Whether it is the journal of a transaction that is going on.
+    #[serde(skip)]
+    pub(in crate::doctor) is_journal: bool,
 }
 
-/// The logs of holders that have the database open and not its log.
+/// The logs of holders that have the database open and not its log, and the journals of those that have neither.
 pub(in crate::doctor) fn scan(targets: &[Target], holders: &[Holder]) -> Vec<OtherLog> {
     let mut logs = Vec::new();
     for holder in holders.iter().filter(|holder| holder.role == FileRole::Database && !holder.deleted) {
@@ -52,7 +55,43 @@ pub(in crate::doctor) fn scan(targets: &[Target], holders: &[Holder]) -> Vec<Oth
         if has(FileRole::Wal) {
             continue;
         }
-        logs.extend(of_holder(holder, has(FileRole::WalIndex), targets));
+        let found = of_holder(holder, has(FileRole::WalIndex), targets);
+        if found.is_empty() && !has(FileRole::Journal) {
+            logs.extend(journals(holder, targets));
+        } else {
+            logs.extend(found);
+        }
+    }
+    logs
+}
+
+/// Journals that a process writes at other names than that of the database. SQLite begins no transaction in a rollback
+/// mode on a database that has been renamed; but one that is going on then, and one with a journal that stays open,
+/// goes on.
+fn journals(holder: &Holder, targets: &[Target]) -> Vec<OtherLog> {
+    let process = PathBuf::from(format!("/proc/{}", holder.pid));
+    let open = open_files(&process);
+    let names: Vec<&Path> = open.iter().filter(|file| file.id == holder.id()).map(|file| file.name.as_path()).collect();
+    let mut logs = Vec::new();
+    for file in open.iter().filter(|file| file.links > 0 && !targets.iter().any(|target| target.id == Some(file.id))) {
+        let Some(base) = file.name.as_os_str().as_bytes().strip_suffix(b"-journal") else { continue };
+        let base = Path::new(std::ffi::OsStr::from_bytes(base));
+        // The journal of another database of the process, or of a second name.
+        let is_of_other = open.iter().any(|other| other.name == base);
+        if !is_of_other && can_write(&process, file.number) {
+            logs.push(OtherLog {
+                pid: holder.pid,
+                command: holder.command.clone(),
+                descriptor: file.number,
+                former: Some(base.to_owned()),
+                is_former_taken: fs::symlink_metadata(base).is_ok(),
+                name: file.name.clone(),
+                is_deleted: false,
+                database: names.first().map_or_else(PathBuf::new, |name| (*name).to_owned()),
+                is_second_name: false,
+                is_journal: true,
+            });
+        }
     }
     logs
 }
@@ -89,6 +128,7 @@ fn of_holder(holder: &Holder, has_index: bool, targets: &[Target]) -> Vec<OtherL
                 is_deleted,
                 database: names.first().map_or_else(PathBuf::new, |name| (*name).to_owned()),
                 is_second_name,
+                is_journal: false,
             });
         }
     }
@@ -111,7 +151,9 @@ pub(in crate::doctor) fn databases_without_log(pid: u32, targets: &[Target]) -> 
     let process = PathBuf::from(format!("/proc/{pid}"));
     let open = open_files(&process);
     let is_target = |id: FileId| targets.iter().any(|target| target.id == Some(id));
-    let has_log = |file: &Descriptor| open.iter().any(|other| other.name == beside(&file.name, "-wal"));
+    let has_log = |file: &Descriptor| {
+        ["-wal", "-journal"].iter().any(|suffix| open.iter().any(|other| other.name == beside(&file.name, suffix)))
+    };
     let others = open.iter().filter(|file| !is_target(file.id) && !has_log(file)).take(FILES_MAX);
     let is_database = |file: &&Descriptor| {
         read_in_child(&process.join(format!("fd/{}", file.number)))

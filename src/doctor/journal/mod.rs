@@ -13,7 +13,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+pub(super) const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 const HEADER_BYTES: u64 = 28;
 /// `len`, checksum and magic behind the name of a super-journal.
 const SUPER_TAIL_BYTES: u64 = 16;
@@ -85,7 +85,7 @@ impl Journal {
         let state = match header.first() {
             None => JournalState::Empty,
             Some(0) => JournalState::Zeroed,
-            Some(_) if header.starts_with(&MAGIC) => JournalState::Written,
+            Some(_) if header.starts_with(&JOURNAL_MAGIC) => JournalState::Written,
             Some(_) => JournalState::Unknown,
         };
         let word = |offset| be_u32(&header, offset).filter(|_| state == JournalState::Written);
@@ -134,7 +134,7 @@ fn super_journal(file: &mut (impl Read + Seek), bytes: u64) -> io::Result<Option
     file.take(SUPER_TAIL_BYTES).read_to_end(&mut tail)?;
     let (Some(length), Some(checksum)) = (be_u32(&tail, 0), be_u32(&tail, 4)) else { return Ok(None) };
     let name_at = tail_at.checked_sub(u64::from(length));
-    let (Some(name_at), 1..SUPER_NAME_BYTES_MAX, Some(MAGIC)) = (name_at, length, array(&tail, 8)) else {
+    let (Some(name_at), 1..SUPER_NAME_BYTES_MAX, Some(JOURNAL_MAGIC)) = (name_at, length, array(&tail, 8)) else {
         return Ok(None);
     };
     let mut name = Vec::new();

@@ -1,6 +1,6 @@
 //! All that a journal can put back, segment by segment (file format, section 3; `pager_playback`).
 
-use super::MAGIC;
+use super::JOURNAL_MAGIC;
 use crate::doctor::bytes::{array, be_u32, is_page_size};
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -36,7 +36,7 @@ struct SegmentHeader {
 
 impl SegmentHeader {
     fn parse(bytes: &[u8]) -> Option<SegmentHeader> {
-        (array(bytes, 0)? == MAGIC).then_some(())?;
+        (array(bytes, 0)? == JOURNAL_MAGIC).then_some(())?;
         Some(SegmentHeader {
             records: be_u32(bytes, 8)?,
             nonce: be_u32(bytes, 12)?,

@@ -24,7 +24,7 @@ fn sample(dir: &Path) -> (Connection, Vec<u8>) {
 fn named(journal: &[u8], name: &[u8]) -> Vec<u8> {
     let sum = name.iter().fold(0_u32, |sum, &byte| sum.wrapping_add(u32::from(byte)));
     let length = name.len() as u32;
-    [journal, name, &length.to_be_bytes(), &sum.to_be_bytes(), &MAGIC].concat()
+    [journal, name, &length.to_be_bytes(), &sum.to_be_bytes(), &JOURNAL_MAGIC].concat()
 }
 
 #[test]

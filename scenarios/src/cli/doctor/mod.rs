@@ -57,7 +57,8 @@ pub(super) struct DoctorArgs {
 enum TakeArg {
     /// The database file alone, without its log and without its journal
     Alone,
-    /// The database as SQLite would open it: with the log carried into it, with the journal rolled back
+    /// The database as SQLite would open it: with the log carried into it, with the journal rolled back; for an empty
+    /// file, whose log SQLite would delete, the database that the log makes
     Log,
 }
 

@@ -91,7 +91,7 @@ fn human(path: &Path, outcome: &FixOutcome, args: &DoctorArgs) -> String {
     let is_refused = !outcome.plan.refusals.is_empty();
     if outcome.plan.steps.is_empty() && !is_refused && outcome.failure.is_none() {
         out.push_str("there is nothing to repair\n");
-    } else if is_refused {
+    } else if is_refused || (outcome.failure.is_some() && outcome.done.is_empty()) {
         out.push_str("nothing was changed\n");
     } else if outcome.dry_run {
         let take = args.take.map_or_else(String::new, |take| format!(" --take {}", Take::from(take)));
