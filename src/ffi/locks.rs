@@ -201,14 +201,14 @@ fn file_of(conn: &Connection) -> Option<NonNull<ffi::sqlite3_file>> {
 }
 
 /// The methods of a connection's file, from `file_of`, while the connection is borrowed. `None` if it is not open.
-fn methods_of(file: NonNull<ffi::sqlite3_file>) -> Option<&'static ffi::sqlite3_io_methods> {
+pub(super) fn methods_of(file: NonNull<ffi::sqlite3_file>) -> Option<&'static ffi::sqlite3_io_methods> {
     // SAFETY: SQLite has given the address of its file, which lives as long as the connection.
     let methods = unsafe { (*file.as_ptr()).pMethods };
     // SAFETY: a table of methods that is not NULL is a static of its VFS, which is not unloaded while files are open.
     unsafe { methods.as_ref() }
 }
 
-fn control(conn: &Connection, operation: c_int, out: *mut c_void) -> Option<()> {
+pub(super) fn control(conn: &Connection, operation: c_int, out: *mut c_void) -> Option<()> {
     // SAFETY: the handle is used within this function alone, while `conn` is borrowed, so it is open throughout.
     let db = unsafe { conn.handle() };
     // SAFETY: `db` is an open connection, the name ends with a zero byte, and `out` is what the control writes.

@@ -20,6 +20,7 @@ mod child;
 mod forked;
 mod keeper;
 mod locks;
+mod log_file;
 mod log_hook;
 mod owned;
 pub(crate) mod pragmas;
@@ -28,6 +29,7 @@ mod watch;
 pub(crate) use child::{HASH_START, hash, hashes_in_child, locks_in_child, read_in_child};
 pub(crate) use keeper::{LockRange, LockedFile, copy_in_child};
 pub(crate) use locks::{Backfill, SoleUser, is_locked_elsewhere, lock_byte, raw_prefix, unlock_bytes};
+pub(crate) use log_file::write_log_again;
 pub(crate) use owned::{Kept, OwnedConnection};
 pub(crate) use watch::{Endings, Watch, has_running_statement, reset_running_statements};
 

@@ -124,7 +124,7 @@ impl Database {
         None
     }
 
-    pub(super) fn empty_log(&self, conn: &Connection) -> bool {
+    fn empty_log(&self, conn: &Connection) -> bool {
         let Some(_hold) = self.hold_readers() else { return false };
         // SQLite waits while it has the write lock.
         ffi::set_busy_timeout(conn, OTHERS_WAIT.min(self.settings.busy_timeout));

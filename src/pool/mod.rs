@@ -114,7 +114,7 @@ struct WriterState {
     copied: Option<Copied>,
     /// Whether the last connection had no log at its name.
     was_log_missing: bool,
-    /// Whether a sync has failed, and the log has not begun anew since.
+    /// Whether a sync has failed, and the log has not been written again since.
     has_failed_sync: bool,
     /// Whether it is noted which log belongs to the open file.
     is_log_noted: bool,

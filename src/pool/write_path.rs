@@ -129,7 +129,7 @@ impl Database {
             self.note_log(state);
         }
         if state.has_failed_sync {
-            self.renew_log(state)?;
+            self.write_log_again(state)?;
         }
         let WriterState { connection: Some(pooled), locking_policy, .. } = state else {
             unreachable!("the connection was set above");
@@ -162,7 +162,7 @@ impl Database {
             // An Ok would acknowledge rows that have just been rolled back.
             result = Err(Error::new(&self.path, Operation::Call, Cause::DanglingWrite));
         }
-        Self::note_failed_sync(state, result.as_ref().err());
+        self.note_failed_sync(state, result.as_ref().err());
         let Err(error) = result else { return result };
         let mut error = self.with_lock_owner(error);
         if let Some(pooled) = &state.connection {

@@ -69,3 +69,30 @@ fn a_found_loss_repeats_twenty_times_of_twenty() {
         }
     }
 }
+
+#[test]
+fn no_commit_behind_a_failed_sync_is_lost() {
+    let run = |strategy: &str, seed| {
+        let token = Token { medium: "sim".to_owned(), ..token(strategy, "fsync-dropped", Seed(seed)) };
+        execute(&token)
+    };
+    // In each of these the layer lost rows before it wrote the log again.
+    const LAYER: [u64; 6] = [
+        0x630b_fbde_cd3e_f569,
+        0xcfbe_c6ba_6ffd_3868,
+        0xabd1_0db3_2a2e_3ef7,
+        0x7602_059b_0ff7_a4d1,
+        0xe044_395e_e021_a5bd,
+        0x9f0e_6b8f_1cd0_0b24,
+    ];
+    for (strategy, seed) in ["seawall", "seawall-store"].iter().flat_map(|strategy| LAYER.map(|seed| (strategy, seed)))
+    {
+        let record = run(strategy, seed);
+        assert!(record.verdict <= Verdict::Degraded, "{}: {:?}", record.token, record.findings);
+        assert_eq!((record.counts.lost, record.integrity_ok), (0, true), "{}", record.token);
+    }
+    // The fault is the one that plain SQLite loses rows to.
+    for seed in [0xa6c6_0c25_bd5d_87f6, 0xaadd_5ca7_5282_7a5e, 0x9222_2596_bdef_962c] {
+        assert!(run("percall", seed).counts.lost > 0, "{seed:x}");
+    }
+}
