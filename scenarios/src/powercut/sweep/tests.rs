@@ -1,0 +1,1 @@
+//! The sweep finds what it must, and says so where it cannot.
