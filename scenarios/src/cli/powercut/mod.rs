@@ -14,6 +14,7 @@ use seawall_harness::media::sim::durability::{Device, Directory};
 use seawall_harness::seed::Seed;
 use seawall_harness::token::FaultName;
 use seawall_harness::verdict::Verdict;
+use seawall_harness::vfs::RegisterError;
 use serde::Serialize;
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -127,6 +128,7 @@ struct Output<'a> {
 impl From<PowercutError> for Complaint {
     fn from(error: PowercutError) -> Self {
         match error {
+            PowercutError::Register(RegisterError::Plan(error)) => Self::usage(error),
             PowercutError::Register(_) | PowercutError::Broken(_) => Self::broken(error),
             PowercutError::Run(error) => error.into(),
             error => Self::usage(error),

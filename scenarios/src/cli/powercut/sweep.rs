@@ -235,35 +235,48 @@ fn human_syncs(out: &mut String, syncs: &[SyncRow]) {
     }
 }
 
-/// The calls at which COMMIT fails and its value is durable, those at which a fault is swallowed, and what is worse than
-/// expected. Ordinals with one rule and statement are one line, with the token of the first.
+/// Whether a run belongs to a list.
+type IsIn = fn(&SweepResult, &Run) -> bool;
+
+/// The lists behind the tables.
+const LISTS: [(&str, IsIn); 5] = [
+    ("COMMIT fails, and the value is there", |_, run| run.outcome.class == Class::FalseFailure),
+    ("the fault is swallowed", |_, run| run.outcome.class == Class::Swallowed),
+    ("an acknowledged commit is lost", |_, run| run.outcome.class == Class::Lost),
+    ("the database is corrupt", |_, run| run.outcome.class == Class::Corrupt),
+    ("worse than expected", |sweep, run| {
+        rule_of(run).is_some_and(|rule| run.outcome.class.verdict() > sweep::expected(sweep.settings, &rule))
+    }),
+];
+
+/// What the runs of a line have in common: the rule without its ordinal, once or for good, statement and views.
+type Group<'a> = (String, &'static str, &'a str, String);
+
+/// Runs that differ in the ordinal of the call alone are one line, with the token of the first.
 fn human_lists(out: &mut String, sweep: &SweepResult) {
-    let lists: [(&str, fn(&SweepResult, &Run) -> bool); 3] = [
-        ("COMMIT fails and the value is durable", |_, run| run.outcome.is_false_failure_durable),
-        ("the fault is swallowed", |_, run| run.outcome.class == Class::Swallowed),
-        ("worse than expected", |sweep, run| {
-            rule_of(run).is_some_and(|rule| run.outcome.class.verdict() > sweep::expected(sweep.settings, &rule))
-        }),
-    ];
-    for (title, is_in) in lists {
-        let mut groups: BTreeMap<(String, &str), (Vec<String>, &str)> = BTreeMap::new();
+    for (title, is_in) in LISTS {
+        let mut groups: BTreeMap<Group<'_>, (Vec<String>, &str)> = BTreeMap::new();
         for run in sweep.runs.iter().filter(|run| is_in(sweep, run)) {
             let Some(rule) = rule_of(run) else { continue };
-            let (nth, is_for_good) = match rule.when {
-                Some(When::From(nth)) => (format!("{nth}+"), true),
-                Some(When::Nth(nth)) => (nth.to_string(), false),
+            let (nth, duration) = match rule.when {
+                Some(When::From(nth)) => (format!("{nth}+"), "for good"),
+                Some(When::Nth(nth)) => (nth.to_string(), "once"),
                 _ => continue,
             };
-            let bare = Rule { when: None, ..rule }.to_string() + if is_for_good { " for good" } else { " once" };
+            let bare = Rule { when: None, ..rule }.to_string();
             let verb = run.during.split([' ', ';']).next().unwrap_or_default();
-            groups.entry((bare, verb)).or_insert_with(|| (Vec::new(), &run.token)).0.push(nth);
+            let views: Vec<&str> = run.outcome.views.iter().map(|view| view.word()).collect();
+            let key = (bare, duration, verb, views.join(", "));
+            groups.entry(key).or_insert_with(|| (Vec::new(), &run.token)).0.push(nth);
         }
-        if groups.is_empty() {
-            continue;
+        if !groups.is_empty() {
+            let _ = writeln!(out, "\n{}, {}: {title}", sweep.settings, sweep.target.word());
         }
-        let _ = writeln!(out, "\n{}, {}: {title}", sweep.settings, sweep.target.word());
-        for ((rule, verb), (ordinals, token)) in groups {
-            let _ = writeln!(out, "  {rule} during {verb}: when={}\n    seawall replay {token}", ordinals.join(","));
+        for ((rule, duration, verb, views), (ordinals, token)) in groups {
+            let views = if views.is_empty() { views } else { format!(" ({views})") };
+            let ordinals = ordinals.join(",");
+            let _ = writeln!(out, "  {rule} {duration}, during {verb}{views}: when={ordinals}");
+            let _ = writeln!(out, "    seawall replay {token}");
         }
     }
 }

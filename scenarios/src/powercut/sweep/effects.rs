@@ -1,5 +1,6 @@
 //! The rules of a sweep: which effects go with a method, and one rule for each call, effect and duration.
 
+use super::Target;
 use seawall_harness::call::{Call, Method, Role};
 use seawall_harness::fault::{Rule, When};
 use std::collections::BTreeMap;
@@ -49,18 +50,21 @@ pub(super) fn effects(method: Method, role: Role) -> (&'static [&'static str], &
     }
 }
 
-/// True if the effect of the rule only fails calls, and says so.
+/// True if the effect of the rule only fails calls or allocations, and says so.
 pub(super) fn is_honest(rule: &Rule) -> bool {
     let text = rule.to_string();
     let effect = text.split(':').nth(1).unwrap_or_default();
-    let roles = [rule.select.role.unwrap_or(Role::None)];
-    let known = |role| rule.select.method.is_none_or(|method| effects(method, role).0.contains(&effect));
-    roles.into_iter().any(known)
+    let role = rule.select.role.unwrap_or(Role::None);
+    rule.fails_allocations() || rule.select.method.is_some_and(|method| effects(method, role).0.contains(&effect))
 }
 
 /// A rule that counts and never fires.
-pub(super) fn counting() -> Rule {
-    parsed(&format!("sync@db:error=IOERR_FSYNC:when={}", u64::MAX))
+pub(super) fn counting(target: Target) -> Rule {
+    let selected = match target {
+        Target::Calls => "sync@db:error=IOERR_FSYNC",
+        Target::Allocations => "alloc:error=NOMEM",
+    };
+    parsed(&format!("{selected}:when={}", u64::MAX))
 }
 
 /// Once and for good.

@@ -34,8 +34,8 @@ pub struct Executed {
     pub during: String,
     /// The calls, by number.
     pub calls: Vec<(u64, Call)>,
-    /// How many allocations there were, if the rule counts them.
-    pub allocations: u64,
+    /// How many calls or allocations the rule has counted.
+    pub matched: u64,
     /// The calls as they were traced.
     pub trace: Vec<Entry>,
     /// What the processes did and were told.
@@ -111,7 +111,7 @@ fn executed(watched: Watched, outcome: Outcome) -> Executed {
         fired_at,
         during,
         calls,
-        allocations: matched,
+        matched,
         trace,
         marks,
         digest: format!("{sum:016x}"),

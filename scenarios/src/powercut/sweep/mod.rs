@@ -19,6 +19,7 @@ mod effects;
 mod execution;
 mod outcome;
 mod shrink;
+pub mod story;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -121,13 +122,13 @@ pub fn sweep(
     stop: &AtomicBool,
     progress: &dyn Fn(u64),
 ) -> Result<SweepResult, PowercutError> {
-    let clean = swept.execute(&effects::counting())?;
+    let clean = swept.execute(&effects::counting(target))?;
     if !clean.outcome.is_clean_run() {
         return Err(PowercutError::Broken(format!("{settings}, without a fault: {}", clean.outcome.detail)));
     }
     let rules = match target {
         Target::Calls => effects::of_calls(&clean.calls),
-        Target::Allocations => effects::of_allocations(clean.allocations),
+        Target::Allocations => effects::of_allocations(clean.matched),
     };
     let mut result = SweepResult {
         settings,
@@ -157,7 +158,7 @@ pub fn sweep(
     }
     let wanted: BTreeSet<u64> = match target {
         Target::Calls => clean.calls.iter().filter(|(_, call)| call.method.can_fail()).map(|(nth, _)| *nth).collect(),
-        Target::Allocations => (1..=clean.allocations).collect(),
+        Target::Allocations => (1..=clean.matched).collect(),
     };
     result.calls = wanted.len() as u64;
     result.skipped = wanted.difference(&met).count() as u64;

@@ -83,6 +83,17 @@ pub enum View {
     Evicted,
 }
 
+impl View {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Restart => "restart",
+            Self::Evicted => "evicted",
+        }
+    }
+}
+
 impl Outcome {
     /// True for an execution without a fault that went as it must.
     pub(super) fn is_clean_run(&self) -> bool {
