@@ -73,7 +73,8 @@ pub struct Rule {
 impl Selector {
     /// True if calls of `method` on `role` are selected.
     pub fn matches(self, method: Method, role: Role) -> bool {
-        self.method.map_or(!method.is_allocation(), |wanted| wanted == method) && self.role.is_none_or(|wanted| wanted == role)
+        self.method.map_or(!method.is_allocation(), |wanted| wanted == method)
+            && self.role.is_none_or(|wanted| wanted == role)
     }
 }
 

@@ -299,8 +299,7 @@ impl Injector {
             }
             let plan = self.changing.as_ref().filter(|_| is_virtual).map(|plan| Arc::clone(&plan.lock()));
             let (plan, shared_state) = (plan.as_deref().unwrap_or(&self.plan), &*self.shared_state);
-            let decision =
-                plan.decide(shared_state, || shared_state.armed_for(), actor, &call, shared_state.calls());
+            let decision = plan.decide(shared_state, || shared_state.armed_for(), actor, &call, shared_state.calls());
             let Some(Decision { rule, .. }) = decision else { return false };
             let ruling = Ruling { kind: RulingKind::Fail, rule, fail: None, is_failed: true, alteration: None };
             let id = CallId { number: shared_state.next_call(), actor };

@@ -142,8 +142,8 @@ struct Shared {
 pub(super) struct Moment {
     /// Marks before it.
     pub(super) marks: usize,
-    /// The number of the last commit, as the same connection reads it without faults. `None` at the end; an error
-    /// where it cannot be read.
+    /// The number of the last commit, as the same connection reads it without faults; an error where it cannot be read.
+    /// `None` at the end, and in a transaction that could not be rolled back.
     pub(super) live: Option<Result<u32, String>>,
     /// The files that the next process would find.
     pub(super) visible: Image,
@@ -326,7 +326,8 @@ impl Shared {
                 runtime::section(number);
                 holds_for = holds_for.saturating_sub(1);
                 if holds_for == 0 && !db.is_autocommit() {
-                    let _ = connection.sql("COMMIT");
+                    // Under a fault the transaction is one whose ROLLBACK failed.
+                    let _ = connection.sql(if self.is_watched { "ROLLBACK" } else { "COMMIT" });
                 }
                 match step {
                     Step::Reopen => break,
@@ -358,7 +359,7 @@ impl Shared {
             let visible = Image::new(["", "-journal", "-wal"].into_iter().filter_map(file).collect());
             (visible, machine.disk_state().map_or_else(|| Image::new(BTreeMap::new()), |state| state.image(&[])))
         };
-        let live = db.map(|db| {
+        let live = db.filter(|db| db.is_autocommit()).map(|db| {
             // No rule counts these calls, and no trace has them.
             let shared_state = self.simulation.shared_state();
             let mode = shared_state.mode();

@@ -1,9 +1,7 @@
 //! Single errors: a token names a case and a fault; a file holds them.
 
 use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes};
-use crate::powercut::sweep::{
-    self, Erring, Outcome, SweepBench, SweepFile, SweepToken, Sweeper, Swept as _, story,
-};
+use crate::powercut::sweep::{self, Erring, Outcome, SweepBench, SweepFile, SweepToken, Sweeper, Swept as _, story};
 use crate::powercut::{Case, PowercutError};
 use crate::shrink::Limits;
 use crate::story::lines;

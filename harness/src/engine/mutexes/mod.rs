@@ -360,10 +360,7 @@ pub(super) fn install(functions: &Functions) -> Result<(), SqlError> {
 }
 
 /// Shuts the library down, configures it, and starts it again.
-pub(super) fn reconfigure(
-    functions: &Functions,
-    configure: impl FnOnce(ConfigApi) -> c_int,
-) -> Result<(), SqlError> {
+pub(super) fn reconfigure(functions: &Functions, configure: impl FnOnce(ConfigApi) -> c_int) -> Result<(), SqlError> {
     let (api, vfs) = (functions.config_api(), functions.vfs_api());
     let answered = |code: c_int| if code == ffi::SQLITE_OK { Ok(()) } else { Err(functions.refusal(code, "")) };
     answered(functions.initialize())?;

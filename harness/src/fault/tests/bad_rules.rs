@@ -359,7 +359,7 @@ fn an_allocation_can_only_fail() {
     check("alloc:error=NOMEM,dirty=kept", "                  ^^^^^^^^^^", "an allocation has no `dirty`", help);
     check("alloc:stall=1ms", "      ^^^^^^^^^", "an allocation can only fail, and `stall` is another effect", help);
     check("alloc:torn=512", "      ^^^^^^^^", "an allocation can only fail, and `torn` is another effect", help);
-    check("alloc:tear=512", "      ^^^^", "unknown effect `tear`", "did you mean `torn`?");
+    check("alloc:tear=512", "      ^^^^", "unknown effect `tear`", EFFECTS);
     check("aloc:error=NOMEM", "^^^^", "unknown method `aloc`", "did you mean `alloc`?");
     check(
         "alloc:error=NOMEM:after=64KiB",

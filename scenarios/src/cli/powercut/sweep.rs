@@ -35,6 +35,7 @@ struct SyncRow {
     role: String,
     fate: String,
     runs: u64,
+    unnoticed: u64,
     swallowed: u64,
     failed: u64,
     false_failure: u64,
@@ -46,12 +47,7 @@ struct SyncRow {
     corrupt: u64,
 }
 
-pub(super) fn run(
-    args: &PowercutArgs,
-    word: SweepWord,
-    engine: &Engine,
-    device: Device,
-) -> Result<Exit, Complaint> {
+pub(super) fn run(args: &PowercutArgs, word: SweepWord, engine: &Engine, device: Device) -> Result<Exit, Complaint> {
     let seed = args.seed.unwrap_or_else(soak::new_seed);
     let sqlite = name_of(engine, args);
     let stop = stop_on_interrupt()?;
@@ -143,6 +139,7 @@ fn sync_rows(sweeps: &[SweepResult]) -> Vec<SyncRow> {
             row.runs += 1;
             row.durable += u64::from(run.outcome.is_false_failure_durable);
             *match run.outcome.class {
+                Class::Unnoticed => &mut row.unnoticed,
                 Class::Swallowed => &mut row.swallowed,
                 Class::Failed => &mut row.failed,
                 Class::FalseFailure => &mut row.false_failure,
@@ -161,12 +158,13 @@ fn human(output: &Output<'_>) -> String {
     let mut out = format!("single errors on SQLite {sqlite}, device {device}, seed {seed}\n");
     let _ = writeln!(
         out,
-        "{:9} {:7} {:11} {:>6} {:>6} {:>9} {:>6} {:>13} {:>7} {:>5} {:>7} {:>7} {:>5}",
+        "{:9} {:7} {:11} {:>6} {:>6} {:>9} {:>9} {:>6} {:>13} {:>7} {:>5} {:>7} {:>7} {:>5}",
         "mode",
         "level",
         "what",
         "calls",
         "faults",
+        "unnoticed",
         "swallowed",
         "failed",
         "false failure",
@@ -179,11 +177,11 @@ fn human(output: &Output<'_>) -> String {
     for sweep in *sweeps {
         let SweepResult { settings, target, calls, injected, skipped, durable, news, .. } = sweep;
         let CellSettings { journal_mode, synchronous } = settings;
-        let [swallowed, failed, lied, lost, corrupt] = Class::ALL.map(|class| sweep.of(class));
+        let [unnoticed, swallowed, failed, lied, lost, corrupt] = Class::ALL.map(|class| sweep.of(class));
         let _ = writeln!(
             out,
-            "{:9} {:7} {:11} {calls:>6} {injected:>6} {swallowed:>9} {failed:>6} {lied:>13} {durable:>7} {lost:>5} \
-             {corrupt:>7} {skipped:>7} {news:>5}",
+            "{:9} {:7} {:11} {calls:>6} {injected:>6} {unnoticed:>9} {swallowed:>9} {failed:>6} {lied:>13} {durable:>7} \
+             {lost:>5} {corrupt:>7} {skipped:>7} {news:>5}",
             journal_mode.word(),
             synchronous.word(),
             target.word()
@@ -201,12 +199,13 @@ fn human(output: &Output<'_>) -> String {
 fn human_syncs(out: &mut String, syncs: &[SyncRow]) {
     let _ = writeln!(
         out,
-        "\nfailing syncs\n{:9} {:7} {:8} {:9} {:>5} {:>9} {:>6} {:>13} {:>7} {:>12} {:>12} {:>7}",
+        "\nfailing syncs\n{:9} {:7} {:8} {:9} {:>5} {:>9} {:>9} {:>6} {:>13} {:>7} {:>12} {:>12} {:>7}",
         "mode",
         "level",
         "role",
         "dirty",
         "runs",
+        "unnoticed",
         "swallowed",
         "failed",
         "false failure",
@@ -218,12 +217,13 @@ fn human_syncs(out: &mut String, syncs: &[SyncRow]) {
     for row in syncs {
         let _ = writeln!(
             out,
-            "{:9} {:7} {:8} {:9} {:>5} {:>9} {:>6} {:>13} {:>7} {:>12} {:>12} {:>7}",
+            "{:9} {:7} {:8} {:9} {:>5} {:>9} {:>9} {:>6} {:>13} {:>7} {:>12} {:>12} {:>7}",
             row.journal_mode,
             row.synchronous,
             row.role,
             row.fate,
             row.runs,
+            row.unnoticed,
             row.swallowed,
             row.failed,
             row.false_failure,
@@ -255,12 +255,12 @@ type Group<'a> = (String, &'static str, &'a str, String);
 /// Runs that differ in the ordinal of the call alone are one line, with the token of the first.
 fn human_lists(out: &mut String, sweep: &SweepResult) {
     for (title, is_in) in LISTS {
-        let mut groups: BTreeMap<Group<'_>, (Vec<String>, &str)> = BTreeMap::new();
+        let mut groups: BTreeMap<Group<'_>, (Vec<u64>, &str)> = BTreeMap::new();
         for run in sweep.runs.iter().filter(|run| is_in(sweep, run)) {
             let Some(rule) = rule_of(run) else { continue };
             let (nth, duration) = match rule.when {
-                Some(When::From(nth)) => (format!("{nth}+"), "for good"),
-                Some(When::Nth(nth)) => (nth.to_string(), "once"),
+                Some(When::From(nth)) => (nth, "for good"),
+                Some(When::Nth(nth)) => (nth, "once"),
                 _ => continue,
             };
             let bare = Rule { when: None, ..rule }.to_string();
@@ -274,9 +274,41 @@ fn human_lists(out: &mut String, sweep: &SweepResult) {
         }
         for ((rule, duration, verb, views), (ordinals, token)) in groups {
             let views = if views.is_empty() { views } else { format!(" ({views})") };
-            let ordinals = ordinals.join(",");
-            let _ = writeln!(out, "  {rule} {duration}, during {verb}{views}: when={ordinals}");
+            let calls = ranges(&ordinals);
+            let _ = writeln!(out, "  {rule} {duration}, during {verb}{views}, at call {calls}");
             let _ = writeln!(out, "    seawall replay {token}");
         }
+    }
+}
+
+/// Numbers in ascending order, with `N-M` for those that follow each other.
+fn ranges(numbers: &[u64]) -> String {
+    let run = |run: &[u64]| match run {
+        [first, .., last] => format!("{first}-{last}"),
+        _ => run.iter().map(u64::to_string).collect(),
+    };
+    let runs = numbers.chunk_by(|one, other| one + 1 == *other);
+    runs.map(run).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_follow_each_other_are_one_range() {
+        assert_eq!(ranges(&[1, 2, 3, 5, 8, 9]), "1-3, 5, 8-9");
+        assert_eq!(ranges(&[]), "");
+    }
+
+    #[test]
+    fn the_fate_of_a_sync_is_the_word_of_the_grammar() {
+        #[track_caller]
+        fn check(rule: &str, fate: &str) {
+            assert_eq!(fate_of(&rule.parse().unwrap()), fate, "{rule}");
+        }
+        check("sync@db:error=IOERR_FSYNC:when=2", "kept");
+        check("sync@db:error=IOERR_FSYNC,dirty=late:when=2+", "late");
+        check("sync@wal:lie:when=1", "lie");
     }
 }

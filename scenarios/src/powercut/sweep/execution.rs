@@ -50,6 +50,7 @@ pub struct Sweeper {
     recorder: Recorder,
     judge: Judge,
     baseline: Option<Baseline>,
+    is_heedless: bool,
 }
 
 impl Sweeper {
@@ -61,7 +62,13 @@ impl Sweeper {
         let engine = engines::resolve(&case.sqlite)?;
         let judge = Judge::new(engine.clone(), case.device.parse()?, String::new())?;
         let recorder = Recorder::with_trace(engine, TRACE_CAPACITY)?;
-        Ok(Self { case, recorder, judge, baseline: None })
+        Ok(Self { case, recorder, judge, baseline: None, is_heedless: false })
+    }
+
+    /// A canary: an application that takes each COMMIT for a success, whatever it answers.
+    #[must_use]
+    pub fn heedless(self) -> Self {
+        Self { is_heedless: true, ..self }
     }
 
     /// The case.
@@ -93,9 +100,28 @@ impl Swept for Sweeper {
             PowercutError::Broken(text) => PowercutError::Broken(format!("{rule}: {text}")),
             error => error,
         };
-        let watched = self.recorder.watch(&self.case, plan).map_err(in_context)?;
+        let mut watched = self.recorder.watch(&self.case, plan).map_err(in_context)?;
+        if self.is_heedless {
+            ignore_failed_commits(&mut watched.marks);
+        }
         let (outcome, _) = outcome::judge(&watched, &self.judge, self.baseline.as_ref());
         Ok(executed(watched, outcome))
+    }
+}
+
+/// Makes acknowledgements of the failures of COMMIT.
+fn ignore_failed_commits(marks: &mut [Mark]) {
+    let mut started = None;
+    for mark in marks {
+        match (&mark.kind, started) {
+            (MarkKind::Started(number), _) => started = Some(*number),
+            (MarkKind::Statement(text), Some(_)) if text == "COMMIT" => {}
+            (MarkKind::Failed(_), Some(number)) => {
+                mark.kind = MarkKind::Acked(number);
+                started = None;
+            }
+            _ => started = None,
+        }
     }
 }
 
@@ -106,16 +132,7 @@ fn executed(watched: Watched, outcome: Outcome) -> Executed {
     let text = format!("{digest} {outcome:?}");
     let sum = text.bytes().fold(0, |sum, byte| mix(sum ^ u64::from(byte)));
     let calls = trace.iter().map(|entry| (entry.number, entry.call)).collect();
-    Executed {
-        outcome,
-        fired_at,
-        during,
-        calls,
-        matched,
-        trace,
-        marks,
-        digest: format!("{sum:016x}"),
-    }
+    Executed { outcome, fired_at, during, calls, matched, trace, marks, digest: format!("{sum:016x}") }
 }
 
 /// The last statement that began before a call.

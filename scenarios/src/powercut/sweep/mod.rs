@@ -104,7 +104,8 @@ pub struct SweepResult {
 /// The case of a sweep: three transactions of one process that are alike, so that the rows follow from the number of
 /// commits alone. In the mode WAL the second one runs a checkpoint.
 pub fn case(settings: CellSettings, sqlite: &str, device: &str, seed: u64) -> Case {
-    let step = Step::Write { inserts: 2, updates: 2, deletes: 1, payload_bytes: 700, savepoint: false, rollback: false };
+    let step =
+        Step::Write { inserts: 2, updates: 2, deletes: 1, payload_bytes: 700, savepoint: false, rollback: false };
     let steps = (1..=TRANSACTIONS).map(|number| Numbered { number, step }).collect();
     let (sqlite, device) = (sqlite.to_owned(), device.to_owned());
     let (page_bytes, cache_pages, autocheckpoint) = (1024, 200, 12);

@@ -5,6 +5,7 @@ use super::super::recording::{Known, Mark, MarkKind, Watched};
 use seawall_harness::media::sim::durability::Image;
 use seawall_harness::oracle::durability::AfterCut;
 use seawall_harness::record::Finding;
+use seawall_harness::trace::RulingKind;
 use seawall_harness::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,6 +15,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
+    /// A call did not do what it reported, no statement failed, and nothing is lost.
+    Unnoticed,
     /// A call failed, no statement did, and nothing is lost.
     Swallowed,
     /// A statement failed, its transaction is not there, and nothing is lost.
@@ -28,11 +31,13 @@ pub enum Class {
 
 impl Class {
     /// All, in the order of the table.
-    pub const ALL: [Self; 5] = [Self::Swallowed, Self::Failed, Self::FalseFailure, Self::Lost, Self::Corrupt];
+    pub const ALL: [Self; 6] =
+        [Self::Unnoticed, Self::Swallowed, Self::Failed, Self::FalseFailure, Self::Lost, Self::Corrupt];
 
     /// The word for it.
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Unnoticed => "unnoticed",
             Self::Swallowed => "swallowed",
             Self::Failed => "failed",
             Self::FalseFailure => "false-failure",
@@ -44,7 +49,7 @@ impl Class {
     /// The verdict that belongs to it.
     pub const fn verdict(self) -> Verdict {
         match self {
-            Self::Swallowed => Verdict::Survived,
+            Self::Unnoticed | Self::Swallowed => Verdict::Survived,
             Self::Failed | Self::FalseFailure => Verdict::Degraded,
             Self::Lost => Verdict::Lost,
             Self::Corrupt => Verdict::Corrupt,
@@ -97,13 +102,13 @@ impl View {
 impl Outcome {
     /// True for an execution without a fault that went as it must.
     pub(super) fn is_clean_run(&self) -> bool {
-        self.class == Class::Swallowed
+        self.class == Class::Unnoticed
     }
 
     /// The finding of a replay; none if there is nothing to explain.
     pub fn finding(&self) -> Option<Finding> {
         let oracle = match self.class {
-            Class::Swallowed | Class::Failed => return None,
+            Class::Unnoticed | Class::Swallowed | Class::Failed => return None,
             Class::FalseFailure | Class::Lost => "durability",
             Class::Corrupt => "integrity",
         };
@@ -168,6 +173,7 @@ pub(super) fn judge(watched: &Watched, judge: &Judge, baseline: Option<&Baseline
         }
         found.is_error |= told.is_error;
     }
+    found.is_reported = watched.calls.iter().any(|call| call.ruling != RulingKind::Proceed && call.outcome != 0);
     (found.outcome(), durable)
 }
 
@@ -184,7 +190,10 @@ fn number_only(told: Told, survived: u32) -> AfterCut {
 /// What has been found so far.
 #[derive(Default)]
 struct Found {
+    /// True if a statement failed.
     is_error: bool,
+    /// True if a call failed by the fault.
+    is_reported: bool,
     is_durable: bool,
     worst: Option<(Class, String)>,
     views: Vec<View>,
@@ -220,13 +229,11 @@ impl Found {
     }
 
     fn outcome(self) -> Outcome {
-        let Self { is_error, is_durable, worst, views } = self;
-        let rest = || {
-            if is_error {
-                (Class::Failed, "a statement failed, and nothing else came of it".to_owned())
-            } else {
-                (Class::Swallowed, "no statement failed, and nothing is lost".to_owned())
-            }
+        let Self { is_error, is_reported, is_durable, worst, views } = self;
+        let rest = || match (is_error, is_reported) {
+            (true, _) => (Class::Failed, "a statement failed, and nothing else came of it".to_owned()),
+            (false, true) => (Class::Swallowed, "a call failed, no statement did, and nothing is lost".to_owned()),
+            (false, false) => (Class::Unnoticed, "no call and no statement failed, and nothing is lost".to_owned()),
         };
         let (class, detail) = worst.unwrap_or_else(rest);
         Outcome { class, views, is_false_failure_durable: is_durable, detail }
