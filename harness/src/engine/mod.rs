@@ -172,8 +172,8 @@ impl Engine {
     /// The library is shut down for it and started again, as for [`Self::install_scheduled_mutexes`].
     ///
     /// # Errors
-    /// MISUSE if this is not the library that the program links; BUSY if memory of the library is in use, as it is while
-    /// a connection is open; what it answers otherwise.
+    /// MISUSE if this is not the library that the program links; BUSY if memory of the library is in use, as it is
+    /// while a connection is open; what it answers otherwise.
     pub fn install_allocation_faults(&self) -> Result<(), SqlError> {
         if let Some(path) = self.path() {
             let message = format!("{} is another library", path.display());

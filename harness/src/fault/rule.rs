@@ -15,8 +15,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Which calls by method and file role. `None` is any, but allocations have to be named. Prints with both parts, `write@*`; a text without a role means
-/// any.
+/// Which calls by method and file role. `None` is any, but allocations have to be named. Prints with both parts,
+/// `write@*`; a text without a role means any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Selector {
     /// The method.

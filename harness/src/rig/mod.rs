@@ -92,7 +92,8 @@ impl<P: Processes + 'static> Rig<P> {
     ///
     /// # Errors
     /// If the plan needs real files; if it makes allocations fail, and the engine is not the linked one or has a
-    /// connection open when it is first needed; see [`RegisterError`]. After a deadlock, if the VFSes cannot be registered anew.
+    /// connection open when it is first needed; see [`RegisterError`]. After a deadlock, if the VFSes cannot be
+    /// registered anew.
     pub fn begin(&mut self, seed: Seed, plan: FaultPlan) -> Result<Simulation, RegisterError> {
         plan.check_simulated_medium()?;
         self.gate = None;

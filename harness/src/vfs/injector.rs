@@ -283,8 +283,8 @@ impl Injector {
         self.apply(&decision, call, id)
     }
 
-    /// True if a rule lets an allocation of this many bytes fail. Only one that fails is a call: it gets a number and is
-    /// traced. Others are counted by their rules alone.
+    /// True if a rule lets an allocation of this many bytes fail. Only one that fails is a call: it gets a number and
+    /// is traced. Others are counted by their rules alone.
     pub(crate) fn fails_allocation(&self, bytes: i32) -> bool {
         let mode = self.shared_state.mode();
         if !mode.has(Mode::ARMED) {

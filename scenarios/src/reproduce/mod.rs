@@ -1,8 +1,8 @@
 //! Reproduction: what a token or a case file names is executed again and compared call by call, shrunk, and told as a
 //! story.
 //!
-//! There are four kinds: runs, explorations, power cuts and single errors. Each implements [`Reproduction`]; [`KINDS`] is the list of
-//! them, and [`parse`] goes by it. Callers see a [`Subject`], whatever its kind.
+//! There are four kinds: runs, explorations, power cuts and single errors. Each implements [`Reproduction`]; [`KINDS`]
+//! is the list of them, and [`parse`] goes by it. Callers see a [`Subject`], whatever its kind.
 
 mod exploration;
 mod powercut;

@@ -79,7 +79,22 @@ fn failing_syncs_do_what_theory_says() {
     let mut wal = sweeper(JournalMode::Wal);
     // The frames are in the log, and the next process takes them for committed.
     assert_eq!(outcome(&mut wal, "sync@wal:error=IOERR_FSYNC:when=3"), (Class::FalseFailure, vec![View::Restart]));
-    assert_eq!(outcome(&mut wal, "sync@wal:lie:when=3").0, Class::Lost);
+    assert_eq!(outcome(&mut wal, "sync@wal:lie:when=2").0, Class::Lost);
     // The checkpoint within COMMIT may fail: no statement says so, and the log is still there.
     assert_eq!(outcome(&mut wal, "sync@db:error=IOERR_FSYNC:when=1").0, Class::Swallowed);
+}
+
+#[test]
+fn what_is_not_durable_without_a_fault_is_not_counted() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    // At NORMAL the truncation of the journal is not synced, and takes the last commit with it.
+    for (journal_mode, synchronous, rule) in [
+        (JournalMode::Truncate, Level::Normal, "lock@db:error=IOERR_LOCK:when=3"),
+        (JournalMode::Wal, Level::Off, "shmlock@shm:error=IOERR_SHMLOCK:when=3"),
+    ] {
+        let settings = CellSettings { journal_mode, synchronous };
+        let mut sweeper = Sweeper::new(sweep::case(settings, "linked", "immediate", 1)).unwrap();
+        let (class, views) = outcome(&mut sweeper, rule);
+        assert!(class < Class::Lost, "{settings}: {class}, {views:?}");
+    }
 }

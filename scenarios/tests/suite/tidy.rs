@@ -196,7 +196,7 @@ fn runs_depend_on_their_seed_alone() {
         "scenarios/src/cli/soak.rs",
         "scenarios/src/cli/doctor/watch.rs",
         "scenarios/src/cli/explore.rs",
-        "scenarios/src/cli/powercut.rs",
+        "scenarios/src/cli/powercut/mod.rs",
         "scenarios/src/cli/properties.rs",
         "scenarios/src/explore/search.rs",
         "scenarios/src/powercut/search.rs",

@@ -36,8 +36,8 @@ pub(super) struct PowercutArgs {
     /// All journal modes with all levels
     #[arg(long)]
     pub(super) table: bool,
-    /// In the place of power cuts, each call or each allocation of a transaction fails in turn, by each effect, once and
-    /// for good [journal modes by default: all, at FULL]
+    /// In the place of power cuts, each call or each allocation of a transaction fails in turn, by each effect, once
+    /// and for good [journal modes by default: all, at FULL]
     #[arg(long, value_name = "WHAT", value_enum, conflicts_with_all = ["strategy", "preset", "images", "workloads",
         "exhaustive", "random", "recovery"])]
     pub(super) sweep: Option<SweepWord>,

@@ -1,5 +1,5 @@
-//! The single-error sweep: in one transaction, with one before and one after it, each call fails in turn, by each effect
-//! that applies to its method, once and for good; and each allocation fails in turn.
+//! The single-error sweep: in one transaction, with one before and one after it, each call fails in turn, by each
+//! effect that applies to its method, once and for good; and each allocation fails in turn.
 //!
 //! ```text
 //! case ─► execution without a fault ─► its calls, its allocations ─► one rule for each call, effect and duration

@@ -154,10 +154,13 @@ pub(super) fn judge(watched: &Watched, judge: &Judge, baseline: Option<&Baseline
     let mut marks_before = 0;
     let mut found = Found::default();
     let mut durable = Baseline::new();
-    for (nth, moment) in watched.moments.iter().enumerate() {
+    // What is not durable without a fault either is not counted.
+    let without = baseline.map(Vec::as_slice).unwrap_or_default();
+    let is_corrupt = without.iter().any(|after| after.verdict() == Verdict::Corrupt);
+    let lost = without.iter().map(AfterCut::lost).max().unwrap_or(0);
+    for moment in &watched.moments {
         let told = told(&watched.marks[..moment.marks], &watched.marks[marks_before..moment.marks]);
         marks_before = moment.marks;
-        let before = baseline.and_then(|baseline| baseline.get(nth));
         match &moment.live {
             Some(Ok(number)) => found.look_at(View::Live, told, number_only(told, *number)),
             Some(Err(error)) if error.contains("malformed") => found.note(View::Live, Class::Corrupt, error.clone()),
@@ -166,9 +169,8 @@ pub(super) fn judge(watched: &Watched, judge: &Judge, baseline: Option<&Baseline
         found.look_at(View::Restart, told, observe(judge, &sums, told, &moment.visible));
         let evicted = observe(judge, &sums, told, &moment.durable);
         durable.push(evicted.clone());
-        if before.is_none_or(|before| before.verdict() != Verdict::Corrupt) {
-            // What is not durable without a fault either is not counted.
-            let acked = before.map_or(evicted.acked, |before| evicted.acked.min(before.survived));
+        if !is_corrupt {
+            let acked = evicted.acked.saturating_sub(lost);
             found.look_at(View::Evicted, told, AfterCut { acked, ..evicted });
         }
         found.is_error |= told.is_error;
