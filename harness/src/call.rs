@@ -1,4 +1,5 @@
-//! What a call is: one invocation of a VFS or file method, by whom, on which kind of file, with which arguments.
+//! What a call is: one invocation of a VFS or file method, by whom, on which kind of file, with which arguments; or an
+//! allocation of SQLite's.
 
 use std::fmt;
 
@@ -41,7 +42,7 @@ macro_rules! words {
 
 words! {
     /// The methods of `sqlite3_vfs` (version 3) and `sqlite3_io_methods` (version 3), by their C names without the `x`,
-    /// in lower case. VFS methods first.
+    /// in lower case. VFS methods first. The last one is no method of these.
     Method {
         /// `xOpen`
         Open = "open",
@@ -111,6 +112,8 @@ words! {
         Fetch = "fetch",
         /// `xUnfetch`
         Unfetch = "unfetch",
+        /// An allocation: `xMalloc` or `xRealloc` of `sqlite3_mem_methods`
+        Alloc = "alloc",
     }
 }
 
@@ -163,7 +166,8 @@ fn is_super_journal(path: &[u8]) -> bool {
 
 impl Method {
     /// True if the C method returns a result code, so that an error can be injected. `xSleep`, `xRandomness`,
-    /// `xSectorSize`, `xDeviceCharacteristics` return figures, and the rest return nothing or a pointer.
+    /// `xSectorSize`, `xDeviceCharacteristics` return figures, and the rest return nothing or a pointer. An allocation
+    /// fails by a null pointer, and is none of these.
     pub const fn can_fail(self) -> bool {
         !matches!(
             self,
@@ -179,12 +183,18 @@ impl Method {
                 | Self::SectorSize
                 | Self::DeviceCharacteristics
                 | Self::ShmBarrier
+                | Self::Alloc
         )
     }
 
     /// True for the methods of an open file, false for those of the VFS.
     pub(crate) const fn has_file(self) -> bool {
-        self as u8 >= Self::Close as u8
+        self as u8 >= Self::Close as u8 && !self.is_allocation()
+    }
+
+    /// True for allocations. A rule for any method does not select them.
+    pub const fn is_allocation(self) -> bool {
+        matches!(self, Self::Alloc)
     }
 
     /// True if the call moves bytes and has a size, so that a byte quota applies.
@@ -206,8 +216,8 @@ pub struct Call {
     /// (`open`, `sync`, `access`), lock level (`lock`, `unlock`), opcode (`filecontrol`), region (`shmmap`), first slot
     /// (`shmlock`), delete flag (`shmunmap`), sync-the-directory flag (`delete`), microseconds (`sleep`).
     pub arg: i64,
-    /// Second argument: bytes (`read`, `write`, `fetch`, `randomness`), region size (`shmmap`), slots and flags as
-    /// `slots | flags << 8` (`shmlock`).
+    /// Second argument: bytes (`read`, `write`, `fetch`, `randomness`, `alloc`), region size (`shmmap`), slots and flags
+    /// as `slots | flags << 8` (`shmlock`).
     pub amount: i32,
 }
 
@@ -219,6 +229,7 @@ impl fmt::Display for Call {
         }
         match self.method {
             Method::Read | Method::Write | Method::Fetch => write!(f, " {} bytes at {}", self.amount, self.arg),
+            Method::Alloc => write!(f, " of {} bytes", self.amount),
             Method::Truncate => write!(f, " to {} bytes", self.arg),
             Method::Lock | Method::Unlock => {
                 let level = ["none", "shared", "reserved", "pending", "exclusive"];

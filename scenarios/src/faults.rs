@@ -359,7 +359,7 @@ impl Fault {
 
     fn works_on_real_files(&self) -> bool {
         match &self.kind {
-            Kind::Rules(rules) => rules.iter().all(|rule| rule.effect.needs_simulation().is_none()),
+            Kind::Rules(rules) => rules.iter().all(|rule| rule.needs_simulation().is_none()),
             Kind::PowerCut | Kind::Fsync(_) => false,
             _ => true,
         }

@@ -17,6 +17,7 @@
 //! file locks. That last point is a trap: POSIX locks belong to the process, so two engines must not open one and the
 //! same file on the platform's own VFS at a time.
 
+mod allocations;
 mod db;
 mod error;
 mod ffi;
@@ -32,6 +33,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(crate) use allocations::Gate;
 pub use db::{CheckpointMode, Db, Statement, StepResult, TransactionState};
 pub use error::{EngineError, SqlError};
 pub use ffi::{ConfigApi, Interrupter};
@@ -161,6 +163,23 @@ impl Engine {
     /// count its memory; what it answers otherwise.
     pub fn install_scheduled_mutexes(&self) -> Result<(), SqlError> {
         mutexes::install(&self.functions)
+    }
+
+    /// Makes fault rules reach the library's allocations (`alloc:error=NOMEM`), in the simulator. For good, and for all
+    /// that use the library in this process; lookaside memory is turned off. Does nothing if it has been done.
+    /// [`Rig::begin`](crate::rig::Rig::begin) does it where a rule needs it.
+    ///
+    /// The library is shut down for it and started again, as for [`Self::install_scheduled_mutexes`].
+    ///
+    /// # Errors
+    /// MISUSE if this is not the library that the program links; BUSY if memory of the library is in use, as it is
+    /// while a connection is open; what it answers otherwise.
+    pub fn install_allocation_faults(&self) -> Result<(), SqlError> {
+        if let Some(path) = self.path() {
+            let message = format!("{} is another library", path.display());
+            return Err(self.functions.refusal(rusqlite::ffi::SQLITE_MISUSE, &message));
+        }
+        allocations::install(&self.functions)
     }
 
     /// True if a VFS of this name is registered with it.

@@ -112,6 +112,10 @@ pub(super) fn rule() -> impl Strategy<Value = Rule> {
         let roles: Vec<_> = roles.iter().copied().filter(|&role| effect.applies_on(role)).collect();
         (select(methods(&effect)), option::of(select(roles)), Just(effect))
     });
+    // An allocation is for no file.
+    let select = select.prop_map(|(method, role, effect)| {
+        (method, role.filter(|_| !method.is_some_and(Method::is_allocation)), effect)
+    });
     (select, modifiers).prop_map(|((method, role, effect), modifiers)| {
         let (when, p, times, after, actor, (from, until)) = modifiers;
         let moves = |other: Method| other.moves_bytes() && effect.applies_to(other);

@@ -66,6 +66,9 @@ pub enum PlanError {
     /// The effect needs a disk that can lose what was written.
     #[error("`{0}`: {1} needs the simulated disk: real files do not forget what was not synced")]
     NeedsSimulation(String, &'static str),
+    /// Allocations are SQLite's own, and SQLite takes an allocator before it starts.
+    #[error("`{0}`: allocations fail in the simulator only, in the SQLite that this program links: {1}")]
+    NeedsAllocator(String, String),
     /// The effect needs real files and processes.
     #[error("`{0}`: {1} needs real files and processes, which the simulator does not have")]
     NeedsRealFiles(String, &'static str),
@@ -122,14 +125,32 @@ impl FaultPlan {
     /// Refuses effects that only a simulated disk can have.
     ///
     /// # Errors
-    /// [`PlanError::NeedsSimulation`] for the first rule with one, such as `power-cut` or `dirty=`.
+    /// [`PlanError::NeedsSimulation`] for the first rule with one, such as `power-cut` or `dirty=`;
+    /// [`PlanError::NeedsAllocator`] for a failing allocation.
     pub fn check_real_medium(&self) -> Result<(), PlanError> {
+        self.check_no_allocations("these are real files")?;
         for rule in &self.rules {
             if let Some(what) = rule.effect.needs_simulation() {
                 return Err(PlanError::NeedsSimulation(rule.to_string(), what));
             }
         }
         Ok(())
+    }
+
+    /// True if a rule makes allocations fail.
+    pub fn fails_allocations(&self) -> bool {
+        self.rules.iter().any(Rule::fails_allocations)
+    }
+
+    /// Refuses failing allocations, for this reason.
+    ///
+    /// # Errors
+    /// [`PlanError::NeedsAllocator`] for the first rule with one.
+    pub fn check_no_allocations(&self, reason: &str) -> Result<(), PlanError> {
+        match self.rules.iter().find(|rule| rule.fails_allocations()) {
+            Some(rule) => Err(PlanError::NeedsAllocator(rule.to_string(), reason.to_owned())),
+            None => Ok(()),
+        }
     }
 
     /// True if a rule needs a disk that can lose what was written.

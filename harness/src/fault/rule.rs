@@ -15,8 +15,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Which calls by method and file role. `None` is any. Prints with both parts, `write@*`; a text without a role means
-/// any.
+/// Which calls by method and file role. `None` is any, but allocations have to be named. Prints with both parts,
+/// `write@*`; a text without a role means any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Selector {
     /// The method.
@@ -73,7 +73,8 @@ pub struct Rule {
 impl Selector {
     /// True if calls of `method` on `role` are selected.
     pub fn matches(self, method: Method, role: Role) -> bool {
-        self.method.is_none_or(|wanted| wanted == method) && self.role.is_none_or(|wanted| wanted == role)
+        self.method.map_or(!method.is_allocation(), |wanted| wanted == method)
+            && self.role.is_none_or(|wanted| wanted == role)
     }
 }
 
@@ -110,6 +111,16 @@ impl Rule {
     /// True if the rule counts calls at this time since the plan was armed.
     pub fn is_current(&self, elapsed: Duration) -> bool {
         self.from.is_none_or(|from| from <= elapsed) && self.until.is_none_or(|until| elapsed < until)
+    }
+
+    /// True if it makes allocations fail.
+    pub fn fails_allocations(&self) -> bool {
+        self.select.method.is_some_and(Method::is_allocation)
+    }
+
+    /// What of it only the simulator can do.
+    pub fn needs_simulation(&self) -> Option<&'static str> {
+        if self.fails_allocations() { Some("a failing allocation") } else { self.effect.needs_simulation() }
     }
 
     /// The error that the grammar would answer a rule built by hand with; the text in it is the rule as printed.

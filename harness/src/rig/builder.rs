@@ -150,7 +150,7 @@ impl<P: Processes + 'static> RigBuilder<P> {
     pub fn build(self) -> Result<Rig<P>, RegisterError> {
         let shared_state = Arc::new(SharedState::private(self.trace_capacity));
         let parts = self.config.parts(shared_state, self.policy)?;
-        Ok(Rig { config: self.config, parts, calls_max: self.calls_max, is_spent: false })
+        Ok(Rig { config: self.config, parts, calls_max: self.calls_max, is_spent: false, gate: None })
     }
 }
 

@@ -45,6 +45,7 @@ pub use builder::RigBuilder;
 pub use simulation::Simulation;
 
 use crate::actor::Actor;
+use crate::engine::Gate;
 use crate::fault::FaultPlan;
 use crate::media::sim::{Machine, SimVfs};
 use crate::runtime::{self, Processes};
@@ -62,6 +63,8 @@ pub struct Rig<P = RefCell<Machine>> {
     calls_max: u64,
     /// True after a deadlock.
     is_spent: bool,
+    /// Open while the plan makes allocations fail.
+    gate: Option<Gate>,
 }
 
 /// What is replaced after a deadlock.
@@ -88,9 +91,16 @@ impl<P: Processes + 'static> Rig<P> {
     /// syncs, [`Machine::record_disk`] makes them durable.
     ///
     /// # Errors
-    /// If the plan needs real files; see [`RegisterError`]. After a deadlock, if the VFSes cannot be registered anew.
+    /// If the plan needs real files; if it makes allocations fail, and the engine is not the linked one or has a
+    /// connection open when it is first needed; see [`RegisterError`]. After a deadlock, if the VFSes cannot be
+    /// registered anew.
     pub fn begin(&mut self, seed: Seed, plan: FaultPlan) -> Result<Simulation, RegisterError> {
         plan.check_simulated_medium()?;
+        self.gate = None;
+        if plan.fails_allocations() {
+            let installed = self.config.engine.install_allocation_faults();
+            installed.or_else(|error| plan.check_no_allocations(&error.to_string()))?;
+        }
         if self.is_spent {
             self.replace()?;
         }
@@ -100,6 +110,10 @@ impl<P: Processes + 'static> Rig<P> {
         simulation.machine().borrow_mut().reset(seed.stream("machine"));
         if plan.needs_recorded_disk() {
             simulation.machine().borrow_mut().record_disk(false);
+        }
+        if plan.fails_allocations() {
+            let injector = Arc::clone(shim.injector());
+            self.gate = Some(Gate::open(move |bytes| injector.fails_allocation(bytes)));
         }
         shim.injector().restart_with(plan);
         shared_state.set_mode(self.config.mode);

@@ -283,6 +283,32 @@ impl Injector {
         self.apply(&decision, call, id)
     }
 
+    /// True if a rule lets an allocation of this many bytes fail. Only one that fails is a call: it gets a number and
+    /// is traced. Others are counted by their rules alone.
+    pub(crate) fn fails_allocation(&self, bytes: i32) -> bool {
+        let mode = self.shared_state.mode();
+        if !mode.has(Mode::ARMED) {
+            return false;
+        }
+        let call = Call { method: Method::Alloc, role: Role::None, file: 0, arg: 0, amount: bytes };
+        let fails = catch_unwind(AssertUnwindSafe(|| {
+            let actor = current_actor();
+            let is_virtual = mode.has(Mode::VIRTUAL);
+            if is_virtual && runtime::is_dead(actor.process) {
+                return false;
+            }
+            let plan = self.changing.as_ref().filter(|_| is_virtual).map(|plan| Arc::clone(&plan.lock()));
+            let (plan, shared_state) = (plan.as_deref().unwrap_or(&self.plan), &*self.shared_state);
+            let decision = plan.decide(shared_state, || shared_state.armed_for(), actor, &call, shared_state.calls());
+            let Some(Decision { rule, .. }) = decision else { return false };
+            let ruling = Ruling { kind: RulingKind::Fail, rule, fail: None, is_failed: true, alteration: None };
+            let id = CallId { number: shared_state.next_call(), actor };
+            self.finish(&call, &Begun { id, mode, ruling: Some(Box::new(ruling)) }, ffi::SQLITE_NOMEM);
+            true
+        }));
+        fails.unwrap_or_else(|panic| self.caught(&call, &*panic) != 0)
+    }
+
     #[inline(always)]
     fn finish(&self, call: &Call, begun: &Begun, outcome: i32) {
         if outcome != 0 && begun.ruling.as_ref().is_none_or(|ruling| ruling.fail.is_none() && !ruling.is_failed) {

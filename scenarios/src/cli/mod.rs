@@ -23,6 +23,7 @@ use crate::reproduce::ReproduceError;
 use crate::run::{RunError, outsider, worker};
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
+use seawall_harness::vfs::RegisterError;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -86,6 +87,7 @@ impl From<ResolveError> for Complaint {
 impl From<ExploreError> for Complaint {
     fn from(error: ExploreError) -> Self {
         match error {
+            ExploreError::Register(RegisterError::Plan(error)) => Self::usage(error),
             ExploreError::Differs { .. } | ExploreError::Register(_) | ExploreError::Broken(_) => Self::broken(error),
             error => Self::usage(error),
         }

@@ -1,5 +1,6 @@
 //! Why power cuts cannot be examined.
 
+use super::sweep::SweepTokenError;
 use super::token::PowercutTokenError;
 use crate::engines::ResolveError;
 use crate::run::RunError;
@@ -26,6 +27,9 @@ pub enum PowercutError {
     /// It is no token.
     #[error(transparent)]
     Token(#[from] PowercutTokenError),
+    /// It is no token of a single error.
+    #[error(transparent)]
+    SweepToken(#[from] SweepTokenError),
     /// A VFS cannot be registered.
     #[error(transparent)]
     Register(#[from] RegisterError),

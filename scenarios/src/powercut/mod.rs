@@ -28,6 +28,7 @@ mod search;
 mod story;
 pub mod strategy;
 mod survey;
+pub mod sweep;
 mod token;
 mod witness;
 

@@ -8,13 +8,13 @@ use super::{DATABASE, PowercutError};
 use seawall_harness::actor::Actor;
 use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError};
 use seawall_harness::fault::FaultPlan;
-use seawall_harness::media::sim::Machine;
-use seawall_harness::media::sim::durability::{Device, Recording};
-use seawall_harness::rig::Rig;
+use seawall_harness::media::sim::durability::{Content, Device, Image, Recording};
+use seawall_harness::rig::{Rig, Simulation};
 use seawall_harness::runtime;
 use seawall_harness::sched::Task;
 use seawall_harness::seed::Seed;
 use seawall_harness::shared_state::Mode;
+use seawall_harness::trace::Entry;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -53,6 +53,8 @@ pub struct Recorded {
 pub struct Mark {
     /// Events before it.
     pub at: usize,
+    /// Calls before it.
+    pub call: u64,
     /// Who.
     pub actor: Actor,
     /// What.
@@ -68,6 +70,8 @@ pub enum MarkKind {
     Started(u32),
     /// The commit with this number was acknowledged.
     Acked(u32),
+    /// The last statement failed, with this error.
+    Failed(String),
 }
 
 /// What is known of the commits at a cut.
@@ -93,7 +97,7 @@ impl Recorded {
             match mark.kind {
                 MarkKind::Started(number) => here.started = here.started.max(number),
                 MarkKind::Acked(number) => here.acked = here.acked.max(number),
-                MarkKind::Statement(_) => {}
+                MarkKind::Statement(_) | MarkKind::Failed(_) => {}
             }
         }
         for position in 1..known.len() {
@@ -124,11 +128,48 @@ impl Recorded {
 /// What the processes of an execution share.
 struct Shared {
     engine: Engine,
-    vfs: String,
-    machine: Rc<RefCell<Machine>>,
+    simulation: Simulation,
     case: Case,
+    /// True if moments are kept.
+    is_watched: bool,
     marks: RefCell<Vec<Mark>>,
     models: RefCell<BTreeMap<u32, Model>>,
+    moments: RefCell<Vec<Moment>>,
+}
+
+/// What there is after a transaction, or at the end.
+#[derive(Debug)]
+pub(super) struct Moment {
+    /// Marks before it.
+    pub(super) marks: usize,
+    /// The number of the last commit, as the same connection reads it without faults; an error where it cannot be read.
+    /// `None` at the end, and in a transaction that could not be rolled back.
+    pub(super) live: Option<Result<u32, String>>,
+    /// The files that the next process would find.
+    pub(super) visible: Image,
+    /// What of them is durable.
+    pub(super) durable: Image,
+}
+
+/// An execution under a fault plan.
+#[derive(Debug)]
+pub(super) struct Watched {
+    /// What the processes did and were told, in order.
+    pub(super) marks: Vec<Mark>,
+    /// The rows after each commit that was tried.
+    pub(super) models: BTreeMap<u32, Model>,
+    /// After each transaction, and at the end.
+    pub(super) moments: Vec<Moment>,
+    /// The calls.
+    pub(super) calls: Vec<Entry>,
+    /// The checksum over all calls.
+    pub(super) digest: String,
+    /// How many calls the first rule has counted.
+    pub(super) matched: u64,
+    /// The numbers of the first calls at which it fired.
+    pub(super) fired_at: Vec<u64>,
+    /// How often it fired.
+    pub(super) fired: u64,
 }
 
 impl Recorder {
@@ -137,8 +178,13 @@ impl Recorder {
     /// # Errors
     /// If the VFSes cannot be registered.
     pub fn new(engine: Engine) -> Result<Self, PowercutError> {
+        Self::with_trace(engine, 2)
+    }
+
+    /// The same, which keeps so many calls of an execution, a power of two.
+    pub(super) fn with_trace(engine: Engine, calls: usize) -> Result<Self, PowercutError> {
         let rig = Rig::builder().engine(engine.clone()).label("seawall-powercut").default_vfs();
-        let rig = rig.calls_max(CALLS_MAX).trace_capacity(2).build()?;
+        let rig = rig.calls_max(CALLS_MAX).trace_capacity(calls).build()?;
         Ok(Self { engine, rig, images: BTreeMap::new() })
     }
 
@@ -152,10 +198,44 @@ impl Recorder {
     /// # Errors
     /// If its first database cannot be made, or the execution does not end.
     pub fn record(&mut self, case: &Case) -> Result<Recorded, PowercutError> {
+        let shared = self.execute(case, FaultPlan::empty(), Mode::NUMBER, false)?;
+        let disk = shared.simulation.machine().borrow_mut().take_recording();
+        let disk = disk.ok_or_else(|| PowercutError::Broken("nothing was recorded".to_owned()))?;
+        Ok(Recorded { disk, marks: shared.marks.take(), models: shared.models.take() })
+    }
+
+    /// Executes the case under a fault plan, and keeps what there is after each transaction.
+    ///
+    /// # Errors
+    /// As for [`Self::record`].
+    pub(super) fn watch(&mut self, case: &Case, plan: FaultPlan) -> Result<Watched, PowercutError> {
+        let mode = Mode::TRACE.and(Mode::DIGEST).and(Mode::VIRTUAL).and(Mode::ARMED);
+        let shared = self.execute(case, plan, mode, true)?;
+        shared.keep_moment(None);
+        let counters = self.rig.shared_state().rule(0);
+        Ok(Watched {
+            marks: shared.marks.take(),
+            models: shared.models.take(),
+            moments: shared.moments.take(),
+            calls: self.rig.calls(),
+            digest: self.rig.digest(),
+            matched: counters.matched(),
+            fired_at: counters.fired_at(),
+            fired: counters.fired(),
+        })
+    }
+
+    fn execute(
+        &mut self,
+        case: &Case,
+        plan: FaultPlan,
+        mode: Mode,
+        is_watched: bool,
+    ) -> Result<Rc<Shared>, PowercutError> {
         let device: Device = case.device.parse()?;
         let image = self.image(case, device)?;
-        let simulation = self.rig.begin(Seed(case.seed), FaultPlan::empty())?;
-        simulation.shared_state().set_mode(Mode::NUMBER);
+        let simulation = self.rig.begin(Seed(case.seed), plan)?;
+        simulation.shared_state().set_mode(mode);
         {
             let mut machine = simulation.machine().borrow_mut();
             machine.set_device(device);
@@ -164,11 +244,12 @@ impl Recorder {
         }
         let shared = Rc::new(Shared {
             engine: self.engine.clone(),
-            vfs: simulation.vfs().to_owned(),
-            machine: Rc::clone(simulation.machine()),
+            simulation,
             case: case.clone(),
+            is_watched,
             marks: RefCell::default(),
             models: RefCell::new(BTreeMap::from([(0, Model::first())])),
+            moments: RefCell::default(),
         });
         let actors = (1..).zip(&case.processes).map(|(process, steps)| {
             let (actor, shared, steps) = (Actor { process, thread: 1 }, Rc::clone(&shared), steps.clone());
@@ -176,13 +257,11 @@ impl Recorder {
             (actor, task)
         });
         let execution = self.rig.run(Seed(case.seed).stream("schedule"), actors.collect());
-        simulation.shared_state().set_mode(Mode::OFF);
+        shared.simulation.shared_state().set_mode(Mode::OFF);
         if execution.halted || !execution.deadlocked.is_empty() {
             return Err(PowercutError::Broken("an execution of the workload does not end".to_owned()));
         }
-        let disk = simulation.machine().borrow_mut().take_recording();
-        let disk = disk.ok_or_else(|| PowercutError::Broken("nothing was recorded".to_owned()))?;
-        Ok(Recorded { disk, marks: shared.marks.take(), models: shared.models.take() })
+        Ok(shared)
     }
 
     /// The database that an execution begins with.
@@ -224,17 +303,22 @@ fn bind(statement: &mut seawall_harness::engine::Statement<'_>, id: i64, row: Ro
 
 impl Shared {
     fn mark(&self, actor: Actor, kind: MarkKind) {
-        let at = self.machine.borrow().recorded_events();
-        self.marks.borrow_mut().push(Mark { at, actor, kind });
+        let at = self.simulation.machine().borrow().recorded_events();
+        let call = self.simulation.shared_state().calls();
+        self.marks.borrow_mut().push(Mark { at, call, actor, kind });
     }
 
     /// All steps of a process. A step that fails is left out: others may be in the way.
     fn play(&self, actor: Actor, steps: &[Numbered]) {
         let mut rest = steps.iter().copied().peekable();
         while rest.peek().is_some() {
-            let Ok(db) = self.open(actor) else {
-                rest.next();
-                continue;
+            let db = match self.open(actor) {
+                Ok(db) => db,
+                Err(error) => {
+                    self.mark(actor, MarkKind::Failed(error.to_string()));
+                    rest.next();
+                    continue;
+                }
             };
             let connection = Connection { shared: self, actor, db: &db };
             let mut holds_for = 0_u8;
@@ -242,7 +326,8 @@ impl Shared {
                 runtime::section(number);
                 holds_for = holds_for.saturating_sub(1);
                 if holds_for == 0 && !db.is_autocommit() {
-                    let _ = connection.sql("COMMIT");
+                    // Under a fault the transaction is one whose ROLLBACK failed.
+                    let _ = connection.sql(if self.is_watched { "ROLLBACK" } else { "COMMIT" });
                 }
                 match step {
                     Step::Reopen => break,
@@ -253,15 +338,44 @@ impl Shared {
                 if connection.take(step).is_err() && !db.is_autocommit() && holds_for == 0 {
                     let _ = connection.sql("ROLLBACK");
                 }
+                if self.is_watched {
+                    self.keep_moment(Some(&db));
+                }
             }
             self.mark(actor, MarkKind::Statement("close".to_owned()));
             drop(db);
         }
     }
 
+    /// Keeps the files as they are now, and then what a connection reads.
+    fn keep_moment(&self, db: Option<&Db>) {
+        let (visible, durable) = {
+            let machine = self.simulation.machine().borrow();
+            let file = |suffix: &str| {
+                let name = format!("{DATABASE}{suffix}");
+                let bytes = machine.bytes(&name)?;
+                Some((Rc::from(name.into_bytes()), Content::from_bytes(&bytes.to_vec())))
+            };
+            let visible = Image::new(["", "-journal", "-wal"].into_iter().filter_map(file).collect());
+            (visible, machine.disk_state().map_or_else(|| Image::new(BTreeMap::new()), |state| state.image(&[])))
+        };
+        let live = db.filter(|db| db.is_autocommit()).map(|db| {
+            // No rule counts these calls, and no trace has them.
+            let shared_state = self.simulation.shared_state();
+            let mode = shared_state.mode();
+            shared_state.set_mode(Mode::OFF);
+            let read = db.query_int("SELECT v FROM t WHERE id = 0");
+            shared_state.set_mode(mode);
+            read.map(|number| number.unwrap_or(-1) as u32).map_err(|error| error.to_string())
+        });
+        let marks = self.marks.borrow().len();
+        self.moments.borrow_mut().push(Moment { marks, live, visible, durable });
+    }
+
     fn open(&self, actor: Actor) -> Result<Db, SqlError> {
         self.mark(actor, MarkKind::Statement("open".to_owned()));
-        let db = self.engine.open(DATABASE, OPEN_READ_WRITE_CREATE | OPEN_NO_MUTEX, Some(&self.vfs))?;
+        let flags = OPEN_READ_WRITE_CREATE | OPEN_NO_MUTEX;
+        let db = self.engine.open(DATABASE, flags, Some(self.simulation.vfs()))?;
         db.busy_timeout(BUSY_TIMEOUT_MS)?;
         let Case { cache_pages, autocheckpoint, .. } = self.case;
         db.execute(&format!("PRAGMA cache_size = {cache_pages}; PRAGMA wal_autocheckpoint = {autocheckpoint};"))?;
@@ -280,7 +394,12 @@ struct Connection<'a> {
 impl Connection<'_> {
     fn sql(&self, text: &str) -> Result<(), SqlError> {
         self.shared.mark(self.actor, MarkKind::Statement(text.to_owned()));
-        self.db.execute(text)
+        self.told(self.db.execute(text))
+    }
+
+    /// Marks a failure.
+    fn told<T>(&self, result: Result<T, SqlError>) -> Result<T, SqlError> {
+        result.inspect_err(|error| self.shared.mark(self.actor, MarkKind::Failed(error.to_string())))
     }
 
     fn take(&self, step: Step) -> Result<(), SqlError> {
@@ -297,11 +416,14 @@ impl Connection<'_> {
     fn write(&self, step: Step) -> Result<(), SqlError> {
         let Step::Write { inserts, updates, deletes, payload_bytes, savepoint, rollback } = step else { return Ok(()) };
         self.sql("BEGIN IMMEDIATE")?;
-        let before = self.db.query_int("SELECT v FROM t WHERE id = 0")?.unwrap_or(0) as u32;
+        let before = self.told(self.db.query_int("SELECT v FROM t WHERE id = 0"))?.unwrap_or(0) as u32;
         let number = before + 1;
         let known = self.shared.models.borrow().get(&before).cloned();
         // Without faults each commit is known.
-        let Some(mut model) = known else { return self.sql("ROLLBACK") };
+        let Some(mut model) = known else {
+            self.shared.mark(self.actor, MarkKind::Failed(format!("commit {before} is there, which is none")));
+            return self.sql("ROLLBACK");
+        };
         self.put(&mut model, 0, Row { version: number, bytes: 0 })?;
         for part in 0..i64::from(inserts) {
             self.put(&mut model, i64::from(number) * 10 + part, Row { version: number, bytes: payload_bytes })?;
@@ -336,9 +458,10 @@ impl Connection<'_> {
     /// Writes a row, in the table and in the model.
     fn put(&self, model: &mut Model, id: i64, row: Row) -> Result<(), SqlError> {
         self.shared.mark(self.actor, MarkKind::Statement(format!("REPLACE row {id}, version {}", row.version)));
-        let mut statement = self.db.prepare("INSERT OR REPLACE INTO t VALUES (?1, ?2, ?3)")?;
-        bind(&mut statement, id, row)?;
-        statement.execute()?;
+        self.told(self.db.prepare("INSERT OR REPLACE INTO t VALUES (?1, ?2, ?3)").and_then(|mut statement| {
+            bind(&mut statement, id, row)?;
+            statement.execute()
+        }))?;
         model.put(id, row);
         Ok(())
     }

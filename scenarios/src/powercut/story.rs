@@ -91,6 +91,7 @@ fn told(at: usize, actor: String, kind: &MarkKind) -> Vec<StoryEvent> {
             vec![event(StoryKind::Begin, text.clone()), event(StoryKind::End, text.clone())]
         }
         MarkKind::Acked(number) => vec![event(StoryKind::Commit, format!("commit {number}"))],
+        MarkKind::Failed(error) => vec![event(StoryKind::Observed, error.clone())],
         MarkKind::Started(_) => Vec::new(),
     }
 }

@@ -1,8 +1,8 @@
 //! Reproduction: what a token or a case file names is executed again and compared call by call, shrunk, and told as a
 //! story.
 //!
-//! There are three kinds: runs, explorations and power cuts. Each implements [`Reproduction`]; [`KINDS`] is the list of
-//! them, and [`parse`] goes by it. Callers see a [`Subject`], whatever its kind.
+//! There are four kinds: runs, explorations, power cuts and single errors. Each implements [`Reproduction`]; [`KINDS`]
+//! is the list of them, and [`parse`] goes by it. Callers see a [`Subject`], whatever its kind.
 
 mod exploration;
 mod powercut;
@@ -10,6 +10,7 @@ mod recorded;
 mod replay;
 mod run;
 mod shrink;
+mod sweep;
 
 use crate::case_file::{self, CaseFileError};
 use crate::engines::ResolveError;
@@ -61,7 +62,7 @@ pub struct Kind {
 }
 
 /// All kinds. If no kind matches, the first reports the error of a token, and the last that of a file.
-pub const KINDS: [Kind; 3] = [run::KIND, powercut::KIND, exploration::KIND];
+pub const KINDS: [Kind; 4] = [run::KIND, powercut::KIND, sweep::KIND, exploration::KIND];
 
 /// The subject that a token or the path of a case file (`….json`) names.
 ///
@@ -247,12 +248,16 @@ mod tests {
         check("hello", "`hello` is not a token");
         check("sp9:WAL:FULL:linked:strict:2a:1:0:00000000", "token format `sp9`");
         check("sp1:WAL:FULL:linked:strict:2a:1:0:00000000", "is damaged");
+        check("se9:WAL:FULL:linked:immediate:2a:sync@wal:lie:00000000", "token format `se9`");
+        check("se1:WAL:FULL:linked:immediate:2a:sync@wal:lie:00000000", "is damaged");
         check("nothing.json", "cannot read nothing.json");
     }
 
     #[test]
     fn a_token_of_each_kind_is_known_by_its_prefix() {
-        for body in ["sx2:bank:linked:rare:none:2a", "sw1:percall:none:sim:2a", "sp1:WAL:FULL:linked:strict:2a:1:0"] {
+        let single_error = "se1:WAL:FULL:linked:immediate:2a:sync@wal:lie:when=2";
+        let power_cut = "sp1:WAL:FULL:linked:strict:2a:1:0";
+        for body in ["sx2:bank:linked:rare:none:2a", "sw1:percall:none:sim:2a", power_cut, single_error] {
             assert!(parse(&seawall_harness::token::seal(body)).is_ok(), "{body}");
         }
     }

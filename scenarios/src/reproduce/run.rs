@@ -152,7 +152,7 @@ impl Reproduction for Run {
 
     fn confirm(&self, setting: &Setting, case: &RunCase) -> Result<Option<Verdict>, ReproduceError> {
         let faults = case.spec(false).map_err(RunError::from)?.faults;
-        if faults.rules.iter().any(|rule| rule.effect.needs_simulation().is_some()) {
+        if faults.rules.iter().any(|rule| rule.needs_simulation().is_some()) {
             return Ok(None);
         }
         Ok(Some(setting.runner.execute_on_real_files(case)?.record.verdict))

@@ -1,6 +1,7 @@
 //! Simulated runs in the process of the tests. There is one simulator in a process at a time, so these tests take
 //! turns, and they have a binary of their own.
 
+mod sweep;
 mod toy;
 
 use rusqlite::Connection;

@@ -2,6 +2,7 @@
 
 use crate::support::program;
 use assert_cmd::Command;
+use seawall_scenarios::powercut::sweep::{Class, SweepFile, SweepResult};
 use seawall_scenarios::powercut::{CaseFile, CellResult, CellSettings, JournalMode, Level, Subject};
 use serde::Deserialize;
 use serde_json::Value;
@@ -118,6 +119,9 @@ fn what_cannot_be_is_refused() {
         assert!(text.contains(message), "{text}");
     }
     check(&["powercut", "--journal-mode", "WALL"], "`WALL` is no journal mode");
+    check(&["powercut", "--sweep", "calls", "--images", "3"], "cannot be used with");
+    let on_real_files = ["soak", "--strategy", "percall", "--medium", "real", "--fault", "alloc:error=NOMEM:when=3"];
+    check(&on_real_files, "allocations fail in the simulator only");
     check(&["powercut", "--synchronous", "MOST"], "`MOST` is no level of synchronous");
     check(&["powercut", "--directory", "loose"], "strict, ordered or immediate");
     check(&["powercut", "--device", "wet"], "`wet` is no word of a device");
@@ -144,4 +148,74 @@ fn the_pruned_enumeration_finds_the_same_classes_as_the_full_one() {
             assert_eq!(full, pruned, "{mode} {level} {seed}: {images} and {fewer} images");
         }
     }
+}
+
+#[derive(Deserialize)]
+struct SweepReport {
+    schema: u32,
+    directory: String,
+    sweeps: Vec<SweepResult>,
+    syncs: Vec<Value>,
+}
+
+/// Runs a sweep; the report, the output and the exit status.
+fn sweep(arguments: &[&str]) -> (SweepReport, Vec<u8>, i32) {
+    let output = run(&[&["powercut", "--seed", "1", "--format", "json"], arguments].concat());
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"));
+    (report, output.stdout, output.status.code().unwrap_or(-1))
+}
+
+#[test]
+fn a_sweep_of_calls_has_all_modes_and_repeats_byte_for_byte() {
+    let (report, bytes, status) = sweep(&["--sweep", "calls"]);
+    assert_eq!((report.schema, &*report.directory, report.sweeps.len(), status), (1, "immediate", 6, 0));
+    for swept in &report.sweeps {
+        assert!(swept.calls > 50 && swept.injected >= 2 * swept.calls, "{:?}", swept.settings);
+        assert_eq!((swept.skipped, swept.news), (0, 0), "{:?}", swept.settings);
+    }
+    // For each role and fate a row: what a disk says that is not true is lost.
+    let lost = |fate: &str| {
+        let rows = report.syncs.iter().filter(|row| row["fate"] == fate);
+        rows.map(|row| row["lost_evicted"].as_u64().unwrap() + row["lost_restart"].as_u64().unwrap()).sum::<u64>()
+    };
+    assert!(lost("lie") > 0 && lost("late") > 0);
+    assert_eq!((lost("kept"), lost("dropped")), (0, 0));
+    assert_eq!(sweep(&["--sweep", "calls"]).1, bytes);
+}
+
+#[test]
+fn a_sweep_of_allocations_meets_each_and_loses_nothing() {
+    let arguments = ["--sweep", "allocations", "--journal-mode", "WAL"];
+    let (report, bytes, status) = sweep(&arguments);
+    let [swept] = &report.sweeps[..] else { panic!("one sweep") };
+    assert_eq!((status, swept.skipped, swept.news, swept.verdict.word()), (0, 0, 0, "degraded"));
+    assert!(swept.calls > 200 && swept.injected == 2 * swept.calls, "{} of {}", swept.injected, swept.calls);
+    assert_eq!(sweep(&arguments).1, bytes);
+}
+
+#[test]
+fn tokens_of_single_errors_replay_and_shrink() {
+    let (report, ..) = sweep(&["--sweep", "all", "--journal-mode", "WAL"]);
+    for swept in &report.sweeps {
+        for class in Class::ALL {
+            let Some(found) = swept.runs.iter().find(|run| run.outcome.class == class) else { continue };
+            let output = run(&["replay", &found.token, "--times", "2", "--format", "json"]);
+            let replayed: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(replayed["class"], class.word(), "{}", found.token);
+            assert_eq!((&replayed["detail"], &replayed["times"]), (&found.outcome.detail.clone().into(), &2.into()));
+            let expected = if class >= Class::Lost { 100 } else { 0 };
+            assert_eq!(output.status.code(), Some(expected), "{}", found.token);
+        }
+    }
+    let lost = report.sweeps[0].runs.iter().rfind(|run| run.outcome.class == Class::Lost).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(&["shrink", &lost.token, "--out", folder.path().to_str().unwrap()]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut files = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let file = files.find(|path| path.to_string_lossy().ends_with("-shrunken.json"));
+    let file = file.unwrap_or_else(|| panic!("{text} {}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(SweepFile::read(&file).unwrap().case.steps(), 1, "{text}");
+    let output = run(&["replay", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(100), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -38,7 +38,7 @@
 #![expect(unsafe_code, reason = "an FFI module")]
 
 use crate::engine::error::SqlError;
-use crate::engine::ffi::Functions;
+use crate::engine::ffi::{ConfigApi, Functions};
 use crate::runtime::{self, current_actor};
 use parking_lot::RawMutex;
 use parking_lot::lock_api::RawMutex as _;
@@ -349,11 +349,19 @@ static INSTALLED: parking_lot::Mutex<Vec<usize>> = parking_lot::Mutex::new(Vec::
 /// See [`Engine::install_scheduled_mutexes`](super::Engine::install_scheduled_mutexes).
 pub(super) fn install(functions: &Functions) -> Result<(), SqlError> {
     let mut installed = INSTALLED.lock();
-    let (api, vfs) = (functions.config_api(), functions.vfs_api());
-    let library = api.config as usize;
+    let library = functions.config_api().config as usize;
     if installed.contains(&library) {
         return Ok(());
     }
+    // SAFETY: the option takes a pointer to the structure, which is copied; the library is not started (clause 3).
+    reconfigure(functions, |api| unsafe { (api.config)(ffi::SQLITE_CONFIG_MUTEX, &raw const METHODS) })?;
+    installed.push(library);
+    Ok(())
+}
+
+/// Shuts the library down, configures it, and starts it again.
+pub(super) fn reconfigure(functions: &Functions, configure: impl FnOnce(ConfigApi) -> c_int) -> Result<(), SqlError> {
+    let (api, vfs) = (functions.config_api(), functions.vfs_api());
     let answered = |code: c_int| if code == ffi::SQLITE_OK { Ok(()) } else { Err(functions.refusal(code, "")) };
     answered(functions.initialize())?;
     is_unused(functions)?;
@@ -362,16 +370,13 @@ pub(super) fn install(functions: &Functions) -> Result<(), SqlError> {
     // SAFETY: nothing that was allocated is in use, so no connection is open; that no other thread is about to open one
     // is the caller's word (clause 3).
     answered(unsafe { (api.shutdown)() })?;
-    // SAFETY: the option takes a pointer to the structure, which is copied; the library is not started (clause 3).
-    let configured = answered(unsafe { (api.config)(ffi::SQLITE_CONFIG_MUTEX, &raw const METHODS) });
+    let configured = answered(configure(api));
     answered(functions.initialize())?;
     if !default.is_null() {
         // SAFETY: was and is registered (clause 4).
         answered(unsafe { (vfs.vfs_register)(default, 1) })?;
     }
-    configured?;
-    installed.push(library);
-    Ok(())
+    configured
 }
 
 /// Refuses unless nothing that the library has allocated is in use. An open connection always has something.

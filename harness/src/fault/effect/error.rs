@@ -17,7 +17,7 @@ pub const EFFECT: EffectEntry = EffectEntry {
     arguments: &[errno::KEY, DIRTY],
     argument_note: NOTE,
     forms: "`error=CODE`, `error=CODE,errno=ERRNO`, `error=CODE,dirty=FATE`",
-    goes_with: "methods that return a result code; `dirty` with `sync`",
+    goes_with: "methods that return a result code; `error=NOMEM` with `alloc`; `dirty` with `sync`",
     methods: |effect, method| if is_dirty(effect) { method == Method::Sync } else { method.can_fail() },
     refuse,
     needs_simulation: |effect| fate(effect).map(|_| "the fate of unsynced pages (`dirty=`)"),
@@ -43,6 +43,11 @@ fn is_dirty(effect: &Effect) -> bool {
 /// The fate, if it is another one than `kept`, which real files have.
 fn fate(effect: &Effect) -> Option<SyncFate> {
     effect.word(DIRTY).and_then(SyncFate::of_word)
+}
+
+/// True for `error=NOMEM` alone: an allocation has no errno and no pages.
+pub(super) fn fails_allocation(effect: &Effect) -> bool {
+    effect.code(KEY).is_some_and(|code| code.0 == ffi::SQLITE_NOMEM) && effect.entries().len() == 1
 }
 
 fn refuse(effect: &Effect, select: Selector) -> Option<Refusal> {

@@ -20,7 +20,7 @@ mod bitflip;
 mod drop;
 mod drop_locks;
 mod errno;
-mod error;
+pub(super) mod error;
 mod kill;
 mod lie;
 mod outside;
@@ -215,7 +215,7 @@ impl Effect {
 
     /// True if it can happen to `method`. A rule for any method selects those to which its effect applies.
     pub fn applies_to(&self, method: Method) -> bool {
-        (self.entry.methods)(self, method)
+        if method.is_allocation() { error::fails_allocation(self) } else { (self.entry.methods)(self, method) }
     }
 
     /// True if it can happen to calls on files of this role.

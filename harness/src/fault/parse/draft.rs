@@ -6,7 +6,7 @@ use super::key::{AFTER, Key, Takes, UNTIL, Vocabulary};
 use super::piece::Piece;
 use super::value::Value;
 use crate::call::{Method, Role};
-use crate::fault::effect::{Effect, EffectEntry};
+use crate::fault::effect::{Effect, EffectEntry, error};
 use crate::fault::rule::{Rule, Selector};
 use crate::suggest;
 use std::ops::Range;
@@ -123,6 +123,9 @@ impl Draft {
 
     /// The effect must be possible for the method. A rule for any method fires where the effect applies.
     fn check_method(&self, effect: &Effect) -> Result<(), Mistake> {
+        if self.select.method.is_some_and(Method::is_allocation) {
+            return self.check_allocation(effect);
+        }
         let entry = effect.entry();
         if let Some(refusal) = (entry.refuse)(effect, self.select) {
             return Err(self.at(refusal.key, refusal.message).with_help(refusal.help));
@@ -130,6 +133,21 @@ impl Draft {
         let Some(method) = self.select.method.filter(|&method| !effect.applies_to(method)) else { return Ok(()) };
         let methods = quoted(Method::ALL.iter().filter(|&&other| effect.applies_to(other)));
         Err(self.at(entry.key, format!("`{}` goes with {methods} only, not with `{method}`", entry.key.word)))
+    }
+
+    /// An allocation fails, with NOMEM, and that is all that it can do.
+    fn check_allocation(&self, effect: &Effect) -> Result<(), Mistake> {
+        if effect.applies_to(Method::Alloc) {
+            return Ok(());
+        }
+        let own = effect.entry().key;
+        let argument = effect.entries().iter().map(|(key, _)| *key).find(|key| *key != own);
+        let mistake = match (own == error::KEY, argument, effect.code(error::KEY)) {
+            (true, Some(argument), _) => self.at(argument, format!("an allocation has no `{}`", argument.word)),
+            (true, None, Some(code)) => self.at(own, format!("an allocation fails with NOMEM only, not with {code}")),
+            _ => self.at(own, format!("an allocation can only fail, and `{}` is another effect", own.word)),
+        };
+        Err(mistake.with_help("write `alloc:error=NOMEM`"))
     }
 
     /// The effect must be possible on files of the role. A rule for any role fires where the effect applies.
@@ -189,7 +207,14 @@ pub(super) fn selector(piece: Piece<'_>) -> Result<Selector, Mistake> {
                 .with_help(suggest::help(word, "methods", methods))
         })?),
     };
-    Ok(Selector { method, role: role.map_or(Ok(None), file_role)? })
+    let selector = Selector { method, role: role.map_or(Ok(None), file_role)? };
+    match role {
+        Some(role) if selector.role.is_some() && method.is_some_and(Method::is_allocation) => {
+            let sentence = "an allocation is for no file, so `alloc` has no role";
+            Err(role.mistake(sentence).with_help("write `alloc:error=NOMEM`"))
+        }
+        _ => Ok(selector),
+    }
 }
 
 fn file_role(piece: Piece<'_>) -> Result<Option<Role>, Mistake> {

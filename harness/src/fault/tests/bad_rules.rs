@@ -5,7 +5,7 @@ use super::super::parse_rule;
 const METHODS: &str = "methods: open, delete, access, fullpathname, dlopen, dlerror, dlsym, dlclose, randomness, sleep, \
     currenttime, getlasterror, currenttimeint64, setsystemcall, getsystemcall, nextsystemcall, close, read, \
     write, truncate, sync, filesize, lock, unlock, checkreservedlock, filecontrol, sectorsize, \
-    devicecharacteristics, shmmap, shmlock, shmbarrier, shmunmap, fetch, unfetch";
+    devicecharacteristics, shmmap, shmlock, shmbarrier, shmunmap, fetch, unfetch, alloc";
 const EFFECTS: &str =
     "effects: error, errno, short, torn, bitflip, drop, lie, drop-locks, outside, stall, kill, power-cut";
 const MODIFIERS: &str = "modifiers: when, p, times, after, actor, from, until";
@@ -348,4 +348,23 @@ fn foreign_characters_do_not_shift_the_carets() {
     );
     check("é@db:drop:when=3", "^", "unknown method `é`", METHODS);
     check("write@db:drop:p=é", "                ^", "`é` is no number", "write 0.05 for one call in twenty");
+}
+
+#[test]
+fn an_allocation_can_only_fail() {
+    let help = "write `alloc:error=NOMEM`";
+    check("alloc@db:error=NOMEM", "      ^^", "an allocation is for no file, so `alloc` has no role", help);
+    check("alloc:error=IOERR", "      ^^^^^^^^^^^", "an allocation fails with NOMEM only, not with IOERR", help);
+    check("alloc:error=7,errno=ENOMEM", "              ^^^^^^^^^^^^", "an allocation has no `errno`", help);
+    check("alloc:error=NOMEM,dirty=kept", "                  ^^^^^^^^^^", "an allocation has no `dirty`", help);
+    check("alloc:stall=1ms", "      ^^^^^^^^^", "an allocation can only fail, and `stall` is another effect", help);
+    check("alloc:torn=512", "      ^^^^^^^^", "an allocation can only fail, and `torn` is another effect", help);
+    check("alloc:tear=512", "      ^^^^", "unknown effect `tear`", EFFECTS);
+    check("aloc:error=NOMEM", "^^^^", "unknown method `aloc`", "did you mean `alloc`?");
+    check(
+        "alloc:error=NOMEM:after=64KiB",
+        "                  ^^^^^^^^^^^",
+        "`after` counts bytes, and `alloc` moves none",
+        "`after` goes with `read` and `write`",
+    );
 }

@@ -130,10 +130,12 @@ fn a_rule_for_any_method_selects_those_its_effect_goes_with() {
     check("*:lie", |method| method == Method::Sync);
     check("*:error=IOERR", Method::can_fail);
     check("*:errno=EIO", Method::can_fail);
-    check("*:stall=1ms", |_| true);
-    check("*:outside=move", |_| true);
+    check("*:error=NOMEM", Method::can_fail);
+    check("*:stall=1ms", |method| !method.is_allocation());
+    check("*:outside=move", |method| !method.is_allocation());
     check("*:error=FULL:after=1KiB", Method::moves_bytes);
-    check("*:drop-locks", |method| Method::ALL.iter().position(|&other| other == method) >= Some(16));
+    let number = |method| Method::ALL.iter().position(|&other| other == method);
+    check("*:drop-locks", |method| number(method) >= Some(16) && !method.is_allocation());
     check("*@wal:kill", |_| false);
 }
 
@@ -238,4 +240,16 @@ fn a_seed_beyond_the_integers_of_toml_is_a_string() {
     check("seed = '18446744073709551615'", u64::MAX, "seed = \"18446744073709551615\"\n");
     check("seed = 18446744073709551615", u64::MAX, "seed = \"18446744073709551615\"\n");
     check("seed = 0xff", 255, "seed = 255\n");
+}
+
+#[test]
+fn an_allocation_has_to_be_named() {
+    let actor = Actor { process: 1, thread: 1 };
+    for text in ["alloc:error=NOMEM:when=3", "alloc@*:error=7:p=0.5", "alloc:error=NOMEM:when=1+5:actor=p1.*:times=2"] {
+        let rule = parsed(text);
+        assert!(rule.selects(Method::Alloc, Role::None, actor) && rule.fails_allocations(), "{text}");
+        assert!(!rule.selects(Method::Write, Role::Db, actor), "{text}");
+    }
+    assert_eq!(parsed("alloc:error=7:when=3").to_string(), "alloc@*:error=NOMEM:when=3");
+    assert!(!parsed("*:error=NOMEM").selects(Method::Alloc, Role::None, actor));
 }

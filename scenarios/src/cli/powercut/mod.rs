@@ -1,5 +1,7 @@
 //! `seawall powercut`: what a journal mode and a level of `synchronous` lose when the power is cut.
 
+mod sweep;
+
 use super::args::ReplayFormat;
 use super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
 use crate::engines;
@@ -7,10 +9,12 @@ use crate::faults;
 use crate::powercut::{CellResult, CellSettings, JournalMode, Level, PowercutError, SamplesOf, Search, Subject, pool};
 use crate::strategies;
 use clap::Args;
+use seawall_harness::engine::Engine;
 use seawall_harness::media::sim::durability::{Device, Directory};
 use seawall_harness::seed::Seed;
 use seawall_harness::token::FaultName;
 use seawall_harness::verdict::Verdict;
+use seawall_harness::vfs::RegisterError;
 use serde::Serialize;
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -32,6 +36,11 @@ pub(super) struct PowercutArgs {
     /// All journal modes with all levels
     #[arg(long)]
     pub(super) table: bool,
+    /// In the place of power cuts, each call or each allocation of a transaction fails in turn, by each effect, once
+    /// and for good [journal modes by default: all, at FULL]
+    #[arg(long, value_name = "WHAT", value_enum, conflicts_with_all = ["strategy", "preset", "images", "workloads",
+        "exhaustive", "random", "recovery"])]
+    pub(super) sweep: Option<SweepWord>,
     /// Runs of these strategies, separated by commas, in the place of the table's workload (see `seawall list
     /// strategies`)
     #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with_all = ["table", "journal_mode", "synchronous"])]
@@ -44,8 +53,9 @@ pub(super) struct PowercutArgs {
     #[arg(long, value_name = "VERSION|PATH", default_value = "linked")]
     pub(super) sqlite: String,
     /// When names are durable: strict (after a sync of the directory), ordered (after any sync, in order), immediate
-    #[arg(long, value_name = "WORD", default_value = "strict", value_parser = directory)]
-    pub(super) directory: Directory,
+    /// [default: strict; with --sweep, immediate]
+    #[arg(long, value_name = "WORD", value_parser = directory)]
+    pub(super) directory: Option<Directory>,
     /// What else the device does, in words joined by +: 512 or 4096 (sectors), torn (within a sector), no-powersafe,
     /// atomic, atomic512 to atomic64k, safe-append, sequential, undeletable
     #[arg(long, value_name = "WORDS")]
@@ -79,6 +89,25 @@ pub(super) struct PowercutArgs {
     pub(super) format: ReplayFormat,
 }
 
+/// What fails in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum SweepWord {
+    /// Each call of the VFS and of its files
+    Calls,
+    /// Each allocation of SQLite
+    Allocations,
+    /// Both
+    All,
+}
+
+impl PowercutArgs {
+    /// When names are durable. In a sweep only what the fault takes is to be lost.
+    fn directory(&self) -> Directory {
+        let default = if self.sweep.is_some() { Directory::Immediate } else { Directory::Strict };
+        self.directory.unwrap_or(default)
+    }
+}
+
 fn directory(text: &str) -> Result<Directory, String> {
     let known = || "it is strict, ordered or immediate".to_owned();
     Directory::ALL.into_iter().find(|directory| directory.word() == text).ok_or_else(known)
@@ -99,6 +128,7 @@ struct Output<'a> {
 impl From<PowercutError> for Complaint {
     fn from(error: PowercutError) -> Self {
         match error {
+            PowercutError::Register(RegisterError::Plan(error)) => Self::usage(error),
             PowercutError::Register(_) | PowercutError::Broken(_) => Self::broken(error),
             PowercutError::Run(error) => error.into(),
             error => Self::usage(error),
@@ -110,9 +140,11 @@ pub(super) fn run(args: &PowercutArgs) -> Result<Exit, Complaint> {
     let begun = std::time::Instant::now();
     let engine = engines::resolve(&args.sqlite)?;
     let device = device(args)?;
+    if let Some(word) = args.sweep {
+        return sweep::run(args, word, &engine, device);
+    }
     let seed = args.seed.unwrap_or_else(soak::new_seed);
-    // An engine that is not one of the known versions has to be found again by its path.
-    let sqlite = if engines::resolve(engine.version()).is_ok() { engine.version() } else { &args.sqlite };
+    let sqlite = name_of(&engine, args);
     let cells = subjects(args)?;
     let jobs = args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from), usize::from);
     let figures = (cells.len(), jobs);
@@ -131,7 +163,7 @@ pub(super) fn run(args: &PowercutArgs) -> Result<Exit, Complaint> {
     });
     let results: Vec<CellResult> = results.map_err(Complaint::broken)?.into_iter().flatten().collect();
     progress.clear();
-    let (directory, seconds) = (args.directory.word(), begun.elapsed().as_secs_f64());
+    let (directory, seconds) = (args.directory().word(), begun.elapsed().as_secs_f64());
     let output =
         Output { schema: 1, seed: seed.0, sqlite, directory, device: device.to_string(), seconds, cells: &results };
     print(&match args.format {
@@ -143,6 +175,11 @@ pub(super) fn run(args: &PowercutArgs) -> Result<Exit, Complaint> {
         return Ok(Exit::Interrupted);
     }
     Ok(exit_of(&results))
+}
+
+/// The name by which a token finds the engine again. One that is not of the known versions has to be found by its path.
+fn name_of<'a>(engine: &'a Engine, args: &'a PowercutArgs) -> &'a str {
+    if engines::resolve(engine.version()).is_ok() { engine.version() } else { &args.sqlite }
 }
 
 fn exit_of(results: &[CellResult]) -> Exit {
@@ -158,7 +195,7 @@ fn exit_of(results: &[CellResult]) -> Exit {
 fn device(args: &PowercutArgs) -> Result<Device, Complaint> {
     let words = args.device.as_ref().map(|words| format!("+{words}")).unwrap_or_default();
     let device: Device = format!("ordered{words}").parse().map_err(Complaint::usage)?;
-    Ok(Device { directory: args.directory, ..device })
+    Ok(Device { directory: args.directory(), ..device })
 }
 
 fn subjects(args: &PowercutArgs) -> Result<Vec<Subject>, Complaint> {
