@@ -84,24 +84,3 @@ impl Log {
 fn ok(code: c_int) -> Result<(), c_int> {
     if code == ffi::SQLITE_OK { Ok(()) } else { Err(code) }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bytes_of_a_log_stay_as_they_are() {
-        let dir = tempfile::tempdir().unwrap();
-        let conn = Connection::open(dir.path().join("x.db")).unwrap();
-        conn.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(9000))")
-            .unwrap();
-        let log = || std::fs::read(dir.path().join("x.db-wal")).unwrap();
-        let before = log();
-        conn.execute_batch("BEGIN IMMEDIATE").unwrap();
-        write_log_again(&conn).unwrap();
-        conn.execute_batch("INSERT INTO t VALUES (1); COMMIT").unwrap();
-        assert!(before.len() > 9000 && log().starts_with(&before));
-        let other = Connection::open(dir.path().join("x.db")).unwrap();
-        assert_eq!(other.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap(), 2);
-    }
-}

@@ -95,3 +95,22 @@ fn an_attached_database_is_checkpointed_by_sqlite_itself() {
     let log = world.dir.path().join("other.db-wal");
     assert!((1..20 * 4096).contains(&bytes(&log)), "{}", bytes(&log));
 }
+
+#[test]
+fn the_bytes_of_a_log_stay_as_they_are() {
+    let world = World::new();
+    let store = world.store();
+    store.write(|tx| insert(tx, 1)).unwrap();
+    let log = || std::fs::read(world.side_file("-wal")).unwrap();
+    let before = log();
+    store
+        .with_connection(|conn| {
+            conn.execute_batch("BEGIN IMMEDIATE")?;
+            crate::ffi::write_log_again(conn).unwrap();
+            insert(conn, 2)?;
+            conn.execute_batch("COMMIT")
+        })
+        .unwrap();
+    assert!(before.len() > 4096 && log().starts_with(&before) && log().len() > before.len());
+    world.check_rows(&[1, 2]);
+}
