@@ -70,6 +70,8 @@ pub enum Report {
     },
     /// The strategy is closed; the process is about to end.
     Closed {
+        /// How many calls the run had made when closing began.
+        begun_at_call: u64,
         /// Files that are still open.
         open_files: Vec<String>,
         /// What the strategy has announced since the last report, and the error of closing.

@@ -307,13 +307,14 @@ impl Medium for RealRun<'_> {
     fn stop(&mut self, process: u16) -> Result<(), Trouble> {
         let Some(worker) = self.workers.get_mut(&process) else { return Ok(()) };
         self.closing = Some(process);
-        let at_call = self.setup.shared_state.calls();
-        self.driver.note(|history| history.not_open(process, at_call));
         // If the pipe is broken, the process has died before, and the event of its end is on the way.
         let _ = worker.order(&Order::Close);
         while let Some(report) = self.await_report(process)? {
-            let Report::Closed { open_files, announced } = report else { return Err(out_of_turn(&report)) };
+            let Report::Closed { begun_at_call, open_files, announced } = report else {
+                return Err(out_of_turn(&report));
+            };
             self.driver.note(|history| {
+                history.not_open(process, begun_at_call);
                 history.open_files(process, open_files);
                 history.announced.extend(announced);
             });

@@ -162,6 +162,7 @@ impl Worker {
                 report(&Report::Broken("a thread of the worker panicked".to_owned()));
             }
         }
+        let begun_at_call = self.shared.shared_state.calls();
         // An application would log the error.
         let closed = self.shared.strategy.close();
         let mut announced = self.shared.strategy.announcements();
@@ -170,7 +171,7 @@ impl Worker {
             report(&Report::Broken(format!("a VFS callback panicked: {message}")));
         }
         let open_files = self.shim.injector().open_files().iter().map(|file| describe(file)).collect();
-        report(&Report::Closed { open_files, announced });
+        report(&Report::Closed { begun_at_call, open_files, announced });
         ExitCode::SUCCESS
     }
 }
