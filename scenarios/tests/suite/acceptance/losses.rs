@@ -10,6 +10,7 @@ use seawall_harness::verdict::Verdict;
 use seawall_scenarios::run::shape::Schedule;
 use seawall_scenarios::run::spec::RunSpec;
 use serde_json::Value;
+use std::process::Command;
 
 fn execute(token: &Token) -> RunRecord {
     support::lab().execute(token).unwrap().record
@@ -77,7 +78,8 @@ fn no_commit_behind_a_failed_sync_is_lost() {
     fn replay(strategy: &str, seed: u64) -> (u64, String) {
         let fault = FaultName::Named("fsync-dropped".to_owned());
         let token = Token { strategy: strategy.to_owned(), fault, medium: "sim".to_owned(), seed: Seed(seed) };
-        let output = support::program().args(["replay", "--format", "json", &token.to_string()]).output().unwrap();
+        let output =
+            Command::new(support::program()).args(["replay", "--format", "json", &token.to_string()]).output().unwrap();
         let record: Value = serde_json::from_slice(&output.stdout).unwrap();
         (record["counts"]["lost"].as_u64().unwrap(), record["verdict"].as_str().unwrap().to_owned())
     }
