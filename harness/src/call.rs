@@ -216,8 +216,8 @@ pub struct Call {
     /// (`open`, `sync`, `access`), lock level (`lock`, `unlock`), opcode (`filecontrol`), region (`shmmap`), first slot
     /// (`shmlock`), delete flag (`shmunmap`), sync-the-directory flag (`delete`), microseconds (`sleep`).
     pub arg: i64,
-    /// Second argument: bytes (`read`, `write`, `fetch`, `randomness`, `alloc`), region size (`shmmap`), slots and flags
-    /// as `slots | flags << 8` (`shmlock`).
+    /// Second argument: bytes (`read`, `write`, `fetch`, `randomness`, `alloc`), region size (`shmmap`), slots and
+    /// flags as `slots | flags << 8` (`shmlock`).
     pub amount: i32,
 }
 
