@@ -22,6 +22,7 @@ pub mod fates;
 mod fresh;
 mod judge;
 mod model;
+mod player;
 pub mod pool;
 mod recording;
 mod search;

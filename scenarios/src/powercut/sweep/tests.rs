@@ -26,7 +26,7 @@ impl Swept for Toy {
         let nth = effects::ordinal(rule);
         let selected = calls.iter().filter(|(_, call)| rule.select.method == Some(call.method)).map(|(at, _)| *at);
         let at = if rule.fails_allocations() {
-            (nth <= 3).then_some(nth + 10)
+            (nth <= 3).then(|| nth + 10)
         } else {
             selected.take(9).nth(nth as usize - 1)
         };
