@@ -18,8 +18,7 @@ impl Database {
     /// Remembers a failed sync, of the call that has just ended or of a checkpoint after its commit.
     pub(super) fn note_failed_sync(state: &mut WriterState, error: Option<&Error>) {
         let is_of_commit = || state.connection.as_ref().is_some_and(|pooled| pooled.watch().take_failed_sync());
-        state.has_failed_sync |=
-            error.and_then(Error::extended_code) == Some(SQLITE_IOERR_FSYNC) || is_of_commit();
+        state.has_failed_sync |= error.and_then(Error::extended_code) == Some(SQLITE_IOERR_FSYNC) || is_of_commit();
     }
 
     /// Begins the log anew if a sync has failed. The caller has a connection and is in no transaction.

@@ -1,6 +1,7 @@
 //! Why power cuts cannot be examined.
 
 use super::token::PowercutTokenError;
+use crate::case_file::CaseFileError;
 use crate::engines::ResolveError;
 use crate::run::RunError;
 use crate::run::spec::SpecError;
@@ -29,6 +30,9 @@ pub enum PowercutError {
     /// A VFS cannot be registered.
     #[error(transparent)]
     Register(#[from] RegisterError),
+    /// A case cannot be written.
+    #[error(transparent)]
+    File(#[from] CaseFileError),
     /// The token does not fit what its case records.
     #[error("{0}")]
     Foreign(String),
