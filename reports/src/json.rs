@@ -1,6 +1,6 @@
 //! Records as JSON: one line for programs that read standard output, and the whole record for a file.
 
-use seawall_harness::record::{Cell, Comparison, ErrorCount, SCHEMA, SoakRecord};
+use seawall_harness::record::{Cell, Comparison, ErrorCount, PowerRecord, SCHEMA, SoakRecord};
 use seawall_harness::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,6 +22,11 @@ pub fn soak(record: &SoakRecord) -> String {
 
 /// The whole record with its samples. [`parse_full`] reads it.
 pub fn full(record: &SoakRecord) -> String {
+    line(record)
+}
+
+/// The whole record of power cuts.
+pub fn power(record: &PowerRecord) -> String {
     line(record)
 }
 

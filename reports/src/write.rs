@@ -4,7 +4,7 @@
 //! a full disk, a kill or a power cut each file is the earlier one or the new one, never a part of one.
 
 use crate::{html, json, junit, svg};
-use seawall_harness::record::SoakRecord;
+use seawall_harness::record::{PowerRecord, SoakRecord};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -55,22 +55,37 @@ pub fn all(dir: &Path, record: &SoakRecord) -> Result<ReportPaths, WriteError> {
         ("matrix.svg", svg::matrix(record)),
         ("index.html", html::soak(record)),
     ];
-    let folder = NewFolders::create(dir)?;
-    let mut staged = Vec::with_capacity(parts.len());
-    for (name, text) in &parts {
-        staged.push(StagedFile::write(dir.join(name), text.as_bytes())?);
-    }
-    for file in staged {
-        file.publish()?;
-    }
-    folder.keep();
-    sync_folder(dir)?;
+    publish(dir, &parts)?;
     Ok(ReportPaths {
         html: dir.join("index.html"),
         json: dir.join("record.json"),
         junit: dir.join("junit.xml"),
         svg: dir.join("matrix.svg"),
     })
+}
+
+/// Writes `index.html` and `record.json` of power cuts into `dir`, which is created if it does not exist. Returns the
+/// path of the page.
+///
+/// # Errors
+/// As for [`all`].
+pub fn power(dir: &Path, record: &PowerRecord) -> Result<PathBuf, WriteError> {
+    publish(dir, &[("record.json", json::power(record)), ("index.html", html::power(record))])?;
+    Ok(dir.join("index.html"))
+}
+
+/// Writes all parts, then renames them in this order.
+fn publish(dir: &Path, parts: &[(&str, String)]) -> Result<(), WriteError> {
+    let folder = NewFolders::create(dir)?;
+    let mut staged = Vec::with_capacity(parts.len());
+    for (name, text) in parts {
+        staged.push(StagedFile::write(dir.join(name), text.as_bytes())?);
+    }
+    for file in staged {
+        file.publish()?;
+    }
+    folder.keep();
+    sync_folder(dir)
 }
 
 /// The folders that were created for the report, the innermost first. They are removed again unless kept.

@@ -100,6 +100,27 @@ fn a_story_works_in_a_browser_and_is_drawn_in_both_schemes() {
     println!("pictures are in {}", dir.display());
 }
 
+#[test]
+fn the_page_of_power_cuts_works_in_a_browser_and_is_drawn_in_both_schemes() {
+    let Some(chromium) = chromium() else { return };
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("power");
+    fs::create_dir_all(&dir).unwrap();
+    let page = html::power(&sample::power::power());
+    fs::write(dir.join("index.html"), page.replace("<details class=\"cell", "<details open class=\"cell")).unwrap();
+    fs::write(dir.join("checked.html"), page.replacen("<head>", &format!("<head><script>{CHECKER}</script>"), 1))
+        .unwrap();
+    for width in [360, 800, 1280] {
+        let result = checked(&chromium, &dir, "checked.html", width);
+        assert_eq!(result["wrong"], serde_json::json!([]), "at a width of {width}");
+        assert_eq!(result["steps"], 5);
+    }
+    for (scheme, setting) in [("light", "1"), ("dark", "0")] {
+        let shot = dir.join(format!("power-{scheme}.png"));
+        shoot(&chromium, &dir.join("index.html"), &shot, "1280,1900", setting);
+    }
+    println!("pictures are in {}", dir.display());
+}
+
 fn shoot(chromium: &Path, file: &Path, shot: &Path, size: &str, setting: &str) {
     let _ = fs::remove_file(shot);
     browse(

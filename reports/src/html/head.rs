@@ -1,4 +1,4 @@
-//! What both pages have in common: title, headline, lead paragraph and style sheet.
+//! What all pages have in common: title, headline, lead paragraph and style sheet.
 
 use crate::theme;
 

@@ -7,6 +7,7 @@ use seawall_harness::record::{
 use seawall_harness::verdict::Verdict;
 use std::collections::BTreeMap;
 
+pub(crate) mod power;
 pub(crate) mod story;
 
 /// Text that would end an element, an attribute, a script or a line, or control a terminal, if it were not escaped.

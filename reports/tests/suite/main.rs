@@ -7,6 +7,7 @@ mod html;
 mod json;
 mod junit;
 mod markup;
+mod power;
 mod story;
 mod svg;
 mod text;

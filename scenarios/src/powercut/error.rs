@@ -2,6 +2,7 @@
 
 use super::sweep::SweepTokenError;
 use super::token::PowercutTokenError;
+use crate::case_file::CaseFileError;
 use crate::engines::ResolveError;
 use crate::run::RunError;
 use crate::run::spec::SpecError;
@@ -33,6 +34,9 @@ pub enum PowercutError {
     /// A VFS cannot be registered.
     #[error(transparent)]
     Register(#[from] RegisterError),
+    /// A case cannot be written.
+    #[error(transparent)]
+    File(#[from] CaseFileError),
     /// The token does not fit what its case records.
     #[error("{0}")]
     Foreign(String),

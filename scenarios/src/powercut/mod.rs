@@ -14,17 +14,21 @@
 //! must be exactly those of that commit. [`CellResult`] counts what was found, whatever was promised.
 
 mod bench;
+pub mod bound;
 mod case;
 mod cell;
+pub mod compare;
 mod cuts;
 mod error;
 pub mod fates;
 mod fresh;
 mod judge;
 mod model;
+mod picture;
 mod player;
 pub mod pool;
 mod recording;
+pub mod report;
 mod search;
 mod story;
 pub mod strategy;
@@ -55,6 +59,8 @@ const DATABASE: &str = "/sim/app.db";
 pub enum SamplesOf {
     /// All subsets where they are few.
     All,
+    /// All subsets, also where they are many.
+    Full,
     /// The same, but only prefixes of the frames of a log.
     #[default]
     Pruned,

@@ -80,6 +80,9 @@ pub struct CellResult {
     pub sampled: u64,
     /// Cuts whose images were not all put together, because the budget was spent.
     pub unfinished: u64,
+    /// Distinct images until the last class of findings was met: lost, corrupt, torn.
+    #[serde(default)]
+    pub needed: u64,
     /// What SQLite's documentation promises.
     pub promise: Promise,
     /// The worst that is expected.
@@ -109,6 +112,7 @@ impl CellResult {
             pruned: 0,
             sampled: 0,
             unfinished: 0,
+            needed: 0,
             promise: search.promise(),
             expected: search.expected(device),
             detail: None,

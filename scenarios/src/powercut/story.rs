@@ -7,7 +7,7 @@ use seawall_harness::record::{Story, StoryEvent, StoryKind};
 use std::collections::BTreeMap;
 
 /// What became of a change, in words.
-fn words(fate: Fate) -> String {
+pub(super) fn words(fate: Fate) -> String {
     match fate {
         Fate::Lost => "lost".to_owned(),
         Fate::Kept => "kept".to_owned(),
@@ -19,7 +19,7 @@ fn words(fate: Fate) -> String {
 }
 
 /// The files that the changes of a disk are about, by the role that each has.
-fn sentence(change: &Change) -> String {
+pub(super) fn sentence(change: &Change) -> String {
     match change.kind.file() {
         Some(_) => format!("{} {}", change.origin.role, change.kind),
         None => change.kind.to_string(),

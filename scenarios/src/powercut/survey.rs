@@ -57,14 +57,15 @@ impl<'a> Survey<'a> {
         let cuts = cuts::cuts(self.recorded, &self.known);
         // Several cases are to share the budget, and all cuts of a case.
         let budget = self.search.images_max.saturating_sub(result.distinct);
-        let is_alone = self.search.samples == SamplesOf::All || self.search.cases_max == 1;
+        let takes_all = matches!(self.search.samples, SamplesOf::All | SamplesOf::Full);
+        let is_alone = takes_all || self.search.cases_max == 1;
         let of_case = if is_alone { budget } else { budget.min(self.search.images_max / 8 + 64) };
         let goal = result.distinct.saturating_add(of_case);
         let count = cuts.len() as u64;
         for (nth, cut) in (0..).zip(cuts) {
             let left = goal.saturating_sub(result.distinct);
             let fair = (left / (count - nth)).max(24).min(left);
-            let share = if self.search.samples == SamplesOf::All { left } else { fair };
+            let share = if takes_all { left } else { fair };
             if share == 0 || self.is_over(result) {
                 result.unfinished += 1;
                 continue;
@@ -91,6 +92,7 @@ impl<'a> Survey<'a> {
     fn choices(&self, position: usize) -> Choices {
         let enumeration = match self.search.samples {
             SamplesOf::All => Enumeration::Exhaustive,
+            SamplesOf::Full => Enumeration::Full,
             SamplesOf::Pruned => Enumeration::Pruned,
             SamplesOf::Random => Enumeration::Sampled,
         };
@@ -157,6 +159,15 @@ impl<'a> Survey<'a> {
 
     fn note(&mut self, after: AfterCut, path: &[(usize, &[Fate])], result: &mut CellResult) {
         let verdict = after.verdict();
+        let is_new = match verdict {
+            Verdict::Lost => result.lost_runs == 0,
+            Verdict::Corrupt if after.complaint.is_some() => result.corrupt == 0,
+            Verdict::Corrupt => result.atomicity == 0,
+            _ => false,
+        };
+        if is_new {
+            result.needed = result.distinct;
+        }
         match verdict {
             Verdict::Lost => {
                 result.lost_runs += 1;

@@ -2,6 +2,7 @@
 
 use crate::support::program;
 use assert_cmd::Command;
+use seawall_harness::record::{DiskStepKind, PartState, PowerRecord};
 use seawall_scenarios::powercut::sweep::{Class, SweepFile, SweepResult};
 use seawall_scenarios::powercut::{CaseFile, CellResult, CellSettings, JournalMode, Level, Subject};
 use serde::Deserialize;
@@ -217,5 +218,70 @@ fn tokens_of_single_errors_replay_and_shrink() {
     let file = file.unwrap_or_else(|| panic!("{text} {}", String::from_utf8_lossy(&output.stderr)));
     assert_eq!(SweepFile::read(&file).unwrap().case.steps(), 1, "{text}");
     let output = run(&["replay", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(100), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn full_pruned_and_sampled_images_of_small_workloads_find_the_same_classes() {
+    let output =
+        run(&["powercut", "--compare", "--workloads", "5", "--seed", "1", "--images", "20000", "--format", "json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let workloads = report["workloads"].as_array().unwrap();
+    assert_eq!((workloads.len(), output.status.code()), (5, Some(0)), "{report}");
+    for workload in workloads {
+        let ways = workload["ways"].as_array().unwrap();
+        let names: Vec<_> = ways.iter().map(|way| way["samples"].as_str().unwrap()).collect();
+        assert_eq!(names, ["full", "pruned", "random"]);
+        assert!(ways.iter().all(|way| way["classes"] == ways[0]["classes"]), "{workload}");
+        let images = |nth: usize, field: &str| ways[nth][field].as_u64().unwrap();
+        assert!(ways[0]["is_whole"] == true && images(0, "distinct") >= images(1, "distinct"), "{workload}");
+        assert!((0..3).all(|nth| images(nth, "needed") <= images(nth, "distinct")), "{workload}");
+    }
+    // Nothing would be compared if no workload lost anything.
+    let lost = workloads.iter().filter(|workload| workload["ways"][0]["classes"].as_array().unwrap().len() > 1).count();
+    assert!(lost > 0, "{report}");
+}
+
+/// docs/layer.md and docs/power-loss.md state it: commits since the last checkpoint, fewer than it takes frames.
+#[test]
+fn normal_loses_the_commits_since_the_last_checkpoint_and_more_only_while_a_snapshot_is_held() {
+    let output = run(&["powercut", "--bound", "--commits", "1200", "--format", "json"]);
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    let rows = report["rows"].as_array().unwrap();
+    let figure = |row: &Value, field: &str| row[field].as_u64().unwrap();
+    assert_eq!(rows.len(), 6);
+    for row in rows {
+        let (frames, lost) = (figure(row, "checkpoint_frames"), figure(row, "lost_max"));
+        if row["has_reader"] == true {
+            assert!(lost > 1100, "{row}");
+        } else {
+            assert_eq!(lost, frames - 1, "{row}");
+        }
+    }
+}
+
+#[test]
+fn the_page_shows_the_shortest_losing_run_step_by_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("page");
+    let cell = ["powercut", "--journal-mode", "DELETE", "--synchronous", "FULL", "--images", "1500", "--seed", "1"];
+    let output = run(&[&cell[..], &["--out", out.to_str().unwrap()]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = std::fs::read_to_string(out.join("index.html")).unwrap();
+    let record: PowerRecord = serde_json::from_slice(&std::fs::read(out.join("record.json")).unwrap()).unwrap();
+    assert!(page.contains("1 of 1 acknowledged commits are gone") && page.contains("class=\"disk\""));
+    let losing = record.cells[0].losing.as_ref().unwrap();
+    let last = losing.steps.last().unwrap();
+    assert_eq!((last.kind, &*last.text), (DiskStepKind::Cut, "unlink /sim/app.db-journal: lost"));
+    // The database was synced; the journal, which is there again, is what the recovery rolls back.
+    let names: Vec<(&str, &str)> = last.files.iter().map(|file| (&*file.name, &*file.note)).collect();
+    assert_eq!(names, [("app.db", ""), ("app.db-journal", "the unlink is lost: it is there again")]);
+    assert!(last.files.iter().all(|file| file.parts.iter().all(|part| part.state == PartState::Durable)));
+    let was_visible = |step: &seawall_harness::record::DiskStep| {
+        step.files.iter().any(|file| file.parts.iter().any(|part| part.state == PartState::Visible))
+    };
+    assert!(losing.steps.iter().any(was_visible));
+    let output = run(&["replay", out.join("DELETE-FULL.json").to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(100), "{}", String::from_utf8_lossy(&output.stderr));
 }

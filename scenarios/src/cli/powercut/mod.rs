@@ -6,7 +6,10 @@ use super::args::ReplayFormat;
 use super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
 use crate::engines;
 use crate::faults;
-use crate::powercut::{CellResult, CellSettings, JournalMode, Level, PowercutError, SamplesOf, Search, Subject, pool};
+use crate::powercut::{
+    CellResult, CellSettings, JournalMode, Level, PowercutError, SamplesOf, Search, Subject, bound, compare, pool,
+    report,
+};
 use crate::strategies;
 use clap::Args;
 use seawall_harness::engine::Engine;
@@ -19,8 +22,9 @@ use serde::Serialize;
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Distinct images of a cell, by default.
 const IMAGES: u64 = 20_000;
@@ -66,6 +70,20 @@ pub(super) struct PowercutArgs {
     /// How many workloads of each cell at most [default: as many as there are images for; with --exhaustive, 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) workloads: Option<u64>,
+    /// Small workloads [default: 20], each looked at by the full enumeration, the pruned one and random samples: whether
+    /// all three find the same
+    #[arg(long, conflicts_with_all = ["table", "strategy", "journal_mode", "synchronous", "exhaustive", "random", "out"])]
+    pub(super) compare: bool,
+    /// How many acknowledged commits the connection layer loses at most with `Synchronous::Normal`, by the size of the log
+    /// after which a commit checkpoints
+    #[arg(long, conflicts_with_all = ["table", "strategy", "journal_mode", "synchronous", "compare", "out", "sqlite"])]
+    pub(super) bound: bool,
+    /// How many commits are made to measure that
+    #[arg(long, value_name = "N", default_value_t = 3000, requires = "bound")]
+    pub(super) commits: u32,
+    /// Write a page, its record and the shrunk cases into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
     /// All cuts of each workload, and at each cut all subsets of up to ten pending changes
     #[arg(long, conflicts_with = "random")]
     pub(super) exhaustive: bool,
@@ -138,31 +156,31 @@ impl From<PowercutError> for Complaint {
 
 pub(super) fn run(args: &PowercutArgs) -> Result<Exit, Complaint> {
     let begun = std::time::Instant::now();
-    let engine = engines::resolve(&args.sqlite)?;
     let device = device(args)?;
+    if args.bound {
+        return measure(args, device);
+    }
+    if let Some(out) = &args.out {
+        soak::check_out(out)?;
+    }
+    let engine = engines::resolve(&args.sqlite)?;
     if let Some(word) = args.sweep {
         return sweep::run(args, word, &engine, device);
     }
     let seed = args.seed.unwrap_or_else(soak::new_seed);
     let sqlite = name_of(&engine, args);
-    let cells = subjects(args)?;
+    let stop = stop_on_interrupt()?;
     let jobs = args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from), usize::from);
+    if args.compare {
+        let figures = (args.workloads.unwrap_or(20), args.images.unwrap_or(u64::MAX));
+        let searches = compare::searches((sqlite, &device.to_string()), seed, figures)?;
+        return compared(args, &compare::compare(&searches, &execute(&searches, jobs, &stop)?));
+    }
+    let cells = subjects(args)?;
     let figures = (cells.len(), jobs);
     let searches: Vec<Search> =
         cells.into_iter().map(|cell| search(args, cell, (sqlite, device, seed), figures)).collect();
-    let stop = stop_on_interrupt()?;
-    let program = std::env::current_exe().map_err(Complaint::broken)?;
-    let command = || {
-        let mut command = Command::new(&program);
-        command.arg("cut");
-        command
-    };
-    let progress = Progress::new(searches.len());
-    let results = pool::execute(&searches, jobs, command, &stop, &mut |cell, reply| {
-        progress.told(&searches[cell].subject, reply);
-    });
-    let results: Vec<CellResult> = results.map_err(Complaint::broken)?.into_iter().flatten().collect();
-    progress.clear();
+    let results = execute(&searches, jobs, &stop)?;
     let (directory, seconds) = (args.directory().word(), begun.elapsed().as_secs_f64());
     let output =
         Output { schema: 1, seed: seed.0, sqlite, directory, device: device.to_string(), seconds, cells: &results };
@@ -170,6 +188,9 @@ pub(super) fn run(args: &PowercutArgs) -> Result<Exit, Complaint> {
         ReplayFormat::Json => serde_json::to_string(&output).map_err(Complaint::broken)? + "\n",
         ReplayFormat::Human => human(&output),
     })?;
+    if let Some(out) = &args.out {
+        write_page(out, (seed.0, sqlite, device), &results, &stop)?;
+    }
     if stop.load(Ordering::Relaxed) {
         say("interrupted: the figures are those of what was done");
         return Ok(Exit::Interrupted);
@@ -180,6 +201,87 @@ pub(super) fn run(args: &PowercutArgs) -> Result<Exit, Complaint> {
 /// The name by which a token finds the engine again. One that is not of the known versions has to be found by its path.
 fn name_of<'a>(engine: &'a Engine, args: &'a PowercutArgs) -> &'a str {
     if engines::resolve(engine.version()).is_ok() { engine.version() } else { &args.sqlite }
+}
+
+/// Searches in child processes.
+fn execute(searches: &[Search], jobs: usize, stop: &AtomicBool) -> Result<Vec<CellResult>, Complaint> {
+    let program = std::env::current_exe().map_err(Complaint::broken)?;
+    let command = || {
+        let mut command = Command::new(&program);
+        command.arg("cut");
+        command
+    };
+    let progress = Progress::new(searches.len());
+    let results = pool::execute(searches, jobs, command, stop, &mut |cell, reply| {
+        progress.told(&searches[cell].subject, reply);
+    });
+    progress.clear();
+    Ok(results.map_err(Complaint::broken)?.into_iter().flatten().collect())
+}
+
+/// The page, its record, and the shrunk case of each finding.
+fn write_page(
+    out: &Path,
+    (seed, sqlite, device): (u64, &str, Device),
+    results: &[CellResult],
+    stop: &AtomicBool,
+) -> Result<(), Complaint> {
+    std::fs::create_dir_all(out).map_err(Complaint::usage)?;
+    let record = report::record((seed, sqlite, &device.to_string()), results, out, stop)?;
+    let page = seawall_reports::write::power(out, &record).map_err(Complaint::broken)?;
+    say(&format!("report: {}", page.display()));
+    Ok(())
+}
+
+/// The bound of `Synchronous::Normal`.
+fn measure(args: &PowercutArgs, device: Device) -> Result<Exit, Complaint> {
+    let rows = bound::measure(device, args.commits)?;
+    let mut out = match args.format {
+        ReplayFormat::Json => serde_json::to_string(&serde_json::json!({ "schema": 1, "rows": rows })),
+        ReplayFormat::Human => {
+            Ok(format!("{:>17} {:>8} {:>8} {:>8}", "checkpoint frames", "snapshot", "commits", "lost"))
+        }
+    }
+    .map_err(Complaint::broken)?;
+    if args.format == ReplayFormat::Human {
+        for bound::Bound { checkpoint_frames, has_reader, commits, lost_max } in &rows {
+            let snapshot = if *has_reader { "held" } else { "" };
+            let _ = write!(out, "\n{checkpoint_frames:>17} {snapshot:>8} {commits:>8} {lost_max:>8}");
+        }
+    }
+    print(&(out + "\n"))?;
+    Ok(Exit::Expected)
+}
+
+fn compared(args: &PowercutArgs, rows: &[compare::Compared]) -> Result<Exit, Complaint> {
+    print(&match args.format {
+        ReplayFormat::Json => {
+            let output = serde_json::json!({ "schema": 1, "workloads": rows });
+            serde_json::to_string(&output).map_err(Complaint::broken)? + "\n"
+        }
+        ReplayFormat::Human => {
+            let mut out = format!(
+                "{:9} {:7} {:20} {:>17} {:>17} {:>17}\n",
+                "mode", "level", "classes", "full", "pruned", "samples"
+            );
+            for row in rows {
+                let CellSettings { journal_mode, synchronous } = row.settings;
+                let classes = if row.agrees() { row.ways[0].classes.join(" ") } else { "DIFFER".to_owned() };
+                let _ = write!(out, "{:9} {:7} {classes:20}", journal_mode.word(), synchronous.word());
+                for way in &row.ways {
+                    let partly = if way.is_whole { "" } else { "*" };
+                    let _ = write!(out, " {:>17}", format!("{} of {}{partly}", way.needed, way.distinct));
+                }
+                out.push('\n');
+            }
+            out + "images until all classes had been met, of the distinct images; * not all were looked at\n"
+        }
+    })?;
+    Ok(match rows {
+        [] => Exit::NothingRan,
+        rows if rows.iter().all(compare::Compared::agrees) => Exit::Expected,
+        _ => Exit::Finding,
+    })
 }
 
 fn exit_of(results: &[CellResult]) -> Exit {

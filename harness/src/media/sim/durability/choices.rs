@@ -16,6 +16,9 @@ use std::ops::ControlFlow;
 /// Of so many pending changes all subsets are looked at.
 pub const SUBSETS_MAX: usize = 10;
 
+/// Of so many with [`Enumeration::Full`].
+pub const FULL_MAX: usize = 14;
+
 /// The size of the header of a log; what follows are frames, each with salt and checksum.
 const LOG_HEADER_BYTES: u64 = 32;
 
@@ -25,6 +28,8 @@ const LOG_HEADER_BYTES: u64 = 32;
 pub enum Enumeration {
     /// All subsets.
     Exhaustive,
+    /// All subsets, of more changes: up to [`FULL_MAX`].
+    Full,
     /// Of the frames of a log only prefixes: a frame behind a lost one does not count (wal.c, `walIndexRecover`).
     Pruned,
     /// No subsets but samples.
@@ -83,11 +88,12 @@ impl Choices {
         };
         let all = 0..state.pending.len();
         let (frames, free): (Vec<usize>, Vec<usize>) = match self.enumeration {
-            Enumeration::Exhaustive => (Vec::new(), all.collect()),
+            Enumeration::Exhaustive | Enumeration::Full => (Vec::new(), all.collect()),
             Enumeration::Pruned => all.partition(guarded),
             Enumeration::Sampled => return self.sample(state, visit),
         };
-        if free.len() > SUBSETS_MAX {
+        let most = if self.enumeration == Enumeration::Full { FULL_MAX } else { SUBSETS_MAX };
+        if free.len() > most {
             return self.sample(state, visit);
         }
         let mut fates = vec![Fate::Lost; state.pending.len()];

@@ -53,7 +53,7 @@ mod recorder;
 mod state;
 
 pub use change::{Change, ChangeKind, Event, EventKind, FileId, Name, Origin};
-pub use choices::{Choices, Coverage, Enumeration, SUBSETS_MAX};
+pub use choices::{Choices, Coverage, Enumeration, FULL_MAX, SUBSETS_MAX};
 pub use content::Content;
 pub use device::{Device, DeviceError, Directory};
 pub use image::{Fate, Image};

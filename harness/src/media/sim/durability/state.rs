@@ -41,6 +41,11 @@ impl DiskState {
         &self.pending
     }
 
+    /// The durable names, each with its file.
+    pub fn names(&self) -> impl Iterator<Item = (&[u8], FileId)> {
+        self.names.iter().map(|(name, file)| (&**name, *file))
+    }
+
     /// The durable bytes of a file.
     pub fn durable(&self, file: FileId) -> Option<&Content> {
         self.files.get(&file)

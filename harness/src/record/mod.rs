@@ -3,6 +3,10 @@
 //! The renderers of `seawall-reports` read nothing but these types, and a saved record renders to the same page again.
 //! Field names are a contract: they appear in `soak --format json` as they stand here.
 
+mod power;
+
+pub use power::{DiskFile, DiskPart, DiskStep, DiskStepKind, LosingRun, PartState, PowerCell, PowerRecord};
+
 use crate::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
