@@ -62,13 +62,14 @@
 //! | your case | [`journal_mode`](crate::Builder::journal_mode) | [`synchronous`](crate::Builder::synchronous) |
 //! |---|---|---|
 //! | a local disk | `Wal` | `Full` |
-//! | the last second may be lost in a power cut, commits must be fast | `Wal` | `Normal` |
+//! | the commits since the last checkpoint may be lost in a power cut, commits must be fast | `Wal` | `Normal` |
 //! | your design needs WAL, and anything else is an error | `RequireWal` | as above |
 //! | a network file system | `Keep`, on a file with a rollback journal | `Full`, or `Extra` |
 //! | the file of another program | `Keep` | `Full` |
 //!
 //! With `Normal`, a crash of the *process* loses nothing; only a power cut or a crash of the system takes back the last
-//! commits, whole ones. The default is `Full` because losing an acknowledged row is the worst defect.
+//! commits, whole ones: those since the last checkpoint, 999 at most unless a reader holds a snapshot. It is a number
+//! of commits and not a time. The default is `Full` because losing an acknowledged row is the worst defect.
 //!
 //! WAL is switched on only where it is not on yet, and the answer is read, not assumed. It is never switched *off*:
 //! programs that went back to a rollback journal after an I/O error deleted the log that held their commits.

@@ -14,7 +14,8 @@ pub(crate) type Migration = Box<dyn Fn(&Transaction<'_>) -> rusqlite::Result<()>
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Synchronous {
-    /// A power cut may take back the last commits, never more, never in part. A crash of the process loses nothing.
+    /// A power cut may take back the commits since the last checkpoint, 999 of them unless a reader holds a snapshot,
+    /// never in part. A crash of the process loses nothing.
     Normal,
     /// A commit that returned is on the disk.
     #[default]

@@ -1,4 +1,5 @@
-//! Power cuts as data: what each journal mode and level of `synchronous` lost, and one losing run of each, step by step.
+//! Power cuts as data: what each journal mode and level of `synchronous` lost, and one losing run of each, step by
+//! step.
 
 use super::Finding;
 use crate::verdict::Verdict;

@@ -1,4 +1,5 @@
-//! HTML pages of a soak, of a story and of power cuts. Each page is one file that loads nothing and works without a script.
+//! HTML pages of a soak, of a story and of power cuts. Each page is one file that loads nothing and works without a
+//! script.
 //!
 //! The content security policy of the page forbids every request, so even a defect in it cannot send data.
 

@@ -26,11 +26,11 @@ const PART_MIN: f64 = 2.5;
 pub(crate) const STYLE: &str = "\
 .disk{display:block;width:100%;min-width:46rem;height:auto;font-family:var(--sans)}\
 .k-name{fill:var(--ink);font-size:13px;font-weight:600}.k-step{fill:var(--ink);font-size:12px}\
-.k-no{fill:var(--muted);font-size:12px}.k-note{fill:var(--muted);font-size:11px}.k-line{stroke:var(--rule)}\
+.k-no{fill:var(--muted);font-size:12px}.k-note{fill:var(--ink);font-size:11px}.k-line{stroke:var(--rule)}\
 .k-cut{fill:var(--lost-ground)}.k-durable{fill:var(--muted)}\
 .k-visible{fill:var(--degraded-ink)}.k-kept{fill:var(--survived-ground);stroke:var(--survived-ink);stroke-width:1.6}\
 .k-lost{fill:none;stroke:var(--lost-ink);stroke-width:1.4;stroke-dasharray:4 2}\
-.k-cross{stroke:var(--lost-ink);stroke-width:1.4}";
+.k-cross{stroke:var(--lost-ink);stroke-width:1.4}.cell .steps li[class=\"\"] .what{color:var(--ink)}";
 
 /// How a state of bytes is named, and drawn in a box of 16 by 16.
 pub(crate) fn key() -> [(&'static str, &'static str); 4] {

@@ -1,8 +1,8 @@
 //! What `Synchronous::Normal` of the connection layer loses at most: a measured bound.
 //!
-//! A store makes commits of one page each on the simulated disk. What is durable changes at a sync only, and commits are
-//! acknowledged all the time, so the most is lost just before a sync: there the image without anything that was pending
-//! is opened by a fresh process.
+//! A store makes commits of one page each on the simulated disk. What is durable changes at a sync only, and commits
+//! are acknowledged all the time, so the most is lost just before a sync: there the image without anything that was
+//! pending is opened by a fresh process.
 
 use super::fresh::Fresh;
 use super::{DATABASE, PowercutError};

@@ -17,7 +17,7 @@ const CELLS: [(JournalMode, Level); 5] = [
     (JournalMode::Delete, Level::Normal),
     (JournalMode::Wal, Level::Normal),
     (JournalMode::Truncate, Level::Normal),
-    (JournalMode::Persist, Level::Off),
+    (JournalMode::Persist, Level::Normal),
 ];
 
 /// The three ways, in the order of the columns.

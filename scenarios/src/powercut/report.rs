@@ -12,10 +12,9 @@ use crate::shrink::{self, Limits};
 use seawall_harness::record::{LosingRun, PowerCell, PowerRecord, SCHEMA};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-/// How long one finding is shrunk.
-const SHRINK_MAX: Duration = Duration::from_secs(8);
+/// How often shrinking one finding asks whether to go on: a few times for each candidate.
+const STEPS_MAX: u32 = 400;
 
 /// The record of these cells. Each finding is shrunk, and its case written into `out`, which exists.
 ///
@@ -67,8 +66,11 @@ fn losing_run(text: &str, out: &Path, stop: &AtomicBool) -> Result<Option<Losing
     };
     let depth = u8::try_from(token.cuts.len().saturating_sub(1)).unwrap_or(u8::MAX);
     let mut cutter = Cutter::new(&case, depth)?;
-    let end = Instant::now() + SHRINK_MAX;
-    let is_over = Box::new(|| Instant::now() >= end || stop.load(Ordering::Relaxed));
+    let mut steps = 0;
+    let is_over = Box::new(|| {
+        steps += 1;
+        steps > STEPS_MAX || stop.load(Ordering::Relaxed)
+    });
     let limits = Limits { is_over, ..Limits::default() };
     let Some((mut bench, first)) = CutBench::new(&mut cutter, (&case, &token.cuts), limits)? else { return Ok(None) };
     let best = shrink::shrink(&mut bench, first)?;

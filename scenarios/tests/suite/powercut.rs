@@ -245,7 +245,7 @@ fn full_pruned_and_sampled_images_of_small_workloads_find_the_same_classes() {
 /// docs/layer.md and docs/power-loss.md state it: commits since the last checkpoint, fewer than it takes frames.
 #[test]
 fn normal_loses_the_commits_since_the_last_checkpoint_and_more_only_while_a_snapshot_is_held() {
-    let output = run(&["powercut", "--bound", "--commits", "1200", "--format", "json"]);
+    let output = run(&["powercut", "--bound", "--commits", "2400", "--format", "json"]);
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     let rows = report["rows"].as_array().unwrap();
@@ -254,7 +254,8 @@ fn normal_loses_the_commits_since_the_last_checkpoint_and_more_only_while_a_snap
     for row in rows {
         let (frames, lost) = (figure(row, "checkpoint_frames"), figure(row, "lost_max"));
         if row["has_reader"] == true {
-            assert!(lost > 1100, "{row}");
+            // The first checkpoint syncs; those after it find nothing to move.
+            assert!(lost >= 2400 - frames, "{row}");
         } else {
             assert_eq!(lost, frames - 1, "{row}");
         }

@@ -29,6 +29,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Distinct images of a cell, by default.
 const IMAGES: u64 = 20_000;
 
+/// The arguments that mean nothing where no cells are searched.
+const NO_CELLS: [&str; 5] = ["table", "strategy", "journal_mode", "synchronous", "out"];
+
 #[derive(Debug, Args)]
 pub(super) struct PowercutArgs {
     /// The journal mode: DELETE, TRUNCATE, PERSIST, WAL, MEMORY or OFF [default: WAL]
@@ -70,13 +73,13 @@ pub(super) struct PowercutArgs {
     /// How many workloads of each cell at most [default: as many as there are images for; with --exhaustive, 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) workloads: Option<u64>,
-    /// Small workloads [default: 20], each looked at by the full enumeration, the pruned one and random samples: whether
-    /// all three find the same
-    #[arg(long, conflicts_with_all = ["table", "strategy", "journal_mode", "synchronous", "exhaustive", "random", "out"])]
+    /// Small workloads [default: 20], each looked at by the full enumeration, the pruned one and random samples:
+    /// whether all three find the same
+    #[arg(long, conflicts_with_all = NO_CELLS, conflicts_with_all = ["exhaustive", "random"])]
     pub(super) compare: bool,
-    /// How many acknowledged commits the connection layer loses at most with `Synchronous::Normal`, by the size of the log
-    /// after which a commit checkpoints
-    #[arg(long, conflicts_with_all = ["table", "strategy", "journal_mode", "synchronous", "compare", "out", "sqlite"])]
+    /// How many acknowledged commits the connection layer loses at most with `Synchronous::Normal`, by the size of the
+    /// log after which a commit checkpoints
+    #[arg(long, conflicts_with_all = NO_CELLS, conflicts_with_all = ["compare", "sqlite"])]
     pub(super) bound: bool,
     /// How many commits are made to measure that
     #[arg(long, value_name = "N", default_value_t = 3000, requires = "bound")]
