@@ -101,7 +101,7 @@ fn ask(
     work: impl FnOnce(RawFd, &mut [u8; ANSWER_BYTES_MAX]) -> Result<usize, c_int>,
 ) -> io::Result<Vec<u8>> {
     let name = c_string(path)?;
-    let (mut reader, child) = fork_with(|pipe, _| answer(&name, pipe, work))?;
+    let (mut reader, child) = fork_with(None, |pipe| answer(&name, pipe, work))?;
     wait_for(child);
     // A child of another thread may have inherited the writing end: this does not wait for its closing.
     rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::NONBLOCK)?;

@@ -46,12 +46,9 @@ impl LockedFile {
     pub(crate) fn take(path: &Path, range: LockRange) -> io::Result<Option<LockedFile>> {
         let name = c_string(path)?;
         let (lifeline, writer) = io::pipe()?;
-        let (answer, child) = fork_with(|answer, parent_end| {
-            // Its own copy of the writing end would keep the lifeline open for ever.
-            close(writer.as_raw_fd());
-            close(parent_end);
-            lock_and_wait(&name, range, lifeline.as_raw_fd(), answer);
-        })?;
+        // It has no copy of the writing end, which would keep the lifeline open for ever.
+        let lifeline = lifeline.as_raw_fd();
+        let (answer, child) = fork_with(Some(lifeline), |answer| lock_and_wait(&name, range, lifeline, answer))?;
         let locked = LockedFile { child, _lifeline: writer };
         match answered(answer) {
             Ok(()) => Ok(Some(locked)),
@@ -79,9 +76,8 @@ impl Drop for LockedFile {
 /// process has open through SQLite, and may change meanwhile.
 pub(crate) fn copy_in_child(from: &Path, to: BorrowedFd<'_>) -> io::Result<()> {
     let name = c_string(from)?;
-    let (answer, child) = fork_with(|answer, _| {
-        tell(answer, errno_of(copy(&name, to.as_raw_fd())));
-    })?;
+    let to = to.as_raw_fd();
+    let (answer, child) = fork_with(Some(to), |answer| tell(answer, errno_of(copy(&name, to))))?;
     let result = answered(answer);
     wait_for(child);
     result
@@ -233,9 +229,4 @@ fn errno_of(result: io::Result<()>) -> c_int {
 
 fn tell(answer: RawFd, errno: c_int) {
     send(answer, &errno.to_ne_bytes());
-}
-
-fn close(file: RawFd) {
-    // SAFETY: in the child, a copy of a descriptor that nothing there uses.
-    unsafe { libc::close(file) };
 }
