@@ -38,9 +38,9 @@ impl Database {
         let PooledConnection { conn, .. } = pooled;
         let failed = |error| Error::on(&self.path, Operation::Configure, error, conn);
         if self.record.lock().is_wal() {
-            conn.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
+            let transaction = conn.begin().map_err(failed)?;
             let written = ffi::write_log_again(conn);
-            let _ = conn.execute_batch("ROLLBACK");
+            drop(transaction);
             let why = "a sync of the log has failed, and so has writing it again".to_owned();
             written.map_err(|code| failed(rusqlite::Error::SqliteFailure(Code::new(code), Some(why))))?;
         }

@@ -84,8 +84,7 @@ impl Orphan<'_> {
                 *copied = before;
                 Rescue::Pending(error)
             }
-            (Ok(_), Some(Ok((to, finding)))) => Rescue::Copied { to, finding },
-            (Ok(_), Some(Err(error))) => Rescue::Unreadable(error),
+            (Ok(_), Some(copied)) => rescue_of(copied),
             (Ok(rescue), None) => rescue,
         }
     }
@@ -95,8 +94,8 @@ impl Orphan<'_> {
     pub(crate) fn copy_nameless(&self, database: FileId) -> Rescue {
         let mut copied = None;
         match self.copy(database, &mut copied).map(|()| copied) {
-            Ok(Some(Ok((to, finding)))) => Rescue::Copied { to, finding },
-            Ok(Some(Err(error))) | Err(error) => Rescue::Unreadable(error),
+            Ok(Some(copied)) => rescue_of(copied),
+            Err(error) => Rescue::Unreadable(error),
             Ok(None) => Rescue::InFile { moved_to: None },
         }
     }
@@ -305,6 +304,13 @@ impl Orphan<'_> {
             Ok(finding) => (finding != "ok").then_some(finding),
             Err(error) => Some(describe(&error)),
         }
+    }
+}
+
+fn rescue_of(copied: Copied) -> Rescue {
+    match copied {
+        Ok((to, finding)) => Rescue::Copied { to, finding },
+        Err(error) => Rescue::Unreadable(error),
     }
 }
 

@@ -274,7 +274,7 @@ impl Candidate for Failing {
         let all = self.case.processes.iter().flatten();
         let settings = u32::from(self.case.cache_pages != 200) + u32::from(self.case.autocheckpoint != 1000);
         let settings = settings + u32::from(self.case.page_bytes != 1024);
-        let busy = self.case.processes.iter().filter(|steps| !steps.is_empty()).count();
+        let busy = self.case.busy_processes();
         (self.case.steps(), all.map(|numbered| weight(numbered.step)).sum(), busy, settings, self.lost())
     }
 
@@ -288,13 +288,7 @@ impl Candidate for Failing {
 
     fn without(&self, _kind: usize, parts: std::ops::Range<usize>) -> Self {
         let mut smaller = self.clone();
-        let mut nth = 0;
-        for steps in &mut smaller.case.processes {
-            steps.retain(|_| {
-                nth += 1;
-                !parts.contains(&(nth - 1))
-            });
-        }
+        smaller.case.leave_out(&parts);
         smaller
     }
 

@@ -6,6 +6,7 @@ use rand::{Rng, RngExt};
 use seawall_harness::record::Finding;
 use seawall_harness::seed::Seed;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::path::Path;
 
 /// The format of the files. Another number is refused.
@@ -118,6 +119,22 @@ impl Case {
     /// How many steps there are.
     pub fn steps(&self) -> usize {
         self.processes.iter().map(Vec::len).sum()
+    }
+
+    /// How many processes have steps.
+    pub fn busy_processes(&self) -> usize {
+        self.processes.iter().filter(|steps| !steps.is_empty()).count()
+    }
+
+    /// Leaves out the steps at these positions, counted over all processes.
+    pub(super) fn leave_out(&mut self, positions: &Range<usize>) {
+        let mut position = 0;
+        for steps in &mut self.processes {
+            steps.retain(|_| {
+                position += 1;
+                !positions.contains(&(position - 1))
+            });
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Explorations: a token names a case that is drawn from its seed; a file holds one.
 
-use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes};
+use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes, stem_of_file};
 use crate::engines;
 use crate::explore::{self, Case, CaseBench, CaseFile, ExploreToken, Explorer, Failing, Outcome};
 use crate::shrink::Limits;
@@ -74,7 +74,7 @@ impl Reproduction for Exploration {
     fn stem(&self) -> String {
         match &self.token {
             Some(token) => token.file_stem(),
-            None => Path::new(&self.name).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            None => stem_of_file(&self.name),
         }
     }
 

@@ -174,6 +174,11 @@ pub trait Reproduction {
     }
 }
 
+/// The name of a case file, without its folder and ending.
+fn stem_of_file(name: &str) -> String {
+    Path::new(name).file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// One execution.
 #[derive(Clone, Debug)]
 pub struct Executed<O> {

@@ -1,6 +1,6 @@
 //! Power cuts: a token names a case, a cut and an image; a file holds them.
 
-use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes};
+use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes, stem_of_file};
 use crate::powercut::{
     self, Case, CaseFile, CutBench, CutText, Cutter, Failing, Outcome, PowercutError, PowercutToken, StrategyCutter,
     TokenSubject,
@@ -119,7 +119,7 @@ impl Reproduction for PowerCut {
 
     fn stem(&self) -> String {
         if !self.is_token {
-            return Path::new(&self.name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            return stem_of_file(&self.name);
         }
         // Fates would make names too long for some file systems; the checksum tells them apart.
         let fields = self.name.split(':').map(|field| if field.len() > 40 { "long" } else { field });
@@ -207,8 +207,8 @@ impl Reproduction for PowerCut {
     }
 
     fn sizes(failing: &Failing) -> Sizes {
-        let processes = failing.case.processes.iter().filter(|steps| !steps.is_empty()).count();
-        Sizes { preemptions: 0, statements: failing.case.steps() as u64, actors: processes }
+        let Failing { case, .. } = failing;
+        Sizes { preemptions: 0, statements: case.steps() as u64, actors: case.busy_processes() }
     }
 
     fn tell(

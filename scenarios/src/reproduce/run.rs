@@ -1,6 +1,6 @@
 //! Runs of strategies: a token names what is drawn from its seed; a file holds what remains of that.
 
-use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes};
+use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes, stem_of_file};
 use crate::run::simulated::case::{FORMAT_FIELD, RunCase};
 use crate::run::simulated::shrink::RunBench;
 use crate::run::simulated::{Simulated, Simulator};
@@ -71,7 +71,7 @@ impl Reproduction for Run {
     fn stem(&self) -> String {
         match &self.token {
             Some(_) => self.name.replace(':', "-"),
-            None => Path::new(&self.name).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            None => stem_of_file(&self.name),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Single errors: a token names a case and a fault; a file holds them.
 
-use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes};
+use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes, stem_of_file};
 use crate::powercut::sweep::{self, Erring, Outcome, SweepBench, SweepFile, SweepToken, Sweeper, Swept as _, story};
 use crate::powercut::{Case, PowercutError};
 use crate::shrink::Limits;
@@ -82,7 +82,7 @@ impl Reproduction for SingleError {
 
     fn stem(&self) -> String {
         if !self.is_token {
-            return Path::new(&self.name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            return stem_of_file(&self.name);
         }
         self.name.replace(['/', '*', '+', ':', '@', '=', ','], "-")
     }
@@ -163,8 +163,8 @@ impl Reproduction for SingleError {
     }
 
     fn sizes(erring: &Erring) -> Sizes {
-        let processes = erring.case.processes.iter().filter(|steps| !steps.is_empty()).count();
-        Sizes { preemptions: 0, statements: erring.case.steps() as u64, actors: processes }
+        let Erring { case, .. } = erring;
+        Sizes { preemptions: 0, statements: case.steps() as u64, actors: case.busy_processes() }
     }
 
     fn tell(

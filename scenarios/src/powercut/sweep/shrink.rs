@@ -38,13 +38,7 @@ impl Candidate for Erring {
 
     fn without(&self, _kind: usize, parts: Range<usize>) -> Self {
         let mut smaller = self.clone();
-        let mut nth = 0;
-        for steps in &mut smaller.case.processes {
-            steps.retain(|_| {
-                nth += 1;
-                !parts.contains(&(nth - 1))
-            });
-        }
+        smaller.case.leave_out(&parts);
         smaller
     }
 
