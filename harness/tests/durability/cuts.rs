@@ -169,3 +169,50 @@ fn many_changes_are_sampled_and_few_are_not() {
     let coverage = EXHAUSTIVE.visit(&state(&simulation), &mut |_| ControlFlow::Break(()));
     assert_eq!(coverage, Coverage::Stopped);
 }
+
+/// The contents of a file after two writes of the same file, each with its offset.
+fn after_writes(device: &str, first: (&[u8], i64), second: (&[u8], i64)) -> BTreeSet<Vec<u8>> {
+    let (_rig, simulation) = begin(device);
+    let vfs = super::raw::RawVfs::find(simulation.vfs());
+    let flags = rusqlite::ffi::SQLITE_OPEN_READWRITE | rusqlite::ffi::SQLITE_OPEN_MAIN_DB;
+    let (file, _) = vfs.open(Some(FILE), flags).unwrap_or_else(|code| panic!("{code}"));
+    assert_eq!((file.write(first.0, first.1), file.write(second.0, second.1)), (0, 0));
+    let (found, coverage) = contents(&state(&simulation), FILE);
+    assert_eq!((file.close(), coverage), (0, Coverage::Complete));
+    found.into_iter().flatten().collect()
+}
+
+#[test]
+fn a_page_cache_writes_no_sector_back_without_the_earlier_writes_to_it() {
+    let one_sector = |device| after_writes(device, (b"A", 0), (b"B", 1));
+    assert!(one_sector("ordered").contains(&b"oBd"[..]));
+    let prefixes: [&[u8]; 3] = [b"old", b"Ald", b"ABd"];
+    assert_eq!(one_sector("ordered+page-cache"), prefixes.map(<[u8]>::to_vec).into());
+    // The second write reaches two sectors, each of which is written back by itself.
+    let two_sectors = after_writes("ordered+512+page-cache", (&[1; 1024], 0), (&[2; 4], 510));
+    let around = |bytes: &Vec<u8>| (bytes.get(509..512).map(<[u8]>::to_vec), bytes.get(512..515).map(<[u8]>::to_vec));
+    let found: BTreeSet<_> = two_sectors.iter().map(around).collect();
+    let (old, new) = (Some(vec![1, 1, 1]), Some(vec![1, 2, 2]));
+    for pair in [
+        (old.clone(), Some(vec![1, 1, 1])),
+        (new.clone(), Some(vec![1, 1, 1])),
+        (old, Some(vec![2, 2, 1])),
+        (new, Some(vec![2, 2, 1])),
+    ] {
+        assert!(found.contains(&pair), "{pair:?} of {found:?}");
+    }
+    assert!(!found.contains(&(Some(vec![0, 2, 2]), Some(vec![0, 0, 0]))), "the first write is not there");
+}
+
+#[test]
+fn a_page_cache_writes_nothing_beyond_a_truncation_that_is_not_there() {
+    let shorter = |device: &str| {
+        let (_rig, simulation) = begin(device);
+        with(&simulation, |machine| machine.write_file(FILE, b"n"));
+        contents(&state(&simulation), FILE).0
+    };
+    let mixed = Some(b"nld".to_vec());
+    assert!(shorter("ordered").contains(&mixed));
+    let found = shorter("ordered+page-cache");
+    assert!(!found.contains(&mixed) && found.contains(&Some(b"n".to_vec())), "{found:?}");
+}

@@ -47,7 +47,7 @@ pub use error::PowercutError;
 pub use judge::{Judge, Observation, after_cut};
 pub use model::{Model, Row};
 pub use recording::{Known, Mark, MarkKind, Recorded, Recorder};
-pub use search::{CellResult, OnProgress, Search};
+pub use search::{CellFinding, CellResult, OnProgress, Search};
 pub use token::{PowercutToken, PowercutTokenError, TokenSubject, VERSION};
 
 /// The database of every case.

@@ -68,6 +68,9 @@ pub struct CellResult {
     pub atomicity: u64,
     /// The image to the verdict, if it is worse than `survived`.
     pub token: Option<String>,
+    /// The first image of each class of findings: lost, corrupt, torn.
+    #[serde(default)]
+    pub findings: Vec<CellFinding>,
     /// Pairs of an image and a state of the ledger that were judged.
     pub judged: u64,
     /// Cases that were recorded.
@@ -87,10 +90,21 @@ pub struct CellResult {
     pub promise: Promise,
     /// The worst that is expected.
     pub expected: Verdict,
-    /// What was found, in words.
-    pub detail: Option<String>,
     /// Wall-clock seconds.
     pub seconds: f64,
+}
+
+/// An image in which something is gone or broken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CellFinding {
+    /// What became of the data.
+    pub verdict: Verdict,
+    /// The oracle that says so.
+    pub oracle: String,
+    /// What was found, in words.
+    pub detail: String,
+    /// The token of the image.
+    pub token: String,
 }
 
 impl CellResult {
@@ -106,6 +120,7 @@ impl CellResult {
             corrupt: 0,
             atomicity: 0,
             token: None,
+            findings: Vec::new(),
             judged: 0,
             cases: 0,
             complete: 0,
@@ -115,7 +130,6 @@ impl CellResult {
             needed: 0,
             promise: search.promise(),
             expected: search.expected(device),
-            detail: None,
             seconds: 0.0,
         }
     }

@@ -6,7 +6,7 @@ use super::case::CutText;
 use super::cuts::{self, Cut};
 use super::fates;
 use super::recording::{Known, Recorded};
-use super::search::{CellResult, Search};
+use super::search::{CellFinding, CellResult, Search};
 use super::token::{PowercutToken, TokenSubject};
 use super::witness::{Seen, Witness};
 use seawall_harness::media::sim::durability::{Choices, Coverage, Enumeration, Fate, Image, Recording};
@@ -159,15 +159,6 @@ impl<'a> Survey<'a> {
 
     fn note(&mut self, after: AfterCut, path: &[(usize, &[Fate])], result: &mut CellResult) {
         let verdict = after.verdict();
-        let is_new = match verdict {
-            Verdict::Lost => result.lost_runs == 0,
-            Verdict::Corrupt if after.complaint.is_some() => result.corrupt == 0,
-            Verdict::Corrupt => result.atomicity == 0,
-            _ => false,
-        };
-        if is_new {
-            result.needed = result.distinct;
-        }
         match verdict {
             Verdict::Lost => {
                 result.lost_runs += 1;
@@ -177,23 +168,29 @@ impl<'a> Survey<'a> {
             Verdict::Corrupt => result.atomicity += 1,
             _ => {}
         }
-        let is_wanted = self.wanted == Some((verdict, oracle_of(&after)));
-        if verdict <= result.verdict && !is_wanted {
-            return;
-        }
+        let is_worst = verdict > result.verdict;
         result.verdict = result.verdict.max(verdict);
-        if verdict == Verdict::Survived {
+        let oracle = oracle_of(&after);
+        let is_wanted = self.wanted == Some((verdict, oracle));
+        let is_known = result.findings.iter().any(|finding| (finding.verdict, &*finding.oracle) == (verdict, oracle));
+        if verdict == Verdict::Survived || is_known && !is_wanted {
             return;
         }
         let cuts: Vec<CutText> = path
             .iter()
             .map(|(position, fates)| CutText { position: *position, fates: fates::to_text(fates) })
             .collect();
-        result.detail = Some(after.sentence());
         let (sqlite, device) = (self.search.sqlite.clone(), self.search.device.clone());
-        let (subject, path) = (self.subject.clone(), cuts.clone());
-        let token = PowercutToken { subject, sqlite, device, seed: self.seed, cuts: path };
-        result.token = Some(token.to_string());
+        let subject = self.subject.clone();
+        let token = PowercutToken { subject, sqlite, device, seed: self.seed, cuts: cuts.clone() }.to_string();
+        if is_worst {
+            result.token = Some(token.clone());
+        }
+        if !is_known {
+            result.needed = result.distinct;
+            let (oracle, detail) = (oracle.to_owned(), after.sentence());
+            result.findings.push(CellFinding { verdict, oracle, detail, token });
+        }
         if is_wanted {
             self.found = Some((cuts, after));
         }

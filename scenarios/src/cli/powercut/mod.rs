@@ -7,8 +7,8 @@ use super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
 use crate::engines;
 use crate::faults;
 use crate::powercut::{
-    CellResult, CellSettings, JournalMode, Level, PowercutError, SamplesOf, Search, Subject, bound, compare, pool,
-    report,
+    CellFinding, CellResult, CellSettings, JournalMode, Level, PowercutError, SamplesOf, Search, Subject, bound,
+    compare, pool, report,
 };
 use crate::strategies;
 use clap::Args;
@@ -443,11 +443,11 @@ fn human(output: &Output<'_>) -> String {
             cell.atomicity
         );
     }
-    for cell in cells.iter().filter(|cell| cell.token.is_some()) {
-        let news = if cell.is_news() { ", worse than expected" } else { "" };
-        let detail = cell.detail.as_deref().unwrap_or_default();
-        let _ = writeln!(out, "{} ({}{news}): {detail}", cell.subject, cell.verdict);
-        let _ = writeln!(out, "seawall replay {}", cell.token.as_deref().unwrap_or_default());
+    for cell in *cells {
+        for CellFinding { verdict, detail, token, .. } in &cell.findings {
+            let news = if *verdict > cell.expected { ", worse than expected" } else { "" };
+            let _ = writeln!(out, "{} ({verdict}{news}): {detail}\nseawall replay {token}", cell.subject);
+        }
     }
     out
 }

@@ -6,6 +6,7 @@
 
 use super::change::ChangeKind;
 use super::image::Fate;
+use super::page_cache::Dirty;
 use super::state::DiskState;
 use crate::call::Role;
 use crate::seed::Seed;
@@ -70,6 +71,9 @@ impl Choices {
         let mut visit = |fates: &[Fate]| {
             if state.is_possible(fates) { visit(fates) } else { ControlFlow::Continue(()) }
         };
+        if state.device.has_page_cache {
+            return self.cached(state, &mut visit);
+        }
         let first = whole(state, &mut visit).is_continue()
             && names(state, &mut visit).is_continue()
             && parts(state, &mut visit).is_continue();
@@ -77,6 +81,32 @@ impl Choices {
             return Coverage::Stopped;
         }
         self.subsets(state, &mut visit)
+    }
+
+    /// The combinations of a device with a page cache: the moments before each write, each unit lost, alone, and in
+    /// part; then all, where these are few, or samples.
+    fn cached(&self, state: &DiskState, visit: &mut Visit<'_>) -> Coverage {
+        let dirty = Dirty::of(state);
+        let first = prefixes(state, visit).is_continue()
+            && names(state, visit).is_continue()
+            && units(state, &dirty, visit).is_continue();
+        if !first {
+            return Coverage::Stopped;
+        }
+        if self.enumeration == Enumeration::Sampled || dirty.ways().is_none_or(|ways| ways > 1 << SUBSETS_MAX) {
+            return self.sample(state, visit);
+        }
+        let mut kept = vec![0; dirty.all().len()];
+        let mut is_complete = true;
+        loop {
+            match dirty.fates(state, &kept) {
+                Some(fates) if visit(&fates).is_break() => return Coverage::Stopped,
+                fates => is_complete &= fates.is_some(),
+            }
+            if !dirty.advance(&mut kept) {
+                return if is_complete { Coverage::Complete } else { Coverage::Sampled };
+            }
+        }
     }
 
     fn subsets(&self, state: &DiskState, visit: &mut Visit<'_>) -> Coverage {
@@ -124,8 +154,8 @@ fn whether(is_kept: bool) -> Fate {
     if is_kept { Fate::Kept } else { Fate::Lost }
 }
 
-/// Kept, lost, prefixes, drop one, keep one.
-fn whole(state: &DiskState, visit: &mut Visit<'_>) -> ControlFlow<()> {
+/// Kept, lost, prefixes.
+fn prefixes(state: &DiskState, visit: &mut Visit<'_>) -> ControlFlow<()> {
     let count = state.pending.len();
     let mut fates = vec![Fate::Kept; count];
     visit(&fates)?;
@@ -133,6 +163,34 @@ fn whole(state: &DiskState, visit: &mut Visit<'_>) -> ControlFlow<()> {
         fates.iter_mut().enumerate().for_each(|(index, fate)| *fate = whether(index < kept));
         visit(&fates)?;
     }
+    ControlFlow::Continue(())
+}
+
+/// Of what the page cache writes back at once, each lost, alone, and as it was before each of its later writes.
+fn units(state: &DiskState, dirty: &Dirty, visit: &mut Visit<'_>) -> ControlFlow<()> {
+    let all = dirty.all();
+    let mut visit = |kept: &[usize]| match dirty.fates(state, kept) {
+        Some(fates) => visit(&fates),
+        None => ControlFlow::Continue(()),
+    };
+    for (unit, writes) in all.iter().enumerate() {
+        let mut kept = all.clone();
+        for count in 0..*writes {
+            kept[unit] = count;
+            visit(&kept)?;
+        }
+        kept.fill(0);
+        kept[unit] = *writes;
+        visit(&kept)?;
+    }
+    ControlFlow::Continue(())
+}
+
+/// Kept, lost, prefixes, drop one, keep one.
+fn whole(state: &DiskState, visit: &mut Visit<'_>) -> ControlFlow<()> {
+    prefixes(state, visit)?;
+    let count = state.pending.len();
+    let mut fates = vec![Fate::Kept; count];
     for one in 0..count {
         fates.iter_mut().enumerate().for_each(|(index, fate)| *fate = whether(index != one));
         visit(&fates)?;
@@ -196,6 +254,15 @@ fn parts_of(state: &DiskState, kind: &ChangeKind) -> Vec<Fate> {
 pub(super) fn draw(state: &DiskState, rng: &mut ChaCha8Rng) -> Vec<Fate> {
     let count = state.pending.len();
     let kept = rng.random_range(0..=count);
+    if state.device.has_page_cache && rng.random_bool(0.8) {
+        let keeps = [0.1, 0.5, 0.9, 0.97][rng.random_range(0..4_usize)];
+        let dirty = Dirty::of(state);
+        let drawn = dirty.fates(state, &dirty.draw(keeps, rng));
+        // What the names' order or a characteristic forbids, a prefix does not.
+        if let Some(fates) = drawn.filter(|fates| state.is_possible(fates)) {
+            return fates;
+        }
+    }
     let mut fates: Vec<Fate> = (0..count).map(|index| whether(index < kept)).collect();
     match rng.random_range(0..8_u8) {
         0 => fates.fill(Fate::Lost),

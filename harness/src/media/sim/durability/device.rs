@@ -43,6 +43,9 @@ pub struct Device {
     pub sector_bytes: u32,
     /// True if a sector is written whole or not at all.
     pub is_sector_atomic: bool,
+    /// True if a sector reaches the disk with all writes to it that came before the last one that reached it, as what a
+    /// page cache writes back does. Otherwise any write may be lost, whatever came after it.
+    pub has_page_cache: bool,
     /// `SQLITE_IOCAP_…`, which SQLite is told. Looked at here are `ATOMIC…`, `SAFE_APPEND`, `SEQUENTIAL`,
     /// `POWERSAFE_OVERWRITE` (SQLite's own setting of a file counts as well) and `UNDELETABLE_WHEN_OPEN`.
     pub characteristics: c_int,
@@ -55,6 +58,7 @@ impl Default for Device {
             directory: Directory::Ordered,
             sector_bytes: 4096,
             is_sector_atomic: true,
+            has_page_cache: false,
             characteristics: ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE,
         }
     }
@@ -79,11 +83,14 @@ const WORDS: [(&str, c_int); 12] = [
 /// The word for a device without powersafe overwrite.
 const NO_POWERSAFE: &str = "no-powersafe";
 
+/// The word for a device behind a page cache.
+const PAGE_CACHE: &str = "page-cache";
+
 /// A word that is none of a device's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no word of a device: strict, ordered or immediate; 512 or 4096; torn; {NO_POWERSAFE}; atomic, atomic512 to \
-     atomic64k, safe-append, sequential, undeletable; joined by +"
+    "`{0}` is no word of a device: strict, ordered or immediate; 512 or 4096; torn; {PAGE_CACHE}; {NO_POWERSAFE}; atomic, \
+     atomic512 to atomic64k, safe-append, sequential, undeletable; joined by +"
 )]
 pub struct DeviceError(pub String);
 
@@ -113,6 +120,9 @@ impl fmt::Display for Device {
         if !self.is_sector_atomic {
             f.write_str("+torn")?;
         }
+        if self.has_page_cache {
+            write!(f, "+{PAGE_CACHE}")?;
+        }
         if !self.has(ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE) {
             write!(f, "+{NO_POWERSAFE}")?;
         }
@@ -134,6 +144,7 @@ impl FromStr for Device {
                 (.., "512") => device.sector_bytes = 512,
                 (.., "4096") => device.sector_bytes = 4096,
                 (.., "torn") => device.is_sector_atomic = false,
+                (.., PAGE_CACHE) => device.has_page_cache = true,
                 (.., NO_POWERSAFE) => device.characteristics &= !ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE,
                 _ => return Err(DeviceError(word.to_owned())),
             }

@@ -3,6 +3,7 @@
 use super::change::{Change, ChangeKind, Name};
 use super::content::Content;
 use super::device::Directory;
+use super::page_cache;
 use super::state::{DiskState, apply_to_names};
 use crate::seed::mix;
 use rusqlite::ffi;
@@ -118,7 +119,9 @@ impl DiskState {
     pub fn is_possible(&self, fates: &[Fate]) -> bool {
         let fate_of = |index: usize| fates.get(index).copied().unwrap_or(Fate::Lost);
         let each = |(index, change): (usize, &std::rc::Rc<Change>)| self.suits(&change.kind, fate_of(index));
-        self.pending.iter().enumerate().all(each) && self.is_in_order(fate_of)
+        self.pending.iter().enumerate().all(each)
+            && self.is_in_order(fate_of)
+            && (!self.device.has_page_cache || page_cache::is_in_order(self, fate_of))
     }
 
     fn is_in_order(&self, fate_of: impl Fn(usize) -> Fate) -> bool {

@@ -8,7 +8,9 @@
 //! # Fault model
 //! - **Writes and truncations of a file** are durable once a sync of that file has succeeded. Before that each of them
 //!   may be durable or not, in any combination: the system may write back any page at any time, in any order. A later
-//!   change is applied over an earlier one. A hole reads as zeroes.
+//!   change is applied over an earlier one. A hole reads as zeroes. With [`page-cache`](Device::has_page_cache) a sector
+//!   is written back as a whole, as it is at that moment: no write to it comes without the earlier ones of that sector,
+//!   nor, beyond the end of a truncation, without the truncation.
 //! - **A write that extends a file** may leave its length without its bytes: zeroes. With
 //!   [`SAFE_APPEND`](Device::characteristics) it does not, and no such write comes without the earlier ones of the
 //!   file.
@@ -26,16 +28,17 @@
 //! # What the settings stand for
 //! | file system | settings |
 //! |---|---|
-//! | ext4 `data=ordered`, `data=writeback` | `ordered`; an fsync of any file commits the journal, and with it all earlier names. Failed syncs: `dropped` |
-//! | ext4 `data=journal` | `ordered` with `SEQUENTIAL`; failed syncs: `late` |
-//! | XFS | `ordered`; failed syncs: `dropped` |
-//! | btrfs | `ordered`; the log of an fsync may leave out the names of other files: `strict`. Failed syncs: `reverted` |
-//! | APFS, HFS+ | `ordered`; `fsync` without `F_FULLFSYNC` does not reach the disk: the effect `lie` |
-//! | NTFS | `ordered` with `UNDELETABLE_WHEN_OPEN`; its journal has names and no data |
+//! | ext4 `data=ordered`, `data=writeback` | `ordered+page-cache`; an fsync of any file commits the journal, and with it all earlier names. Failed syncs: `dropped` |
+//! | ext4 `data=journal` | `ordered+page-cache` with `SEQUENTIAL`; failed syncs: `late` |
+//! | XFS | `ordered+page-cache`; failed syncs: `dropped` |
+//! | btrfs | `ordered+page-cache`; the log of an fsync may leave out the names of other files: `strict+page-cache`. Failed syncs: `reverted` |
+//! | APFS, HFS+ | `ordered+page-cache`; `fsync` without `F_FULLFSYNC` does not reach the disk: the effect `lie` |
+//! | NTFS | `ordered+page-cache` with `UNDELETABLE_WHEN_OPEN`; its journal has names and no data |
 //! | what POSIX promises, and no more | `strict` |
 //! | a mount with `dirsync`, FAT with `sync` | `immediate` |
 //!
-//! Disks with sectors of 512 bytes, and those of 4,096 that emulate 512, tear at 512. Flash without power-loss
+//! Disks with sectors of 512 bytes, and those of 4,096 that emulate 512, tear at 512: a page of the cache is then eight
+//! sectors, each of which may arrive by itself. Flash without power-loss
 //! protection may also harm bytes that were not written: that is close to a missing `POWERSAFE_OVERWRITE`, and no
 //! closer.
 //!
@@ -49,6 +52,7 @@ mod choices;
 mod content;
 mod device;
 mod image;
+mod page_cache;
 mod recorder;
 mod state;
 
