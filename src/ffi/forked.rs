@@ -4,9 +4,9 @@
 //!
 //! - `fork(2)` in a process of many threads (POSIX, signal-safety(7)): the child has one thread and may call
 //!   async-signal-safe functions until it ends. `write` and `_exit` are such.
-//! - `close_range(2)` (Linux 5.9) is a system call and nothing else; an older kernel answers ENOSYS. Closing the copy of
-//!   a descriptor in the child drops none of the parent's locks: those of `fcntl` belong to a process, and those of an
-//!   open file description stay as long as one descriptor of it is open.
+//! - `close_range(2)` (Linux 5.9) is a system call and nothing else; an older kernel answers ENOSYS. Closing the copy
+//!   of a descriptor in the child drops none of the parent's locks: those of `fcntl` belong to a process, and those of
+//!   an open file description stay as long as one descriptor of it is open.
 //! - `waitpid(2)` waits for a child of this process; a NULL status is allowed.
 
 use std::ffi::CString;

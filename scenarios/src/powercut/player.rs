@@ -3,7 +3,7 @@
 use super::DATABASE;
 use super::case::{Case, Numbered, Step};
 use super::model::{Model, PAYLOAD_SEED, Row};
-use super::recording::{Mark, MarkKind};
+use super::recording::{CALLS_MAX, Mark, MarkKind};
 use seawall_harness::actor::Actor;
 use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError, Statement};
 use seawall_harness::media::sim::durability::{Content, Image};
@@ -24,6 +24,8 @@ pub(super) struct Shared {
     pub(super) case: Case,
     /// True if moments are kept.
     pub(super) is_watched: bool,
+    /// True for a canary that begins a transaction until it succeeds.
+    pub(super) insists: bool,
     pub(super) marks: RefCell<Vec<Mark>>,
     /// The rows after each commit that was tried.
     pub(super) models: RefCell<BTreeMap<u32, Model>>,
@@ -147,6 +149,14 @@ impl Connection<'_> {
         self.told(self.db.execute(text))
     }
 
+    fn begin(&self) -> Result<(), SqlError> {
+        let mut result = self.sql("BEGIN IMMEDIATE");
+        while self.shared.insists && result.is_err() && self.shared.simulation.shared_state().calls() < CALLS_MAX {
+            result = self.sql("BEGIN IMMEDIATE");
+        }
+        result
+    }
+
     /// Marks a failure.
     fn told<T>(&self, result: Result<T, SqlError>) -> Result<T, SqlError> {
         result.inspect_err(|error| self.shared.mark(self.actor, MarkKind::Failed(error.to_string())))
@@ -165,7 +175,7 @@ impl Connection<'_> {
 
     fn write(&self, step: Step) -> Result<(), SqlError> {
         let Step::Write { inserts, updates, deletes, payload_bytes, savepoint, rollback } = step else { return Ok(()) };
-        self.sql("BEGIN IMMEDIATE")?;
+        self.begin()?;
         let before = self.told(self.db.query_int("SELECT v FROM t WHERE id = 0"))?.unwrap_or(0) as u32;
         let number = before + 1;
         let known = self.shared.models.borrow().get(&before).cloned();

@@ -1,31 +1,52 @@
 //! Cells that are shared by child processes, since a SQLite library has one random generator.
 //!
-//! A child reads one [`Search`] after the other from its standard input, and writes one [`Reply`] for each to its
+//! A child reads one [`Work`] after the other from its standard input, and writes one [`Reply`] for each to its
 //! standard output. It stops when its standard input ends, so none outlives its parent.
 
-use super::search::{CellResult, Search};
+use super::PowercutError;
+use super::search::Search;
+use super::sweep::Sweep;
 use seawall_harness::process::{Event, Life, Worker};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write as _};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 /// How often the parent looks whether it has to stop.
 const STOP_PERIOD: Duration = Duration::from_millis(50);
 
+/// From the parent to a child: one cell.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Work {
+    /// Power cuts; the result is a [`CellResult`](super::CellResult).
+    Cuts(Search),
+    /// Single errors; the result is a [`SweepResult`](super::sweep::SweepResult).
+    Sweep(Sweep),
+}
+
 /// From a child to its parent.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Reply {
-    /// A part of the work is done: so many distinct images of the cell.
+pub enum Reply<R> {
+    /// A part of the work is done: so many distinct images, or executions, of the cell.
     Progress(u64),
     /// The result of a cell.
-    Cell(Box<CellResult>),
+    Done(Box<R>),
     /// Why there is none.
     Broken(String),
+}
+
+/// How much is done at once, and until when.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Child processes at once.
+    pub jobs: usize,
+    /// When the last cell has to be done.
+    pub end: Option<Instant>,
 }
 
 /// Why shared cells have no result.
@@ -42,30 +63,33 @@ pub enum PoolError {
     Broken(String),
 }
 
-/// Told of each cell that is done, and of images in between.
-pub type OnEvent<'a> = dyn FnMut(usize, &Reply) + 'a;
+/// Told of each cell that is done, and of what is done of one in between.
+pub type OnEvent<'a, R> = dyn FnMut(usize, &Reply<R>) + 'a;
 
-/// Executes the searches in up to `jobs` child processes, each started by `command`. Cells that were not done when
-/// `stop` was set have no result.
+/// Executes the work in child processes, each started by `command`. Cells that were not done when `stop` was set have
+/// no result.
 ///
 /// # Errors
 /// See [`PoolError`].
-pub fn execute(
-    searches: &[Search],
-    jobs: usize,
+pub fn execute<R: DeserializeOwned + Send + 'static>(
+    works: &[Work],
+    limits: Limits,
     command: impl Fn() -> Command,
     stop: &AtomicBool,
-    told: &mut OnEvent<'_>,
-) -> Result<Vec<Option<CellResult>>, PoolError> {
+    told: &mut OnEvent<'_, R>,
+) -> Result<Vec<Option<R>>, PoolError> {
     let (sender, events) = mpsc::channel();
-    let mut results: Vec<Option<CellResult>> = searches.iter().map(|_| None).collect();
-    let mut waiting = searches.iter().enumerate();
+    let mut results: Vec<Option<R>> = works.iter().map(|_| None).collect();
+    let mut waiting = (0..works.len()).map(|cell| (cell, works[cell].clone()));
     // By the number of the child: the child and its cell.
     let mut children: BTreeMap<u16, (Worker, usize)> = BTreeMap::new();
-    for job in 0..jobs.min(searches.len()) {
+    let order = |child: &mut Worker, work: Work, left: usize| child.order(&work.within(limits, left));
+    for job in 0..limits.jobs.min(works.len()) {
         let number = job as u16 + 1;
-        if let Some((cell, search)) = waiting.next() {
-            children.insert(number, (start(&command, number, search, &sender)?, cell));
+        if let Some((cell, work)) = waiting.next() {
+            let mut child = Worker::spawn(&mut command(), Life { process: number, number: 0 }, sender.clone())?;
+            order(&mut child, work, works.len() - cell)?;
+            children.insert(number, (child, cell));
         }
     }
     drop(sender);
@@ -79,12 +103,12 @@ pub fn execute(
             Ok(Event::Report(life, reply)) => {
                 let Some((child, cell)) = children.get_mut(&life.process) else { continue };
                 told(*cell, &reply);
-                let Reply::Cell(result) = reply else { continue };
+                let Reply::Done(result) = reply else { continue };
                 results[*cell] = Some(*result);
                 match waiting.next().filter(|_| !is_stopped) {
-                    Some((next, search)) => {
+                    Some((next, work)) => {
                         *cell = next;
-                        child.order(search)?;
+                        order(child, work, works.len() - next)?;
                     }
                     None => child.close_orders(),
                 }
@@ -102,15 +126,19 @@ pub fn execute(
     }
 }
 
-fn start(
-    command: &impl Fn() -> Command,
-    number: u16,
-    search: &Search,
-    events: &Sender<Event<Reply>>,
-) -> Result<Worker, PoolError> {
-    let mut child = Worker::spawn(&mut command(), Life { process: number, number: 0 }, events.clone())?;
-    child.order(search)?;
-    Ok(child)
+impl Work {
+    /// The same, within its share of the time: as many cells as are left, this one included, share what is left.
+    fn within(mut self, limits: Limits, left: usize) -> Self {
+        let Some(end) = limits.end else { return self };
+        let milliseconds = end.saturating_duration_since(Instant::now()).as_millis() as u64;
+        let share = milliseconds * limits.jobs.min(left) as u64 / left.max(1) as u64;
+        let time_max_ms = match &mut self {
+            Self::Cuts(search) => &mut search.time_max_ms,
+            Self::Sweep(sweep) => &mut sweep.time_max_ms,
+        };
+        *time_max_ms = Some(share);
+        self
+    }
 }
 
 /// The work of a child.
@@ -129,17 +157,25 @@ pub fn child() -> io::Result<()> {
         }
         parent_is_gone.store(true, Ordering::Relaxed);
     });
+    let progress = |done: u64| drop(write(&Reply::<()>::Progress(done)));
     for order in orders {
-        let reply = match serde_json::from_str::<Search>(&order) {
-            Ok(search) => search.execute(&stop, &|distinct| drop(write(&Reply::Progress(distinct)))),
-            Err(error) => return write(&Reply::Broken(error.to_string())),
-        };
-        write(&reply.map_or_else(|error| Reply::Broken(error.to_string()), |result| Reply::Cell(Box::new(result))))?;
+        match serde_json::from_str(&order) {
+            Ok(Work::Cuts(search)) => answer(search.execute(&stop, &progress))?,
+            Ok(Work::Sweep(sweep)) => answer(sweep.execute(&stop, &progress))?,
+            Err(error) => write(&Reply::<()>::Broken(error.to_string()))?,
+        }
     }
     Ok(())
 }
 
-fn write(reply: &Reply) -> io::Result<()> {
+fn answer(result: Result<impl Serialize, PowercutError>) -> io::Result<()> {
+    match result {
+        Ok(result) => write(&Reply::Done(Box::new(result))),
+        Err(error) => write(&Reply::<()>::Broken(error.to_string())),
+    }
+}
+
+fn write(reply: &Reply<impl Serialize>) -> io::Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, reply)?;
     out.write_all(b"\n")?;

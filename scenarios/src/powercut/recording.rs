@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Calls after which an execution is halted.
-const CALLS_MAX: u64 = 100_000;
+pub(super) const CALLS_MAX: u64 = 100_000;
 
 /// The tables. Row 0 has the number of the last commit; the index gives integrity checks something to disagree about.
 const SCHEMA: &str = "CREATE TABLE t(id INTEGER PRIMARY KEY, v INTEGER NOT NULL, pad BLOB NOT NULL);
@@ -141,6 +141,8 @@ pub(super) struct Watched {
     pub(super) fired_at: Vec<u64>,
     /// How often it fired.
     pub(super) fired: u64,
+    /// True if it was ended after [`CALLS_MAX`] calls, or stood still.
+    pub(super) is_endless: bool,
 }
 
 impl Recorder {
@@ -169,19 +171,23 @@ impl Recorder {
     /// # Errors
     /// If its first database cannot be made, or the execution does not end.
     pub fn record(&mut self, case: &Case) -> Result<Recorded, PowercutError> {
-        let shared = self.execute(case, FaultPlan::empty(), Mode::NUMBER, false)?;
+        let (shared, is_endless) = self.execute(case, FaultPlan::empty(), (Mode::NUMBER, false), false)?;
+        if is_endless {
+            return Err(PowercutError::Broken("an execution of the workload does not end".to_owned()));
+        }
         let disk = shared.simulation.machine().borrow_mut().take_recording();
         let disk = disk.ok_or_else(|| PowercutError::Broken("nothing was recorded".to_owned()))?;
         Ok(Recorded { disk, marks: shared.marks.take(), models: shared.models.take() })
     }
 
-    /// Executes the case under a fault plan, and keeps what there is after each transaction.
+    /// Executes the case under a fault plan, and keeps what there is after each transaction. A process that `insists`
+    /// begins each transaction until it succeeds.
     ///
     /// # Errors
-    /// As for [`Self::record`].
-    pub(super) fn watch(&mut self, case: &Case, plan: FaultPlan) -> Result<Watched, PowercutError> {
+    /// If the first database cannot be made.
+    pub(super) fn watch(&mut self, case: &Case, plan: FaultPlan, insists: bool) -> Result<Watched, PowercutError> {
         let mode = Mode::TRACE.and(Mode::DIGEST).and(Mode::VIRTUAL).and(Mode::ARMED);
-        let shared = self.execute(case, plan, mode, true)?;
+        let (shared, is_endless) = self.execute(case, plan, (mode, true), insists)?;
         shared.keep_moment(None);
         let counters = self.rig.shared_state().rule(0);
         Ok(Watched {
@@ -193,6 +199,7 @@ impl Recorder {
             matched: counters.matched(),
             fired_at: counters.fired_at(),
             fired: counters.fired(),
+            is_endless,
         })
     }
 
@@ -200,9 +207,9 @@ impl Recorder {
         &mut self,
         case: &Case,
         plan: FaultPlan,
-        mode: Mode,
-        is_watched: bool,
-    ) -> Result<Rc<Shared>, PowercutError> {
+        (mode, is_watched): (Mode, bool),
+        insists: bool,
+    ) -> Result<(Rc<Shared>, bool), PowercutError> {
         let device: Device = case.device.parse()?;
         let image = self.image(case, device)?;
         let simulation = self.rig.begin(Seed(case.seed), plan)?;
@@ -218,6 +225,7 @@ impl Recorder {
             simulation,
             case: case.clone(),
             is_watched,
+            insists,
             marks: RefCell::default(),
             models: RefCell::new(BTreeMap::from([(0, Model::first())])),
             moments: RefCell::default(),
@@ -229,10 +237,7 @@ impl Recorder {
         });
         let execution = self.rig.run(Seed(case.seed).stream("schedule"), actors.collect());
         shared.simulation.shared_state().set_mode(Mode::OFF);
-        if execution.halted || !execution.deadlocked.is_empty() {
-            return Err(PowercutError::Broken("an execution of the workload does not end".to_owned()));
-        }
-        Ok(shared)
+        Ok((shared, execution.halted || !execution.deadlocked.is_empty()))
     }
 
     /// The database that an execution begins with.

@@ -201,8 +201,10 @@ fn runs_depend_on_their_seed_alone() {
         "scenarios/src/cli/powercut/mod.rs",
         "scenarios/src/cli/properties.rs",
         "scenarios/src/explore/search.rs",
+        "scenarios/src/powercut/pool.rs",
         "scenarios/src/powercut/search.rs",
         "scenarios/src/powercut/survey.rs",
+        "scenarios/src/powercut/sweep/mod.rs",
         "scenarios/src/reproduce/shrink.rs",
     ];
     check(mentions(&["Instant::now"], |name| lab(name) && !timed.contains(&name)));

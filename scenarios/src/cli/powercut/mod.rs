@@ -6,6 +6,7 @@ use super::args::ReplayFormat;
 use super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
 use crate::engines;
 use crate::faults;
+use crate::powercut::pool::Work;
 use crate::powercut::{
     CellFinding, CellResult, CellSettings, JournalMode, Level, PowercutError, SamplesOf, Search, Subject, bound,
     compare, pool, report,
@@ -19,15 +20,22 @@ use seawall_harness::token::FaultName;
 use seawall_harness::verdict::Verdict;
 use seawall_harness::vfs::RegisterError;
 use serde::Serialize;
-use std::cell::Cell;
+use serde::de::DeserializeOwned;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-/// Distinct images of a cell, by default.
+/// Distinct images of a strategy, by default.
 const IMAGES: u64 = 20_000;
+
+/// Workloads of a cell, by default, all images of which are looked at.
+const WORKLOADS: u64 = 8;
+
+/// The same with `--exhaustive`.
+const EXHAUSTIVE_WORKLOADS: u64 = 4;
 
 /// The arguments that mean nothing where no cells are searched.
 const NO_CELLS: [&str; 5] = ["table", "strategy", "journal_mode", "synchronous", "out"];
@@ -67,10 +75,11 @@ pub(super) struct PowercutArgs {
     /// atomic, atomic512 to atomic64k, safe-append, sequential, undeletable
     #[arg(long, value_name = "WORDS")]
     pub(super) device: Option<String>,
-    /// How many distinct images of each cell at most [default: 20000]
+    /// How many distinct images of each cell at most [default: all of the workloads; with --strategy, 20000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) images: Option<u64>,
-    /// How many workloads of each cell at most [default: as many as there are images for; with --exhaustive, 4]
+    /// How many workloads of each cell at most [default: 8; with --exhaustive 4; with --images or --strategy as many as
+    /// there are images for]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) workloads: Option<u64>,
     /// Small workloads [default: 20], each looked at by the full enumeration, the pruned one and random samples:
@@ -122,6 +131,12 @@ pub(super) enum SweepWord {
 }
 
 impl PowercutArgs {
+    fn limits(&self) -> pool::Limits {
+        let processors = || std::thread::available_parallelism().map_or(2, usize::from);
+        let jobs = self.jobs.map_or_else(processors, usize::from);
+        pool::Limits { jobs, end: self.max_seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds)) }
+    }
+
     /// When names are durable. In a sweep only what the fault takes is to be lost.
     fn directory(&self) -> Directory {
         let default = if self.sweep.is_some() { Directory::Immediate } else { Directory::Strict };
@@ -158,7 +173,7 @@ impl From<PowercutError> for Complaint {
 }
 
 pub(super) fn run(args: &PowercutArgs) -> Result<Exit, Complaint> {
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let device = device(args)?;
     if args.bound {
         return measure(args, device);
@@ -173,17 +188,15 @@ pub(super) fn run(args: &PowercutArgs) -> Result<Exit, Complaint> {
     let seed = args.seed.unwrap_or_else(soak::new_seed);
     let sqlite = name_of(&engine, args);
     let stop = stop_on_interrupt()?;
-    let jobs = args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from), usize::from);
+    let limits = args.limits();
     if args.compare {
         let figures = (args.workloads.unwrap_or(20), args.images.unwrap_or(u64::MAX));
         let searches = compare::searches((sqlite, &device.to_string()), seed, figures)?;
-        return compared(args, &compare::compare(&searches, &execute(&searches, jobs, &stop)?));
+        return compared(args, &compare::compare(&searches, &cut(&searches, limits, &stop)?));
     }
     let cells = subjects(args)?;
-    let figures = (cells.len(), jobs);
-    let searches: Vec<Search> =
-        cells.into_iter().map(|cell| search(args, cell, (sqlite, device, seed), figures)).collect();
-    let results = execute(&searches, jobs, &stop)?;
+    let searches: Vec<Search> = cells.into_iter().map(|cell| search(args, cell, (sqlite, device, seed))).collect();
+    let results = cut(&searches, limits, &stop)?;
     let (directory, seconds) = (args.directory().word(), begun.elapsed().as_secs_f64());
     let output =
         Output { schema: 1, seed: seed.0, sqlite, directory, device: device.to_string(), seconds, cells: &results };
@@ -207,18 +220,37 @@ fn name_of<'a>(engine: &'a Engine, args: &'a PowercutArgs) -> &'a str {
 }
 
 /// Searches in child processes.
-fn execute(searches: &[Search], jobs: usize, stop: &AtomicBool) -> Result<Vec<CellResult>, Complaint> {
+fn cut(searches: &[Search], limits: pool::Limits, stop: &AtomicBool) -> Result<Vec<CellResult>, Complaint> {
+    let work = |search: &Search| (search.subject.to_string(), Work::Cuts(search.clone()));
+    execute(&searches.iter().map(work).collect::<Vec<_>>(), limits, "images", stop)
+}
+
+/// Does the work of cells, each with its name, in child processes. Progress is told in so many `units`.
+fn execute<R: DeserializeOwned + Send + 'static>(
+    cells: &[(String, Work)],
+    limits: pool::Limits,
+    units: &str,
+    stop: &AtomicBool,
+) -> Result<Vec<R>, Complaint> {
     let program = std::env::current_exe().map_err(Complaint::broken)?;
     let command = || {
         let mut command = Command::new(&program);
         command.arg("cut");
         command
     };
-    let progress = Progress::new(searches.len());
-    let results = pool::execute(searches, jobs, command, stop, &mut |cell, reply| {
-        progress.told(&searches[cell].subject, reply);
+    let works: Vec<Work> = cells.iter().map(|(_, work)| work.clone()).collect();
+    let is_shown = std::io::stderr().is_terminal();
+    let mut done = 0;
+    let results = pool::execute(&works, limits, command, stop, &mut |cell, reply| match reply {
+        pool::Reply::Progress(count) if is_shown => {
+            eprint!("\r\x1b[K{done} of {} cells; {}: {count} {units}", cells.len(), cells[cell].0);
+        }
+        pool::Reply::Done(_) => done += 1,
+        _ => {}
     });
-    progress.clear();
+    if is_shown {
+        eprint!("\r\x1b[K");
+    }
     Ok(results.map_err(Complaint::broken)?.into_iter().flatten().collect())
 }
 
@@ -339,57 +371,29 @@ fn faults_of(args: &PowercutArgs) -> Result<Vec<String>, Complaint> {
     Ok(found.into_iter().map(name).collect())
 }
 
-fn search(
-    args: &PowercutArgs,
-    subject: Subject,
-    (sqlite, device, seed): (&str, Device, Seed),
-    (cells, jobs): (usize, usize),
-) -> Search {
+fn search(args: &PowercutArgs, subject: Subject, (sqlite, device, seed): (&str, Device, Seed)) -> Search {
     let samples = match (args.exhaustive, args.random) {
         (true, _) => SamplesOf::All,
         (_, true) => SamplesOf::Random,
         _ => SamplesOf::Pruned,
     };
-    // Cells take turns on the jobs.
-    let rounds = cells.div_ceil(jobs.min(cells).max(1)) as u64;
+    // A table looks at whole workloads, the runs of a strategy at so many images.
+    let is_table = matches!(subject, Subject::Sql(_)) && args.images.is_none();
+    let cases_max = match (is_table, args.exhaustive) {
+        (false, _) => u64::MAX,
+        (true, true) => EXHAUSTIVE_WORKLOADS,
+        (true, false) => WORKLOADS,
+    };
     Search {
         subject,
         sqlite: sqlite.to_owned(),
         device: device.to_string(),
         seed: seed.0,
-        images_max: args.images.unwrap_or(if args.exhaustive { u64::MAX } else { IMAGES }),
-        cases_max: args.workloads.unwrap_or(if args.exhaustive { 4 } else { u64::MAX }),
-        time_max_ms: args.max_seconds.map(|seconds| seconds * 1000 / rounds),
+        images_max: args.images.unwrap_or(if is_table { u64::MAX } else { IMAGES }),
+        cases_max: args.workloads.unwrap_or(cases_max),
+        time_max_ms: None,
         samples,
         depth: args.recovery,
-    }
-}
-
-/// Progress on standard error, if that is a terminal.
-struct Progress {
-    is_shown: bool,
-    cells: usize,
-    done: Cell<usize>,
-}
-
-impl Progress {
-    fn new(cells: usize) -> Self {
-        Self { is_shown: std::io::stderr().is_terminal(), cells, done: Cell::new(0) }
-    }
-
-    fn told(&self, subject: &Subject, reply: &pool::Reply) {
-        if let pool::Reply::Cell(_) = reply {
-            self.done.set(self.done.get() + 1);
-        }
-        if let (true, pool::Reply::Progress(distinct)) = (self.is_shown, reply) {
-            eprint!("\r\x1b[K{} of {} cells; {subject}: {distinct} images", self.done.get(), self.cells);
-        }
-    }
-
-    fn clear(&self) {
-        if self.is_shown {
-            eprint!("\r\x1b[K");
-        }
     }
 }
 
@@ -399,10 +403,15 @@ fn human(output: &Output<'_>) -> String {
     let (distinct, judged): (u64, u64) =
         (cells.iter().map(|cell| cell.distinct).sum(), cells.iter().map(|cell| cell.judged).sum());
     let rate = distinct as f64 / cells.iter().map(|cell| cell.seconds).sum::<f64>().max(1e-9);
+    let unfinished: u64 = cells.iter().map(|cell| cell.unfinished).sum();
+    let coverage = match unfinished {
+        0 => "all images of every cut within the bounds".to_owned(),
+        cuts => format!("{cuts} cuts are not finished: the budget was spent"),
+    };
     let _ = writeln!(
         out,
         "power cuts on SQLite {sqlite}, device {device}, seed {seed}: {distinct} distinct images, {judged} judgements in \
-         {seconds:.1} s; {rate:.0} images a second on each core"
+         {seconds:.1} s; {rate:.0} images a second on each core; {coverage}"
     );
     let _ = writeln!(
         out,

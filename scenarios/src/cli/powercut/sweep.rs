@@ -2,8 +2,9 @@
 
 use super::super::args::ReplayFormat;
 use super::super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
-use super::{PowercutArgs, SweepWord, name_of};
-use crate::powercut::sweep::{self, Class, Run, SweepResult, SweepToken, Sweeper, Target, View};
+use super::{PowercutArgs, SweepWord, execute, name_of};
+use crate::powercut::pool::Work;
+use crate::powercut::sweep::{self, Class, Run, Sweep, SweepResult, Target, View};
 use crate::powercut::{CellSettings, JournalMode, Level};
 use seawall_harness::call::{Method, Role};
 use seawall_harness::engine::Engine;
@@ -12,7 +13,6 @@ use seawall_harness::media::sim::durability::Device;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::IsTerminal;
 use std::sync::atomic::Ordering;
 
 /// What is printed. Field names are a contract.
@@ -40,6 +40,7 @@ struct SyncRow {
     failed: u64,
     false_failure: u64,
     durable: u64,
+    wedged: u64,
     /// Acknowledged and gone after a restart.
     lost_restart: u64,
     /// Acknowledged and gone where only durable bytes are left.
@@ -56,27 +57,16 @@ pub(super) fn run(args: &PowercutArgs, word: SweepWord, engine: &Engine, device:
         SweepWord::Allocations => &[Target::Allocations],
         SweepWord::All => &[Target::Calls, Target::Allocations],
     };
-    let is_shown = std::io::stderr().is_terminal();
-    let mut sweeps = Vec::new();
-    for settings in cells(args) {
-        let case = sweep::case(settings, sqlite, &device.to_string(), seed.0);
-        let mut sweeper = Sweeper::new(case)?;
-        let name = |rule: &Rule| {
-            let (sqlite, device, rule) = (sqlite.to_owned(), device.to_string(), rule.clone());
-            SweepToken { settings, sqlite, device, seed, rule }.to_string()
-        };
-        for target in targets {
-            let progress = |done: u64| {
-                if is_shown && done.is_multiple_of(50) {
-                    eprint!("\r\x1b[K{settings}, {}: {done} faults", target.word());
-                }
-            };
-            sweeps.push(sweep::sweep(&mut sweeper, (settings, *target), &name, &stop, &progress)?);
-        }
-    }
-    if is_shown {
-        eprint!("\r\x1b[K");
-    }
+    let cell = |settings, target| {
+        let (sqlite, device) = (sqlite.to_owned(), device.to_string());
+        Work::Sweep(Sweep { settings, target, sqlite, device, seed: seed.0, time_max_ms: None })
+    };
+    let cells: Vec<(String, Work)> = cells(args)
+        .into_iter()
+        .flat_map(|settings| targets.iter().map(move |target| (settings, *target)))
+        .map(|(settings, target)| (format!("{settings}, {}", target.word()), cell(settings, target)))
+        .collect();
+    let sweeps: Vec<SweepResult> = execute(&cells, args.limits(), "faults", &stop)?;
     let (directory, device, syncs) = (device.directory.word(), device.to_string(), sync_rows(&sweeps));
     let output = Output { schema: 1, seed: seed.0, sqlite, directory, device, sweeps: &sweeps, syncs };
     print(&match args.format {
@@ -86,6 +76,10 @@ pub(super) fn run(args: &PowercutArgs, word: SweepWord, engine: &Engine, device:
     if stop.load(Ordering::Relaxed) {
         say("interrupted: the figures are those of what was done");
         return Ok(Exit::Interrupted);
+    }
+    let left_out: u64 = sweeps.iter().map(|sweep| sweep.left_out).sum();
+    if left_out > 0 {
+        say(&format!("{left_out} faults were left out: the time was over"));
     }
     exit_of(&sweeps)
 }
@@ -143,6 +137,7 @@ fn sync_rows(sweeps: &[SweepResult]) -> Vec<SyncRow> {
                 Class::Swallowed => &mut row.swallowed,
                 Class::Failed => &mut row.failed,
                 Class::FalseFailure => &mut row.false_failure,
+                Class::Wedged => &mut row.wedged,
                 Class::Lost if is_evicted => &mut row.lost_evicted,
                 Class::Lost => &mut row.lost_restart,
                 Class::Corrupt => &mut row.corrupt,
@@ -158,7 +153,7 @@ fn human(output: &Output<'_>) -> String {
     let mut out = format!("single errors on SQLite {sqlite}, device {device}, seed {seed}\n");
     let _ = writeln!(
         out,
-        "{:9} {:7} {:11} {:>6} {:>6} {:>9} {:>9} {:>6} {:>13} {:>7} {:>5} {:>7} {:>7} {:>5}",
+        "{:9} {:7} {:11} {:>6} {:>6} {:>9} {:>9} {:>6} {:>13} {:>7} {:>6} {:>5} {:>7} {:>7} {:>5}",
         "mode",
         "level",
         "what",
@@ -169,6 +164,7 @@ fn human(output: &Output<'_>) -> String {
         "failed",
         "false failure",
         "durable",
+        "wedged",
         "lost",
         "corrupt",
         "skipped",
@@ -177,11 +173,11 @@ fn human(output: &Output<'_>) -> String {
     for sweep in *sweeps {
         let SweepResult { settings, target, calls, injected, skipped, durable, news, .. } = sweep;
         let CellSettings { journal_mode, synchronous } = settings;
-        let [unnoticed, swallowed, failed, lied, lost, corrupt] = Class::ALL.map(|class| sweep.of(class));
+        let [unnoticed, swallowed, failed, lied, wedged, lost, corrupt] = Class::ALL.map(|class| sweep.of(class));
         let _ = writeln!(
             out,
             "{:9} {:7} {:11} {calls:>6} {injected:>6} {unnoticed:>9} {swallowed:>9} {failed:>6} {lied:>13} {durable:>7} \
-             {lost:>5} {corrupt:>7} {skipped:>7} {news:>5}",
+             {wedged:>6} {lost:>5} {corrupt:>7} {skipped:>7} {news:>5}",
             journal_mode.word(),
             synchronous.word(),
             target.word()
@@ -239,9 +235,10 @@ fn human_syncs(out: &mut String, syncs: &[SyncRow]) {
 type IsIn = fn(&SweepResult, &Run) -> bool;
 
 /// The lists behind the tables.
-const LISTS: [(&str, IsIn); 5] = [
+const LISTS: [(&str, IsIn); 6] = [
     ("COMMIT fails, and the value is there", |_, run| run.outcome.class == Class::FalseFailure),
     ("the fault is swallowed", |_, run| run.outcome.class == Class::Swallowed),
+    ("the execution does not end", |_, run| run.outcome.class == Class::Wedged),
     ("an acknowledged commit is lost", |_, run| run.outcome.class == Class::Lost),
     ("the database is corrupt", |_, run| run.outcome.class == Class::Corrupt),
     ("worse than expected", |sweep, run| {

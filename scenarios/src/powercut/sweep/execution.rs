@@ -51,6 +51,7 @@ pub struct Sweeper {
     judge: Judge,
     baseline: Option<Baseline>,
     is_heedless: bool,
+    insists: bool,
 }
 
 impl Sweeper {
@@ -62,13 +63,19 @@ impl Sweeper {
         let engine = engines::resolve(&case.sqlite)?;
         let judge = Judge::new(engine.clone(), case.device.parse()?, String::new())?;
         let recorder = Recorder::with_trace(engine, TRACE_CAPACITY)?;
-        Ok(Self { case, recorder, judge, baseline: None, is_heedless: false })
+        Ok(Self { case, recorder, judge, baseline: None, is_heedless: false, insists: false })
     }
 
     /// A canary: an application that takes each COMMIT for a success, whatever it answers.
     #[must_use]
     pub fn heedless(self) -> Self {
         Self { is_heedless: true, ..self }
+    }
+
+    /// A canary: an application that begins each transaction until it succeeds.
+    #[must_use]
+    pub fn insistent(self) -> Self {
+        Self { insists: true, ..self }
     }
 
     /// The case.
@@ -84,7 +91,7 @@ impl Sweeper {
 
     fn baseline(&mut self) -> Result<&Baseline, PowercutError> {
         if self.baseline.is_none() {
-            let watched = self.recorder.watch(&self.case, FaultPlan::empty())?;
+            let watched = self.recorder.watch(&self.case, FaultPlan::empty(), false)?;
             self.baseline = Some(outcome::judge(&watched, &self.judge, None).1);
         }
         self.baseline.as_ref().ok_or_else(|| PowercutError::Broken("there is no execution without a fault".to_owned()))
@@ -100,7 +107,7 @@ impl Swept for Sweeper {
             PowercutError::Broken(text) => PowercutError::Broken(format!("{rule}: {text}")),
             error => error,
         };
-        let mut watched = self.recorder.watch(&self.case, plan).map_err(in_context)?;
+        let mut watched = self.recorder.watch(&self.case, plan, self.insists).map_err(in_context)?;
         if self.is_heedless {
             ignore_failed_commits(&mut watched.marks);
         }

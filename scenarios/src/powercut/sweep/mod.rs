@@ -28,10 +28,12 @@ use super::PowercutError;
 use super::case::{Case, Numbered, Step};
 use super::cell::{CellSettings, Level};
 use seawall_harness::fault::Rule;
+use seawall_harness::seed::Seed;
 use seawall_harness::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 pub use execution::{Executed, Sweeper, Swept};
 pub use outcome::{Class, Outcome, View};
@@ -89,6 +91,9 @@ pub struct SweepResult {
     pub injected: u64,
     /// Calls or allocations at which no fault fired: more than 0 says that the sweep is broken.
     pub skipped: u64,
+    /// Rules that were left, because the sweep was interrupted or its time was over.
+    #[serde(default)]
+    pub left_out: u64,
     /// Executions by what came of them.
     pub classes: BTreeMap<Class, u64>,
     /// Executions in which a COMMIT failed and its value is durable.
@@ -112,7 +117,47 @@ pub fn case(settings: CellSettings, sqlite: &str, device: &str, seed: u64) -> Ca
     Case { settings, sqlite, device, seed, page_bytes, cache_pages, autocheckpoint, processes: vec![steps] }
 }
 
-/// Sweeps a case. `name` gives the token of a rule; `progress` is told of executions.
+/// One cell of a sweep.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sweep {
+    /// Journal mode and level.
+    pub settings: CellSettings,
+    /// What fails in turn.
+    pub target: Target,
+    /// The version of SQLite, or the path of a library.
+    pub sqlite: String,
+    /// The device, in words.
+    pub device: String,
+    /// The seed of the case.
+    pub seed: u64,
+    /// Wall-clock milliseconds at most.
+    pub time_max_ms: Option<u64>,
+}
+
+impl Sweep {
+    /// Sweeps the cell, until `stop` is set or the time is over; `progress` is told of executions now and then.
+    ///
+    /// # Errors
+    /// If the engine cannot be had, or the lab is broken.
+    pub fn execute(&self, stop: &AtomicBool, progress: &dyn Fn(u64)) -> Result<SweepResult, PowercutError> {
+        let Self { settings, target, sqlite, device, seed, time_max_ms } = self;
+        let end = time_max_ms.map(|ms| Instant::now() + Duration::from_millis(ms));
+        let name = |rule: &Rule| {
+            let (sqlite, device, rule) = (sqlite.clone(), device.clone(), rule.clone());
+            SweepToken { settings: *settings, sqlite, device, seed: Seed(*seed), rule }.to_string()
+        };
+        let is_over = || stop.load(Ordering::Relaxed) || end.is_some_and(|end| Instant::now() >= end);
+        let progress = |done: u64| {
+            if done.is_multiple_of(50) {
+                progress(done);
+            }
+        };
+        let mut sweeper = Sweeper::new(case(*settings, sqlite, device, *seed))?;
+        sweep(&mut sweeper, (*settings, *target), &name, &is_over, &progress)
+    }
+}
+
+/// Sweeps a case, until `is_over`. `name` gives the token of a rule; `progress` is told of executions.
 ///
 /// # Errors
 /// If the lab is broken, for example if no fault was injected.
@@ -120,7 +165,7 @@ pub fn sweep(
     swept: &mut impl Swept,
     (settings, target): (CellSettings, Target),
     name: &dyn Fn(&Rule) -> String,
-    stop: &AtomicBool,
+    is_over: &dyn Fn() -> bool,
     progress: &dyn Fn(u64),
 ) -> Result<SweepResult, PowercutError> {
     let clean = swept.execute(&effects::counting(target))?;
@@ -137,6 +182,7 @@ pub fn sweep(
         calls: 0,
         injected: 0,
         skipped: 0,
+        left_out: 0,
         classes: BTreeMap::new(),
         durable: 0,
         verdict: Verdict::NotMeasured,
@@ -144,8 +190,9 @@ pub fn sweep(
         runs: Vec::new(),
     };
     let mut met = BTreeSet::new();
-    for rule in &rules {
-        if stop.load(Ordering::Relaxed) {
+    for (nth, rule) in rules.iter().enumerate() {
+        if is_over() {
+            result.left_out = (rules.len() - nth) as u64;
             break;
         }
         let Executed { outcome, fired_at, during, .. } = swept.execute(rule)?;
@@ -162,8 +209,10 @@ pub fn sweep(
         Target::Allocations => (1..=clean.matched).collect(),
     };
     result.calls = wanted.len() as u64;
-    result.skipped = wanted.difference(&met).count() as u64;
-    if result.injected == 0 && !stop.load(Ordering::Relaxed) {
+    if result.left_out == 0 {
+        result.skipped = wanted.difference(&met).count() as u64;
+    }
+    if result.injected == 0 && result.left_out == 0 {
         let what = target.word();
         return Err(PowercutError::Broken(format!("{settings}, {what}: 0 faults were injected, so nothing was swept")));
     }

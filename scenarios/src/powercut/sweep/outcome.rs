@@ -23,6 +23,8 @@ pub enum Class {
     Failed,
     /// COMMIT failed, and the transaction is there.
     FalseFailure,
+    /// The execution does not end.
+    Wedged,
     /// An acknowledged commit is gone.
     Lost,
     /// The database is damaged, or as after no commit.
@@ -31,8 +33,8 @@ pub enum Class {
 
 impl Class {
     /// All, in the order of the table.
-    pub const ALL: [Self; 6] =
-        [Self::Unnoticed, Self::Swallowed, Self::Failed, Self::FalseFailure, Self::Lost, Self::Corrupt];
+    pub const ALL: [Self; 7] =
+        [Self::Unnoticed, Self::Swallowed, Self::Failed, Self::FalseFailure, Self::Wedged, Self::Lost, Self::Corrupt];
 
     /// The word for it.
     pub const fn word(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Class {
             Self::Swallowed => "swallowed",
             Self::Failed => "failed",
             Self::FalseFailure => "false-failure",
+            Self::Wedged => "wedged",
             Self::Lost => "lost",
             Self::Corrupt => "corrupt",
         }
@@ -51,6 +54,7 @@ impl Class {
         match self {
             Self::Unnoticed | Self::Swallowed => Verdict::Survived,
             Self::Failed | Self::FalseFailure => Verdict::Degraded,
+            Self::Wedged => Verdict::Wedged,
             Self::Lost => Verdict::Lost,
             Self::Corrupt => Verdict::Corrupt,
         }
@@ -110,6 +114,7 @@ impl Outcome {
         let oracle = match self.class {
             Class::Unnoticed | Class::Swallowed | Class::Failed => return None,
             Class::FalseFailure | Class::Lost => "durability",
+            Class::Wedged => "progress",
             Class::Corrupt => "integrity",
         };
         Some(Finding { oracle: oracle.to_owned(), verdict: self.class.verdict(), detail: self.detail.clone() })
@@ -174,6 +179,9 @@ pub(super) fn judge(watched: &Watched, judge: &Judge, baseline: Option<&Baseline
             found.look_at(View::Evicted, told, AfterCut { acked, ..evicted });
         }
         found.is_error |= told.is_error;
+    }
+    if watched.is_endless {
+        found.note(View::Live, Class::Wedged, "the execution does not end".to_owned());
     }
     found.is_reported = watched.calls.iter().any(|call| call.ruling != RulingKind::Proceed && call.outcome != 0);
     (found.outcome(), durable)

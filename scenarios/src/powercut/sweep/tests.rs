@@ -4,7 +4,6 @@ use super::outcome::{Class, Outcome};
 use super::*;
 use crate::powercut::cell::JournalMode;
 use seawall_harness::call::{Call, Method, Role};
-use std::sync::atomic::AtomicBool;
 
 const FULL: CellSettings = CellSettings { journal_mode: JournalMode::Wal, synchronous: Level::Full };
 
@@ -40,7 +39,7 @@ impl Swept for Toy {
 
 fn swept(toy: Toy, target: Target) -> Result<SweepResult, PowercutError> {
     let mut toy = toy;
-    sweep(&mut toy, (FULL, target), &|rule| rule.to_string(), &AtomicBool::new(false), &|_| {})
+    sweep(&mut toy, (FULL, target), &|rule| rule.to_string(), &|| false, &|_| {})
 }
 
 #[test]
