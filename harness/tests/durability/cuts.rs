@@ -177,7 +177,10 @@ fn after_writes(device: &str, first: (&[u8], i64), second: (&[u8], i64)) -> BTre
     let flags = rusqlite::ffi::SQLITE_OPEN_READWRITE | rusqlite::ffi::SQLITE_OPEN_MAIN_DB;
     let (file, _) = vfs.open(Some(FILE), flags).unwrap_or_else(|code| panic!("{code}"));
     assert_eq!((file.write(first.0, first.1), file.write(second.0, second.1)), (0, 0));
-    let (found, coverage) = contents(&state(&simulation), FILE);
+    let state = state(&simulation);
+    let is_behind = state.device().has_page_cache;
+    assert_eq!(state.is_possible(&[Fate::Lost, Fate::Kept]), !is_behind, "{device}");
+    let (found, coverage) = contents(&state, FILE);
     assert_eq!((file.close(), coverage), (0, Coverage::Complete));
     found.into_iter().flatten().collect()
 }

@@ -8,8 +8,8 @@
 //! # Fault model
 //! - **Writes and truncations of a file** are durable once a sync of that file has succeeded. Before that each of them
 //!   may be durable or not, in any combination: the system may write back any page at any time, in any order. A later
-//!   change is applied over an earlier one. A hole reads as zeroes. With [`page-cache`](Device::has_page_cache) a sector
-//!   is written back as a whole, as it is at that moment: no write to it comes without the earlier ones of that
+//!   change is applied over an earlier one. A hole reads as zeroes. With [`page-cache`](Device::has_page_cache) a
+//!   sector is written back as a whole, as it is at that moment: no write to it comes without the earlier ones of that
 //!   sector, nor, beyond the end of a truncation, without the truncation.
 //! - **A write that extends a file** may leave its length without its bytes: zeroes. With
 //!   [`SAFE_APPEND`](Device::characteristics) it does not, and no such write comes without the earlier ones of the
