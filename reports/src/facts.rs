@@ -240,7 +240,10 @@ fn expectations(record: &SoakRecord) -> Option<Fact> {
         None if all == 0 => None,
         None => Some(Fact {
             figure: number(all),
-            text: "verdicts, all as the expectation table says".to_owned(),
+            text: match all {
+                1 => "verdict, as the expectation table says".to_owned(),
+                _ => "verdicts, all as the expectation table says".to_owned(),
+            },
             verdict: Verdict::Survived,
             cell: None,
         }),

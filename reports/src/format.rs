@@ -16,7 +16,7 @@ pub(crate) fn number(value: u64) -> String {
 }
 
 /// A number and its noun: `1 run`, `2 runs`, `3 processes`, `4 strategies`.
-pub(crate) fn count(value: u64, noun: &str) -> String {
+pub fn count(value: u64, noun: &str) -> String {
     let figure = number(value);
     match noun.strip_suffix('y') {
         _ if value == 1 => format!("{figure} {noun}"),

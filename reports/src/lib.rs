@@ -21,3 +21,5 @@ mod grid;
 mod narrative;
 mod news;
 mod theme;
+
+pub use format::count;

@@ -1,9 +1,17 @@
 //! The folder for the databases of the runs.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
+use tempfile::TempDir;
+
+/// How the names of the folders of runs begin.
+const PREFIX: &str = "seawall-";
+
+/// A file in the folder of a run, locked (`flock`) as long as the process of the run lives.
+const ALIVE: &str = "alive";
 
 /// `/dev/shm` if it is writable, else the system's folder for temporary files. Memory is right for most runs: they test
 /// failing calls and dying processes, and neither needs a disk.
@@ -11,6 +19,49 @@ pub fn default_folder() -> PathBuf {
     let memory = Path::new("/dev/shm");
     let is_usable = tempfile::tempfile_in(memory).is_ok();
     if is_usable { memory.to_owned() } else { std::env::temp_dir() }
+}
+
+/// A new folder for the databases of a run. It is removed when it is dropped; if the process is killed before, by the
+/// next process that makes a folder beside it.
+#[derive(Debug)]
+pub struct RunFolder {
+    folder: TempDir,
+    _alive: File,
+}
+
+impl RunFolder {
+    /// Makes a folder. The first one of a process removes the folders that dead processes have left beside it.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn create_in(parent: &Path) -> io::Result<Self> {
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(|| remove_abandoned(parent));
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        // Locked before it has its name, so that nobody else finds it without a lock.
+        let unnamed = folder.path().join(format!("{ALIVE}.new"));
+        let alive = File::create_new(&unnamed)?;
+        alive.try_lock()?;
+        fs::rename(&unnamed, folder.path().join(ALIVE))?;
+        Ok(Self { folder, _alive: alive })
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Removes the folders of runs whose processes are dead. What cannot be removed stays.
+fn remove_abandoned(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes())) {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let alive = File::open(entry.path().join(ALIVE)).ok().filter(|_| is_folder);
+        if alive.is_some_and(|alive| alive.try_lock().is_ok()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Why a file could not be created in a folder, without the random name that it would have had.
@@ -71,6 +122,25 @@ mod tests {
         let error = tempfile::tempdir_in("/nowhere").unwrap_err();
         assert_eq!(reason(&error), "No such file or directory (os error 2)");
         assert_eq!(reason(&io::Error::other("full")), "full");
+    }
+
+    #[test]
+    fn folders_of_dead_runs_are_removed_and_no_others() {
+        let parent = tempfile::tempdir().unwrap();
+        let live = RunFolder::create_in(parent.path()).unwrap();
+        let foreign = [parent.path().join("seawall-of-a-user"), parent.path().join("other")];
+        let dead = parent.path().join("seawall-dead");
+        for folder in foreign.iter().chain([&dead]) {
+            fs::create_dir(folder).unwrap();
+        }
+        fs::write(dead.join(ALIVE), "").unwrap();
+        fs::write(foreign[1].join(ALIVE), "").unwrap();
+        remove_abandoned(parent.path());
+        assert!(live.path().join(ALIVE).exists() && foreign.iter().all(|folder| folder.exists()));
+        assert!(!dead.exists());
+        let path = live.path().to_owned();
+        drop(live);
+        assert!(!path.exists());
     }
 
     #[test]

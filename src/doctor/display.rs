@@ -4,7 +4,7 @@ use super::findings::Severity;
 use super::holders::HolderProcess;
 use super::report::{DoctorReport, FileRole};
 use super::wal_index::WalIndex;
-use crate::error::{PrintablePath, printable};
+use crate::error::{PrintablePath, count, printable};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for DoctorReport {
@@ -71,9 +71,10 @@ impl DoctorReport {
             let salts = wal.header.as_ref().map_or_else(String::new, |header| told_salts(header.salts));
             let (frames, pending) = (wal.committed_frames, self.pending.frames);
             let counted = if wal.is_cut() {
-                format!("{frames} frames committed in the part that was read, {pending} or more not yet checkpointed")
+                let frames = count(frames, "frame");
+                format!("{frames} committed in the part that was read, {pending} or more not yet checkpointed")
             } else {
-                format!("{frames} frames committed, {at_most}{pending} not yet checkpointed")
+                format!("{} committed, {at_most}{pending} not yet checkpointed", count(frames, "frame"))
             };
             line(f, "-wal", &format!("{} bytes, {counted}{salts}", wal.bytes))?;
         }
@@ -124,5 +125,6 @@ fn told_salts(salts: [u32; 2]) -> String {
 
 fn told_index(index: &WalIndex) -> String {
     let (frames, checkpointed) = (index.max_frame, index.backfilled_frames);
-    format!(", {frames} frames, {checkpointed} of them checkpointed{}", told_salts(index.salts))
+    let frames = count(frames.into(), "frame");
+    format!(", {frames}, {checkpointed} of them checkpointed{}", told_salts(index.salts))
 }

@@ -97,12 +97,9 @@ pub(super) fn add(report: &mut DoctorReport) {
     report.findings = findings;
 }
 
-pub(super) type Findings = Vec<Finding>;
+pub(super) use crate::error::count;
 
-/// "1 frame", "2 frames".
-pub(super) fn count(number: u64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
+pub(super) type Findings = Vec<Finding>;
 
 /// Who has the files open, with names.
 pub(super) fn named_holders(report: &DoctorReport) -> String {

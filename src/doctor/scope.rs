@@ -48,7 +48,7 @@ pub(super) fn unseen(report: &DoctorReport) -> Vec<String> {
         list.push("processes outside of this PID namespace".to_owned());
     }
     if report.processes.unreadable > 0 {
-        list.push(format!("the open files of {} processes of other users", report.processes.unreadable));
+        list.push(format!("the open files of {} of other users", count(report.processes.unreadable.into(), "process")));
     }
     let unread = report.wal.as_ref().map_or(0, |wal| wal.unread_bytes);
     if unread > 0 {

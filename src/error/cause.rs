@@ -1,6 +1,6 @@
 //! What an [`Error`] is about: one variant for each kind of failure, with its text.
 
-use super::{Borrower, DegradedReason, Error, Loss, PrintablePath, QuarantineError, Rescue, describe};
+use super::{Borrower, DegradedReason, Error, Loss, PrintablePath, QuarantineError, Rescue, count, describe};
 use std::io;
 use std::panic::Location;
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ pub(crate) enum Cause {
     #[error("there is no tokio runtime here, or it is shutting down; the closure has not run")]
     NoRuntime,
     #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
-    #[error("{waiting} calls wait already")]
+    #[error("{} already", waiting_calls(*waiting))]
     TooManyWaiting { waiting: u32 },
     #[error("still borrowed: {}", list(.0))]
     StillBorrowed(Vec<Borrower>),
@@ -93,4 +93,9 @@ fn describe_open(retry_after: Option<Duration>) -> String {
 
 fn list(borrowers: &[Borrower]) -> String {
     borrowers.iter().map(Borrower::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// "1 call waits", "2 calls wait".
+fn waiting_calls(waiting: u32) -> String {
+    format!("{} {}", count(waiting.into(), "call"), if waiting == 1 { "waits" } else { "wait" })
 }

@@ -14,7 +14,7 @@ pub(crate) use cause::Cause;
 pub use classify::{Class, Operation};
 pub use degraded_reason::DegradedReason;
 pub(crate) use loss::{Loss, Rescue};
-pub(crate) use printable::{PrintablePath, printable};
+pub(crate) use printable::{PrintablePath, count, printable};
 pub(crate) use quarantine_error::QuarantineError;
 
 use crate::ffi::{last_code, pid, system_errno};

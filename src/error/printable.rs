@@ -39,6 +39,16 @@ fn is_unsafe(char: char) -> bool {
         || matches!(char, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{feff}')
 }
 
+/// "1 frame", "2 frames", "2 processes".
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    let ending = match number {
+        1 => "",
+        _ if noun.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{number} {noun}{ending}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,7 @@
 
 use super::manifest::FileRole;
 use super::{confirm, exists, is_hot, side_file};
-use crate::error::{QuarantineError, extended_code, is_busy_code};
+use crate::error::{QuarantineError, count, extended_code, is_busy_code};
 use crate::ffi;
 use crate::os::{FileId, Holders, Os};
 use rusqlite::{Connection, OpenFlags};
@@ -73,7 +73,8 @@ impl SoleOwner {
                 return Err(QuarantineError::Unprovable { reason: "other machines may have it open".to_owned() });
             }
             (_, Ok(holders)) => {
-                let reason = format!("the descriptors of {} processes may not be looked at", holders.unreadable);
+                let reason =
+                    format!("the descriptors of {} may not be looked at", count(holders.unreadable.into(), "process"));
                 return Err(QuarantineError::Unprovable { reason });
             }
             (_, Err(error)) => {

@@ -1,7 +1,7 @@
 //! Text for a terminal: the verdict matrix with a summary, and the story of a finding.
 
 use crate::facts::{facts, headline, totals};
-use crate::format::{count, cut, number, plain, replay_line, seconds, wrap};
+use crate::format::{count, fit, number, plain, replay_line, seconds, wrap};
 use crate::grid::{Grid, grids, medium_heading};
 use crate::news;
 use seawall_harness::record::{Cell, SoakRecord};
@@ -15,7 +15,9 @@ mod story;
 /// Spaces between two columns.
 const GAP: usize = 2;
 /// Maximum width of the column of faults. A fault given as rules can be long.
-const FAULT_CHARS_MAX: usize = 32;
+const FAULT_CHARS_MAX: usize = 40;
+/// Maximum number of lines of a fault.
+const FAULT_LINES_MAX: usize = 12;
 /// Minimum width of the output. A narrower table is not legible.
 const WIDTH_MIN: usize = 40;
 
@@ -68,8 +70,10 @@ impl Pen {
 }
 
 fn table(out: &mut String, grid: &Grid<'_>, pen: Pen, width: usize) {
-    let faults: Vec<String> = grid.rows.iter().map(|r| cut(&plain(r.fault), FAULT_CHARS_MAX.min(width / 2))).collect();
-    let first = faults.iter().map(|f| f.chars().count()).max().unwrap_or(0).max("fault".len());
+    let room = FAULT_CHARS_MAX.min(width / 2);
+    let faults: Vec<Vec<String>> = grid.rows.iter().map(|row| fit(row.fault, room, FAULT_LINES_MAX)).collect();
+    let chars = |lines: &Vec<String>| lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
+    let first = faults.iter().map(chars).max().unwrap_or(0).max("fault".len());
     let names: Vec<String> = grid.strategies.iter().map(|s| plain(s)).collect();
     let widths: Vec<usize> = (0..names.len())
         .map(|column| {
@@ -84,7 +88,8 @@ fn table(out: &mut String, grid: &Grid<'_>, pen: Pen, width: usize) {
         }
         let _ = writeln!(out, "{}", pen.bold(line.trim_end()));
         for (row, fault) in grid.rows.iter().zip(&faults) {
-            let mut line = format!("{fault:first$}");
+            let mut fault = fault.iter();
+            let mut line = format!("{:first$}", fault.next().map_or("", String::as_str));
             for &column in &columns {
                 let words = format!("{:1$}", cell_words(row.cells[column]), widths[column]);
                 let verdict = row.cells[column].map_or(Verdict::NotMeasured, |(_, c)| c.verdict);
@@ -92,6 +97,10 @@ fn table(out: &mut String, grid: &Grid<'_>, pen: Pen, width: usize) {
                 let _ = write!(line, "{:GAP$}{}", "", pen.verdict(verdict, kept));
             }
             let _ = writeln!(out, "{line}");
+            // Each further rule, or a part of a long one.
+            for rest in fault {
+                let _ = writeln!(out, "{rest}");
+            }
         }
         out.push('\n');
     }

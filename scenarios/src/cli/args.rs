@@ -101,7 +101,7 @@ pub(super) struct SoakArgs {
     #[arg(long, value_parser = duration)]
     pub(super) duration: Option<Duration>,
     /// How many runs each cell of the matrix gets
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_parser = whole::<u64>)]
     pub(super) count: Option<u64>,
     /// The seed of all choices: a number, or hexadecimal digits after 0x [default: a new one each time]
     #[arg(long)]
@@ -118,7 +118,7 @@ pub(super) struct SoakArgs {
     #[arg(long, value_enum, default_value = "both")]
     pub(super) medium: Medium,
     /// Runs at once [default: twice the number of processors]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
+    #[arg(long, value_parser = jobs)]
     pub(super) jobs: Option<u16>,
     /// Execute the K-th of N equal shares of the runs
     #[arg(long, value_name = "K/N", value_parser = partition, default_value = "1/1")]
@@ -150,10 +150,10 @@ pub(super) struct ExploreArgs {
     #[arg(long)]
     pub(super) seed: Option<Seed>,
     /// How many executions at most
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1_000_000, value_parser = whole::<u64>)]
     pub(super) executions: u64,
     /// How many seconds at most
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u64>)]
     pub(super) max_seconds: Option<u64>,
     /// Go on after the first finding, and count them all
     #[arg(long)]
@@ -167,7 +167,7 @@ pub(super) struct ExploreArgs {
     #[command(flatten)]
     pub(super) faults: FaultArgs,
     /// Processes at once, which share the executions among them [default: 1]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
+    #[arg(long, value_parser = jobs)]
     pub(super) jobs: Option<u16>,
     /// Execute the K-th of N equal shares of the executions
     #[arg(long, value_name = "K/N", value_parser = partition, default_value = "1/1")]
@@ -186,14 +186,14 @@ pub(super) struct PropertiesArgs {
     #[arg(value_name = "NAME")]
     pub(super) names: Vec<String>,
     /// How many cases of each
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 100_000, value_parser = whole::<u64>)]
     pub(super) count: u64,
     /// The seed of the first case, from which the others' follow: a number, or hexadecimal digits after 0x [default: a
     /// new one each time]
     #[arg(long)]
     pub(super) seed: Option<Seed>,
     /// Cases at once [default: the number of processors]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
+    #[arg(long, value_parser = jobs)]
     pub(super) jobs: Option<u16>,
     /// How the result is written to standard output
     #[arg(long, value_enum, default_value = "human")]
@@ -206,7 +206,7 @@ pub(super) struct ShrinkArgs {
     #[arg(value_name = "TOKEN|FILE.json")]
     pub(super) subject: String,
     /// How many seconds at most; the smallest case so far is the result [default: until nothing more can be left out]
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u64>)]
     pub(super) max_seconds: Option<u64>,
     /// The folder for the shrunk case and its story
     #[arg(long, value_name = "DIR", default_value = "reports/out/findings")]
@@ -223,7 +223,7 @@ pub(super) struct ReplayArgs {
     #[arg(required = true, value_name = "TOKEN|FILE.json|@FILE")]
     pub(super) tokens: Vec<String>,
     /// How often to execute each
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 1, value_parser = whole::<u32>)]
     pub(super) times: u32,
     /// Where the case file of a run is executed: with `real`, real processes take its steps, in the same order
     #[arg(long, value_enum, default_value = "sim")]
@@ -310,10 +310,27 @@ pub(super) enum ValueError {
     Duration(String),
     #[error("`{0}` is not a pause: write 500ms, 2s or 1m, 10ms at least")]
     Pause(String),
+    #[error("it is a whole number from 1 on")]
+    Whole,
+    #[error("it is a number of processes, from 1 to {JOBS_MAX}")]
+    Jobs,
     #[error("`{0}` is not a share: write K/N with 1 <= K <= N, like 1/4")]
     Share(String),
     #[error("`{0}` is too small a share: N is at most {SHARES_MAX}")]
     SmallShare(String),
+}
+
+/// A number of things of which there is at least one.
+pub(super) fn whole<T: TryFrom<u64>>(text: &str) -> Result<T, ValueError> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.and_then(|number| T::try_from(number).ok()).ok_or(ValueError::Whole)
+}
+
+/// More processes at once than any machine needs.
+const JOBS_MAX: u16 = 512;
+
+pub(super) fn jobs(text: &str) -> Result<u16, ValueError> {
+    whole(text).ok().filter(|jobs| *jobs <= JOBS_MAX).ok_or(ValueError::Jobs)
 }
 
 fn duration(text: &str) -> Result<Duration, ValueError> {
@@ -369,6 +386,8 @@ mod tests {
         assert_eq!(pause("500ms"), Ok(Duration::from_millis(500)));
         assert!(pause("0s").is_err() && pause("9ms").is_err() && pause("x").is_err());
         assert!(duration("10").is_err() && duration("s").is_err() && duration("1y").is_err());
+        assert_eq!((whole("7"), whole("65536"), jobs("512")), (Ok(7_u64), Err::<u16, _>(ValueError::Whole), Ok(512)));
+        assert!(["-1", "0", "1.5", "", "x"].iter().all(|text| whole::<u64>(text).is_err() && jobs(text).is_err()));
         assert_eq!(partition("2/3"), Ok((2, 3)));
         assert!(partition("0/3").is_err() && partition("4/3").is_err() && partition("x").is_err());
         assert_eq!(partition("1/4294967295"), Ok((1, SHARES_MAX)));

@@ -3,7 +3,8 @@
 use super::Complaint;
 use crate::explore::NO_FAULT;
 use clap::Args;
-use seawall_harness::fault::{self, FaultPlan, Rule};
+use seawall_harness::call::{Method, Role};
+use seawall_harness::fault::{self, EFFECTS, FaultPlan, MODIFIER_SUMMARIES, Rule};
 use seawall_harness::seed::Seed;
 use seawall_harness::token::FaultName;
 use std::fs;
@@ -12,11 +13,31 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(super) struct FaultArgs {
     /// A fault rule, METHOD[@ROLE]:EFFECT[:MODIFIER…]; may be repeated, all given rules make one fault
-    #[arg(long, value_name = "RULE")]
+    #[arg(long, value_name = "RULE", long_help = grammar())]
     pub(super) fault: Vec<String>,
     /// A file of fault rules in TOML
     #[arg(long, value_name = "FILE")]
     pub(super) fault_file: Option<PathBuf>,
+}
+
+/// The grammar in short, for `--help`.
+fn grammar() -> String {
+    let effects: Vec<&str> = EFFECTS.iter().map(|effect| effect.key.word).collect();
+    let modifiers: Vec<&str> = MODIFIER_SUMMARIES.iter().map(|(word, _)| *word).collect();
+    let methods: Vec<String> = Method::ALL.iter().map(Method::to_string).collect();
+    let roles: Vec<String> = Role::ALL.iter().map(Role::to_string).collect();
+    let lines = [
+        "A fault rule, METHOD[@ROLE]:EFFECT[:MODIFIER…]; may be repeated, all given rules make one fault".to_owned(),
+        format!("METHOD is * or one of {}", methods.join(", ")),
+        format!("ROLE is * or one of {}", roles.join(", ")),
+        format!("EFFECT is one of {}", effects.join(", ")),
+        format!("MODIFIER is one of {}", modifiers.join(", ")),
+        "`seawall list methods|roles|effects|modifiers|actions|codes` explains them. Examples: \
+         write@wal:error=FULL:when=3, shmmap@shm:error=IOERR_SHMMAP:p=0.05:times=10, sync@*:lie, \
+         write@wal:outside=unlink-side-files:when=20"
+            .to_owned(),
+    ];
+    lines.join("\n\n")
 }
 
 impl FaultArgs {

@@ -4,6 +4,7 @@
 //! nothing ran; 70 the lab itself is broken; 130 interrupted.
 
 mod args;
+mod completions;
 mod doctor;
 mod explore;
 mod faults;
@@ -22,8 +23,9 @@ use crate::explore::{ExploreError, WriteError};
 use crate::reproduce::ReproduceError;
 use crate::run::{RunError, outsider, worker};
 use args::{Cli, Command};
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 use seawall_harness::vfs::RegisterError;
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -73,9 +75,18 @@ impl From<RunError> for Complaint {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Spec(_) | RunError::Usage(_) => Self::usage(error),
+            RunError::Io { error: ref cause, .. } if is_full(cause) => {
+                Self::usage(format!("{error}; free some space there, or name a folder on another disk with --scratch"))
+            }
             RunError::Io { .. } | RunError::Rig(_) | RunError::Simulator(_) => Self::broken(error),
         }
     }
+}
+
+/// True if a disk is full or cannot be written to: the lab is not broken then.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge | ReadOnlyFilesystem)
 }
 
 impl From<ResolveError> for Complaint {
@@ -115,9 +126,15 @@ impl From<ReproduceError> for Complaint {
     }
 }
 
+/// The arguments. A negative number is a value, which is refused as such, and no unknown option.
+fn parse() -> Cli {
+    let command = Cli::command().mut_subcommands(|command| command.allow_negative_numbers(true));
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
 /// Parses the arguments and executes the command.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = parse();
     cli.color.write_global();
     let result = match cli.command {
         Command::Soak(args) => soak::run(*args),
@@ -130,7 +147,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(&args),
         Command::List(args) => list::run(&args),
         Command::Sqlite(args) => sqlite::run(&args),
-        Command::Completions { shell } => completions(shell),
+        Command::Completions { shell } => completions::run(shell),
         Command::Worker => return worker::main(),
         Command::Outsider { path } => return outsider::main(&path),
         Command::Search => return explore::child(),
@@ -145,17 +162,6 @@ pub fn main() -> ExitCode {
             exit.into()
         }
     }
-}
-
-fn completions(shell: clap_complete::Shell) -> Result<Exit, Complaint> {
-    // The generators would offer hidden commands too, so they are removed before.
-    let all = Cli::command();
-    let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
-    let mut command = clap::Command::new("seawall").version(env!("CARGO_PKG_VERSION")).propagate_version(true);
-    command = command.args(all.get_arguments().cloned()).subcommands(shown);
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command, "seawall", &mut script);
-    print(&String::from_utf8_lossy(&script))
 }
 
 /// Writes a line to standard error. If that fails, the exit status must suffice.
@@ -185,7 +191,7 @@ fn print(text: &str) -> Result<Exit, Complaint> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(Exit::Expected),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Expected),
-        Err(error) => Err(Complaint::broken(format!("cannot write to standard output: {error}"))),
+        Err(error) => Err(Complaint::usage(format!("cannot write to standard output: {error}"))),
     }
 }
 

@@ -91,11 +91,13 @@ fn execute(property: Property, seed: Seed, count: u64, jobs: usize) -> PropertyO
 
 fn human(report: &PropertyOutput) -> String {
     let PropertyOutput { property, seed, cases, seconds, failure, .. } = report;
+    let noun = if *cases == 1 { "case" } else { "cases" };
     let Some(Failed { seed, story, replay }) = failure else {
-        return format!("{property:<10} {cases:>9} cases {seconds:>7.1} s  ok, seed {seed}\n");
+        return format!("{property:<10} {cases:>9} {noun:5} {seconds:>7.1} s  ok, seed {seed}\n");
     };
     let bold = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
-    let mut text = format!("{property:<10} {cases:>9} cases {seconds:>7.1} s  {bold}failed{bold:#} with seed {seed}\n");
+    let mut text =
+        format!("{property:<10} {cases:>9} {noun:5} {seconds:>7.1} s  {bold}failed{bold:#} with seed {seed}\n");
     for line in story.lines() {
         let _ = writeln!(text, "  {line}");
     }

@@ -113,8 +113,6 @@ fn write_trace(path: &Path, calls: &[Entry]) -> Result<(), Complaint> {
     };
     match write() {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => {
-            result.map_err(|error| Complaint::broken(format!("cannot write --trace {}: {error}", path.display())))
-        }
+        result => result.map_err(|error| Complaint::usage(format!("cannot write --trace {}: {error}", path.display()))),
     }
 }

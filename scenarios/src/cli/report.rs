@@ -16,7 +16,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Complaint> {
     }
     let written = args.out.as_deref().map(|out| reports::write::all(out, &record)).transpose();
     print(&render(&record, args.format))?;
-    if let Some(paths) = written.map_err(Complaint::broken)? {
+    if let Some(paths) = written.map_err(Complaint::usage)? {
         say(&format!("report: {}", paths.html.display()));
     }
     Ok(Exit::Expected)

@@ -16,6 +16,7 @@ use seawall_harness::seed::Seed;
 use seawall_harness::token::FaultName;
 use seawall_harness::verdict::Verdict;
 use seawall_reports as reports;
+use seawall_reports::count;
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,7 @@ pub(super) fn run(args: SoakArgs) -> Result<Exit, Complaint> {
     bar.clear();
     let written = args.out.as_deref().map(|out| reports::write::all(out, &record)).transpose();
     print(&report::render(&record, args.format))?;
-    if let Some(paths) = written.map_err(Complaint::broken)? {
+    if let Some(paths) = written.map_err(Complaint::usage)? {
         say(&format!("report: {}", paths.html.display()));
     }
     if record.interrupted {
@@ -197,7 +198,11 @@ impl Bar {
             Some(_) => self.bar.set_position(self.begun.elapsed().as_secs()),
             None => self.bar.set_position(runs),
         }
-        self.bar.set_message(format!("{runs} runs, {acked} commits acknowledged, {lost} of them lost"));
+        self.bar.set_message(format!(
+            "{}, {} acknowledged, {lost} of them lost",
+            count(runs, "run"),
+            count(acked, "commit")
+        ));
     }
 
     fn clear(&self) {

@@ -7,10 +7,10 @@
 use super::case::{ActorPlan, Case, Checkpoint, Settings, Synchronous, Target};
 use super::statements::Statements;
 use super::{DATABASE, ExploreError, Explorer, Step, scenarios};
+use crate::scratch::RunFolder;
 use seawall_harness::engine::{Db, Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError};
 use std::fs;
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
 /// The platform's own VFS. It must be named: the default one belongs to an explorer.
 const VFS: &str = "unix";
@@ -21,7 +21,7 @@ const BUSY_TIMEOUT_MS: u32 = 20;
 /// A case that is ready to be executed once on a file of its own, which is removed with it.
 pub struct Plain<'a> {
     case: &'a Case,
-    folder: TempDir,
+    folder: RunFolder,
 }
 
 impl<'a> Plain<'a> {
@@ -38,7 +38,7 @@ impl<'a> Plain<'a> {
         let image = explorer.image(case)?;
         let unwritable =
             |error: std::io::Error| ExploreError::Broken(format!("cannot write to {}: {error}", folder.display()));
-        let folder = tempfile::tempdir_in(folder).map_err(unwritable)?;
+        let folder = RunFolder::create_in(folder).map_err(unwritable)?;
         let plain = Self { case, folder };
         fs::write(plain.database(), &image).map_err(unwritable)?;
         Ok(plain)

@@ -20,6 +20,7 @@ pub mod spec;
 pub mod step;
 pub mod worker;
 
+use crate::scratch::RunFolder;
 use judge::FreshLook;
 use real::Setup;
 use seawall_harness::oracle::hygiene;
@@ -147,10 +148,11 @@ impl Runner {
 
     /// Executes a run with worker processes, in a folder of its own.
     fn execute_real(&self, spec: &RunSpec, case: Option<&RunCase>) -> Result<Executed, RunError> {
-        let folder = tempfile::Builder::new()
-            .prefix("seawall-")
-            .tempdir_in(&self.scratch)
-            .map_err(|error| RunError::Io { what: "cannot make a folder in", path: self.scratch.clone(), error })?;
+        let folder = RunFolder::create_in(&self.scratch).map_err(|error| RunError::Io {
+            what: "cannot make a folder in",
+            path: self.scratch.clone(),
+            error,
+        })?;
         let database = folder.path().join("data").join("app.db");
         let shared_state_path = folder.path().join("shared_state");
         create_folder(database.parent().unwrap_or(folder.path()))?;

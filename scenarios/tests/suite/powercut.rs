@@ -126,7 +126,7 @@ fn what_cannot_be_is_refused() {
     check(&["powercut", "--synchronous", "MOST"], "`MOST` is no level of synchronous");
     check(&["powercut", "--directory", "loose"], "strict, ordered or immediate");
     check(&["powercut", "--device", "wet"], "`wet` is no word of a device");
-    check(&["powercut", "--images", "0"], "0 is not in 1..");
+    check(&["powercut", "--images", "0"], "it is a whole number from 1 on");
     let foreign = seawall_harness::token::seal("sp1:WAL:FULL:linked:strict:2a:3:0*99");
     check(&["replay", &foreign], "no cut 3 with such fates");
 }

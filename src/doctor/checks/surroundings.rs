@@ -120,7 +120,8 @@ pub(super) fn scope(report: &DoctorReport, findings: &mut Findings) {
         evidence.push("this is a PID namespace".to_owned());
     }
     if processes.unreadable > 0 {
-        evidence.push(format!("the open files of {} processes of other users cannot be seen", processes.unreadable));
+        let hidden = count(processes.unreadable.into(), "process");
+        evidence.push(format!("the open files of {hidden} of other users cannot be seen"));
     }
     let locks: Vec<String> =
         report.evidence.unseen_locks.iter().map(|lock| format!("{} on {}", lock.name, lock.role)).collect();

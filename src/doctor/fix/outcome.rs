@@ -7,7 +7,7 @@ use super::plan::super_journal;
 use super::workspace::Workspace;
 use super::{Stop, Take};
 use crate::error::classify::primary;
-use crate::error::{Error, Operation, describe, extended_code};
+use crate::error::{Error, Operation, count, describe, extended_code};
 use crate::os::{Os, beside};
 use crate::quarantine::keep_log;
 use rusqlite::config::DbConfig;
@@ -140,7 +140,7 @@ fn recover(copy: &Path, reopened: &dyn Fn(&Path) -> Content) -> Result<Content, 
         Err(error) => return Err(at(Operation::Checkpoint)(error)),
     };
     if busy != 0 || frames != carried {
-        let what = format!("the checkpoint carried {carried} of {frames} frames over");
+        let what = format!("the checkpoint carried over {carried} of {}", count(frames.unsigned_abs(), "frame"));
         return Err(Stop::io(copy, io::Error::other(what)));
     }
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(at(Operation::Configure))?;

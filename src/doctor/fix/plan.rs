@@ -4,6 +4,7 @@ use super::super::findings::{Finding, Severity, named_holders};
 use super::super::journal::Journal;
 use super::super::report::{DoctorReport, FileRole};
 use super::Take;
+use crate::error::count;
 use serde::Serialize;
 use std::fmt;
 
@@ -48,7 +49,8 @@ impl fmt::Display for FixStep {
             ),
             FixStep::Recover { frames, .. } => write!(
                 f,
-                "let SQLite carry {frames} frames of the log into a copy, and put the copy in the place of the database"
+                "let SQLite carry {} of the log into a copy, and put the copy in the place of the database",
+                count(*frames, "frame")
             ),
             FixStep::SetAside { file } => write!(f, "rename the {file} into a folder beside it"),
             FixStep::Quarantine { file } => write!(f, "rename the {file} into a quarantine folder beside it"),

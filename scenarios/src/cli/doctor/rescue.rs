@@ -4,6 +4,7 @@ use super::super::{Complaint, Exit, print, say};
 use super::targets::printable;
 use super::{DoctorArgs, json};
 use seawall::doctor::{self, SavedFile};
+use seawall_reports::count;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::Path;
@@ -38,7 +39,7 @@ fn human(saved: &[SavedFile]) -> String {
         let (path, role, bytes) = (printable(&file.path), file.role, file.bytes);
         let _ = write!(out, "saved {path}: the {deleted}{role} of process {}, {bytes} bytes", pids.join(", "));
         if let (Some(frames), Some(commits)) = (file.committed_frames, file.commits) {
-            let _ = write!(out, ", {frames} committed frames in {commits} commits");
+            let _ = write!(out, ", {} in {}", count(frames, "committed frame"), count(commits, "commit"));
         }
         out.push('\n');
     }

@@ -72,7 +72,7 @@ fn write(line: &str) -> Result<bool, Complaint> {
     match out.write_all(line.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Complaint::broken(format!("cannot write to standard output: {error}"))),
+        Err(error) => Err(Complaint::usage(format!("cannot write to standard output: {error}"))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod sweep;
 
-use super::args::ReplayFormat;
+use super::args::{ReplayFormat, jobs, whole};
 use super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
 use crate::engines;
 use crate::faults;
@@ -19,6 +19,7 @@ use seawall_harness::seed::Seed;
 use seawall_harness::token::FaultName;
 use seawall_harness::verdict::Verdict;
 use seawall_harness::vfs::RegisterError;
+use seawall_reports::count;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Write as _;
@@ -76,11 +77,11 @@ pub(super) struct PowercutArgs {
     #[arg(long, value_name = "WORDS")]
     pub(super) device: Option<String>,
     /// How many distinct images of each cell at most [default: all of the workloads; with --strategy, 20000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     pub(super) images: Option<u64>,
     /// How many workloads of each cell at most [default: 8; with --exhaustive 4; with --images or --strategy as many as
     /// there are images for]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     pub(super) workloads: Option<u64>,
     /// Small workloads [default: 20], each looked at by the full enumeration, the pruned one and random samples:
     /// whether all three find the same
@@ -91,7 +92,7 @@ pub(super) struct PowercutArgs {
     #[arg(long, conflicts_with_all = NO_CELLS, conflicts_with_all = ["compare", "sqlite"])]
     pub(super) bound: bool,
     /// How many commits are made to measure that
-    #[arg(long, value_name = "N", default_value_t = 3000, requires = "bound")]
+    #[arg(long, value_name = "N", default_value_t = 3000, value_parser = whole::<u32>, requires = "bound")]
     pub(super) commits: u32,
     /// Write a page, its record and the shrunk cases into this folder
     #[arg(long, value_name = "DIR")]
@@ -109,10 +110,10 @@ pub(super) struct PowercutArgs {
     #[arg(long)]
     pub(super) seed: Option<Seed>,
     /// Processes at once [default: the number of processors]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
+    #[arg(long, value_parser = jobs)]
     pub(super) jobs: Option<u16>,
     /// How many seconds at most, shared by all cells
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_parser = whole::<u64>)]
     pub(super) max_seconds: Option<u64>,
     /// How the result is written to standard output
     #[arg(long, value_enum, default_value = "human")]
@@ -263,7 +264,7 @@ fn write_page(
 ) -> Result<(), Complaint> {
     std::fs::create_dir_all(out).map_err(Complaint::usage)?;
     let record = report::record((seed, sqlite, &device.to_string()), results, out, stop)?;
-    let page = seawall_reports::write::power(out, &record).map_err(Complaint::broken)?;
+    let page = seawall_reports::write::power(out, &record).map_err(Complaint::usage)?;
     say(&format!("report: {}", page.display()));
     Ok(())
 }
@@ -406,12 +407,14 @@ fn human(output: &Output<'_>) -> String {
     let unfinished: u64 = cells.iter().map(|cell| cell.unfinished).sum();
     let coverage = match unfinished {
         0 => "all images of every cut within the bounds".to_owned(),
-        cuts => format!("{cuts} cuts are not finished: the budget was spent"),
+        cuts => format!("{} not finished: the budget was spent", count(cuts, "cut")),
     };
     let _ = writeln!(
         out,
-        "power cuts on SQLite {sqlite}, device {device}, seed {seed}: {distinct} distinct images, {judged} judgements in \
-         {seconds:.1} s; {rate:.0} images a second on each core; {coverage}"
+        "power cuts on SQLite {sqlite}, device {device}, seed {seed}: {}, {} in \
+         {seconds:.1} s; {rate:.0} images a second on each core; {coverage}",
+        count(distinct, "distinct image"),
+        count(judged, "judgement")
     );
     let _ = writeln!(
         out,

@@ -10,6 +10,7 @@ use seawall_harness::call::{Method, Role};
 use seawall_harness::engine::Engine;
 use seawall_harness::fault::{Rule, When};
 use seawall_harness::media::sim::durability::Device;
+use seawall_reports::count;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -79,7 +80,7 @@ pub(super) fn run(args: &PowercutArgs, word: SweepWord, engine: &Engine, device:
     }
     let left_out: u64 = sweeps.iter().map(|sweep| sweep.left_out).sum();
     if left_out > 0 {
-        say(&format!("{left_out} faults were left out: the time was over"));
+        say(&format!("{} left out: the time was over", count(left_out, "fault")));
     }
     exit_of(&sweeps)
 }

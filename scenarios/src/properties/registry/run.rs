@@ -2,6 +2,7 @@
 
 use super::model::{Answer, Model, Reply};
 use super::{CACHES, FILES, Settings, Spelling, Step, Way};
+use crate::scratch::{self, RunFolder};
 use seawall::{Builder, Cache, Error, JournalMode, Os, Registry, Store, SystemOs};
 use std::cell::RefCell;
 use std::fs;
@@ -18,14 +19,14 @@ thread_local! {
 
 /// The folder of a thread: made once, emptied before each case.
 struct Folder {
-    dir: tempfile::TempDir,
+    dir: RunFolder,
     /// The path to it from the working directory.
     relative: PathBuf,
 }
 
 impl Folder {
     fn new() -> io::Result<Self> {
-        let dir = tempfile::tempdir_in(crate::scratch::default_folder())?;
+        let dir = RunFolder::create_in(&scratch::default_folder())?;
         // Canonical paths are compared.
         let path = fs::canonicalize(dir.path())?;
         let up = std::env::current_dir()?.ancestors().skip(1).map(|_| "..").collect::<PathBuf>();

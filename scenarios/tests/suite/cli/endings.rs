@@ -124,14 +124,15 @@ fn a_lab_that_loses_its_folder_is_broken() {
 }
 
 #[test]
-fn a_lab_without_room_is_broken_and_says_so() {
+fn a_full_disk_is_no_broken_lab() {
     if !can_mount() {
         return;
     }
     let dir = scratch();
     let soak = "\"$0\" soak --strategy percall --preset none --count 1 --scratch \"$1\"";
     let told = on_a_small_disk("1m", dir.path(), &format!("{soak}; echo \"status $?\"; ls -A \"$1\""));
-    assert_eq!(told.out, "status 70\n");
+    assert_eq!(told.out, "status 2\n");
+    assert!(told.err.contains("name a folder on another disk with --scratch"), "{}", told.err);
     assert!(
         told.err.starts_with("error: cannot make the shared state ") && told.err.contains("No space left"),
         "{}",

@@ -52,12 +52,30 @@ fn completions_offer_the_commands_and_no_hidden_one() {
         {
             assert_eq!(out.contains(word), word != "canary", "{word} for {shell}");
         }
+        for value in ["percall", "fsync-dropped", "mixed", "round-robin", "3.51.1", "breaker", "PERSIST", "immediate"] {
+            assert!(out.contains(value), "{value} for {shell}");
+        }
         assert!(!out.contains("started by seawall itself"), "the worker is no command for people: {shell}");
         assert!(!out.contains(" worker "), "{shell}");
     }
     let help = run(&["--help"]);
     assert!(help.out.starts_with("Fault injection and reproduction for SQLite\n"), "{}", help.out);
     assert!(!help.out.contains("\n  worker"), "{}", help.out);
+}
+
+#[test]
+fn help_has_the_grammar_of_rules_and_a_row_shows_all_rules() {
+    let help = run(&["soak", "--help"]).out;
+    for word in ["shmmap", "journal", "drop-locks", "times=10", "seawall list"] {
+        assert!(help.contains(word), "{word}\n{help}");
+    }
+    let rules = ["write@wal:error=FULL:when=3", "sync@db:error=IOERR_FSYNC:when=2..4"];
+    let given = ["--strategy", "percall", "--count", "1", "--medium", "sim", "--fault", rules[0], "--fault", rules[1]];
+    let out = soak(&given).out;
+    for rule in rules {
+        assert!(out.contains(rule), "{rule}\n{out}");
+    }
+    assert!(out.contains("1 verdict, as the expectation table says") || out.contains("1 run,"), "{out}");
 }
 
 #[test]

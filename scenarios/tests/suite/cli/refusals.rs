@@ -145,9 +145,18 @@ fn a_value_that_an_option_does_not_take() {
         let expected = format!("error: invalid value '{value}' for '--duration <DURATION>': `{value}` {duration}");
         check_argument(&["soak", "--duration", value], &expected);
     }
-    let count = "error: invalid value '0' for '--count <COUNT>': 0 is not in 1..18446744073709551615";
-    check_argument(&["soak", "--count", "0"], count);
-    check_argument(&["soak", "--jobs", "0"], "error: invalid value '0' for '--jobs <JOBS>': 0 is not in 1..=512");
+    for count in ["0", "-1", "1.5"] {
+        let told = format!("error: invalid value '{count}' for '--count <COUNT>': it is a whole number from 1 on");
+        check_argument(&["soak", "--count", count], &told);
+    }
+    check_argument(
+        &["soak", "--count", "-1"],
+        "error: invalid value '-1' for '--count <COUNT>': invalid digit found in string",
+    );
+    check_argument(
+        &["soak", "--jobs", "0"],
+        "error: invalid value '0' for '--jobs <JOBS>': it is a number of processes, from 1 to 512",
+    );
     let seed = "`x` is not a seed: give a whole number from 0 to 2^64-1, or hexadecimal digits after `0x`";
     check_argument(&["soak", "--seed", "x"], &format!("error: invalid value 'x' for '--seed <SEED>': {seed}"));
     check_argument(&["soka"], "error: unrecognized subcommand 'soka'");
