@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// The object that `seawall soak --format json` prints, on one line: every field except the samples.
 pub fn soak(record: &SoakRecord) -> String {
-    let SoakRecord { schema, seed, sqlite, scratch, platform, seconds, interrupted, matrix } = record;
+    let SoakRecord { schema, seed, sqlite, scratch, platform, seconds, interrupted, matrix, .. } = record;
     line(&SoakLine {
         schema: *schema,
         seed: *seed,
@@ -63,7 +63,7 @@ pub enum ParseError {
     NotARecord(#[source] serde_json::Error),
 }
 
-fn line(value: &impl Serialize) -> String {
+pub(crate) fn line(value: &impl Serialize) -> String {
     let mut text = serde_json::to_string(value).expect("a record has string keys and no failing Serialize");
     text.push('\n');
     text

@@ -8,6 +8,7 @@
 //! All text in a record (rules, messages, labels) is untrusted. It is escaped for its output format, and control
 //! characters are replaced, so it can neither break a page nor control a terminal.
 
+pub mod changes;
 pub mod html;
 pub mod json;
 pub mod junit;

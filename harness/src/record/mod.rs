@@ -33,6 +33,39 @@ pub struct SoakRecord {
     pub interrupted: bool,
     /// One entry for each strategy under each fault on each medium, strategies outermost, in table order.
     pub matrix: Vec<Cell>,
+    /// The shares of the runs that are in the matrix, so that records can be merged; empty in a record of before.
+    #[serde(default)]
+    pub shares: Vec<Share>,
+}
+
+/// A share of the runs of a soak, as one process executed it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// Which one, from 1.
+    pub number: u64,
+    /// Of how many.
+    pub of: u64,
+    /// Where the databases of the runs lay.
+    pub scratch: String,
+    /// Operating system and architecture.
+    pub platform: String,
+    /// Wall-clock seconds the runs took.
+    pub seconds: f64,
+    /// True if it was interrupted before its time was up.
+    pub interrupted: bool,
+    /// Its cells, without samples.
+    pub cells: Vec<Cell>,
+}
+
+/// A run that lost something, or left the database corrupt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HarmedRun {
+    /// The number of the run in its cell, from which its seed follows.
+    pub number: u64,
+    /// Acknowledged transactions that were lost.
+    pub lost: u64,
+    /// True if the verdict is `corrupt`.
+    pub corrupt: bool,
 }
 
 /// One strategy under one fault on one medium.
@@ -81,6 +114,15 @@ pub struct Cell {
     /// Only where a strategy of the layer lost more, or left more databases corrupt, than plain SQLite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worse_than_plain: Option<Comparison>,
+    /// The numbers of the runs: the first and the last one of each sequence, in ascending order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub numbers: Vec<(u64, u64)>,
+    /// The runs that lost something, or left the database corrupt, in ascending order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub harmed: Vec<HarmedRun>,
+    /// The number of the run shown in `sample`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_number: Option<u64>,
     /// Token of the run shown in `sample`.
     pub token: String,
     /// The first of the worst runs, with its timeline.

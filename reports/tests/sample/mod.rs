@@ -74,6 +74,7 @@ fn record(matrix: Vec<Cell>) -> SoakRecord {
         seconds: 603.4,
         interrupted: false,
         matrix,
+        shares: Vec::new(),
     }
 }
 
@@ -135,6 +136,9 @@ fn cell(strategy: &str, s: usize, f: usize, medium: &str) -> Cell {
         verdicts,
         errors: errors(bad),
         worse_than_plain: None,
+        numbers: Vec::new(),
+        harmed: Vec::new(),
+        sample_number: None,
         token: token.clone(),
         sample: (verdict != Verdict::NotMeasured).then(|| run(strategy, fault, rule, medium, verdict, n, token)),
     }

@@ -33,8 +33,10 @@ pub(super) enum Command {
     Replay(ReplayArgs),
     /// Examine databases and their side files without disturbing their users, and say what to do
     Doctor(Box<super::doctor::DoctorArgs>),
-    /// Render the record of a soak again
+    /// Render the record of a soak again, or say what has changed since another one
     Report(ReportArgs),
+    /// Make one record of the records of all shares of a soak
+    Merge(MergeArgs),
     /// List strategies, faults, presets, oracles, verdicts, scenarios, policies, or the words of the fault grammar
     List(ListArgs),
     /// Build other versions of SQLite to run scenarios on, or list them
@@ -120,9 +122,10 @@ pub(super) struct SoakArgs {
     /// Runs at once [default: twice the number of processors]
     #[arg(long, value_parser = jobs)]
     pub(super) jobs: Option<u16>,
-    /// Execute the K-th of N equal shares of the runs
-    #[arg(long, value_name = "K/N", value_parser = partition, default_value = "1/1")]
-    pub(super) partition: (u64, u64),
+    /// Execute the K-th of N equal shares of the runs; needs --seed [default: the share of this job of an array, if
+    /// the environment names one (see docs/fleet.md); else all runs]
+    #[arg(long, value_name = "K/N", value_parser = partition)]
+    pub(super) partition: Option<(u64, u64)>,
     /// The folder for the report: index.html, record.json, junit.xml, matrix.svg
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
@@ -169,9 +172,9 @@ pub(super) struct ExploreArgs {
     /// Processes at once, which share the executions among them [default: 1]
     #[arg(long, value_parser = jobs)]
     pub(super) jobs: Option<u16>,
-    /// Execute the K-th of N equal shares of the executions
-    #[arg(long, value_name = "K/N", value_parser = partition, default_value = "1/1")]
-    pub(super) partition: (u64, u64),
+    /// Execute the K-th of N equal shares of the executions; needs --seed [default: as for `soak`]
+    #[arg(long, value_name = "K/N", value_parser = partition)]
+    pub(super) partition: Option<(u64, u64)>,
     /// The folder for the case of a finding
     #[arg(long, value_name = "DIR", default_value = "reports/out/findings")]
     pub(super) out: PathBuf,
@@ -244,6 +247,22 @@ pub(super) struct ReportArgs {
     /// The record.json of a report
     #[arg(value_name = "RECORD")]
     pub(super) record: PathBuf,
+    /// An earlier record: say what has changed since; the exit status is 100 if a verdict is worse
+    #[arg(long, value_name = "RECORD", conflicts_with = "out")]
+    pub(super) compare: Option<PathBuf>,
+    /// The folder for the report: index.html, record.json, junit.xml, matrix.svg
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// How the result is written to standard output
+    #[arg(long, value_enum, default_value = "human")]
+    pub(super) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MergeArgs {
+    /// The record.json of each share; the same one twice counts once
+    #[arg(required = true, value_name = "RECORD")]
+    pub(super) records: Vec<PathBuf>,
     /// The folder for the report: index.html, record.json, junit.xml, matrix.svg
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
@@ -360,7 +379,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// The most shares that there can be.
 pub(super) const SHARES_MAX: u64 = u32::MAX as u64;
 
-fn partition(text: &str) -> Result<(u64, u64), ValueError> {
+pub(super) fn partition(text: &str) -> Result<(u64, u64), ValueError> {
     let parts = text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
     match parts {
         Some((_, n)) if n > SHARES_MAX => Err(ValueError::SmallShare(text.to_owned())),

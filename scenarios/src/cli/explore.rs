@@ -2,7 +2,7 @@
 
 use super::args::{ExploreArgs, ReplayFormat, SHARES_MAX};
 use super::faults::Faults;
-use super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
+use super::{Complaint, Exit, print, say, share, soak, stop_on_interrupt};
 use crate::engines;
 use crate::explore::{self, ExploreError, ExploreToken, Explorer, Found, Search, Tally, pool};
 use seawall_harness::engine::Engine;
@@ -36,7 +36,9 @@ pub(super) fn run(args: &ExploreArgs) -> Result<Exit, Complaint> {
     explore::policy(&args.policy)?;
     let Faults { name, rules, seed } = Faults::read(&args.preset, &args.faults)?;
     soak::check_out(&args.out)?;
-    let seed = args.seed.or(seed).unwrap_or_else(soak::new_seed);
+    let seed = args.seed.or(seed);
+    let share = share::share(args.partition, seed)?;
+    let seed = seed.unwrap_or_else(soak::new_seed);
     // An engine that is not one of the known versions has to be found again by its path.
     let sqlite = if engines::resolve(engine.version()).is_ok() { engine.version() } else { &args.sqlite }.to_owned();
     let stop = stop_on_interrupt()?;
@@ -46,7 +48,7 @@ pub(super) fn run(args: &ExploreArgs) -> Result<Exit, Complaint> {
         let search = Search {
             token: ExploreToken { scenario, sqlite, policy, fault: name.clone(), seed },
             executions_max: args.executions,
-            share: args.partition,
+            share,
             seconds_max: args.max_seconds,
             is_exhaustive: args.all,
             is_verified: args.twice,
@@ -80,7 +82,7 @@ fn explore_one(
 ) -> Result<Exit, Complaint> {
     let begun = Instant::now();
     // Never more than there are executions, or shares that one can ask for.
-    let jobs = u64::from(args.jobs.unwrap_or(1)).min(search.share_len()).min(SHARES_MAX / args.partition.1);
+    let jobs = u64::from(args.jobs.unwrap_or(1)).min(search.share_len()).min(SHARES_MAX / search.share.1);
     let mut tally = if jobs > 1 {
         let program = std::env::current_exe().map_err(Complaint::broken)?;
         let command = || {

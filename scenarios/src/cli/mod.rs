@@ -9,10 +9,12 @@ mod doctor;
 mod explore;
 mod faults;
 mod list;
+mod merge;
 mod powercut;
 mod properties;
 mod replay;
 mod report;
+mod share;
 mod shrink;
 mod simulate;
 mod soak;
@@ -145,6 +147,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::List(args) => list::run(&args),
         Command::Sqlite(args) => sqlite::run(&args),
         Command::Completions { shell } => completions::run(shell),

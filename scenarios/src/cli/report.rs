@@ -5,12 +5,19 @@ use super::{Complaint, Exit, print, say, soak};
 use seawall_harness::record::SoakRecord;
 use seawall_reports as reports;
 use std::fs;
+use std::path::Path;
 
 pub(super) fn run(args: &ReportArgs) -> Result<Exit, Complaint> {
-    let path = args.record.display();
-    let text =
-        fs::read_to_string(&args.record).map_err(|error| Complaint::usage(format!("cannot read {path}: {error}")))?;
-    let record = reports::json::parse_full(&text).map_err(|error| Complaint::usage(format!("{path}: {error}")))?;
+    let record = read(&args.record)?;
+    if let Some(earlier) = &args.compare {
+        let changes = reports::changes::changes(&read(earlier)?, &record);
+        print(&match args.format {
+            Format::Human => changes.text(),
+            Format::Json => changes.json(),
+            Format::Junit => return Err(Complaint::usage("--compare has no JUnit; use --format human or json")),
+        })?;
+        return Ok(if changes.is_worse() { Exit::Finding } else { Exit::Expected });
+    }
     if let Some(out) = &args.out {
         soak::check_out(out)?;
     }
@@ -20,6 +27,13 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Complaint> {
         say(&format!("report: {}", paths.html.display()));
     }
     Ok(Exit::Expected)
+}
+
+/// Reads a record.
+pub(super) fn read(path: &Path) -> Result<SoakRecord, Complaint> {
+    let name = path.display();
+    let text = fs::read_to_string(path).map_err(|error| Complaint::usage(format!("cannot read {name}: {error}")))?;
+    reports::json::parse_full(&text).map_err(|error| Complaint::usage(format!("{name}: {error}")))
 }
 
 /// The record for standard output.

@@ -1,7 +1,7 @@
 //! `seawall soak`: the matrix.
 
 use super::args::{Medium, SoakArgs};
-use super::{Complaint, Exit, print, report, say, stop_on_interrupt};
+use super::{Complaint, Exit, print, report, say, share, stop_on_interrupt};
 use crate::expectations::Expectations;
 use crate::faults::{self, Fault};
 use crate::run::Runner;
@@ -56,7 +56,7 @@ pub(super) fn run(args: SoakArgs) -> Result<Exit, Complaint> {
     Ok(exit)
 }
 
-fn exit(record: &SoakRecord) -> Exit {
+pub(super) fn exit(record: &SoakRecord) -> Exit {
     let any = |is: fn(&seawall_harness::record::Cell) -> bool| record.matrix.iter().any(is);
     if any(|cell| cell.verdict == Verdict::HarnessBroken) {
         Exit::LabBroken
@@ -87,10 +87,12 @@ fn config(args: &SoakArgs) -> Result<SoakConfig, Complaint> {
         };
         check.map_err(|error| Complaint::usage(in_context(fault, &error)))?;
     }
+    let seed = args.seed.or(file_seed);
+    let partition = share::share(args.partition, seed)?;
     let duration = args.duration.or(if args.count.is_none() { Some(DURATION) } else { None });
     let jobs = args.jobs.map(usize::from);
     Ok(SoakConfig {
-        seed: args.seed.or(file_seed).unwrap_or_else(new_seed),
+        seed: seed.unwrap_or_else(new_seed),
         strategies: chosen_strategies(&args.strategy)?,
         faults,
         media,
@@ -98,7 +100,7 @@ fn config(args: &SoakArgs) -> Result<SoakConfig, Complaint> {
         count: args.count,
         jobs: jobs
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, |n| usize::from(n) * JOBS_PER_PROCESSOR)),
-        partition: args.partition,
+        partition,
     })
 }
 

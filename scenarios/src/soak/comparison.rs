@@ -5,9 +5,10 @@
 //! must have lost as much. Only runs that both executed are compared, because a soak may end between two runs of the
 //! same seed, and a partition may have only one of them.
 
-use super::{Position, SoakConfig, Tally};
+use super::SoakConfig;
 use crate::expectations::Expectations;
-use seawall_harness::record::{Cell, Comparison};
+use crate::strategies;
+use seawall_harness::record::{Cell, Comparison, HarmedRun};
 use seawall_harness::verdict::Verdict;
 use std::collections::BTreeMap;
 
@@ -26,37 +27,55 @@ pub(super) struct RunFigures {
 /// The runs of a cell by their numbers, from which their seeds follow.
 pub(super) type Runs = BTreeMap<u64, RunFigures>;
 
-/// The runs of plain SQLite, by row and medium.
-pub(super) struct Baseline(BTreeMap<(usize, &'static str), Runs>);
+/// Runs as a cell of a record has them: sequences of numbers, and those that were harmed.
+pub(super) fn to_cell(runs: &Runs) -> (Vec<(u64, u64)>, Vec<HarmedRun>) {
+    let mut numbers: Vec<(u64, u64)> = Vec::new();
+    for number in runs.keys().copied() {
+        match numbers.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => numbers.push((number, number)),
+        }
+    }
+    let harmed = |(number, run): (&u64, &RunFigures)| {
+        let RunFigures { lost, is_corrupt: corrupt } = *run;
+        (lost > 0 || corrupt).then_some(HarmedRun { number: *number, lost, corrupt })
+    };
+    (numbers, runs.iter().filter_map(harmed).collect())
+}
+
+/// The runs of a cell.
+pub(super) fn of_cell(cell: &Cell) -> Runs {
+    let unharmed = RunFigures { lost: 0, is_corrupt: false };
+    let mut runs: Runs = cell.numbers.iter().flat_map(|(first, last)| *first..=*last).map(|n| (n, unharmed)).collect();
+    for HarmedRun { number, lost, corrupt } in &cell.harmed {
+        runs.insert(*number, RunFigures { lost: *lost, is_corrupt: *corrupt });
+    }
+    runs
+}
+
+/// The runs of plain SQLite, by fault and medium.
+pub(super) struct Baseline(BTreeMap<(String, String), Runs>);
 
 impl Baseline {
-    /// Those of a soak; none if plain SQLite is no part of it.
-    pub(super) fn of(config: &SoakConfig, tallies: &BTreeMap<Position, Tally>) -> Self {
-        let is_plain = |position: &Position| config.strategies[position.column].name == PLAIN;
-        let plain = tallies.iter().filter(|(position, _)| is_plain(position));
-        Self(plain.map(|(position, tally)| ((position.row, position.medium), tally.by_number.clone())).collect())
+    /// Those of a matrix; none if plain SQLite is no part of it.
+    pub(super) fn of(matrix: &[Cell]) -> Self {
+        let plain = matrix.iter().filter(|cell| cell.strategy == PLAIN);
+        Self(plain.map(|cell| ((cell.fault.clone(), cell.medium.clone()), of_cell(cell))).collect())
     }
 
     /// Marks the cell as not as expected if it is one of the layer and plain SQLite did better. Where the table
     /// declares that the layer may lose, a few runs say nothing: one more loss or one less is chance. Where it declares
     /// that plain SQLite may do better, the figures are told and are no news.
-    pub(super) fn judge(
-        &self,
-        config: &SoakConfig,
-        position: Position,
-        (runs, expectations): (&Runs, &Expectations),
-        cell: &mut Cell,
-    ) {
-        let plain = self.0.get(&(position.row, position.medium));
-        let entry = config.strategies[position.column];
-        let Some(plain) = plain.filter(|_| entry.is_layer) else { return };
-        let fault = &config.faults[position.row];
-        let expected = expectations.of(entry.name, &fault.title, position.medium);
+    pub(super) fn judge(&self, expectations: &Expectations, cell: &mut Cell) {
+        let plain = self.0.get(&(cell.fault.clone(), cell.medium.clone()));
+        let entry = strategies::ALL.iter().find(|entry| entry.name == cell.strategy);
+        let (Some(plain), Some(entry)) = (plain, entry.filter(|entry| entry.is_layer)) else { return };
+        let expected = expectations.of(entry.name, &cell.fault, &cell.medium);
         let may_lose = expected.worst().is_some_and(|worst| worst >= Verdict::Lost) && !entry.is_canary;
-        let comparison = compare(runs, plain);
+        let comparison = compare(&of_cell(cell), plain);
         cell.worse_than_plain = comparison.filter(|comparison| !may_lose || expectations.is_certain(comparison.runs));
         cell.as_expected &=
-            cell.worse_than_plain.is_none() || expectations.may_be_worse_than_plain(entry.name, &fault.title);
+            cell.worse_than_plain.is_none() || expectations.may_be_worse_than_plain(entry.name, &cell.fault);
     }
 }
 
@@ -89,10 +108,10 @@ fn compare(layer: &Runs, plain: &Runs) -> Option<Comparison> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Tally;
     use super::*;
     use crate::faults;
     use crate::run::spec::{REAL, SIM};
-    use crate::strategies;
     use seawall_harness::seed::Seed;
     use seawall_harness::token::FaultName;
 
@@ -145,23 +164,28 @@ mod tests {
     fn cells(table: &Expectations, strategies: &[(&str, u64)]) -> Vec<bool> {
         let names: Vec<&str> = strategies.iter().map(|(name, _)| *name).collect();
         let config = config(&names);
-        let at = |column| Position { column, row: 0, medium: SIM };
-        let tally = |lost| {
+        let cell = |(entry, (_, lost)): (&&strategies::Entry, &(&str, u64))| {
             let mut tally = Tally::default();
-            tally.by_number = runs(&[(0, lost, false)]);
-            tally
+            tally.by_number = runs(&[(0, *lost, false)]);
+            let cell = tally.into_cell(entry, &config.faults[0], SIM, table);
+            Cell { as_expected: true, ..cell }
         };
-        let tallies: BTreeMap<Position, Tally> =
-            strategies.iter().enumerate().map(|(column, (_, lost))| (at(column), tally(*lost))).collect();
-        let baseline = Baseline::of(&config, &tallies);
-        let judged = |(column, (_, lost)): (usize, &(&str, u64))| {
-            let (entry, fault) = (config.strategies[column], &config.faults[0]);
-            let mut cell = Tally::default().into_cell(entry, fault, SIM, table);
-            cell.as_expected = true;
-            baseline.judge(&config, at(column), (&runs(&[(0, *lost, false)]), table), &mut cell);
-            cell.as_expected
-        };
-        strategies.iter().enumerate().map(judged).collect()
+        let mut matrix: Vec<Cell> = config.strategies.iter().zip(strategies).map(cell).collect();
+        let baseline = Baseline::of(&matrix);
+        matrix.iter_mut().for_each(|cell| baseline.judge(table, cell));
+        matrix.iter().map(|cell| cell.as_expected).collect()
+    }
+
+    #[test]
+    fn a_cell_keeps_its_runs() {
+        let runs = runs(&[(0, 0, false), (1, 3, false), (2, 0, true), (7, 0, false)]);
+        let (numbers, harmed) = to_cell(&runs);
+        assert_eq!((numbers.as_slice(), harmed.len()), (&[(0, 2), (7, 7)][..], 2));
+        let mut tally = Tally::default();
+        tally.by_number = runs.clone();
+        let entry = strategies::find(PLAIN).unwrap();
+        let fault = faults::find(&FaultName::Named("none".to_owned())).unwrap();
+        assert_eq!(of_cell(&tally.into_cell(entry, &fault, SIM, &Expectations::reviewed())), runs);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! judge each cell by itself, the layer is compared with plain SQLite.
 
 pub mod comparison;
+pub mod merge;
 mod tally;
 
 use crate::expectations::Expectations;
@@ -11,7 +12,7 @@ use crate::run::{RunError, Runner};
 use crate::strategies;
 use comparison::Baseline;
 use parking_lot::Mutex;
-use seawall_harness::record::{Cell, SCHEMA, SoakRecord};
+use seawall_harness::record::{Cell, SCHEMA, Share, SoakRecord};
 use seawall_harness::seed::Seed;
 use seawall_harness::token::Token;
 use std::collections::BTreeMap;
@@ -113,16 +114,12 @@ impl SoakConfig {
             return Err(error);
         }
         let matrix = self.matrix(runner, expectations, tallies.into_inner())?;
-        Ok(SoakRecord {
-            schema: SCHEMA,
-            seed: self.seed.0,
-            sqlite: rusqlite::version().to_owned(),
-            scratch: crate::scratch::describe(&runner.scratch),
-            platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-            seconds: begun.elapsed().as_secs_f64(),
-            interrupted: stop.load(Ordering::Relaxed),
-            matrix,
-        })
+        let (seconds, interrupted) = (begun.elapsed().as_secs_f64(), stop.load(Ordering::Relaxed));
+        let scratch = crate::scratch::describe(&runner.scratch);
+        let platform = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+        let shares = vec![self.share(&matrix, (&scratch, &platform), (seconds, interrupted))];
+        let (schema, seed, sqlite) = (SCHEMA, self.seed.0, rusqlite::version().to_owned());
+        Ok(SoakRecord { schema, seed, sqlite, scratch, platform, seconds, interrupted, matrix, shares })
     }
 
     /// The jobs of each medium. They share the processors evenly, so each medium gets the same time.
@@ -176,7 +173,6 @@ impl SoakConfig {
         expectations: &Expectations,
         mut tallies: BTreeMap<Position, Tally>,
     ) -> Result<Vec<Cell>, RunError> {
-        let baseline = Baseline::of(self, &tallies);
         let mut matrix = Vec::new();
         for (column, strategy) in self.strategies.iter().enumerate() {
             for (row, fault) in self.faults.iter().enumerate() {
@@ -188,14 +184,21 @@ impl SoakConfig {
                         // It repeats exactly, so the timeline can be recorded afterwards.
                         *sample = runner.record(&self.token(strategy, fault, medium, *nth), true)?;
                     }
-                    let runs = std::mem::take(&mut tally.by_number);
-                    let mut cell = tally.into_cell(strategy, fault, medium, expectations);
-                    baseline.judge(self, position, (&runs, expectations), &mut cell);
-                    matrix.push(cell);
+                    matrix.push(tally.into_cell(strategy, fault, medium, expectations));
                 }
             }
         }
+        let baseline = Baseline::of(&matrix);
+        matrix.iter_mut().for_each(|cell| baseline.judge(expectations, cell));
         Ok(matrix)
+    }
+
+    /// This share as a record has it.
+    fn share(&self, matrix: &[Cell], (scratch, platform): (&str, &str), (seconds, interrupted): (f64, bool)) -> Share {
+        let (number, of) = self.partition;
+        let (scratch, platform) = (scratch.to_owned(), platform.to_owned());
+        let cells = matrix.iter().map(|cell| Cell { sample: None, ..cell.clone() }).collect();
+        Share { number, of, scratch, platform, seconds, interrupted, cells }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The sums over the runs of a cell.
 
 use super::Progress;
-use super::comparison::{RunFigures, Runs};
+use super::comparison::{self, RunFigures, Runs};
 use crate::expectations::Expectations;
 use crate::faults::Fault;
 use crate::strategies;
@@ -70,11 +70,10 @@ impl Tally {
     ) -> Cell {
         let verdict = self.verdicts.keys().next_back().copied().unwrap_or(Verdict::NotMeasured);
         let expected = expectations.of(strategy.name, &fault.title, medium);
-        let mut errors: Vec<ErrorCount> =
-            self.errors.into_iter().map(|(message, count)| ErrorCount { message, count }).collect();
-        errors.sort_by_key(|error| std::cmp::Reverse(error.count));
-        errors.truncate(ERRORS_MAX);
+        let errors = most_frequent(self.errors);
+        let sample_number = self.sample.as_ref().map(|(nth, _)| *nth);
         let sample = self.sample.map(|(_, record)| record);
+        let (numbers, harmed) = comparison::to_cell(&self.by_number);
         Cell {
             strategy: strategy.name.to_owned(),
             fault: fault.title.clone(),
@@ -97,10 +96,22 @@ impl Tally {
             verdicts: self.verdicts,
             errors,
             worse_than_plain: None,
+            numbers,
+            harmed,
+            sample_number,
             token: sample.as_ref().map(|record| record.token.clone()).unwrap_or_default(),
             sample,
         }
     }
+}
+
+/// The most frequent errors of a cell.
+pub(super) fn most_frequent(errors: BTreeMap<String, u64>) -> Vec<ErrorCount> {
+    let mut errors: Vec<ErrorCount> =
+        errors.into_iter().map(|(message, count)| ErrorCount { message, count }).collect();
+    errors.sort_by_key(|error| std::cmp::Reverse(error.count));
+    errors.truncate(ERRORS_MAX);
+    errors
 }
 
 /// How far the soak has come.

