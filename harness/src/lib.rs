@@ -42,6 +42,8 @@ pub mod runtime;
 pub mod sched;
 pub mod seed;
 pub mod shared_state;
+pub mod shrink;
+pub mod story;
 pub mod suggest;
 mod sys;
 pub mod token;
