@@ -33,6 +33,7 @@ pub mod codes;
 pub mod engine;
 pub mod fault;
 pub mod media;
+pub mod narrative;
 pub mod oracle;
 pub mod outsider;
 pub mod process;

@@ -18,6 +18,5 @@ pub mod write;
 mod facts;
 mod format;
 mod grid;
-mod narrative;
 mod news;
 mod theme;

@@ -2,9 +2,9 @@
 
 use super::head::Head;
 use crate::format::{count, plain, replay_line};
-use crate::narrative::{Narrative, Part, Sentence, Tone, finding, headline};
 use crate::svg;
 use askama::Template;
+use seawall_harness::narrative::{Narrative, Part, Sentence, Tone, finding, headline};
 use seawall_harness::record::Story;
 
 /// Maximum length of a statement, in characters.

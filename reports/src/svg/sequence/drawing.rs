@@ -4,8 +4,8 @@ use super::layout::{self, Arrow, Block, Layout, Row, Span};
 use super::lines::{self, Line};
 use super::{LINE, PAD};
 use crate::format::{coordinate, count, cut, xml};
-use crate::narrative::{Narrative, Sentence, actor_name};
 use crate::theme;
+use seawall_harness::narrative::{Narrative, Sentence, actor_name};
 use seawall_harness::record::StoryKind;
 use std::fmt::Write as _;
 

@@ -4,7 +4,7 @@ use super::lines::{Line, lines, wrapped};
 use super::tracks::Tracks;
 use super::{LINE, PAD};
 use crate::format::fit;
-use crate::narrative::{Narrative, Step, actor_name, finding, is_end};
+use seawall_harness::narrative::{Narrative, Step, actor_name, finding, is_end};
 use seawall_harness::record::{Story, StoryKind};
 use seawall_harness::verdict::Verdict;
 

@@ -8,8 +8,8 @@ use self::drawing::draw;
 use self::layout::{Layout, MARGIN};
 use super::{FONT, timeline};
 use crate::format::{coordinate, cut, fit, xml};
-use crate::narrative::{Narrative, Sentence, headline};
 use crate::theme;
+use seawall_harness::narrative::{Narrative, Sentence, headline};
 use seawall_harness::record::Story;
 use std::fmt::Write as _;
 

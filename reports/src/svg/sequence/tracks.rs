@@ -4,7 +4,7 @@
 use super::layout::{Block, HEADER, Layout, Span, TOP};
 use super::{LINE, PAD};
 use crate::format::plain;
-use crate::narrative::{Narrative, Step, actor_name, is_end};
+use seawall_harness::narrative::{Narrative, Step, actor_name, is_end};
 use seawall_harness::record::StoryKind;
 
 /// The state of one lane.
