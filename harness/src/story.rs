@@ -98,7 +98,8 @@ pub fn notes(actors: &[Actor], log: &[Event], calls: &[Entry], rules: &[Rule], f
     let mut notes = in_words(actors, log, calls);
     notes.iter_mut().filter(|note| note.kind == StoryKind::Outside).for_each(|note| add_call(note, calls));
     let logged: Vec<u64> = notes.iter().filter(|note| note.kind == StoryKind::Outside).map(|note| note.at).collect();
-    let is_told = |entry: &&Entry| entry.ruling == RulingKind::Outside && logged.contains(&entry.number);
+    let is_outside = |entry: &Entry| matches!(entry.ruling, RulingKind::Outside | RulingKind::PowerCut);
+    let is_told = |entry: &&Entry| is_outside(entry) && logged.contains(&entry.number);
     for entry in calls.iter().filter(|entry| !is_told(entry)) {
         let Some(fault) = fault_note(entry, rules) else { continue };
         // A note with this number was made before the call.

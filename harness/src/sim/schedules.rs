@@ -1,0 +1,87 @@
+//! Policies for short executions, such as those of tests.
+
+use crate::sched::pct::Pct;
+use crate::sched::random::Random;
+use crate::sched::rare::Rare;
+use crate::sched::{Dice, Point, Policy, Preemption};
+use crate::seed::Seed;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// The policy that a seed draws, for an execution that is expected to have so many calls.
+pub(super) fn policy(seed: Seed, calls: u64) -> Box<dyn Policy> {
+    match Dice::new(seed.stream("policy")).below(6) {
+        0 => Box::new(Rare::default()),
+        1 => Box::new(Pct::default()),
+        2 => Box::new(Random::default()),
+        _ => Box::new(Sparse::new(calls, 3)),
+    }
+}
+
+/// A few preemptions, at any point with the same probability. Most races need one or two.
+pub(super) struct Sparse {
+    /// How many points there are.
+    points: u64,
+    preemptions_max: usize,
+    dice: Dice,
+    /// The points of the preemptions, from 1.
+    at: Vec<u64>,
+    seen: u64,
+}
+
+impl Sparse {
+    pub(super) fn new(points: u64, preemptions_max: usize) -> Self {
+        Self { points, preemptions_max, dice: Dice::new(Seed(0)), at: Vec::new(), seen: 0 }
+    }
+}
+
+impl Policy for Sparse {
+    fn begin(&mut self, seed: Seed, _actors: usize) {
+        self.dice = Dice::new(seed.stream("sparse"));
+        self.seen = 0;
+        let points = usize::try_from(self.points).unwrap_or(usize::MAX).max(8);
+        let preemptions = 1 + self.dice.below(self.preemptions_max);
+        self.at = (0..preemptions).map(|_| 1 + self.dice.below(points) as u64).collect();
+    }
+
+    fn choose(&mut self, point: &Point<'_>) -> usize {
+        self.seen += 1;
+        if !point.can_go_on {
+            return if self.dice.below(4) == 0 { self.other(point) } else { point.successor() };
+        }
+        if self.at.contains(&self.seen) { self.other(point) } else { point.current }
+    }
+}
+
+impl Sparse {
+    fn other(&mut self, point: &Point<'_>) -> usize {
+        point.others[self.dice.below(point.others.len())]
+    }
+}
+
+/// Preempts nowhere, and notes where it could have.
+#[derive(Default)]
+pub(super) struct Scout {
+    possible: Rc<RefCell<Vec<Preemption>>>,
+}
+
+impl Scout {
+    /// All schedules of one preemption, in the order of their points.
+    pub(super) fn possible(&self) -> Rc<RefCell<Vec<Preemption>>> {
+        Rc::clone(&self.possible)
+    }
+}
+
+impl Policy for Scout {
+    fn begin(&mut self, _seed: Seed, _actors: usize) {
+        self.possible.borrow_mut().clear();
+    }
+
+    fn choose(&mut self, point: &Point<'_>) -> usize {
+        let unchosen = if point.can_go_on { point.current } else { point.successor() };
+        let Point { current: actor, section, nth, .. } = *point;
+        let others = point.others.iter().copied().filter(|to| *to != unchosen);
+        self.possible.borrow_mut().extend(others.map(|to| Preemption { actor, section, nth, to }));
+        unchosen
+    }
+}
