@@ -359,7 +359,8 @@ fn written(failure: &Failure) -> Vec<PathBuf> {
     // target/debug/deps/PROGRAM
     let Some(target) = program.ancestors().nth(3) else { return Vec::new() };
     let folder = target.join("seawall");
-    let path = folder.join(format!("{}.json", failure.test.replace("::", "-")));
+    let name = failure.test.replace(|c: char| !c.is_alphanumeric() && c != '_', "-");
+    let path = folder.join(format!("{name}.json"));
     let story = serde_json::to_vec_pretty(&failure.story).unwrap_or_default();
     let is_written = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&path, story)).is_ok();
     Vec::from_iter(is_written.then_some(path))

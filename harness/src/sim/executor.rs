@@ -7,6 +7,7 @@ use super::narrator::Narrator;
 use super::panics::Quiet;
 use super::process::live;
 use super::processes::WorldProcesses;
+use super::schedules::Fair;
 use super::statements::Listening;
 use super::world::{Settings, World};
 use crate::actor::Actor;
@@ -72,7 +73,7 @@ impl<A: fmt::Debug + 'static, F: Fn(&mut World<A>)> Executor<A, F> {
 
     /// Executes a case by this policy, from this seed.
     pub(super) fn execute_by(&mut self, case: &Case, policy: Box<dyn Policy>, seed: Seed) -> Outcome {
-        self.rig.set_policy(policy);
+        self.rig.set_policy(Box::new(Fair::new(policy)));
         self.perform(case, seed, None)
     }
 
@@ -80,7 +81,7 @@ impl<A: fmt::Debug + 'static, F: Fn(&mut World<A>)> Executor<A, F> {
     pub(super) fn tell(&mut self, case: &Case) -> (Outcome, Vec<Note>) {
         let log = Log::default();
         let shared_state: Arc<SharedState> = Arc::clone(self.rig.shared_state());
-        self.rig.set_policy(Box::new(Watched::new(case.policy(), shared_state, Rc::clone(&log))));
+        self.rig.set_policy(Box::new(Watched::new(Box::new(Fair::new(case.policy())), shared_state, Rc::clone(&log))));
         let outcome = self.perform(case, case.seed, Some(Rc::clone(&log)));
         let calls = self.calls();
         let actors = &outcome.execution.actors;

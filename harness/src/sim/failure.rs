@@ -83,6 +83,8 @@ impl fmt::Display for Failure {
             writeln!(f, "written to {}", path.display())?;
         }
         let package = std::env::var("CARGO_PKG_NAME").map_or_else(|_| String::new(), |name| format!("-p {name} "));
-        writeln!(f, "SEAWALL_REPLAY={} cargo test {package}{}", self.replay, self.test)
+        let is_plain = self.test.chars().all(|c| c.is_ascii_alphanumeric() || "_:-.".contains(c));
+        let test = if is_plain { self.test.clone() } else { format!("'{}'", self.test) };
+        writeln!(f, "SEAWALL_REPLAY={} cargo test {package}{test}", self.replay)
     }
 }

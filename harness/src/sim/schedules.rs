@@ -59,6 +59,41 @@ impl Sparse {
     }
 }
 
+/// Follows another policy, but lets the next actor run after so many points of one actor. Code that repeats a statement
+/// until another process has ended its transaction would never end otherwise.
+pub(super) struct Fair {
+    inner: Box<dyn Policy>,
+    last: usize,
+    in_a_row: u64,
+}
+
+/// Points of one actor in a row. Long statements have a few hundred.
+const IN_A_ROW_MAX: u64 = 2_000;
+
+impl Fair {
+    pub(super) fn new(inner: Box<dyn Policy>) -> Self {
+        Self { inner, last: 0, in_a_row: 0 }
+    }
+}
+
+impl Policy for Fair {
+    fn begin(&mut self, seed: Seed, actors: usize) {
+        self.inner.begin(seed, actors);
+        (self.last, self.in_a_row) = (0, 0);
+    }
+
+    fn choose(&mut self, point: &Point<'_>) -> usize {
+        self.in_a_row = if point.current == self.last { self.in_a_row + 1 } else { 0 };
+        self.last = point.current;
+        let to = self.inner.choose(point);
+        if self.in_a_row < IN_A_ROW_MAX || to != point.current {
+            return to;
+        }
+        self.in_a_row = 0;
+        point.successor()
+    }
+}
+
 /// Preempts nowhere, and notes where it could have.
 #[derive(Default)]
 pub(super) struct Scout {

@@ -3,6 +3,7 @@
 mod child;
 mod crashes;
 mod environment;
+mod races;
 mod threads;
 mod traps;
 mod wallet;
