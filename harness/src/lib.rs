@@ -36,6 +36,7 @@ pub mod media;
 pub mod narrative;
 pub mod oracle;
 pub mod outsider;
+pub mod picture;
 pub mod process;
 pub mod record;
 pub mod rig;

@@ -19,4 +19,3 @@ mod facts;
 mod format;
 mod grid;
 mod news;
-mod theme;

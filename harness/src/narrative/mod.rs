@@ -7,7 +7,7 @@ use crate::record::{Story, StoryEvent, StoryKind};
 use std::ops::Range;
 
 pub use sentence::{Part, Sentence, Tone, actor_name, detail, finding, headline, joined};
-pub use words::{count, cut, number, plain};
+pub use words::{count, cut, fit, number, plain};
 
 mod sentence;
 mod words;

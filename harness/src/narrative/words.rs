@@ -47,3 +47,44 @@ pub fn cut(text: &str, chars_max: usize) -> String {
     out.push('…');
     out
 }
+
+/// The text in at most `lines_max` lines of at most `chars_max` characters. Lines break between words; a longer word
+/// breaks after a punctuation mark if it has one. An ellipsis at the end says that text is missing.
+pub fn fit(text: &str, chars_max: usize, lines_max: usize) -> Vec<String> {
+    let (chars_max, lines_max) = (chars_max.max(2), lines_max.max(1));
+    let mut lines: Vec<String> = Vec::new();
+    for word in plain(text).split_whitespace() {
+        if lines.len() > lines_max {
+            break;
+        }
+        let word: Vec<char> = word.chars().collect();
+        let used = lines.last().map_or(chars_max, |line| line.chars().count());
+        if used + 1 + word.len() <= chars_max {
+            let line = lines.last_mut().expect("a line is in use");
+            line.push(' ');
+            line.extend(word);
+            continue;
+        }
+        let mut rest = word.as_slice();
+        while !rest.is_empty() && lines.len() <= lines_max {
+            let (line, after) = rest.split_at(break_at(rest, chars_max));
+            lines.push(line.iter().collect());
+            rest = after;
+        }
+    }
+    if lines.len() > lines_max {
+        lines.truncate(lines_max);
+        let last = lines.last_mut().expect("at least one line is kept");
+        *last = cut(&format!("{last}…"), chars_max);
+    }
+    lines
+}
+
+/// The number of characters of a word that go on a line: all that fit, or up to the last punctuation mark.
+fn break_at(word: &[char], chars_max: usize) -> usize {
+    if word.len() <= chars_max {
+        return word.len();
+    }
+    let mark = word[..chars_max].iter().rposition(|c| "(,_.@=;:/-".contains(*c));
+    mark.map(|at| at + 1).filter(|kept| *kept * 3 >= chars_max).unwrap_or(chars_max)
+}

@@ -10,11 +10,13 @@ use super::watchdog::{self, Watched};
 use super::world::{Settings, World};
 use super::{replay, statements};
 use crate::fault::Rule;
+use crate::picture;
 use crate::seed::{Seed, mix};
 use crate::shrink::{self, Bench as _};
 use crate::story;
 use parking_lot::Mutex;
 use std::fmt;
+use std::fs;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -353,15 +355,18 @@ impl Passed {
     }
 }
 
-/// Writes the story as data into the folder of the build; what could be written.
+/// Writes the story as data and as a picture into the folder of the build; what could be written.
 fn written(failure: &Failure) -> Vec<PathBuf> {
     let Ok(program) = std::env::current_exe() else { return Vec::new() };
     // target/debug/deps/PROGRAM
     let Some(target) = program.ancestors().nth(3) else { return Vec::new() };
-    let folder = target.join("seawall");
     let name = failure.test.replace(|c: char| !c.is_alphanumeric() && c != '_', "-");
-    let path = folder.join(format!("{name}.json"));
-    let story = serde_json::to_vec_pretty(&failure.story).unwrap_or_default();
-    let is_written = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&path, story)).is_ok();
-    Vec::from_iter(is_written.then_some(path))
+    let story = serde_json::to_string_pretty(&failure.story).unwrap_or_default();
+    let files = [("svg", picture::sequence(&failure.story)), ("json", story)];
+    let write = |(extension, text): (&str, String)| {
+        let path = target.join("seawall").join(format!("{name}.{extension}"));
+        let is_written = fs::create_dir_all(target.join("seawall")).and_then(|()| fs::write(&path, text)).is_ok();
+        is_written.then_some(path)
+    };
+    files.into_iter().filter_map(write).collect()
 }

@@ -34,7 +34,7 @@ pub struct Failure {
     pub difference: Option<String>,
     /// The file of regressions that has it.
     pub kept: Option<PathBuf>,
-    /// The story as data and its picture.
+    /// The picture of the story (SVG), and the story as data (JSON).
     pub written: Vec<PathBuf>,
 }
 
@@ -79,8 +79,8 @@ impl fmt::Display for Failure {
         if let Some(kept) = &self.kept {
             writeln!(f, "kept in {}", kept.display())?;
         }
-        for path in &self.written {
-            writeln!(f, "written to {}", path.display())?;
+        if let Some(picture) = self.written.first() {
+            writeln!(f, "picture: {}", picture.display())?;
         }
         let package = std::env::var("CARGO_PKG_NAME").map_or_else(|_| String::new(), |name| format!("-p {name} "));
         let is_plain = self.test.chars().all(|c| c.is_ascii_alphanumeric() || "_:-.".contains(c));

@@ -42,6 +42,10 @@ impl Policy for Sparse {
         let points = usize::try_from(self.points).unwrap_or(usize::MAX).max(8);
         let preemptions = 1 + self.dice.below(self.preemptions_max);
         self.at = (0..preemptions).map(|_| 1 + self.dice.below(points) as u64).collect();
+        if self.dice.below(2) == 0 {
+            // Another actor begins.
+            self.at.push(1);
+        }
     }
 
     fn choose(&mut self, point: &Point<'_>) -> usize {
