@@ -4,6 +4,7 @@ use super::case::{Case, Failing, PREEMPTIONS};
 use super::executor::{Executor, Outcome};
 use super::schedules::{Scout, Sparse};
 use super::world::World;
+use crate::sched::Policy;
 use crate::seed::Seed;
 use crate::shrink::{Bench, Goal, Limits, leave_out};
 use std::convert::Infallible;
@@ -11,6 +12,15 @@ use std::fmt;
 
 /// Executions of a shrinking, at most.
 const EXECUTIONS_MAX: u64 = 2_000;
+
+/// Calls of a shrinking, at most: so that executions without an end do not take minutes.
+const CALLS_MAX: u64 = 5_000_000;
+
+/// An execution that deadlocked, whose actors have to be left behind, takes the time of this number of calls.
+const CALLS_OF_DEADLOCK: u64 = 20_000;
+
+/// Schedules of one preemption that are tried, at most.
+const SINGLES_MAX: usize = 1_000;
 
 /// Fresh schedules of few preemptions that are tried in a row.
 const SCHEDULES: u64 = 200;
@@ -20,6 +30,7 @@ pub(super) struct CaseBench<'a, A, F> {
     executor: &'a mut Executor<A, F>,
     goal: Goal<'a, Failing>,
     schedules: u64,
+    calls: u64,
     /// True once all schedules of one preemption have been tried.
     has_tried_one: bool,
 }
@@ -29,22 +40,28 @@ impl<'a, A: fmt::Debug + 'static, F: Fn(&mut World<A>)> CaseBench<'a, A, F> {
     pub(super) fn new(executor: &'a mut Executor<A, F>, case: &Case, outcome: &Outcome) -> Option<(Self, Failing)> {
         let findings: Vec<_> = outcome.finding.iter().cloned().collect();
         let goal = Goal::new(&findings, Limits::default())?;
-        Some((Self { executor, goal, schedules: 0, has_tried_one: false }, failing(case, outcome)))
+        Some((Self { executor, goal, schedules: 0, calls: 0, has_tried_one: false }, failing(case, outcome)))
+    }
+
+    fn execute(&mut self, case: &Case, policy: Box<dyn Policy>, seed: Seed) -> Outcome {
+        let outcome = self.executor.execute_by(case, policy, seed);
+        self.goal.executions += 1;
+        let deadlock = if outcome.execution.deadlocked.is_empty() { 0 } else { CALLS_OF_DEADLOCK };
+        self.calls += outcome.execution.calls + deadlock;
+        outcome
     }
 
     /// The first schedule of a single preemption that fails.
     fn with_one(&mut self, stuck: &Failing) -> Option<Failing> {
         let scout = Scout::default();
         let possible = scout.possible();
-        self.goal.executions += 1;
-        self.executor.execute_by(&stuck.case, Box::new(scout), stuck.case.seed);
-        for preemption in possible.take() {
+        self.execute(&stuck.case, Box::new(scout), stuck.case.seed);
+        for preemption in possible.take().into_iter().take(SINGLES_MAX) {
             if self.is_over() {
                 break;
             }
-            self.goal.executions += 1;
             let case = stuck.case.with_schedule(&[preemption]);
-            let outcome = self.executor.execute(&case);
+            let outcome = self.execute(&case, case.policy(), case.seed);
             let found = self.met(&case, &outcome).filter(|found| found.preemptions() == 1);
             if found.is_some() {
                 return found;
@@ -69,8 +86,7 @@ impl<A: fmt::Debug + 'static, F: Fn(&mut World<A>)> Bench for CaseBench<'_, A, F
     type Error = Infallible;
 
     fn fails(&mut self, candidate: &Failing) -> Result<Option<Failing>, Infallible> {
-        self.goal.executions += 1;
-        let outcome = self.executor.execute(&candidate.case);
+        let outcome = self.execute(&candidate.case, candidate.case.policy(), candidate.case.seed);
         Ok(self.met(&candidate.case, &outcome))
     }
 
@@ -84,10 +100,9 @@ impl<A: fmt::Debug + 'static, F: Fn(&mut World<A>)> Bench for CaseBench<'_, A, F
         let last = self.schedules + SCHEDULES;
         while stuck.preemptions() > 2 && self.schedules < last && !self.is_over() {
             self.schedules += 1;
-            self.goal.executions += 1;
             let seed: Seed = stuck.case.seed.stream("shrink").nth(self.schedules);
             let policy = Box::new(Sparse::new(stuck.calls, stuck.preemptions() - 1));
-            let outcome = self.executor.execute_by(&stuck.case, policy, seed);
+            let outcome = self.execute(&stuck.case, policy, seed);
             let Some(mut found) = self.met(&stuck.case, &outcome) else { continue };
             leave_out(self, &mut found, PREEMPTIONS)?;
             if found.preemptions() < stuck.preemptions() {
@@ -98,7 +113,7 @@ impl<A: fmt::Debug + 'static, F: Fn(&mut World<A>)> Bench for CaseBench<'_, A, F
     }
 
     fn is_over(&mut self) -> bool {
-        self.goal.executions >= EXECUTIONS_MAX
+        self.goal.executions >= EXECUTIONS_MAX || self.calls >= CALLS_MAX
     }
 
     fn executions(&self) -> u64 {

@@ -6,15 +6,12 @@
 //! // #[test] fn no_money_is_lost() {
 //! sim::check(|world| {
 //!     world.setup(|db| db.execute_batch("CREATE TABLE wallet (coins); INSERT INTO wallet VALUES (100)"));
-//!     for _ in 0..2 {
-//!         world.process(|p| {
-//!             let db = p.open()?;
-//!             let coins: i64 = db.query_row("SELECT coins FROM wallet", [], |row| row.get(0))?;
-//!             db.execute("UPDATE wallet SET coins = ?1", [coins - 10])?;
-//!             p.ack(10);
-//!             Ok(())
-//!         });
-//!     }
+//!     world.processes(2, |p| {
+//!         let db = p.open()?;
+//!         let coins: i64 = db.query_row("SELECT coins FROM wallet", [], |row| row.get(0))?;
+//!         db.execute("UPDATE wallet SET coins = ?1", [coins - 10])?;
+//!         p.ack(10)
+//!     });
 //!     world.invariant(|db, spent| {
 //!         let coins: i64 = db.query_row("SELECT coins FROM wallet", [], |row| row.get(0))?;
 //!         assert_eq!(coins, 100 - spent.iter().sum::<i64>());
@@ -78,13 +75,15 @@ mod processes;
 mod regressions;
 mod replay;
 mod schedules;
+mod search;
 mod statements;
 mod watchdog;
 mod world;
 
-pub use check::{Check, Passed, check};
+pub use check::{Check, check};
 pub use failure::Failure;
 pub use process::{Process, Thread};
+pub use search::Passed;
 pub use world::World;
 
 /// What the closures of a world return: any error, by `?`.

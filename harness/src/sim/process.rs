@@ -44,13 +44,18 @@ impl<A: fmt::Debug + 'static> Process<A> {
         self.stage.simulation.vfs()
     }
 
-    /// Records a result that the process has told its caller. A process that was killed tells nothing.
-    pub fn ack(&self, value: A) {
-        if !self.stage.is_dead(self.actor.process) {
-            let (narrator, actor) = (&self.stage.narrator, self.actor);
-            narrator.tell(None, StoryKind::Observed, || format!("{actor} acknowledged {value:?}"));
-            self.stage.acked.borrow_mut().push(value);
+    /// Records a result that the process has told its caller.
+    ///
+    /// # Errors
+    /// If the process was killed: then it tells nothing.
+    pub fn ack(&self, value: A) -> Result {
+        let (stage, actor) = (&self.stage, self.actor);
+        if stage.is_dead(actor.process) {
+            return Err(format!("{actor} was killed").into());
         }
+        stage.narrator.tell(None, StoryKind::Observed, || format!("{actor} acknowledged {value:?}"));
+        stage.acked.borrow_mut().push(value);
+        Ok(())
     }
 
     /// Which process it is, from 1.

@@ -79,6 +79,12 @@ impl<A: fmt::Debug + 'static> World<A> {
         self.processes.push(Rc::new(body));
     }
 
+    /// Adds so many processes that run the same code.
+    pub fn processes(&mut self, count: usize, body: impl Fn(&Process<A>) -> Result + 'static) {
+        let body: Body<A> = Rc::new(body);
+        self.processes.extend((0..count).map(|_| Rc::clone(&body)));
+    }
+
     /// Adds an invariant. After the processes it gets a fresh connection and the acknowledged values, in order. It fails
     /// by a panic or by an error.
     pub fn invariant(&mut self, invariant: impl Fn(&Connection, &[A]) -> Result + 'static) {

@@ -10,15 +10,12 @@ fn is_child() -> bool {
 
 fn wallet(world: &mut World<i64>) {
     world.setup(|db| db.execute_batch("CREATE TABLE wallet (coins); INSERT INTO wallet VALUES (100)"));
-    for _ in 0..2 {
-        world.process(|p| {
-            let db = p.open()?;
-            let coins: i64 = db.query_row("SELECT coins FROM wallet", [], |row| row.get(0))?;
-            db.execute("UPDATE wallet SET coins = ?1", [coins - 10])?;
-            p.ack(10);
-            Ok(())
-        });
-    }
+    world.processes(2, |p| {
+        let db = p.open()?;
+        let coins: i64 = db.query_row("SELECT coins FROM wallet", [], |row| row.get(0))?;
+        db.execute("UPDATE wallet SET coins = ?1", [coins - 10])?;
+        p.ack(10)
+    });
     let is_mended = std::env::var_os("SIM_TEST_MENDED").is_some();
     world.invariant(move |db, spent| {
         let coins: i64 = db.query_row("SELECT coins FROM wallet", [], |row| row.get(0))?;
@@ -47,7 +44,7 @@ fn one_of_eight(number: u64) {
                 let db = p.open()?;
                 for n in 0..1 + seed % 3 {
                     db.execute("INSERT INTO t VALUES (?1, random())", [n as i64])?;
-                    p.ack(n);
+                    p.ack(n)?;
                 }
                 Ok(())
             });

@@ -6,23 +6,21 @@ use seawall_harness::sim::World;
 /// Two processes insert three rows each, one by one, and acknowledge them. `before` acknowledges before the COMMIT.
 fn rows(world: &mut World<(u16, i64)>, before: bool) {
     world.setup(|db| db.execute_batch("CREATE TABLE line (process, n, PRIMARY KEY (process, n))"));
-    for _ in 0..2 {
-        world.process(move |p| {
-            let mut db = p.open()?;
-            for n in 0..3 {
-                let transaction = db.transaction()?;
-                transaction.execute("INSERT OR IGNORE INTO line VALUES (?1, ?2)", (p.number(), n))?;
-                if before {
-                    p.ack((p.number(), n));
-                }
-                transaction.commit()?;
-                if !before {
-                    p.ack((p.number(), n));
-                }
+    world.processes(2, move |p| {
+        let mut db = p.open()?;
+        for n in 0..3 {
+            let transaction = db.transaction()?;
+            transaction.execute("INSERT OR IGNORE INTO line VALUES (?1, ?2)", (p.number(), n))?;
+            if before {
+                p.ack((p.number(), n))?;
             }
-            Ok(())
-        });
-    }
+            transaction.commit()?;
+            if !before {
+                p.ack((p.number(), n))?;
+            }
+        }
+        Ok(())
+    });
     world.invariant(|db, acked| {
         for (process, n) in acked {
             let found: i64 =
@@ -64,7 +62,7 @@ fn a_commit_without_syncs_is_found_by_a_power_cut() {
             db.execute_batch("PRAGMA synchronous = NORMAL")?;
             for n in 0..4 {
                 db.execute("INSERT INTO line VALUES (?1)", [n])?;
-                p.ack(n);
+                p.ack(n)?;
             }
             Ok(())
         });

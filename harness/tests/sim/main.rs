@@ -8,7 +8,7 @@ mod threads;
 mod traps;
 mod wallet;
 
-use seawall_harness::sim::{Check, Failure, World};
+use seawall_harness::sim::{self, Check, Failure, World};
 use std::fmt;
 
 /// A check of a planted defect: it leaves no file of regressions behind.
@@ -24,4 +24,18 @@ fn found<A: fmt::Debug + 'static>(check: Check, test: impl Fn(&mut World<A>) + S
         Ok(passed) => panic!("not found: {passed:?}"),
         Err(failure) => *failure,
     }
+}
+
+/// An invariant of two values.
+#[track_caller]
+fn equal<T: PartialEq + fmt::Debug>(left: T, right: T) -> sim::Result {
+    assert_eq!(left, right);
+    Ok(())
+}
+
+/// An invariant of one condition.
+#[track_caller]
+fn holds(condition: bool) -> sim::Result {
+    assert!(condition);
+    Ok(())
 }

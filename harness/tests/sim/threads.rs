@@ -1,6 +1,6 @@
 //! Processes with several threads, and the locks between them.
 
-use super::{found, planted};
+use super::{equal, found, planted};
 use rusqlite::Connection;
 use seawall_harness::sim::{Process, World};
 use seawall_harness::sync::Mutex;
@@ -32,7 +32,7 @@ fn counter(world: &mut World, is_step_locked: bool) {
     });
     world.invariant(|db, _| {
         let n: i64 = db.query_row("SELECT n FROM counter", [], |row| row.get(0))?;
-        Ok(assert_eq!(n, 3))
+        equal(n, 3)
     });
 }
 
@@ -76,8 +76,7 @@ fn a_process_dies_with_all_its_threads_and_starts_again() {
             let threads = [(); 2].map(|()| {
                 p.spawn(|p| {
                     p.open()?.execute("INSERT INTO t VALUES (1)", [])?;
-                    p.ack(p.life());
-                    Ok(())
+                    p.ack(p.life())
                 })
             });
             threads.into_iter().for_each(|thread| thread.join());

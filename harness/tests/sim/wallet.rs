@@ -1,19 +1,16 @@
 //! The wallet: two processes take coins from it, and lose an update.
 
-use super::{found, planted};
+use super::{found, holds, planted};
 use seawall_harness::sim::{self, World};
 
 fn wallet(world: &mut World<i64>, update: &'static str) {
     world.setup(|db| db.execute_batch("CREATE TABLE wallet (coins); INSERT INTO wallet VALUES (100)"));
-    for _ in 0..2 {
-        world.process(move |p| {
-            let db = p.open()?;
-            let coins: i64 = db.query_row("SELECT coins FROM wallet", [], |row| row.get(0))?;
-            db.execute(update, [coins - 10])?;
-            p.ack(10);
-            Ok(())
-        });
-    }
+    world.processes(2, move |p| {
+        let db = p.open()?;
+        let coins: i64 = db.query_row("SELECT coins FROM wallet", [], |row| row.get(0))?;
+        db.execute(update, [coins - 10])?;
+        p.ack(10)
+    });
     world.invariant(|db, spent| {
         let coins: i64 = db.query_row("SELECT coins FROM wallet", [], |row| row.get(0))?;
         assert_eq!(coins, 100 - spent.iter().sum::<i64>());
@@ -62,5 +59,5 @@ fn a_check_panics_with_its_failure() {
 
 #[test]
 fn a_world_without_a_process_is_judged() {
-    sim::check(|world: &mut World| world.invariant(|_, acked| Ok(assert!(acked.is_empty()))));
+    sim::check(|world: &mut World| world.invariant(|_, acked| holds(acked.is_empty())));
 }

@@ -1,6 +1,7 @@
 //! Races against the death of a process.
 
 use super::{begin, commit, number};
+use crate::{equal, holds};
 use seawall_harness::sim::World;
 
 /// Tells its caller that a row is there, and then commits it. The process has better things to do after a restart.
@@ -13,15 +14,15 @@ pub(super) fn acknowledged_too_early(world: &mut World<i64>, is_sound: bool) {
         let db = p.open()?;
         db.execute_batch("BEGIN; INSERT INTO line VALUES (1)")?;
         if !is_sound {
-            p.ack(1);
+            p.ack(1)?;
         }
         db.execute_batch("COMMIT")?;
         if is_sound {
-            p.ack(1);
+            p.ack(1)?;
         }
         Ok(())
     });
-    world.invariant(|db, acked| Ok(assert!(number(db, "SELECT count(*) FROM line")? >= acked.len() as i64)));
+    world.invariant(|db, acked| holds(number(db, "SELECT count(*) FROM line")? >= acked.len() as i64));
 }
 
 /// Money leaves one account and reaches the other one by two transactions.
@@ -34,7 +35,7 @@ pub(super) fn half_a_transfer(world: &mut World<i64>, is_sound: bool) {
         db.execute("UPDATE account SET n = n + 7 WHERE id = 2", [])?;
         Ok(commit(&db, is_sound)?)
     });
-    world.invariant(|db, _| Ok(assert_eq!(number(db, "SELECT sum(n) FROM account")?, 100)));
+    world.invariant(|db, _| equal(number(db, "SELECT sum(n) FROM account")?, 100));
 }
 
 /// Does its work again after a restart, though it may have been done.
@@ -45,7 +46,7 @@ pub(super) fn repeated_after_restart(world: &mut World<i64>, is_sound: bool) {
         p.open()?.execute("INSERT OR IGNORE INTO payment VALUES (?1, 10)", [id])?;
         Ok(())
     });
-    world.invariant(|db, _| Ok(assert_eq!(number(db, "SELECT sum(amount) FROM payment")?, 10)));
+    world.invariant(|db, _| equal(number(db, "SELECT sum(amount) FROM payment")?, 10));
 }
 
 /// Sends a message, and then notes that it was sent. The receiver of the sound form knows messages by their number.
@@ -54,7 +55,7 @@ pub(super) fn sent_twice(world: &mut World<i64>, is_sound: bool) {
     world.process(|p| {
         let db = p.open()?;
         if number(&db, "SELECT count(*) FROM outbox WHERE NOT is_sent")? == 1 {
-            p.ack(7);
+            p.ack(7)?;
             db.execute("UPDATE outbox SET is_sent = 1", [])?;
         }
         Ok(())
@@ -64,6 +65,6 @@ pub(super) fn sent_twice(world: &mut World<i64>, is_sound: bool) {
         if is_sound {
             received.dedup();
         }
-        Ok(assert_eq!(received, [7]))
+        equal(&received[..], &[7])
     });
 }

@@ -1,6 +1,7 @@
 //! Races between writers.
 
 use super::{begin, commit, number};
+use crate::{equal, holds};
 use rusqlite::ErrorCode;
 use seawall_harness::sim::World;
 use seawall_harness::sync::Mutex;
@@ -9,18 +10,15 @@ use std::rc::Rc;
 /// Reads a value, and writes it back changed.
 pub(super) fn lost_update(world: &mut World<i64>, is_sound: bool) {
     world.setup(|db| db.execute_batch("CREATE TABLE stock (n); INSERT INTO stock VALUES (5)"));
-    for _ in 0..2 {
-        world.process(move |p| {
-            let db = p.open()?;
-            begin(&db, is_sound)?;
-            let n = number(&db, "SELECT n FROM stock")?;
-            db.execute("UPDATE stock SET n = ?1", [n - 1])?;
-            commit(&db, is_sound)?;
-            p.ack(1);
-            Ok(())
-        });
-    }
-    world.invariant(|db, sold| Ok(assert_eq!(number(db, "SELECT n FROM stock")?, 5 - sold.len() as i64)));
+    world.processes(2, move |p| {
+        let db = p.open()?;
+        begin(&db, is_sound)?;
+        let n = number(&db, "SELECT n FROM stock")?;
+        db.execute("UPDATE stock SET n = ?1", [n - 1])?;
+        commit(&db, is_sound)?;
+        p.ack(1)
+    });
+    world.invariant(|db, sold| equal(number(db, "SELECT n FROM stock")?, 5 - sold.len() as i64));
 }
 
 /// Two doctors are on call, and each leaves if the other one stays.
@@ -36,95 +34,86 @@ pub(super) fn write_skew(world: &mut World<i64>, is_sound: bool) {
             Ok(commit(&db, is_sound)?)
         });
     }
-    world.invariant(|db, _| Ok(assert!(number(db, "SELECT count(*) FROM doctor WHERE on_call")? > 0)));
+    world.invariant(|db, _| holds(number(db, "SELECT count(*) FROM doctor WHERE on_call")? > 0));
 }
 
 /// Inserts what is not there, without a constraint.
 pub(super) fn check_then_insert(world: &mut World<i64>, is_sound: bool) {
     world.setup(|db| db.execute_batch("CREATE TABLE user (name)"));
-    for _ in 0..2 {
-        world.process(move |p| {
-            let db = p.open()?;
-            begin(&db, is_sound)?;
-            if number(&db, "SELECT count(*) FROM user WHERE name = 'anna'")? == 0 {
-                db.execute("INSERT INTO user VALUES ('anna')", [])?;
-            }
-            Ok(commit(&db, is_sound)?)
-        });
-    }
-    world.invariant(|db, _| Ok(assert_eq!(number(db, "SELECT count(*) FROM user")?, 1)));
+    world.processes(2, move |p| {
+        let db = p.open()?;
+        begin(&db, is_sound)?;
+        if number(&db, "SELECT count(*) FROM user WHERE name = 'anna'")? == 0 {
+            db.execute("INSERT INTO user VALUES ('anna')", [])?;
+        }
+        Ok(commit(&db, is_sound)?)
+    });
+    world.invariant(|db, _| equal(number(db, "SELECT count(*) FROM user")?, 1));
 }
 
 /// Takes the first free job, and works on it.
 pub(super) fn double_claim(world: &mut World<i64>, is_sound: bool) {
     world.setup(|db| db.execute_batch("CREATE TABLE job (id, worker); INSERT INTO job (id) VALUES (1), (2), (3)"));
-    for _ in 0..2 {
-        world.process(move |p| {
-            let db = p.open()?;
-            let job = number(&db, "SELECT min(id) FROM job WHERE worker IS NULL")?;
-            let condition = if is_sound { "AND worker IS NULL" } else { "" };
-            let sql = format!("UPDATE job SET worker = ?1 WHERE id = ?2 {condition}");
-            if db.execute(&sql, [i64::from(p.number()), job])? == 1 {
-                p.ack(job);
-            }
-            Ok(())
-        });
-    }
+    world.processes(2, move |p| {
+        let db = p.open()?;
+        let job = number(&db, "SELECT min(id) FROM job WHERE worker IS NULL")?;
+        let condition = if is_sound { "AND worker IS NULL" } else { "" };
+        let sql = format!("UPDATE job SET worker = ?1 WHERE id = ?2 {condition}");
+        if db.execute(&sql, [i64::from(p.number()), job])? == 1 {
+            p.ack(job)?;
+        }
+        Ok(())
+    });
     world.invariant(|_, jobs| {
         let mut once = jobs.to_vec();
         once.sort_unstable();
         once.dedup();
-        Ok(assert_eq!(once.len(), jobs.len(), "{jobs:?}"))
+        equal(once.len(), jobs.len())
     });
 }
 
 /// A deferred transaction reads, and its write meets BUSY_SNAPSHOT. The retry writes the value that was read before.
 pub(super) fn deferred_upgrade(world: &mut World<i64>, is_sound: bool) {
     world.setup(|db| db.execute_batch("CREATE TABLE stock (n); INSERT INTO stock VALUES (5)"));
-    for _ in 0..2 {
-        world.process(move |p| {
-            let db = p.open()?;
-            db.execute_batch("BEGIN")?;
-            let mut n = number(&db, "SELECT n FROM stock")?;
-            while let Err(error) = db.execute("UPDATE stock SET n = ?1", [n - 1]) {
-                if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) {
-                    return Err(error.into());
-                }
-                db.execute_batch("ROLLBACK; BEGIN")?;
-                if is_sound {
-                    n = number(&db, "SELECT n FROM stock")?;
-                }
+    world.processes(2, move |p| {
+        let db = p.open()?;
+        db.execute_batch("BEGIN")?;
+        let mut n = number(&db, "SELECT n FROM stock")?;
+        while let Err(error) = db.execute("UPDATE stock SET n = ?1", [n - 1]) {
+            if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) {
+                return Err(error.into());
             }
-            db.execute_batch("COMMIT")?;
-            p.ack(1);
-            Ok(())
-        });
-    }
-    world.invariant(|db, sold| Ok(assert_eq!(number(db, "SELECT n FROM stock")?, 5 - sold.len() as i64)));
+            db.execute_batch("ROLLBACK; BEGIN")?;
+            if is_sound {
+                n = number(&db, "SELECT n FROM stock")?;
+            }
+        }
+        db.execute_batch("COMMIT")?;
+        p.ack(1)
+    });
+    world.invariant(|db, sold| equal(number(db, "SELECT n FROM stock")?, 5 - sold.len() as i64));
 }
 
 /// Keeps a row in memory, and writes from it in a later transaction.
 pub(super) fn cached_row(world: &mut World<i64>, is_sound: bool) {
     world.setup(|db| db.execute_batch("CREATE TABLE page (views, version); INSERT INTO page VALUES (0, 0)"));
-    for _ in 0..2 {
-        world.process(move |p| {
-            let db = p.open()?;
-            loop {
-                let (views, version) = db.query_row("SELECT views, version FROM page", [], |row| {
-                    Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-                })?;
-                db.execute_batch("BEGIN IMMEDIATE")?;
-                let condition = if is_sound { "WHERE version = ?2" } else { "WHERE ?2 = ?2" };
-                let sql = format!("UPDATE page SET views = ?1, version = version + 1 {condition}");
-                let changed = db.execute(&sql, [views + 1, version])?;
-                db.execute_batch("COMMIT")?;
-                if changed == 1 {
-                    return Ok(());
-                }
+    world.processes(2, move |p| {
+        let db = p.open()?;
+        loop {
+            let (views, version) = db.query_row("SELECT views, version FROM page", [], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+            })?;
+            db.execute_batch("BEGIN IMMEDIATE")?;
+            let condition = if is_sound { "WHERE version = ?2" } else { "WHERE ?2 = ?2" };
+            let sql = format!("UPDATE page SET views = ?1, version = version + 1 {condition}");
+            let changed = db.execute(&sql, [views + 1, version])?;
+            db.execute_batch("COMMIT")?;
+            if changed == 1 {
+                return Ok(());
             }
-        });
-    }
-    world.invariant(|db, _| Ok(assert_eq!(number(db, "SELECT views FROM page")?, 2)));
+        }
+    });
+    world.invariant(|db, _| equal(number(db, "SELECT views FROM page")?, 2));
 }
 
 /// Writes a whole row anew, of which another process has changed another column.
@@ -149,39 +138,35 @@ pub(super) fn replace_for_upsert(world: &mut World<i64>, is_sound: bool) {
             Ok(())
         });
     }
-    world.invariant(|db, _| Ok(assert_eq!(number(db, "SELECT a + b FROM profile")?, 2)));
+    world.invariant(|db, _| equal(number(db, "SELECT a + b FROM profile")?, 2));
 }
 
 /// Takes the largest number and one more.
 pub(super) fn next_number(world: &mut World<i64>, is_sound: bool) {
     world.setup(|db| db.execute_batch("CREATE TABLE invoice (number)"));
-    for _ in 0..2 {
-        world.process(move |p| {
-            let db = p.open()?;
-            begin(&db, is_sound)?;
-            let next = number(&db, "SELECT coalesce(max(number), 0) + 1 FROM invoice")?;
-            db.execute("INSERT INTO invoice VALUES (?1)", [next])?;
-            Ok(commit(&db, is_sound)?)
-        });
-    }
-    world.invariant(|db, _| Ok(assert_eq!(number(db, "SELECT count(DISTINCT number) FROM invoice")?, 2)));
+    world.processes(2, move |p| {
+        let db = p.open()?;
+        begin(&db, is_sound)?;
+        let next = number(&db, "SELECT coalesce(max(number), 0) + 1 FROM invoice")?;
+        db.execute("INSERT INTO invoice VALUES (?1)", [next])?;
+        Ok(commit(&db, is_sound)?)
+    });
+    world.invariant(|db, _| equal(number(db, "SELECT count(DISTINCT number) FROM invoice")?, 2));
 }
 
 /// The process that finds no leader becomes the leader.
 pub(super) fn two_leaders(world: &mut World<i64>, is_sound: bool) {
     world.setup(|db| db.execute_batch("CREATE TABLE leader (one PRIMARY KEY, process)"));
-    for _ in 0..3 {
-        world.process(move |p| {
-            let db = p.open()?;
-            let is_free = number(&db, "SELECT count(*) FROM leader")? == 0;
-            let or = if is_sound { "IGNORE" } else { "REPLACE" };
-            if is_free && db.execute(&format!("INSERT OR {or} INTO leader VALUES (1, ?1)"), [p.number()])? == 1 {
-                p.ack(p.number().into());
-            }
-            Ok(())
-        });
-    }
-    world.invariant(|_, leaders| Ok(assert!(leaders.len() <= 1, "{leaders:?}")));
+    world.processes(3, move |p| {
+        let db = p.open()?;
+        let is_free = number(&db, "SELECT count(*) FROM leader")? == 0;
+        let or = if is_sound { "IGNORE" } else { "REPLACE" };
+        if is_free && db.execute(&format!("INSERT OR {or} INTO leader VALUES (1, ?1)"), [p.number()])? == 1 {
+            p.ack(p.number().into())?;
+        }
+        Ok(())
+    });
+    world.invariant(|_, leaders| holds(leaders.len() <= 1));
 }
 
 /// Each row has the balance after it, computed from the last row.
@@ -201,58 +186,52 @@ pub(super) fn running_balance(world: &mut World<i64>, is_sound: bool) {
         });
     }
     world.invariant(|db, _| {
-        Ok(assert_eq!(
+        equal(
             number(db, "SELECT balance FROM entry ORDER BY id DESC LIMIT 1")?,
-            number(db, "SELECT sum(amount) FROM entry")?
-        ))
+            number(db, "SELECT sum(amount) FROM entry")?,
+        )
     });
 }
 
 /// At most three rows are allowed.
 pub(super) fn quota(world: &mut World<i64>, is_sound: bool) {
     world.setup(|db| db.execute_batch("CREATE TABLE file (name); INSERT INTO file VALUES (1), (2)"));
-    for _ in 0..2 {
-        world.process(move |p| {
-            let db = p.open()?;
-            if is_sound {
-                db.execute("INSERT INTO file SELECT 3 WHERE (SELECT count(*) FROM file) < 3", [])?;
-            } else if number(&db, "SELECT count(*) FROM file")? < 3 {
-                db.execute("INSERT INTO file VALUES (3)", [])?;
-            }
-            Ok(())
-        });
-    }
-    world.invariant(|db, _| Ok(assert!(number(db, "SELECT count(*) FROM file")? <= 3)));
+    world.processes(2, move |p| {
+        let db = p.open()?;
+        if is_sound {
+            db.execute("INSERT INTO file SELECT 3 WHERE (SELECT count(*) FROM file) < 3", [])?;
+        } else if number(&db, "SELECT count(*) FROM file")? < 3 {
+            db.execute("INSERT INTO file VALUES (3)", [])?;
+        }
+        Ok(())
+    });
+    world.invariant(|db, _| holds(number(db, "SELECT count(*) FROM file")? <= 3));
 }
 
 /// A write that was refused counts as done.
 pub(super) fn ignored_busy(world: &mut World<i64>, is_sound: bool) {
     world.setup(|db| db.execute_batch("CREATE TABLE line (process)"));
-    for _ in 0..2 {
-        world.process(move |p| {
-            let db = p.open()?;
-            if db.execute("INSERT INTO line VALUES (?1)", [p.number()]).is_ok() || !is_sound {
-                p.ack(p.number().into());
-            }
-            Ok(())
-        });
-    }
-    world.invariant(|db, acked| Ok(assert_eq!(number(db, "SELECT count(*) FROM line")?, acked.len() as i64)));
+    world.processes(2, move |p| {
+        let db = p.open()?;
+        if db.execute("INSERT INTO line VALUES (?1)", [p.number()]).is_ok() || !is_sound {
+            p.ack(p.number().into())?;
+        }
+        Ok(())
+    });
+    world.invariant(|db, acked| equal(number(db, "SELECT count(*) FROM line")?, acked.len() as i64));
 }
 
 /// Each process migrates the schema if it is old.
 pub(super) fn migration(world: &mut World<i64>, is_sound: bool) {
     world.setup(|db| db.execute_batch("CREATE TABLE t (a)"));
-    for _ in 0..2 {
-        world.process(move |p| {
-            let db = p.open()?;
-            begin(&db, is_sound)?;
-            if number(&db, "PRAGMA user_version")? == 0 {
-                db.execute_batch("ALTER TABLE t ADD COLUMN b; PRAGMA user_version = 1")?;
-            }
-            Ok(commit(&db, is_sound)?)
-        });
-    }
+    world.processes(2, move |p| {
+        let db = p.open()?;
+        begin(&db, is_sound)?;
+        if number(&db, "PRAGMA user_version")? == 0 {
+            db.execute_batch("ALTER TABLE t ADD COLUMN b; PRAGMA user_version = 1")?;
+        }
+        Ok(commit(&db, is_sound)?)
+    });
 }
 
 /// Two threads share a connection. One rolls back, and with it the statement of the other one.
@@ -263,8 +242,7 @@ pub(super) fn foreign_rollback(world: &mut World<i64>, is_sound: bool) {
         let of_writer = Rc::clone(&db);
         p.spawn(move |p| {
             of_writer.lock().execute("INSERT INTO line VALUES (1)", [])?;
-            p.ack(1);
-            Ok(())
+            p.ack(1)
         });
         p.spawn(move |_| {
             let whole = is_sound.then(|| db.lock());
@@ -275,5 +253,5 @@ pub(super) fn foreign_rollback(world: &mut World<i64>, is_sound: bool) {
         });
         Ok(())
     });
-    world.invariant(|db, acked| Ok(assert_eq!(number(db, "SELECT count(*) FROM line")?, acked.len() as i64)));
+    world.invariant(|db, acked| equal(number(db, "SELECT count(*) FROM line")?, acked.len() as i64));
 }
