@@ -244,8 +244,8 @@ impl Functions {
         !unsafe { (self.vfs_find)(name.map_or(ptr::null(), CStr::as_ptr)) }.is_null()
     }
 
-    /// The seed of SQLite's random generator from now on; 0 for that of the default VFS. Without effect in a library that
-    /// was built without test controls.
+    /// The seed of SQLite's random generator from now on; 0 for that of the default VFS. Without effect in a library
+    /// that was built without test controls.
     pub(super) fn seed_randomness(&self, seed: c_int) {
         if let Some(test_control) = self.test_control {
             // SAFETY: the opcode takes an integer and a connection, which may be null.

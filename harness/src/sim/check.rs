@@ -1,10 +1,11 @@
 //! A check: what a test sets, and the search for an execution that fails.
 
+use super::case::Case;
 use super::environment::Environment;
 use super::failure::Failure;
 use super::search::{Passed, Search};
 use super::world::{Settings, World};
-use super::{statements, watchdog};
+use super::{replay, statements, watchdog};
 use crate::engine::Engine;
 use crate::fault::Rule;
 use crate::seed::Seed;
@@ -61,6 +62,7 @@ pub struct Check {
     pub(super) crashes: usize,
     pub(super) power_cuts: usize,
     pub(super) settings: Settings,
+    replay: Option<Case>,
     patience: Duration,
     pub(super) keeps_regressions: bool,
 }
@@ -73,7 +75,8 @@ impl Default for Check {
 }
 
 impl Check {
-    /// A check of 1,000 executions from seed 0, without faults. It has the name of the thread, which is that of the test.
+    /// A check of 1,000 executions from seed 0, without faults. It has the name of the thread, which is that of the
+    /// test.
     #[track_caller]
     pub fn new() -> Self {
         let place = Location::caller();
@@ -92,6 +95,7 @@ impl Check {
             crashes: 0,
             power_cuts: 0,
             settings: Settings { busy_timeout: BUSY_TIMEOUT, restarts: RESTARTS, is_wal: false },
+            replay: None,
             patience: PATIENCE,
         }
     }
@@ -105,6 +109,19 @@ impl Check {
     /// The seed from which all executions follow.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Seed(seed);
+        self
+    }
+
+    /// Repeats one execution and no other: the value of `SEAWALL_REPLAY` that a failure has printed.
+    ///
+    /// # Panics
+    /// If it is no such value.
+    #[track_caller]
+    pub fn replay(mut self, replay: &str) -> Self {
+        match replay::decode(replay) {
+            Ok((_, case)) => self.replay = Some(case),
+            Err(error) => panic!("{error}"),
+        }
         self
     }
 
@@ -210,6 +227,7 @@ impl Check {
         self.time = environment.time.or(self.time.filter(|_| environment.iterations.is_none()));
         self.iterations = environment.iterations.unwrap_or(self.iterations);
         let replay = environment.replay.filter(|(test, _)| *test == self.name).map(|(_, case)| case);
+        let replay = replay.or_else(|| self.replay.take());
         let (name, patience) = (self.name.clone(), self.patience);
         let searched = {
             let _turn = Turn(ONE_AT_A_TIME.lock());

@@ -85,7 +85,12 @@ impl<A: fmt::Debug + 'static, F: Fn(&mut World<A>)> Executor<A, F> {
         let outcome = self.perform(case, case.seed, Some(Rc::clone(&log)));
         let calls = self.calls();
         let actors = &outcome.execution.actors;
-        let notes = story::notes(actors, &log.take(), &calls, &case.faults, None);
+        let mut notes = story::notes(actors, &log.take(), &calls, &case.faults, None);
+        let is_finding = |note: &Note| outcome.finding.as_ref().is_some_and(|finding| finding.detail == note.text);
+        if let Some(end) = notes.iter().position(is_finding) {
+            // What others did after an actor had failed says nothing.
+            notes.truncate(end + 1);
+        }
         (outcome, notes)
     }
 

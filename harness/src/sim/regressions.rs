@@ -1,7 +1,7 @@
 //! Regressions: a file beside the test with the failures that it had. They are executed first.
 //!
-//! The file of `tests/wallet.rs` is `tests/seawall-regressions/wallet.txt`. Each line has the name of a test, the string
-//! that repeats the execution, and after `#` what was found.
+//! The file of `tests/wallet.rs` is `tests/seawall-regressions/wallet.txt`. Each line has the name of a test, the
+//! string that repeats the execution, and after `#` what was found.
 
 use super::case::Case;
 use super::replay;

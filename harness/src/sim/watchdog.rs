@@ -57,8 +57,8 @@ impl Watched {
     }
 }
 
-/// Runs a check on a thread of this name. If it neither ends nor goes on for `patience`, the error says where it stands.
-/// A panic of the check is handed on.
+/// Runs a check on a thread of this name. If it neither ends nor goes on for `patience`, the error says where it
+/// stands. A panic of the check is handed on.
 pub(super) fn run<T: Send + 'static>(
     name: &str,
     patience: Duration,

@@ -85,8 +85,8 @@ impl<A: fmt::Debug + 'static> World<A> {
         self.processes.extend((0..count).map(|_| Rc::clone(&body)));
     }
 
-    /// Adds an invariant. After the processes it gets a fresh connection and the acknowledged values, in order. It fails
-    /// by a panic or by an error.
+    /// Adds an invariant. After the processes it gets a fresh connection and the acknowledged values, in order. It
+    /// fails by a panic or by an error.
     pub fn invariant(&mut self, invariant: impl Fn(&Connection, &[A]) -> Result + 'static) {
         self.invariants.push(Box::new(invariant));
     }

@@ -3,6 +3,7 @@
 mod child;
 mod crashes;
 mod environment;
+mod examples;
 mod races;
 mod threads;
 mod traps;
