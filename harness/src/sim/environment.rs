@@ -1,8 +1,8 @@
 //! What the environment asks for. It goes before what a test sets itself.
 
 use super::case::Case;
-use super::replay;
-use crate::seed::Seed;
+use super::replay::{self, ReplayError};
+use crate::seed::{Seed, SeedError};
 use std::env;
 use std::time::Duration;
 
@@ -16,27 +16,36 @@ pub(super) struct Environment {
     pub(super) replay: Option<(String, Case)>,
 }
 
+/// A variable that asks for nothing that can be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum EnvironmentError {
+    #[error("SEAWALL_SEED: {0}")]
+    Seed(#[from] SeedError),
+    #[error("{name}: `{value}` is not a whole number of {unit} from 1 on")]
+    Number { name: &'static str, value: String, unit: &'static str },
+    #[error("SEAWALL_REPLAY: {0}")]
+    Replay(#[from] ReplayError),
+}
+
 impl Environment {
-    /// Reads the variables. The error names the variable, its value and what would be right.
-    pub(super) fn read() -> Result<Self, String> {
+    /// Reads the variables.
+    pub(super) fn read() -> Result<Self, EnvironmentError> {
         Self::of(&|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
 
     /// An empty value is none.
-    fn of(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
+    fn of(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, EnvironmentError> {
         let value = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let whole = |name: &str, what: &str| match value(name).map(|text| (text.parse::<u64>(), text)) {
+        let whole = |name, unit| match value(name).map(|value| (value.parse::<u64>(), value)) {
             None => Ok(None),
             Some((Ok(number), _)) if number > 0 => Ok(Some(number)),
-            Some((_, text)) => Err(format!("{name}: `{text}` is not a whole number of {what} from 1 on")),
+            Some((_, value)) => Err(EnvironmentError::Number { name, value, unit }),
         };
-        let seed = value("SEAWALL_SEED").map(|text| text.parse::<Seed>()).transpose();
-        let replay = value("SEAWALL_REPLAY").map(|text| replay::decode(&text)).transpose();
         Ok(Self {
-            seed: seed.map_err(|error| format!("SEAWALL_SEED: {error}"))?,
+            seed: value("SEAWALL_SEED").map(|text| text.parse()).transpose()?,
             iterations: whole("SEAWALL_ITERATIONS", "executions")?,
             time: whole("SEAWALL_SECONDS", "seconds")?.map(Duration::from_secs),
-            replay: replay.map_err(|error| format!("SEAWALL_REPLAY: {error}"))?,
+            replay: value("SEAWALL_REPLAY").map(|text| replay::decode(&text)).transpose()?,
         })
     }
 }
@@ -45,7 +54,7 @@ impl Environment {
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<Environment, String> {
+    fn read(pairs: &[(&str, &str)]) -> Result<Environment, EnvironmentError> {
         Environment::of(&|name| pairs.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned()))
     }
 
@@ -61,7 +70,7 @@ mod tests {
     fn bad_values_are_refused_by_name() {
         #[track_caller]
         fn check(name: &str, value: &str, message: &str) {
-            let error = read(&[(name, value)]).unwrap_err();
+            let error = read(&[(name, value)]).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{name}: `{value}`")) && error.contains(message), "{error}");
         }
         check("SEAWALL_SEED", "yes", "is not a seed");

@@ -54,7 +54,7 @@ pub(super) fn judge<A: fmt::Debug + 'static>(
         let detail = match panics::catch(|| invariant(&db, &acked)) {
             Ok(Ok(())) => continue,
             Ok(Err(error)) => error.to_string(),
-            Err(panic) => panic,
+            Err(panic) => panic.to_string(),
         };
         return Some(finding("invariant", Verdict::Corrupt, format!("the invariant does not hold: {detail}")));
     }

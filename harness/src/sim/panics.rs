@@ -41,7 +41,13 @@ impl Drop for Quiet {
     }
 }
 
-/// Does `work`; the message and the place of its panic otherwise.
-pub(super) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    panic::catch_unwind(AssertUnwindSafe(work)).map_err(|_| LAST.take().unwrap_or_else(|| "a panic".to_owned()))
+/// The message and the place of a panic.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Panicked(String);
+
+/// Does `work`, which may panic.
+pub(super) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    let caught = panic::catch_unwind(AssertUnwindSafe(work));
+    caught.map_err(|_| Panicked(LAST.take().unwrap_or_else(|| "a panic".to_owned())))
 }

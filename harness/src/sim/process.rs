@@ -105,7 +105,7 @@ impl<A: fmt::Debug + 'static> Process<A> {
         let trouble = match ended {
             Ok(Ok(())) => return,
             Ok(Err(error)) => (false, error.to_string()),
-            Err(panic) => (true, panic),
+            Err(panic) => (true, panic.to_string()),
         };
         if !self.stage.is_dead(self.actor.process) {
             let (is_panic, message) = trouble;

@@ -4,7 +4,7 @@
 //! string that repeats the execution, and after `#` what was found.
 
 use super::case::Case;
-use super::replay;
+use super::replay::{self, ReplayError};
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::panic::Location;
@@ -23,6 +23,15 @@ const HEAD: &str = "\
 #[derive(Clone, Debug)]
 pub(super) struct Regressions {
     path: PathBuf,
+}
+
+/// A line that repeats nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}:{line}: {reason}", path.display())]
+pub(super) struct RegressionError {
+    path: PathBuf,
+    line: u32,
+    reason: ReplayError,
 }
 
 impl Regressions {
@@ -44,16 +53,17 @@ impl Regressions {
         &self.path
     }
 
-    /// The cases of a test. The error names the line that cannot be read.
-    pub(super) fn read(&self, test: &str) -> Result<Vec<Case>, String> {
+    /// The cases of a test.
+    pub(super) fn read(&self, test: &str) -> Result<Vec<Case>, RegressionError> {
         let Ok(text) = fs::read_to_string(&self.path) else { return Ok(Vec::new()) };
         let mut cases = Vec::new();
-        for (number, line) in (1..).zip(text.lines()) {
-            let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        for (line, content) in (1..).zip(text.lines()) {
+            let mut words = content.split('#').next().unwrap_or_default().split_whitespace();
             let (Some(name), Some(replay)) = (words.next(), words.next()) else { continue };
             if name == test {
                 let decoded = replay::decode(replay);
-                let (_, case) = decoded.map_err(|error| format!("{}:{number}: {error}", self.path.display()))?;
+                let path = || self.path.clone();
+                let (_, case) = decoded.map_err(|reason| RegressionError { path: path(), line, reason })?;
                 cases.push(case);
             }
         }
@@ -105,7 +115,7 @@ mod tests {
         let regressions = Regressions::beside(&folder.path().join("wallet.rs"));
         fs::create_dir_all(regressions.path().parent().unwrap()).unwrap();
         fs::write(regressions.path(), "# a comment\na sim1.x.0\n").unwrap();
-        let error = regressions.read("a").unwrap_err();
+        let error = regressions.read("a").unwrap_err().to_string();
         assert!(error.contains("wallet.txt:2: ") && error.contains("damaged"), "{error}");
         assert_eq!(regressions.read("b"), Ok(Vec::new()));
     }

@@ -57,13 +57,18 @@ impl Watched {
     }
 }
 
+/// Where a check stands that goes on no more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Blocked(String);
+
 /// Runs a check on a thread of this name. If it neither ends nor goes on for `patience`, the error says where it
 /// stands. A panic of the check is handed on.
 pub(super) fn run<T: Send + 'static>(
     name: &str,
     patience: Duration,
     check: impl FnOnce(&Watched) -> T + Send + 'static,
-) -> Result<T, String> {
+) -> Result<T, Blocked> {
     let watched = Watched::default();
     let (sender, receiver) = mpsc::channel::<Result<T, Box<dyn Any + Send>>>();
     let (of_check, name) = (watched.clone(), name.to_owned());
@@ -78,14 +83,14 @@ pub(super) fn run<T: Send + 'static>(
         match receiver.recv_timeout(INTERVAL) {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(panic)) => panic::resume_unwind(panic),
-            Err(RecvTimeoutError::Disconnected) => return Err("the thread of the check is gone".to_owned()),
+            Err(RecvTimeoutError::Disconnected) => return Err(Blocked("the thread of the check is gone".to_owned())),
             Err(RecvTimeoutError::Timeout) => {}
         }
         let now = watched.progress();
         idle = if now == seen { idle + INTERVAL } else { Duration::ZERO };
         seen = now;
         if idle >= patience {
-            return Err(watched.place());
+            return Err(Blocked(watched.place()));
         }
     }
 }
