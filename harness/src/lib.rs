@@ -11,7 +11,7 @@
 //! ```
 //!
 //! There are two ways into it for your own tests: [`vfs::FaultVfs::builder`] injects faults on real files, and
-//! [`rig::Rig::builder`] runs your code in the simulator.
+//! [`sim::check`] runs your code in the simulator.
 //!
 //! ```
 //! use seawall_harness::vfs::FaultVfs;

@@ -51,6 +51,7 @@ pub(super) struct Config<P> {
     pub(super) is_default: bool,
     pub(super) seeds_randomness: bool,
     watches_threads: bool,
+    stack_bytes: Option<usize>,
     pub(super) mode: Mode,
     label: String,
     observer: Option<Observer>,
@@ -69,6 +70,7 @@ impl RigBuilder {
             is_default: false,
             seeds_randomness: false,
             watches_threads: false,
+            stack_bytes: None,
             mode: Mode::TRACE.and(Mode::DIGEST).and(Mode::VIRTUAL),
             label: "seawall".to_owned(),
             observer: None,
@@ -113,6 +115,12 @@ impl<P: Processes + 'static> RigBuilder<P> {
         self
     }
 
+    /// The stack of each actor: 512 KiB, which is enough for SQLite, if it is not told.
+    pub(crate) fn stack_bytes(mut self, bytes: usize) -> Self {
+        self.config.stack_bytes = Some(bytes);
+        self
+    }
+
     /// Goes by this policy, see [`Rig::set_policy`].
     pub fn policy(mut self, policy: Box<dyn Policy>) -> Self {
         self.policy = policy;
@@ -154,12 +162,13 @@ impl<P: Processes + 'static> RigBuilder<P> {
     /// Processes that are more than those of the machine; made anew for each machine.
     pub fn processes<Q>(self, make: impl Fn(&Simulation) -> Rc<Q> + 'static) -> RigBuilder<Q> {
         let Config { engine, is_default, seeds_randomness, watches_threads, mode, label, .. } = self.config;
-        let Config { observer, outside_target, .. } = self.config;
+        let Config { observer, outside_target, stack_bytes, .. } = self.config;
         let config = Config {
             engine,
             is_default,
             seeds_randomness,
             watches_threads,
+            stack_bytes,
             mode,
             label,
             observer,
@@ -219,7 +228,10 @@ impl<P: Processes + 'static> Config<P> {
         let shim = FaultVfs::new(api, &above, Some(&below), self.is_default, injector)?;
         let simulation = Simulation::new(self.engine.clone(), machine, clock.clone(), shared_state, (&above, &below));
         let processes = (self.processes)(&simulation);
-        let scheduler = Scheduler::new(clock, policy, Some(Rc::clone(&processes) as Rc<dyn Processes>));
+        let mut scheduler = Scheduler::new(clock, policy, Some(Rc::clone(&processes) as Rc<dyn Processes>));
+        if let Some(bytes) = self.stack_bytes {
+            scheduler.set_stack_bytes(bytes);
+        }
         Ok(Parts { scheduler, simulation, processes, strangers, shim, _sim: sim })
     }
 }

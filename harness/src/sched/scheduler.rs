@@ -43,7 +43,7 @@ pub struct Execution {
     /// The actors, by position, that waited for each other at the end, so that none of them could go on; or that did
     /// not come to their ends in any way. What they hold stays held for ever: the machine is of no further use.
     pub deadlocked: Vec<usize>,
-    /// The actors, by position: those that were given, then those that were [spawned](crate::runtime::spawn).
+    /// The actors, by position: those that were given, then those that were spawned, in order.
     pub actors: Vec<Actor>,
 }
 
@@ -74,6 +74,11 @@ impl Scheduler {
     /// Goes by another policy from the next execution on; gives the present one back.
     pub fn set_policy(&mut self, policy: Box<dyn Policy>) -> Box<dyn Policy> {
         self.shared.policy.replace(policy)
+    }
+
+    /// Gives each actor a stack of this size.
+    pub(crate) fn set_stack_bytes(&mut self, bytes: usize) {
+        self.stacks = Stacks::new(bytes);
     }
 
     /// What a watchdog on another thread may see.

@@ -29,6 +29,9 @@ const CALLS_MAX: u64 = 200_000;
 /// Calls that the trace keeps.
 const TRACE_CAPACITY: usize = 1 << 14;
 
+/// The stack of each actor: as much as a thread of `std` has.
+const STACK_BYTES: usize = 2 << 20;
+
 /// What the shim does while no fault is armed.
 const MODE: Mode = Mode::TRACE.and(Mode::DIGEST).and(Mode::VIRTUAL);
 
@@ -55,7 +58,7 @@ impl<A: fmt::Debug + 'static, F: Fn(&mut World<A>)> Executor<A, F> {
     /// # Panics
     /// If the VFSes cannot be registered.
     pub(super) fn new(test: F, settings: Settings) -> Self {
-        let rig = Rig::builder().label("seawall-sim").seeds_randomness().watches_threads();
+        let rig = Rig::builder().label("seawall-sim").seeds_randomness().watches_threads().stack_bytes(STACK_BYTES);
         let rig = rig.calls_max(CALLS_MAX).trace_capacity(TRACE_CAPACITY).mode(MODE).outside_target(DATABASE);
         let rig = rig.processes(|simulation| Rc::new(WorldProcesses::new(simulation))).build();
         let rig = rig.unwrap_or_else(|error| panic!("the simulator cannot be made: {error}"));

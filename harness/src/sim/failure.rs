@@ -3,7 +3,7 @@
 use crate::narrative::{Narrative, Sentence, count};
 use crate::record::{Finding, Story};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Characters of a statement in a story.
 const CODE_CHARS_MAX: usize = 160;
@@ -77,14 +77,20 @@ impl fmt::Display for Failure {
             writeln!(f, "preemptions {before} -> {after}, in {executions}")?;
         }
         if let Some(kept) = &self.kept {
-            writeln!(f, "kept in {}", kept.display())?;
+            writeln!(f, "kept in {}", short(kept).display())?;
         }
         if let Some(picture) = self.written.first() {
-            writeln!(f, "picture: {}", picture.display())?;
+            writeln!(f, "picture: {}", short(picture).display())?;
         }
         let package = std::env::var("CARGO_PKG_NAME").map_or_else(|_| String::new(), |name| format!("-p {name} "));
         let is_plain = self.test.chars().all(|c| c.is_ascii_alphanumeric() || "_:-.".contains(c));
         let test = if is_plain { self.test.clone() } else { format!("'{}'", self.test) };
         writeln!(f, "SEAWALL_REPLAY={} cargo test {package}{test}", self.replay)
     }
+}
+
+/// The path from the present folder, if it is below.
+fn short(path: &Path) -> &Path {
+    let folder = std::env::current_dir().ok();
+    folder.and_then(|folder| path.strip_prefix(folder).ok()).unwrap_or(path)
 }

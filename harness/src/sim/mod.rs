@@ -57,6 +57,7 @@
 //! - All actors run on one thread of the system. Locks that are held across a call must be those of [`crate::sync`];
 //!   one of `std` would wait for ever, and a watchdog then ends the test and names the actor. Threads are made by
 //!   [`Process::spawn`]; a call of another thread fails, and the test says so.
+//! - An actor has a stack of 2 MiB.
 //! - Statics are shared by all processes and all executions.
 //! - The checks of one program run one after the other. While one runs, SQLite's own random generator has its seed for
 //!   all connections of the program.

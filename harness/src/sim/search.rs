@@ -164,8 +164,9 @@ impl Passed {
 /// Writes the story as data and as a picture into the folder of the build; what could be written.
 fn written(failure: &Failure) -> Vec<PathBuf> {
     let Ok(program) = std::env::current_exe() else { return Vec::new() };
-    // target/debug/deps/PROGRAM
-    let Some(target) = program.ancestors().nth(3) else { return Vec::new() };
+    // target/debug/deps/PROGRAM, or target/debug/examples/PROGRAM
+    let is_built = program.parent().is_some_and(|folder| folder.ends_with("deps") || folder.ends_with("examples"));
+    let Some(target) = program.ancestors().nth(3).filter(|_| is_built) else { return Vec::new() };
     let name = failure.test.replace(|c: char| !c.is_alphanumeric() && c != '_', "-");
     let story = serde_json::to_string_pretty(&failure.story).unwrap_or_default();
     let files = [("svg", picture::sequence(&failure.story)), ("json", story)];

@@ -113,3 +113,13 @@ fn code_that_is_not_deterministic_is_told_so() {
     assert!(failure.to_string().contains("the test is not deterministic"), "{failure}");
     assert!(failure.difference.is_some());
 }
+
+#[test]
+fn an_actor_has_the_stack_of_a_thread() {
+    fn deep(levels: u32) -> u64 {
+        let frame = std::hint::black_box([u64::from(levels); 128]);
+        if levels == 0 { 0 } else { frame[7] + deep(levels - 1) }
+    }
+    // More than the half of a megabyte that the lab gives its own actors.
+    planted().iterations(3).run(|world: &mut World<u64>| world.process(|p| p.ack(deep(400))));
+}
