@@ -102,6 +102,11 @@ impl<A: fmt::Debug + 'static> World<A> {
         self.stage.simulation.vfs()
     }
 
+    /// The machine below, for code that needs more of the system than SQLite's VFS.
+    pub fn simulation(&self) -> &Simulation {
+        &self.stage.simulation
+    }
+
     /// A number that follows from the seed of the execution, to draw data or a number of processes from.
     pub fn seed(&self) -> u64 {
         self.stage.seed.0

@@ -58,6 +58,8 @@ fn seed_and_iterations_come_from_the_environment_and_bad_values_are_refused() {
     assert!(text(&seeded).contains(", seed 12"), "{}", text(&seeded));
     let one = start(WALLET, tempfile::tempdir().unwrap().path(), &[("SEAWALL_ITERATIONS", "1")]);
     assert!(one.status.success(), "{}", text(&one));
+    let timed = start(WALLET, folder.path(), &[("SEAWALL_SECONDS", "1"), ("SIM_TEST_MENDED", "1")]);
+    assert!(timed.status.success(), "{}", text(&timed));
     for (name, value) in [("SEAWALL_SEED", "x"), ("SEAWALL_ITERATIONS", "0"), ("SEAWALL_REPLAY", "sim1.x.y")] {
         let refused = start(WALLET, folder.path(), &[(name, value)]);
         let expected = format!("{name}: `{value}` is ");

@@ -240,6 +240,13 @@ impl Simulator {
     }
 }
 
+/// What the connection layer needs of the system, on the machine of this simulation: for a store in a world of
+/// [`sim::check`](seawall_harness::sim). To be called once for each execution.
+pub fn os_of(simulation: &Simulation) -> Arc<dyn seawall_simulated::Os> {
+    Rc::new(Environment::new(simulation)).enter(None);
+    Arc::new(SimulatedOs)
+}
+
 /// The files of the simulated machine.
 struct Folder<'a> {
     simulation: &'a Simulation,
