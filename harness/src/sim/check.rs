@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::fault::Rule;
 use crate::seed::Seed;
 use parking_lot::{Mutex, MutexGuard};
+use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
 use std::path::Path;
@@ -38,6 +39,11 @@ impl Drop for Turn {
         statements::forget();
         Engine::linked().seed_randomness(None);
     }
+}
+
+thread_local! {
+    /// True on the thread of a check.
+    static IS_CHECKING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Executes a world many times, each time under another schedule; see [`sim`](super).
@@ -219,6 +225,7 @@ impl Check {
         mut self,
         test: impl Fn(&mut World<A>) + Send + 'static,
     ) -> Result<Passed, Box<Failure>> {
+        assert!(!IS_CHECKING.get(), "{}: a check within a check", self.name);
         let environment = match Environment::read() {
             Ok(environment) => environment,
             Err(error) => panic!("{error}"),
@@ -231,7 +238,10 @@ impl Check {
         let (name, patience) = (self.name.clone(), self.patience);
         let searched = {
             let _turn = Turn(ONE_AT_A_TIME.lock());
-            watchdog::run(&name, patience, move |watched| Search::new(self, test, watched).run(replay))
+            watchdog::run(&name, patience, move |watched| {
+                IS_CHECKING.set(true);
+                Search::new(self, test, watched).run(replay)
+            })
         };
         match searched {
             Ok(searched) => searched,

@@ -56,7 +56,11 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} failed {}", self.test, self.origin())?;
-        writeln!(f, "{}\n", self.finding.detail)?;
+        writeln!(f, "{}", self.finding.detail)?;
+        if let Some(difference) = &self.difference {
+            writeln!(f, "The test is not deterministic, so this may not repeat, and is not shrunk: {difference}")?;
+        }
+        writeln!(f)?;
         let narrative = Narrative::from_story(&self.story);
         for (position, step) in narrative.shown() {
             let text = Sentence::from_step(step, CODE_CHARS_MAX).text();
@@ -69,9 +73,7 @@ impl fmt::Display for Failure {
         if !self.faults.is_empty() {
             writeln!(f, "faults: {}", self.faults.join(" "))?;
         }
-        if let Some(difference) = &self.difference {
-            writeln!(f, "the test is not deterministic, so it was not shrunk: {difference}")?;
-        } else if self.iteration > 0 {
+        if self.difference.is_none() && self.iteration > 0 {
             let (before, after) = self.preemptions;
             let executions = count(self.shrink_executions, "execution");
             writeln!(f, "preemptions {before} -> {after}, in {executions}")?;

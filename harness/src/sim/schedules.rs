@@ -1,5 +1,6 @@
 //! Policies for short executions, such as those of tests.
 
+use crate::call::Method;
 use crate::sched::pct::Pct;
 use crate::sched::random::Random;
 use crate::sched::rare::Rare;
@@ -68,32 +69,39 @@ impl Sparse {
 pub(super) struct Fair {
     inner: Box<dyn Policy>,
     last: usize,
-    in_a_row: u64,
+    points: u64,
+    locks: u64,
 }
 
 /// Points of one actor in a row. Long statements have a few hundred.
-const IN_A_ROW_MAX: u64 = 2_000;
+const POINTS_MAX: u64 = 2_000;
+
+/// Calls of one actor in a row that take a lock. A transaction has a few; code that tries again has no end of them.
+const LOCKS_MAX: u64 = 100;
 
 impl Fair {
     pub(super) fn new(inner: Box<dyn Policy>) -> Self {
-        Self { inner, last: 0, in_a_row: 0 }
+        Self { inner, last: 0, points: 0, locks: 0 }
     }
 }
 
 impl Policy for Fair {
     fn begin(&mut self, seed: Seed, actors: usize) {
         self.inner.begin(seed, actors);
-        (self.last, self.in_a_row) = (0, 0);
+        (self.last, self.points, self.locks) = (0, 0, 0);
     }
 
     fn choose(&mut self, point: &Point<'_>) -> usize {
-        self.in_a_row = if point.current == self.last { self.in_a_row + 1 } else { 0 };
-        self.last = point.current;
+        if point.current != self.last {
+            (self.last, self.points, self.locks) = (point.current, 0, 0);
+        }
+        self.points += 1;
+        self.locks += u64::from(point.call.is_some_and(|call| matches!(call.method, Method::Lock | Method::ShmLock)));
         let to = self.inner.choose(point);
-        if self.in_a_row < IN_A_ROW_MAX || to != point.current {
+        if to != point.current || (self.points < POINTS_MAX && self.locks < LOCKS_MAX) {
             return to;
         }
-        self.in_a_row = 0;
+        (self.points, self.locks) = (0, 0);
         point.successor()
     }
 }

@@ -69,8 +69,9 @@ impl<A: fmt::Debug + 'static> World<A> {
     /// If it returns an error.
     #[track_caller]
     pub fn setup(&mut self, setup: impl FnOnce(&Connection) -> rusqlite::Result<()>) {
-        let done = self.stage.open().and_then(|db| setup(&db));
-        done.unwrap_or_else(|error| panic!("the setup failed: {error}"));
+        if let Err(error) = self.stage.open().and_then(|db| setup(&db)) {
+            panic!("the setup failed: {error}");
+        }
     }
 
     /// Adds a process, which runs `body` beside the others. If it is killed, it is started again: `body` is called once

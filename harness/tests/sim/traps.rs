@@ -98,6 +98,26 @@ fn code_that_retries_for_ever_comes_to_an_end() {
 }
 
 #[test]
+fn a_busy_handler_that_does_not_let_time_pass_ends_nevertheless() {
+    planted().run(|world: &mut World| {
+        world.setup(|db| db.execute_batch("CREATE TABLE t (x)"));
+        world.processes(2, |p| {
+            let mut db = p.open()?;
+            db.busy_handler(Some(|attempts| attempts < 500))?;
+            Ok(db.execute_batch("BEGIN IMMEDIATE; INSERT INTO t VALUES (1); COMMIT")?)
+        });
+    });
+}
+
+#[test]
+#[should_panic(expected = "a check within a check")]
+fn a_check_within_a_check_is_refused() {
+    planted().run(|_: &mut World| {
+        planted().run(|_: &mut World| {});
+    });
+}
+
+#[test]
 fn code_that_is_not_deterministic_is_told_so() {
     use std::sync::atomic::{AtomicU32, Ordering};
     let count = AtomicU32::new(0);
@@ -110,7 +130,7 @@ fn code_that_is_not_deterministic_is_told_so() {
             Err("always".into())
         });
     });
-    assert!(failure.to_string().contains("the test is not deterministic"), "{failure}");
+    assert!(failure.to_string().contains("\nThe test is not deterministic, "), "{failure}");
     assert!(failure.difference.is_some());
 }
 
