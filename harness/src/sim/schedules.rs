@@ -71,7 +71,12 @@ pub(super) struct Fair {
     last: usize,
     points: u64,
     locks: u64,
+    /// Points that the present actor has for itself, since another one had too many.
+    own: u64,
 }
+
+/// Points that an actor then has for itself: enough for the end of a transaction.
+const OWN: u64 = 100;
 
 /// Points of one actor in a row. Long statements have a few hundred.
 const POINTS_MAX: u64 = 2_000;
@@ -81,27 +86,33 @@ const LOCKS_MAX: u64 = 100;
 
 impl Fair {
     pub(super) fn new(inner: Box<dyn Policy>) -> Self {
-        Self { inner, last: 0, points: 0, locks: 0 }
+        Self { inner, last: 0, points: 0, locks: 0, own: 0 }
     }
 }
 
 impl Policy for Fair {
     fn begin(&mut self, seed: Seed, actors: usize) {
         self.inner.begin(seed, actors);
-        (self.last, self.points, self.locks) = (0, 0, 0);
+        (self.last, self.points, self.locks, self.own) = (0, 0, 0, 0);
     }
 
     fn choose(&mut self, point: &Point<'_>) -> usize {
         if point.current != self.last {
             (self.last, self.points, self.locks) = (point.current, 0, 0);
         }
+        let has_own = self.own > 0;
+        self.own = self.own.saturating_sub(1);
         self.points += 1;
         self.locks += u64::from(point.call.is_some_and(|call| matches!(call.method, Method::Lock | Method::ShmLock)));
         let to = self.inner.choose(point);
+        if has_own && point.can_go_on {
+            return point.current;
+        }
+        self.own = 0;
         if to != point.current || (self.points < POINTS_MAX && self.locks < LOCKS_MAX) {
             return to;
         }
-        (self.points, self.locks) = (0, 0);
+        (self.points, self.locks, self.own) = (0, 0, OWN);
         point.successor()
     }
 }
