@@ -11,7 +11,7 @@
 //! ```
 //!
 //! There are two ways into it for your own tests: [`vfs::FaultVfs::builder`] injects faults on real files, and
-//! [`rig::Rig::builder`] runs your code in the simulator.
+//! [`sim::check`] runs your code in the simulator.
 //!
 //! ```
 //! use seawall_harness::vfs::FaultVfs;
@@ -33,8 +33,10 @@ pub mod codes;
 pub mod engine;
 pub mod fault;
 pub mod media;
+pub mod narrative;
 pub mod oracle;
 pub mod outsider;
+pub mod picture;
 pub mod process;
 pub mod record;
 pub mod rig;
@@ -42,7 +44,11 @@ pub mod runtime;
 pub mod sched;
 pub mod seed;
 pub mod shared_state;
+pub mod shrink;
+pub mod sim;
+pub mod story;
 pub mod suggest;
+pub mod sync;
 mod sys;
 pub mod token;
 pub mod trace;

@@ -41,6 +41,9 @@ pub(crate) trait Runtime {
     /// See [`wake`].
     fn wake(&self, key: usize);
 
+    /// See [`spawn`].
+    fn spawn(&self, actor: Actor, task: Box<dyn FnOnce()>);
+
     /// The simulated processes, if there are any.
     fn processes(&self) -> Option<&dyn Processes>;
 }
@@ -169,6 +172,11 @@ pub fn wake(key: usize) {
     if let Some(runtime) = running() {
         runtime.wake(key);
     }
+}
+
+/// Adds an actor to the running execution; no living one may have this name. False if no execution runs on this thread.
+pub(crate) fn spawn(actor: Actor, task: Box<dyn FnOnce()>) -> bool {
+    running().map(|runtime| runtime.spawn(actor, task)).is_some()
 }
 
 /// Kills a simulated process; false if no execution runs on this thread.

@@ -19,8 +19,4 @@ pub mod write;
 mod facts;
 mod format;
 mod grid;
-mod narrative;
 mod news;
-mod theme;
-
-pub use format::count;

@@ -137,6 +137,7 @@ functions! {
         column_bytes = sqlite3_column_bytes: unsafe extern "C" fn(*mut sqlite3_stmt, c_int) -> c_int;
     }
     optional {
+        test_control = sqlite3_test_control: unsafe extern "C" fn(c_int, ...) -> c_int;
         compileoption_get = sqlite3_compileoption_get: unsafe extern "C" fn(c_int) -> *const c_char;
         compileoption_used = sqlite3_compileoption_used: unsafe extern "C" fn(*const c_char) -> c_int;
         prepare_v3 = sqlite3_prepare_v3: unsafe extern "C" fn(
@@ -241,6 +242,15 @@ impl Functions {
     pub(super) fn has_vfs(&self, name: Option<&CStr>) -> bool {
         // SAFETY: a null or NUL-terminated name.
         !unsafe { (self.vfs_find)(name.map_or(ptr::null(), CStr::as_ptr)) }.is_null()
+    }
+
+    /// The seed of SQLite's random generator from now on; 0 for that of the default VFS. Without effect in a library
+    /// that was built without test controls.
+    pub(super) fn seed_randomness(&self, seed: c_int) {
+        if let Some(test_control) = self.test_control {
+            // SAFETY: the opcode takes an integer and a connection, which may be null.
+            unsafe { test_control(ffi::SQLITE_TESTCTRL_PRNG_SEED, seed, ptr::null_mut::<sqlite3>()) };
+        }
     }
 
     pub(super) fn reset_randomness(&self) {

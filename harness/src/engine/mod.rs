@@ -39,6 +39,7 @@ pub use error::{EngineError, SqlError};
 pub use ffi::{ConfigApi, Interrupter};
 pub use value::Value;
 
+use crate::seed::Seed;
 use crate::vfs::api::SqliteApi;
 use ffi::{Functions, Handle};
 
@@ -191,6 +192,13 @@ impl Engine {
     /// *default* VFS.
     pub fn reset_randomness(&self) {
         self.functions.reset_randomness();
+    }
+
+    /// Seeds SQLite's own random generator from `seed`, for all that use the library in this process, or from the
+    /// *default* VFS again. Without effect in a library that was built without test controls.
+    pub fn seed_randomness(&self, seed: Option<Seed>) {
+        // 0 stands for the default VFS.
+        self.functions.seed_randomness(seed.map_or(0, |seed| (seed.0 as i32) | 1));
     }
 
     /// Opens a database. `flags` are those of `sqlite3_open_v2`.

@@ -1,5 +1,6 @@
 //! How a rig is made.
 
+use super::strangers::Strangers;
 use super::{Parts, Rig, Simulation};
 use crate::actor::Actor;
 use crate::call::Call;
@@ -48,6 +49,9 @@ pub struct RigBuilder<P = RefCell<Machine>> {
 pub(super) struct Config<P> {
     pub(super) engine: Engine,
     pub(super) is_default: bool,
+    pub(super) seeds_randomness: bool,
+    watches_threads: bool,
+    stack_bytes: Option<usize>,
     pub(super) mode: Mode,
     label: String,
     observer: Option<Observer>,
@@ -64,6 +68,9 @@ impl RigBuilder {
         let config = Config {
             engine: Engine::linked(),
             is_default: false,
+            seeds_randomness: false,
+            watches_threads: false,
+            stack_bytes: None,
             mode: Mode::TRACE.and(Mode::DIGEST).and(Mode::VIRTUAL),
             label: "seawall".to_owned(),
             observer: None,
@@ -91,6 +98,26 @@ impl<P: Processes + 'static> RigBuilder<P> {
     /// an execution repeats call by call. There can be one such rig for each engine at a time.
     pub fn default_vfs(mut self) -> Self {
         self.config.is_default = true;
+        self
+    }
+
+    /// Seeds SQLite's random generator at each [`Rig::begin`], so that an execution repeats call by call though another
+    /// VFS is the default one. See [`Engine::seed_randomness`].
+    pub(crate) fn seeds_randomness(mut self) -> Self {
+        self.config.seeds_randomness = true;
+        self
+    }
+
+    /// Lets calls of other threads fail before they are numbered, and keeps the name of the first one, see
+    /// [`Rig::stranger`].
+    pub(crate) fn watches_threads(mut self) -> Self {
+        self.config.watches_threads = true;
+        self
+    }
+
+    /// The stack of each actor: 512 KiB, which is enough for SQLite, if it is not told.
+    pub(crate) fn stack_bytes(mut self, bytes: usize) -> Self {
+        self.config.stack_bytes = Some(bytes);
         self
     }
 
@@ -134,9 +161,20 @@ impl<P: Processes + 'static> RigBuilder<P> {
 
     /// Processes that are more than those of the machine; made anew for each machine.
     pub fn processes<Q>(self, make: impl Fn(&Simulation) -> Rc<Q> + 'static) -> RigBuilder<Q> {
-        let Config { engine, is_default, mode, label, observer, outside_target, processes: _ } = self.config;
-        let processes = Box::new(make);
-        let config = Config { engine, is_default, mode, label, observer, outside_target, processes };
+        let Config { engine, is_default, seeds_randomness, watches_threads, mode, label, .. } = self.config;
+        let Config { observer, outside_target, stack_bytes, .. } = self.config;
+        let config = Config {
+            engine,
+            is_default,
+            seeds_randomness,
+            watches_threads,
+            stack_bytes,
+            mode,
+            label,
+            observer,
+            outside_target,
+            processes: Box::new(make),
+        };
         RigBuilder { config, policy: self.policy, trace_capacity: self.trace_capacity, calls_max: self.calls_max }
     }
 
@@ -169,7 +207,12 @@ impl<P: Processes + 'static> Config<P> {
         let sim = SimVfs::register(api, &below, Rc::clone(&machine))?;
         let injector =
             Injector::new(Arc::clone(&shared_state), FaultPlan::empty()).with_changing_plan().with_clock(clock.clone());
+        let strangers = Arc::new(Strangers::here());
         let injector = match self.observer.clone() {
+            None if self.watches_threads => {
+                let strangers = Arc::clone(&strangers);
+                injector.with_hook(Box::new(move |_, call| strangers.admits(call) && runtime::before_call(call)))
+            }
             None => injector.with_scheduling(),
             Some(observer) => injector.with_hook(Box::new(move |actor, call| {
                 let goes_on = runtime::before_call(call);
@@ -185,8 +228,11 @@ impl<P: Processes + 'static> Config<P> {
         let shim = FaultVfs::new(api, &above, Some(&below), self.is_default, injector)?;
         let simulation = Simulation::new(self.engine.clone(), machine, clock.clone(), shared_state, (&above, &below));
         let processes = (self.processes)(&simulation);
-        let scheduler = Scheduler::new(clock, policy, Some(Rc::clone(&processes) as Rc<dyn Processes>));
-        Ok(Parts { scheduler, simulation, processes, shim, _sim: sim })
+        let mut scheduler = Scheduler::new(clock, policy, Some(Rc::clone(&processes) as Rc<dyn Processes>));
+        if let Some(bytes) = self.stack_bytes {
+            scheduler.set_stack_bytes(bytes);
+        }
+        Ok(Parts { scheduler, simulation, processes, strangers, shim, _sim: sim })
     }
 }
 

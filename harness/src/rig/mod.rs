@@ -35,6 +35,7 @@
 
 mod builder;
 mod simulation;
+mod strangers;
 
 use std::cell::RefCell;
 use std::mem;
@@ -49,12 +50,13 @@ use crate::engine::Gate;
 use crate::fault::FaultPlan;
 use crate::media::sim::{Machine, SimVfs};
 use crate::runtime::{self, Processes};
-use crate::sched::{Execution, Policy, Scheduler, Task};
+use crate::sched::{Execution, Policy, Pulse, Scheduler, Task};
 use crate::seed::Seed;
 use crate::shared_state::{Mode, SharedState};
 use crate::trace::{self, Entry};
 use crate::vfs::{FaultVfs, RegisterError};
 use builder::Config;
+use strangers::Strangers;
 
 /// See the module's documentation. `P` are the simulated processes: those of the machine, or what wraps them.
 pub struct Rig<P = RefCell<Machine>> {
@@ -72,6 +74,7 @@ struct Parts<P> {
     scheduler: Scheduler,
     simulation: Simulation,
     processes: Rc<P>,
+    strangers: Arc<Strangers>,
     shim: FaultVfs,
     // Below the shim, so that it goes after it.
     _sim: SimVfs,
@@ -120,6 +123,9 @@ impl<P: Processes + 'static> Rig<P> {
         if self.config.is_default {
             self.config.engine.reset_randomness();
         }
+        if self.config.seeds_randomness {
+            self.config.engine.seed_randomness(Some(seed.stream("randomness")));
+        }
         Ok(simulation.clone())
     }
 
@@ -143,6 +149,16 @@ impl<P: Processes + 'static> Rig<P> {
     /// From the next execution on, every call after so many fails.
     pub fn set_calls_max(&mut self, calls_max: u64) {
         self.calls_max = calls_max;
+    }
+
+    /// The first call of a thread that is not the rig's, if [it watches](RigBuilder::watches_threads). Told once.
+    pub(crate) fn stranger(&self) -> Option<String> {
+        self.parts.strangers.take()
+    }
+
+    /// What a watchdog on another thread may see.
+    pub(crate) fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(self.parts.scheduler.pulse())
     }
 
     /// The simulation of the present execution.

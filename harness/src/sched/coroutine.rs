@@ -16,15 +16,27 @@ use std::rc::Rc;
 const STACK_BYTES: usize = 512 * 1024;
 
 /// Stacks that are not in use. Mapping one costs more than a short execution.
-#[derive(Default)]
 pub(super) struct Stacks {
+    bytes: usize,
     free: Vec<DefaultStack>,
 }
 
+impl Default for Stacks {
+    fn default() -> Self {
+        Self::new(STACK_BYTES)
+    }
+}
+
 impl Stacks {
+    /// Stacks of this size. What of them is never used takes no memory.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self { bytes, free: Vec::new() }
+    }
+
     fn take(&mut self) -> DefaultStack {
         self.free.pop().unwrap_or_else(|| {
-            DefaultStack::new(STACK_BYTES).unwrap_or_else(|error| panic!("cannot map a stack of 512 KiB: {error}"))
+            let bytes = self.bytes;
+            DefaultStack::new(bytes).unwrap_or_else(|error| panic!("cannot map a stack of {bytes} bytes: {error}"))
         })
     }
 }

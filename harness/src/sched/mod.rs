@@ -18,6 +18,7 @@
 mod coroutine;
 pub mod pct;
 pub mod policy;
+mod pulse;
 pub mod random;
 pub mod rare;
 pub mod replay;
@@ -26,6 +27,7 @@ mod scheduler;
 pub mod sync;
 
 pub use policy::{Dice, Point, Policy, PolicyEntry};
+pub(crate) use pulse::Pulse;
 pub(crate) use scheduler::Scheduler;
 pub use scheduler::{ENDED, Execution, Preemption, Task};
 

@@ -62,6 +62,11 @@ impl Policy for Pct {
             self.priorities[point.current] = self.lowest;
             self.lowest -= 1;
         }
+        // Actors that have been spawned since.
+        while point.others.last().is_some_and(|last| *last >= self.priorities.len()) {
+            let priority = self.dice.below(self.priorities.len() + 1) as i64;
+            self.priorities.push(priority);
+        }
         let others = point.others.iter().copied();
         let ready = others.chain(point.can_go_on.then_some(point.current));
         ready.max_by_key(|actor| self.priorities[*actor]).unwrap_or(point.current)

@@ -2,6 +2,7 @@
 
 use super::coroutine::{Coroutine, Stacks, Suspender};
 use super::policy::{Point, Policy};
+use super::pulse::Pulse;
 use crate::actor::Actor;
 use crate::call::{Call, Method};
 use crate::clock::Clock;
@@ -10,6 +11,7 @@ use crate::seed::Seed;
 use serde::{Deserialize, Serialize};
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What one actor does in an execution. It may make VFS calls through any connection.
@@ -41,6 +43,8 @@ pub struct Execution {
     /// The actors, by position, that waited for each other at the end, so that none of them could go on; or that did
     /// not come to their ends in any way. What they hold stays held for ever: the machine is of no further use.
     pub deadlocked: Vec<usize>,
+    /// The actors, by position: those that were given, then those that were spawned, in order.
+    pub actors: Vec<Actor>,
 }
 
 /// Runs executions, one after the other, on the thread that made it.
@@ -51,6 +55,7 @@ pub struct Scheduler {
 
 /// What the scheduling points work on, from inside the coroutines.
 struct Shared {
+    pulse: Arc<Pulse>,
     clock: Clock,
     processes: Option<Rc<dyn Processes>>,
     policy: RefCell<Box<dyn Policy>>,
@@ -61,7 +66,8 @@ impl Scheduler {
     /// A scheduler that drives this clock.
     /// Its actors live in simulated processes, if any are given.
     pub fn new(clock: Clock, policy: Box<dyn Policy>, processes: Option<Rc<dyn Processes>>) -> Self {
-        let shared = Shared { clock, processes, policy: RefCell::new(policy), state: RefCell::default() };
+        let (pulse, state) = Default::default();
+        let shared = Shared { pulse, clock, processes, policy: RefCell::new(policy), state };
         Self { stacks: Stacks::default(), shared: Rc::new(shared) }
     }
 
@@ -70,12 +76,22 @@ impl Scheduler {
         self.shared.policy.replace(policy)
     }
 
+    /// Gives each actor a stack of this size.
+    pub(crate) fn set_stack_bytes(&mut self, bytes: usize) {
+        self.stacks = Stacks::new(bytes);
+    }
+
+    /// What a watchdog on another thread may see.
+    pub(crate) fn pulse(&self) -> &Arc<Pulse> {
+        &self.shared.pulse
+    }
+
     /// Runs the actors to their ends. After `calls_max` calls every further call fails.
     ///
     /// # Panics
     /// If there is no actor, or a task panics.
     pub fn run(&mut self, seed: Seed, calls_max: u64, actors: Vec<(Actor, Task)>) -> Execution {
-        let (names, tasks): (Vec<Actor>, Vec<Task>) = actors.into_iter().unzip();
+        let (mut names, tasks): (Vec<Actor>, Vec<Task>) = actors.into_iter().unzip();
         let mut coroutines: Vec<Coroutine> =
             tasks.into_iter().map(|task| Coroutine::new(&mut self.stacks, task)).collect();
         let suspenders = coroutines.iter().map(Coroutine::suspender).collect();
@@ -86,16 +102,24 @@ impl Scheduler {
         let mut next = Some(0);
         while let Some(current) = next {
             runtime::set_current_actor(names[current]);
+            self.shared.pulse.note(names[current]);
             if let Some(processes) = &self.shared.processes {
                 processes.resume(names[current].process);
             }
-            next = if coroutines[current].resume() { self.shared.end() } else { self.shared.current() };
+            let has_ended = coroutines[current].resume();
+            for (actor, task) in self.shared.take_spawned() {
+                let coroutine = Coroutine::new(&mut self.stacks, task);
+                self.shared.state.borrow_mut().suspenders.push(coroutine.suspender());
+                coroutines.push(coroutine);
+                names.push(actor);
+            }
+            next = if has_ended { self.shared.end() } else { self.shared.current() };
         }
         drop(entered);
         for coroutine in coroutines {
             coroutine.recycle(&mut self.stacks);
         }
-        self.shared.state.borrow_mut().finish()
+        Execution { actors: names, ..self.shared.state.borrow_mut().finish() }
     }
 }
 
@@ -120,6 +144,8 @@ enum Status {
 struct ExecutionState {
     actors: Vec<Status>,
     suspenders: Vec<Suspender>,
+    /// Actors that have no coroutine yet: none of them has run.
+    spawned: Vec<(Actor, Task)>,
     /// True if another actor, and not the time, ended each actor's last wait.
     woken: Vec<bool>,
     /// The section that each actor is in.
@@ -146,15 +172,30 @@ impl Runtime for Shared {
     fn before_call(&self, call: &Call) -> bool {
         let mut state = self.state.borrow_mut();
         if !state.count() {
+            // Code that repeats its call however often it fails does not end.
+            if state.calls > 2 * state.calls_max {
+                self.abandon(state);
+            }
             return false;
         }
         self.clock.set_us(state.now_us);
         // SQLite asks for randomness while it holds a process-wide mutex. Another actor that waits for this mutex would
-        // block the thread that the holder needs.
-        if !state.others.is_empty() && call.method != Method::Randomness {
+        // block the thread that the holder needs. And whether a thread panics is told by the thread: no other actor may
+        // run while this one unwinds.
+        if !state.others.is_empty() && call.method != Method::Randomness && !std::thread::panicking() {
             self.choose(state, Some(call), true);
         }
         true
+    }
+
+    fn spawn(&self, actor: Actor, task: Task) {
+        let mut state = self.state.borrow_mut();
+        state.actors.push(Status::Ready);
+        state.woken.push(false);
+        state.section.push(0);
+        state.nth.push(0);
+        state.spawned.push((actor, task));
+        state.sort_out();
     }
 
     fn section(&self, number: u32) {
@@ -203,7 +244,7 @@ impl Runtime for Shared {
         if !state.count_point() {
             return self.abandon(state);
         }
-        if !state.others.is_empty() && !state.halted {
+        if !state.others.is_empty() && !state.halted && !std::thread::panicking() {
             self.choose(state, None, true);
         }
     }
@@ -278,6 +319,10 @@ impl Runtime for Shared {
 }
 
 impl Shared {
+    fn take_spawned(&self) -> Vec<(Actor, Task)> {
+        std::mem::take(&mut self.state.borrow_mut().spawned)
+    }
+
     /// Ends an execution whose actors do not come to their ends though every call of theirs fails.
     fn abandon(&self, mut state: RefMut<'_, ExecutionState>) {
         state.deadlocked = state.unfinished();
@@ -360,7 +405,7 @@ impl ExecutionState {
 
     fn finish(&mut self) -> Execution {
         let Self { preemptions, calls, halted, deadlocked, .. } = std::mem::take(self);
-        Execution { preemptions, calls, halted, deadlocked }
+        Execution { preemptions, calls, halted, deadlocked, actors: Vec::new() }
     }
 
     /// Counts a scheduling point of the running actor that is no call. They have a budget of their own, as large as

@@ -1,6 +1,6 @@
 //! What all pages have in common: title, headline, lead paragraph and style sheet.
 
-use crate::theme;
+use seawall_harness::picture::theme;
 
 /// The fields of `page.html`.
 pub(super) struct Head {

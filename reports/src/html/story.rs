@@ -2,9 +2,9 @@
 
 use super::head::Head;
 use crate::format::{count, plain, replay_line};
-use crate::narrative::{Narrative, Part, Sentence, Tone, finding, headline};
 use crate::svg;
 use askama::Template;
+use seawall_harness::narrative::{Narrative, Part, Sentence, Tone, finding, headline};
 use seawall_harness::record::Story;
 
 /// Maximum length of a statement, in characters.
@@ -35,7 +35,7 @@ impl Page {
     pub(super) fn from_story(story: &Story) -> Self {
         let narrative = Narrative::from_story(story);
         let title = format!("seawall story: {}", plain(&story.subject));
-        let styles = [svg::TIMELINE_STYLE, svg::SEQUENCE_STYLE, include_str!("../../templates/story.css")];
+        let styles = [svg::MARKS_STYLE, svg::SEQUENCE_STYLE, include_str!("../../templates/story.css")];
         Self {
             head: Head::new(title, headline(story), lead(story, &narrative), &styles),
             verdict: story.finding.verdict.word(),

@@ -4,7 +4,7 @@ use super::FONT;
 use crate::facts::{headline, totals};
 use crate::format::{count, cut, number, plain, wrap, xml};
 use crate::grid::{Grid, grids, medium_heading};
-use crate::theme;
+use seawall_harness::picture::theme;
 use seawall_harness::record::{Cell, SoakRecord};
 use std::fmt::Write as _;
 

@@ -2,7 +2,7 @@
 
 use super::{GAP, Pen, WIDTH_MIN};
 use crate::format::{cut, fit, replay_line};
-use crate::narrative::{Narrative, Sentence, Step, Tone, actor_name, finding, headline};
+use seawall_harness::narrative::{Narrative, Sentence, Step, Tone, actor_name, finding, headline};
 use seawall_harness::record::{Story, StoryKind};
 use std::fmt::Write as _;
 

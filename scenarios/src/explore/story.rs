@@ -1,9 +1,9 @@
 //! The story of a case.
 
 use super::{Case, ExploreError, Explorer, Outcome};
-use crate::story::{Log, Note, Watched};
 use seawall_harness::actor::Actor;
 use seawall_harness::record::Story;
+use seawall_harness::story::{Log, Note, Watched};
 use seawall_harness::trace::Entry;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,7 +32,8 @@ impl Explorer {
         self.rig.set_policy(Box::new(Watched::new(inner, shared_state, Rc::clone(&log))));
         let outcome = self.perform(case, seed, Some(&log))?;
         let calls = self.calls();
-        let notes = crate::story::notes(&actors(case), &log.take(), &calls, &case.faults, outcome.findings.first());
+        let notes =
+            seawall_harness::story::notes(&actors(case), &log.take(), &calls, &case.faults, outcome.findings.first());
         Ok(Told { outcome, notes, calls })
     }
 }
@@ -49,5 +50,5 @@ pub fn story(case: &Case, token: &str, told: &Told) -> Option<Story> {
         let rules: Vec<String> = case.faults.iter().map(ToString::to_string).collect();
         subject = format!("{subject} under {}", rules.join(" "));
     }
-    Some(crate::story::story(token, subject, finding, &actors(case), &told.notes))
+    Some(seawall_harness::story::story(token, subject, finding, &actors(case), &told.notes))
 }

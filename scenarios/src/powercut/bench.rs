@@ -13,12 +13,12 @@ use super::{PowercutError, SamplesOf, fates};
 use crate::engines;
 use crate::run::simulated::Simulator;
 use crate::run::spec::RunSpec;
-use crate::shrink::{Bench, Candidate, Goal, Limits};
 use seawall_harness::media::sim::durability::{Content, Device, DiskState, EventKind, Fate, Image, Recording};
 use seawall_harness::oracle::durability::AfterCut;
 use seawall_harness::oracle::ledger::Ledger;
 use seawall_harness::record::Finding;
 use seawall_harness::seed::{Seed, mix};
+use seawall_harness::shrink::{Bench, Candidate, Goal, Limits};
 use seawall_harness::verdict::Verdict;
 use std::sync::atomic::AtomicBool;
 

@@ -8,8 +8,8 @@ use super::search::CellResult;
 use super::strategy;
 use super::token::{PowercutToken, TokenSubject};
 use crate::case_file;
-use crate::shrink::{self, Limits};
 use seawall_harness::record::{LosingRun, PowerCell, PowerRecord, SCHEMA};
+use seawall_harness::shrink::{self, Limits};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -8,9 +8,9 @@ pub mod breaker;
 pub mod registry;
 pub mod store;
 
-use crate::shrink::{Bench, Candidate, shrink};
 use parking_lot::Mutex;
 use seawall_harness::seed::Seed;
+use seawall_harness::shrink::{Bench, Candidate, shrink};
 use std::any::Any;
 use std::convert::Infallible;
 use std::ops::Range;

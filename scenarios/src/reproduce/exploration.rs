@@ -3,8 +3,8 @@
 use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes, stem_of_file};
 use crate::engines;
 use crate::explore::{self, Case, CaseBench, CaseFile, ExploreToken, Explorer, Failing, Outcome};
-use crate::shrink::Limits;
 use seawall_harness::record::{Finding, Story};
+use seawall_harness::shrink::Limits;
 use seawall_harness::trace::Entry;
 use seawall_harness::verdict::Verdict;
 use serde::Serialize;

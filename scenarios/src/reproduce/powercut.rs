@@ -6,8 +6,8 @@ use crate::powercut::{
     TokenSubject,
 };
 use crate::run::spec::RunSpec;
-use crate::shrink::Limits;
 use seawall_harness::record::{Finding, Story};
+use seawall_harness::shrink::Limits;
 use seawall_harness::verdict::Verdict;
 use serde::Serialize;
 use std::fmt::Write as _;

@@ -1,7 +1,7 @@
 //! The comparison of two executions.
 
-use crate::story;
 use seawall_harness::record::Finding;
+use seawall_harness::story;
 
 /// The result of an execution, as far as it must be the same the next time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Replay: something is executed again, and the executions are compared.
 
 use super::{Executed, Recorded, ReproduceError, Reproduction, Setting, Until};
-use crate::story;
+use seawall_harness::story;
 use seawall_harness::trace::Entry;
 use seawall_harness::verdict::Verdict;
 

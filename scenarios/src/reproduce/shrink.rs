@@ -3,8 +3,8 @@
 use super::{Replayed, ReproduceError, Reproduction, Setting, Subject, replay};
 use crate::case_file::{self, CaseFileError};
 use crate::scratch;
-use crate::shrink::{Bench as _, Limits};
 use seawall_harness::record::Story;
+use seawall_harness::shrink::{Bench as _, Limits};
 use seawall_harness::verdict::Verdict;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,7 +84,7 @@ impl<R: Reproduction> Subject for R {
             }),
         };
         let (mut bench, first) = self.bench(&mut executor, limits)?;
-        let best = crate::shrink::shrink(&mut bench, first.clone()).map_err(Into::into)?;
+        let best = seawall_harness::shrink::shrink(&mut bench, first.clone()).map_err(Into::into)?;
         let executions = bench.executions();
         drop(bench);
         let (seconds, is_minimal) = (until.begun.elapsed().as_secs_f64(), !until.is_over());

@@ -3,10 +3,10 @@
 use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes, stem_of_file};
 use crate::powercut::sweep::{self, Erring, Outcome, SweepBench, SweepFile, SweepToken, Sweeper, Swept as _, story};
 use crate::powercut::{Case, PowercutError};
-use crate::shrink::Limits;
-use crate::story::lines;
 use seawall_harness::fault::Rule;
 use seawall_harness::record::{Finding, Story};
+use seawall_harness::shrink::Limits;
+use seawall_harness::story::lines;
 use seawall_harness::verdict::Verdict;
 use serde::Serialize;
 use std::path::Path;

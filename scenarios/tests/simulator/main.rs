@@ -1,6 +1,8 @@
 //! Simulated runs in the process of the tests. There is one simulator in a process at a time, so these tests take
 //! turns, and they have a binary of their own.
 
+#[path = "../../examples/store.rs"]
+mod store;
 mod sweep;
 mod toy;
 
@@ -8,6 +10,7 @@ use rusqlite::Connection;
 use seawall_harness::engine::Engine;
 use seawall_harness::sched::sync;
 use seawall_harness::seed::Seed;
+use seawall_harness::shrink::{Bench as _, Limits, shrink};
 use seawall_harness::token::{FaultName, Token};
 use seawall_harness::verdict::Verdict;
 use seawall_scenarios::expectations::Expectations;
@@ -17,7 +20,6 @@ use seawall_scenarios::run::simulated::Simulator;
 use seawall_scenarios::run::simulated::case::RunCase;
 use seawall_scenarios::run::simulated::shrink::RunBench;
 use seawall_scenarios::run::spec::{RunSpec, SIM};
-use seawall_scenarios::shrink::{Bench as _, Limits, shrink};
 use seawall_scenarios::strategies::{Context, Entry, Failure, Strategy, Work};
 use seawall_scenarios::{faults, scratch, strategies};
 use std::path::Path;
@@ -47,6 +49,15 @@ fn specs(seed: Seed, each: u64) -> impl Iterator<Item = RunSpec> {
             .map(move |(strategy, nth)| spec(strategy, nth))
             .collect::<Vec<_>>()
     })
+}
+
+#[test]
+fn a_store_keeps_what_plain_sqlite_loses_when_an_outsider_unlinks_the_log() {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let printed = store::run();
+    assert!(printed.starts_with("plain SQLite:\n\nstore failed in execution "), "{printed}");
+    assert!(printed.contains("an outsider unlinks app.db-wal and app.db-shm, before write@wal of p"), "{printed}");
+    assert!(printed.contains("\nstore: 1000 executions, no row lost, "), "{printed}");
 }
 
 #[test]

@@ -5,9 +5,9 @@
 use crate::support::program;
 use assert_cmd::Command;
 use seawall_harness::sched::POLICIES;
+use seawall_harness::story::difference;
 use seawall_scenarios::engines::{self, Cache};
 use seawall_scenarios::explore::{CaseFile, SCENARIOS, Schedule};
-use seawall_scenarios::story::difference;
 use serde_json::Value;
 use std::process::Output;
 

@@ -83,7 +83,7 @@ impl Page {
         let has_media = grids.len() > 1;
         let title = format!("seawall soak, seed {}", record.seed);
         Self {
-            head: Head::new(title, plain(&headline(record)), lead(record), &[svg::TIMELINE_STYLE]),
+            head: Head::new(title, plain(&headline(record)), lead(record), &[svg::MARKS_STYLE]),
             is_interrupted: record.interrupted,
             facts: facts(record).into_iter().map(|f| linked(f, &anchors)).collect(),
             tables: grids.iter().map(|g| table(g, has_media, &anchors)).collect(),

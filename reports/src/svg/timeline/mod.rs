@@ -5,9 +5,9 @@
 //! all of them and gives their number.
 
 use self::drawing::Drawing;
-use super::{FONT, MARKS};
+use super::{FONT, MARKS, MARKS_STYLE};
 use crate::format::{count, micros, xml};
-use crate::theme;
+use seawall_harness::picture::theme;
 use seawall_harness::record::{MarkKind, RunRecord};
 use std::fmt::Write as _;
 
@@ -23,20 +23,6 @@ const LANE: f64 = 40.0;
 const LEGEND: f64 = 24.0;
 const LEGEND_LEFT: f64 = 20.0;
 
-/// The style of lanes and marks, for a page or a stand-alone picture.
-pub(crate) const STYLE: &str = "\
-.t-lane{stroke:var(--rule)}.t-name{fill:var(--ink);font-size:13px}.t-time{fill:var(--muted);font-size:12px}\
-.t-grid{stroke:var(--rule);stroke-dasharray:2 4}.t-break{fill:var(--rule);fill-opacity:.55}\
-.m-fault{fill:var(--lost-ink)}.m-commit{fill:var(--survived-ink)}\
-.m-read{fill:none;stroke:var(--survived-ink)}.m-refused{fill:var(--card);stroke:var(--degraded-ink);stroke-width:1.8}\
-.m-unknown{fill:var(--card);stroke:var(--wedged-ink);stroke-width:1.8}\
-.m-kill{fill:none;stroke:var(--ink);stroke-width:2.6}.m-start{fill:none;stroke:var(--ink);stroke-width:1.5}\
-.m-heal{fill:none;stroke:var(--link);stroke-width:2}.m-call{fill:none;stroke:var(--muted);stroke-opacity:.55}\
-.m-outside{fill:var(--wedged-ink)}.m-lost{fill:var(--card);stroke:var(--lost-ink);stroke-width:1.8}\
-.m-bar{stroke-width:3;stroke-opacity:.4;fill:none}\
-.t-kill{stroke:var(--ink);stroke-width:1.2;stroke-dasharray:1 3}\
-.t-outside{stroke:var(--wedged-ink);stroke-opacity:.6;stroke-dasharray:4 3}";
-
 /// The timeline of a run as a stand-alone picture, with its legend.
 pub fn timeline(run: &RunRecord) -> String {
     let name = format!("{} under {} ({}): {}", run.strategy, run.fault, run.medium, run.verdict);
@@ -46,7 +32,7 @@ pub fn timeline(run: &RunRecord) -> String {
     let mut out = String::new();
     let _ = write!(
         out,
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" aria-labelledby="title desc" font-family="{FONT}"><title id="title">{}</title><desc id="desc">{}</desc><style>{}{STYLE}</style><rect width="100%" height="100%" rx="8" fill="var(--card)"/>"#,
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" aria-labelledby="title desc" font-family="{FONT}"><title id="title">{}</title><desc id="desc">{}</desc><style>{}{MARKS_STYLE}</style><rect width="100%" height="100%" rx="8" fill="var(--card)"/>"#,
         xml(&name),
         xml(&description(run)),
         theme::properties("svg"),

@@ -4,7 +4,7 @@ use super::super::{Complaint, Exit, print, say};
 use super::targets::printable;
 use super::{DoctorArgs, json};
 use seawall::doctor::{self, SavedFile};
-use seawall_reports::count;
+use seawall_harness::narrative::count;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::Path;

@@ -10,7 +10,7 @@ use seawall_harness::call::{Method, Role};
 use seawall_harness::engine::Engine;
 use seawall_harness::fault::{Rule, When};
 use seawall_harness::media::sim::durability::Device;
-use seawall_reports::count;
+use seawall_harness::narrative::count;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

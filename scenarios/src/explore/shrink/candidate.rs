@@ -4,8 +4,8 @@ use super::PAYLOAD_BYTES_MAX;
 use crate::explore::case::{Begin, Checkpoint, Journal, Synchronous, Target};
 use crate::explore::scenarios::OwnStep;
 use crate::explore::{Case, Outcome, Schedule, Step};
-use crate::shrink::Candidate;
 use seawall_harness::sched::{ENDED, Preemption};
+use seawall_harness::shrink::Candidate;
 use std::ops::Range;
 
 /// The largest distance of two preemptions that are left out as a pair.

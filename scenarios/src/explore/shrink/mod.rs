@@ -9,10 +9,10 @@ mod few;
 mod serial;
 
 use super::{Case, ExploreError, Explorer, Outcome};
-use crate::shrink::{Bench, Candidate as _, Goal, Limits, leave_out};
 use seawall_harness::sched::rare::Rare;
 use seawall_harness::sched::{Dice, Policy};
 use seawall_harness::seed::Seed;
+use seawall_harness::shrink::{Bench, Candidate as _, Goal, Limits, leave_out};
 use seawall_harness::verdict::Verdict;
 
 pub use candidate::Failing;

@@ -4,8 +4,8 @@ use super::super::PowercutError;
 use super::super::case::Case;
 use super::effects::ordinal;
 use super::execution::{Executed, Sweeper, Swept};
-use crate::shrink::{Bench, Candidate, Goal, Limits};
 use seawall_harness::fault::{Rule, When};
+use seawall_harness::shrink::{Bench, Candidate, Goal, Limits};
 use std::ops::Range;
 
 /// The last call or allocation at which a rule is tried in a smaller case.

@@ -2,8 +2,8 @@
 
 use super::super::recording::{Mark, MarkKind};
 use super::execution::Executed;
-use crate::story;
 use seawall_harness::record::{Finding, Story, StoryEvent, StoryKind};
+use seawall_harness::story;
 use seawall_harness::trace::{Entry, RulingKind};
 
 /// What the process did and was told, with the calls at which the fault fired between, one a line.

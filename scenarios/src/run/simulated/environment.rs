@@ -4,7 +4,6 @@
 //! process that was killed it does nothing and returns an error.
 
 use super::SimulatedOs;
-use crate::story::{Event, Log, Note};
 use crate::strategies::{Host, LayerOs};
 use seawall_harness::clock::Clock;
 use seawall_harness::media::sim::Machine;
@@ -14,6 +13,7 @@ use seawall_harness::rig::Simulation;
 use seawall_harness::runtime::{self, Processes};
 use seawall_harness::seed::Seed;
 use seawall_harness::shared_state::SharedState;
+use seawall_harness::story::{Event, Log, Note};
 use seawall_simulated::os::ClaimFile;
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -20,7 +20,6 @@ use super::driver::Trouble;
 use super::judge::{self, FreshLook};
 use super::places;
 use super::spec::RunSpec;
-use crate::story::{self, Log, Watched};
 use case::RunCase;
 use environment::Environment;
 pub(crate) use os::SimulatedOs;
@@ -38,6 +37,7 @@ use seawall_harness::sched::replay::Replay;
 use seawall_harness::sched::{Execution, Policy, Preemption, Task};
 use seawall_harness::seed::Seed;
 use seawall_harness::shared_state::Mode;
+use seawall_harness::story::{self, Log, Watched};
 use seawall_harness::trace::Entry;
 use seawall_harness::vfs::RegisterError;
 use sim_run::SimRun;
@@ -238,6 +238,13 @@ impl Simulator {
         let strays = if has_ended { strays(&simulation.machine().borrow()) } else { Vec::new() };
         FreshLook::at(Path::new(DATABASE), Some(simulation.machine_vfs()), strays)
     }
+}
+
+/// What the connection layer needs of the system, on the machine of this simulation: for a store in a world of
+/// [`sim::check`](seawall_harness::sim). To be called once for each execution.
+pub fn os_of(simulation: &Simulation) -> Arc<dyn seawall_simulated::Os> {
+    Rc::new(Environment::new(simulation)).enter(None);
+    Arc::new(SimulatedOs)
 }
 
 /// The files of the simulated machine.

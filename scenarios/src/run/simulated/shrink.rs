@@ -3,9 +3,9 @@
 use super::case::{CaseStep, RunCase};
 use super::{Simulated, Simulator};
 use crate::run::RunError;
-use crate::shrink::{Bench, Candidate, Goal, Limits};
 use crate::workload::Step;
 use seawall_harness::fault::{Rule, When};
+use seawall_harness::shrink::{Bench, Candidate, Goal, Limits};
 use std::ops::Range;
 
 /// Fresh schedules that are tried when no part can be left out any more.
@@ -152,7 +152,7 @@ impl Bench for RunBench<'_> {
             }
             if let Some(found) = self.attempt(case, Some(nth))? {
                 let mut found = found;
-                crate::shrink::leave_out(self, &mut found, PREEMPTIONS)?;
+                seawall_harness::shrink::leave_out(self, &mut found, PREEMPTIONS)?;
                 if found.size() < stuck.size() {
                     return Ok(Some(found));
                 }

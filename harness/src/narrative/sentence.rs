@@ -1,26 +1,26 @@
 //! A step of a story in words: the actor, the verb, the statement, and how it ended.
 
 use super::Step;
-use crate::format::{cut, plain};
-use seawall_harness::record::{Story, StoryKind};
-use seawall_harness::verdict::Verdict;
+use super::words::{cut, plain};
+use crate::record::{Story, StoryKind};
+use crate::verdict::Verdict;
 
 /// Maximum length of the text of an event, in characters.
 const TEXT_CHARS_MAX: usize = 2_000;
 
 /// A sentence about one step. It is safe for a terminal, but not yet escaped for markup.
-pub(crate) struct Sentence {
+pub struct Sentence {
     /// The subject, unless the event is of no actor.
-    pub(crate) actor: Option<String>,
+    pub actor: Option<String>,
     /// The rest of the sentence.
-    pub(crate) parts: Vec<Part>,
+    pub parts: Vec<Part>,
     /// How the sentence is highlighted.
-    pub(crate) tone: Tone,
+    pub tone: Tone,
 }
 
 /// How a sentence is highlighted.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tone {
+pub enum Tone {
     /// Not at all.
     Plain,
     /// As a switch to or from another actor.
@@ -30,7 +30,7 @@ pub(crate) enum Tone {
 }
 
 /// A part of a sentence.
-pub(crate) enum Part {
+pub enum Part {
     /// Text.
     Words(String),
     /// A statement.
@@ -39,7 +39,7 @@ pub(crate) enum Part {
 
 impl Sentence {
     /// The sentence, with the statement cut to `code_chars_max` characters.
-    pub(crate) fn from_step(step: &Step<'_>, code_chars_max: usize) -> Self {
+    pub fn from_step(step: &Step<'_>, code_chars_max: usize) -> Self {
         let actor = step.first.actor.as_deref().map(actor_name);
         let (verb, link, after) = phrase(step);
         let mut text = detail(step.statement, &step.last().text).to_owned();
@@ -72,7 +72,7 @@ impl Sentence {
     }
 
     /// The sentence without its subject, with the statement in backticks.
-    pub(crate) fn predicate(&self) -> String {
+    pub fn predicate(&self) -> String {
         let part = |part: &Part| match part {
             Part::Words(words) => words.clone(),
             Part::Code(code) => format!("`{code}`"),
@@ -81,7 +81,7 @@ impl Sentence {
     }
 
     /// The whole sentence.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         match &self.actor {
             Some(actor) => format!("{actor} {}", self.predicate()),
             None => self.predicate(),
@@ -90,12 +90,12 @@ impl Sentence {
 }
 
 /// The name of an actor for display.
-pub(crate) fn actor_name(actor: &str) -> String {
+pub fn actor_name(actor: &str) -> String {
     if actor.trim().is_empty() { "(unnamed)".to_owned() } else { cut(&plain(actor), 60) }
 }
 
 /// The finding in one sentence.
-pub(crate) fn headline(story: &Story) -> String {
+pub fn headline(story: &Story) -> String {
     let predicate = match story.finding.verdict {
         Verdict::NotMeasured => "measured nothing",
         Verdict::Survived => "survived",
@@ -115,7 +115,7 @@ pub(crate) fn headline(story: &Story) -> String {
 }
 
 /// The finding with its oracle and its verdict: `walindex (corrupt): nBackfill 95 > mxFrame 30`.
-pub(crate) fn finding(story: &Story) -> String {
+pub fn finding(story: &Story) -> String {
     let found = &story.finding;
     let oracle = if found.oracle.trim().is_empty() { "finding" } else { found.oracle.trim() };
     let text = format!("{oracle} ({}){}", found.verdict, tail(&format!(": {}", found.detail)));
@@ -124,14 +124,14 @@ pub(crate) fn finding(story: &Story) -> String {
 
 /// The verb and the event's text: `paused at its 4th unfetch@db`, `was killed: SIGKILL`, `started again`. A verb that
 /// the text repeats is not repeated.
-pub(crate) fn joined(verb: &str, text: &str) -> String {
+pub fn joined(verb: &str, text: &str) -> String {
     let text = text.trim();
     let rest = text.strip_prefix(verb).filter(|rest| !rest.starts_with(char::is_alphanumeric)).unwrap_or(text);
     if verb.is_empty() { cut(&plain(rest), TEXT_CHARS_MAX) } else { format!("{verb}{}", tail(rest)) }
 }
 
 /// The text of an event without its statement, which some events repeat.
-pub(crate) fn detail<'a>(statement: Option<&str>, text: &'a str) -> &'a str {
+pub fn detail<'a>(statement: Option<&str>, text: &'a str) -> &'a str {
     let text = text.trim();
     let Some(rest) = statement.map(str::trim).filter(|s| !s.is_empty()).and_then(|s| text.strip_prefix(s)) else {
         return text;

@@ -1,15 +1,15 @@
 //! The story of an execution: what the actors did, in order, and at which calls they were paused. Explorations and
 //! simulated runs share it.
 
-use seawall_harness::actor::Actor;
-use seawall_harness::call::{Call, Role};
-use seawall_harness::codes::ResultCode;
-use seawall_harness::fault::Rule;
-use seawall_harness::record::{Finding, MarkKind, Story, StoryEvent, StoryKind, TimelineEvent};
-use seawall_harness::sched::{ENDED, Point, Policy};
-use seawall_harness::seed::Seed;
-use seawall_harness::shared_state::SharedState;
-use seawall_harness::trace::{Entry, RulingKind};
+use crate::actor::Actor;
+use crate::call::{Call, Role};
+use crate::codes::ResultCode;
+use crate::fault::Rule;
+use crate::record::{Finding, MarkKind, Story, StoryEvent, StoryKind, TimelineEvent};
+use crate::sched::{ENDED, Point, Policy};
+use crate::seed::Seed;
+use crate::shared_state::SharedState;
+use crate::trace::{Entry, RulingKind};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -29,7 +29,7 @@ pub struct Note {
 }
 
 /// An entry of the log, in the order in which things happen.
-pub(crate) enum Event {
+pub enum Event {
     /// An event of an actor.
     Note(Note),
     /// Another actor runs from now on.
@@ -37,10 +37,10 @@ pub(crate) enum Event {
 }
 
 /// The log from which a story is made.
-pub(crate) type Log = Rc<RefCell<Vec<Event>>>;
+pub type Log = Rc<RefCell<Vec<Event>>>;
 
 /// A change from one actor to another.
-pub(crate) struct Switch {
+pub struct Switch {
     at: u64,
     from: usize,
     to: usize,
@@ -60,14 +60,15 @@ enum Why {
 }
 
 /// Follows another policy, and logs each change of actors.
-pub(crate) struct Watched {
+pub struct Watched {
     inner: Box<dyn Policy>,
     shared_state: Arc<SharedState>,
     log: Log,
 }
 
 impl Watched {
-    pub(crate) fn new(inner: Box<dyn Policy>, shared_state: Arc<SharedState>, log: Log) -> Self {
+    /// Follows `inner` and writes to `log`.
+    pub fn new(inner: Box<dyn Policy>, shared_state: Arc<SharedState>, log: Log) -> Self {
         Self { inner, shared_state, log }
     }
 }
@@ -93,17 +94,12 @@ impl Policy for Watched {
 }
 
 /// The events of a log, with the faults of these rules that fired at calls, and the finding at the end.
-pub(crate) fn notes(
-    actors: &[Actor],
-    log: &[Event],
-    calls: &[Entry],
-    rules: &[Rule],
-    finding: Option<&Finding>,
-) -> Vec<Note> {
+pub fn notes(actors: &[Actor], log: &[Event], calls: &[Entry], rules: &[Rule], finding: Option<&Finding>) -> Vec<Note> {
     let mut notes = in_words(actors, log, calls);
     notes.iter_mut().filter(|note| note.kind == StoryKind::Outside).for_each(|note| add_call(note, calls));
     let logged: Vec<u64> = notes.iter().filter(|note| note.kind == StoryKind::Outside).map(|note| note.at).collect();
-    let is_told = |entry: &&Entry| entry.ruling == RulingKind::Outside && logged.contains(&entry.number);
+    let is_outside = |entry: &Entry| matches!(entry.ruling, RulingKind::Outside | RulingKind::PowerCut);
+    let is_told = |entry: &&Entry| is_outside(entry) && logged.contains(&entry.number);
     for entry in calls.iter().filter(|entry| !is_told(entry)) {
         let Some(fault) = fault_note(entry, rules) else { continue };
         // A note with this number was made before the call.
@@ -118,7 +114,7 @@ pub(crate) fn notes(
 }
 
 /// Marks the commits that are lost in the timeline. The n-th commit of an actor is the same in both.
-pub(crate) fn mark_lost(notes: &mut [Note], timeline: &[TimelineEvent]) {
+pub fn mark_lost(notes: &mut [Note], timeline: &[TimelineEvent]) {
     let is_commit = |event: &&TimelineEvent| matches!(event.kind, MarkKind::Commit | MarkKind::Lost);
     let mut before: BTreeMap<String, usize> = BTreeMap::new();
     for note in notes.iter_mut().filter(|note| note.kind == StoryKind::Commit) {
@@ -133,7 +129,7 @@ pub(crate) fn mark_lost(notes: &mut [Note], timeline: &[TimelineEvent]) {
 }
 
 /// The story of a finding.
-pub(crate) fn story(token: &str, subject: String, finding: &Finding, actors: &[Actor], notes: &[Note]) -> Story {
+pub fn story(token: &str, subject: String, finding: &Finding, actors: &[Actor], notes: &[Note]) -> Story {
     let takes_part = |actor: &&Actor| notes.iter().any(|note| note.actor == Some(**actor));
     let event = |note: &Note| StoryEvent {
         at: note.at,
@@ -284,7 +280,7 @@ fn outcome_of(entry: &Entry) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use seawall_harness::call::Method;
+    use crate::call::Method;
 
     const ACTOR: Actor = Actor { process: 1, thread: 2 };
 

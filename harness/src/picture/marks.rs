@@ -1,16 +1,17 @@
 //! The marks of a timeline. A sequence diagram uses the same shapes.
 
-use seawall_harness::record::MarkKind;
+use crate::record::MarkKind;
 
 /// How a kind of event is drawn and named.
-pub(crate) struct Mark {
-    pub(crate) kind: MarkKind,
+pub struct Mark {
+    /// The kind.
+    pub kind: MarkKind,
     /// CSS class.
-    pub(crate) class: &'static str,
+    pub class: &'static str,
     /// SVG elements around (0, 0).
-    pub(crate) shape: &'static str,
+    pub shape: &'static str,
     /// Name in the legend.
-    pub(crate) word: &'static str,
+    pub word: &'static str,
 }
 
 pub(super) const KILL: &str = r#"<path d="M-5-5L5 5M5-5L-5 5"/>"#;
@@ -21,7 +22,7 @@ pub(super) const OUTSIDE: &str = r#"<path d="M-5.6 0L-2.8-5H2.8L5.6 0 2.8 5H-2.8
 pub(super) const REFUSED: &str = r#"<path d="M-3.4-3.4h6.8v6.8h-6.8z"/>"#;
 
 /// All marks, in the order of the legend.
-pub(crate) static MARKS: [Mark; 11] = [
+pub static MARKS: [Mark; 11] = [
     Mark { kind: MarkKind::Fault, class: "m-fault", shape: r#"<path d="M-5-5H5L0 5z"/>"#, word: "fault" },
     Mark { kind: MarkKind::Outside, class: "m-outside", shape: OUTSIDE, word: "outsider" },
     Mark { kind: MarkKind::Commit, class: "m-commit", shape: COMMIT, word: "commit acknowledged" },
@@ -40,8 +41,22 @@ pub(crate) static MARKS: [Mark; 11] = [
     Mark { kind: MarkKind::Call, class: "m-call", shape: r#"<path d="M0-4V4"/>"#, word: "call" },
 ];
 
+/// The style of lanes and marks, for a page or a stand-alone picture.
+pub const STYLE: &str = "\
+.t-lane{stroke:var(--rule)}.t-name{fill:var(--ink);font-size:13px}.t-time{fill:var(--muted);font-size:12px}\
+.t-grid{stroke:var(--rule);stroke-dasharray:2 4}.t-break{fill:var(--rule);fill-opacity:.55}\
+.m-fault{fill:var(--lost-ink)}.m-commit{fill:var(--survived-ink)}\
+.m-read{fill:none;stroke:var(--survived-ink)}.m-refused{fill:var(--card);stroke:var(--degraded-ink);stroke-width:1.8}\
+.m-unknown{fill:var(--card);stroke:var(--wedged-ink);stroke-width:1.8}\
+.m-kill{fill:none;stroke:var(--ink);stroke-width:2.6}.m-start{fill:none;stroke:var(--ink);stroke-width:1.5}\
+.m-heal{fill:none;stroke:var(--link);stroke-width:2}.m-call{fill:none;stroke:var(--muted);stroke-opacity:.55}\
+.m-outside{fill:var(--wedged-ink)}.m-lost{fill:var(--card);stroke:var(--lost-ink);stroke-width:1.8}\
+.m-bar{stroke-width:3;stroke-opacity:.4;fill:none}\
+.t-kill{stroke:var(--ink);stroke-width:1.2;stroke-dasharray:1 3}\
+.t-outside{stroke:var(--wedged-ink);stroke-opacity:.6;stroke-dasharray:4 3}";
+
 /// The mark of a kind of event.
-pub(crate) fn mark(kind: MarkKind) -> &'static Mark {
+pub fn mark(kind: MarkKind) -> &'static Mark {
     MARKS.iter().find(|mark| mark.kind == kind).expect("every kind of event has a mark")
 }
 

@@ -1,9 +1,8 @@
 //! The lines of text in the box of one step, wrapped to the width of the lane.
 
-use crate::format::fit;
-use crate::narrative::{Step, detail, joined};
-use crate::svg::marks;
-use seawall_harness::record::StoryKind;
+use crate::narrative::{Step, detail, fit, joined};
+use crate::picture::marks;
+use crate::record::StoryKind;
 
 /// Width of a character of a statement, and of other text, in pixels, at the upper end because the reader's font is
 /// unknown.

@@ -3,9 +3,8 @@
 
 use super::layout::{Block, HEADER, Layout, Span, TOP};
 use super::{LINE, PAD};
-use crate::format::plain;
-use crate::narrative::{Narrative, Step, actor_name, is_end};
-use seawall_harness::record::StoryKind;
+use crate::narrative::{Narrative, Step, actor_name, is_end, plain};
+use crate::record::StoryKind;
 
 /// The state of one lane.
 #[derive(Default)]

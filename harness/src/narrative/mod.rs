@@ -3,41 +3,43 @@
 //! The begin and the end of an uninterrupted statement are one step. The begin and the first pause are one step, too.
 //! The numbers are the same in the diagram, on the page and in the terminal, and they count omitted steps.
 
-use seawall_harness::record::{Story, StoryEvent, StoryKind};
+use crate::record::{Story, StoryEvent, StoryKind};
 use std::ops::Range;
 
-pub(crate) use self::sentence::{Part, Sentence, Tone, actor_name, detail, finding, headline, joined};
-use crate::format::count;
+pub use sentence::{Part, Sentence, Tone, actor_name, detail, finding, headline, joined};
+pub use words::{count, cut, fit, number, plain};
 
 mod sentence;
+mod words;
 
 /// If there are more events than this, the middle is omitted.
 const EVENTS_MAX: usize = 200;
 
 /// A story, ready to be rendered.
-pub(crate) struct Narrative<'a> {
+pub struct Narrative<'a> {
     /// The actors, from left to right: those that the story lists, then others that occur in its events.
-    pub(crate) lanes: Vec<&'a str>,
+    pub lanes: Vec<&'a str>,
     /// All steps in their order.
-    pub(crate) steps: Vec<Step<'a>>,
+    pub steps: Vec<Step<'a>>,
     /// Positions of the omitted steps.
-    pub(crate) omitted: Range<usize>,
+    pub omitted: Range<usize>,
 }
 
 /// One event, or two that belong together.
-pub(crate) struct Step<'a> {
+pub struct Step<'a> {
     /// Position of the actor's lane; `None` for an event of no actor.
-    pub(crate) lane: Option<usize>,
+    pub lane: Option<usize>,
     /// The event.
-    pub(crate) first: &'a StoryEvent,
+    pub first: &'a StoryEvent,
     /// The next event, if the same actor's statement ended or paused in it.
-    pub(crate) then: Option<&'a StoryEvent>,
+    pub then: Option<&'a StoryEvent>,
     /// The statement that the actor executes.
-    pub(crate) statement: Option<&'a str>,
+    pub statement: Option<&'a str>,
 }
 
 impl<'a> Narrative<'a> {
-    pub(crate) fn from_story(story: &'a Story) -> Self {
+    /// The steps of a story.
+    pub fn from_story(story: &'a Story) -> Self {
         let lanes = lanes(story);
         let steps = steps(&story.events, &lanes);
         let omitted = omitted(&steps, story.events.len());
@@ -45,41 +47,41 @@ impl<'a> Narrative<'a> {
     }
 
     /// The steps that are not omitted, with their positions.
-    pub(crate) fn shown(&self) -> impl Iterator<Item = (usize, &Step<'a>)> {
+    pub fn shown(&self) -> impl Iterator<Item = (usize, &Step<'a>)> {
         self.steps.iter().enumerate().filter(|(i, _)| !self.omitted.contains(i))
     }
 
     /// The line that stands for the omitted steps, if there are any.
-    pub(crate) fn ellipsis(&self) -> Option<String> {
+    pub fn ellipsis(&self) -> Option<String> {
         let events: usize = self.steps[self.omitted.clone()].iter().map(Step::events).sum();
         (events > 0).then(|| format!("… {}", count(events as u64, "more event")))
     }
 
     /// The lanes of the process that this lane belongs to. A kill ends all of them.
-    pub(crate) fn siblings(&self, lane: usize) -> Vec<usize> {
+    pub fn siblings(&self, lane: usize) -> Vec<usize> {
         siblings(&self.lanes, lane)
     }
 }
 
 impl Step<'_> {
     /// The number of its events.
-    pub(crate) fn events(&self) -> usize {
+    pub fn events(&self) -> usize {
         1 + usize::from(self.then.is_some())
     }
 
     /// The last of its events.
-    pub(crate) fn last(&self) -> &StoryEvent {
+    pub fn last(&self) -> &StoryEvent {
         self.then.unwrap_or(self.first)
     }
 
     /// True if one of its events is of the kind.
-    pub(crate) fn has(&self, kind: StoryKind) -> bool {
+    pub fn has(&self, kind: StoryKind) -> bool {
         self.first.kind == kind || self.last().kind == kind
     }
 }
 
 /// True for the kinds of events that end a statement.
-pub(crate) const fn is_end(kind: StoryKind) -> bool {
+pub const fn is_end(kind: StoryKind) -> bool {
     matches!(kind, StoryKind::End | StoryKind::Refused | StoryKind::Commit | StoryKind::Lost)
 }
 

@@ -3,10 +3,9 @@
 use super::lines::{Line, lines, wrapped};
 use super::tracks::Tracks;
 use super::{LINE, PAD};
-use crate::format::fit;
-use crate::narrative::{Narrative, Step, actor_name, finding, is_end};
-use seawall_harness::record::{Story, StoryKind};
-use seawall_harness::verdict::Verdict;
+use crate::narrative::{Narrative, Step, actor_name, finding, fit, is_end};
+use crate::record::{Story, StoryKind};
+use crate::verdict::Verdict;
 
 pub(super) const MARGIN: f64 = 16.0;
 /// Space left of the lanes for the numbers of the steps.

@@ -7,8 +7,8 @@
 //!
 //! The result is one-minimal unless the time ran out: no single part of it can be left out.
 
-use seawall_harness::record::Finding;
-use seawall_harness::verdict::Verdict;
+use crate::record::Finding;
+use crate::verdict::Verdict;
 
 /// A case that fails, made of parts that can be left out.
 pub trait Candidate: Clone {
@@ -70,11 +70,11 @@ pub trait Bench {
 }
 
 /// What a shrunk case must find again, and when to end.
-pub(crate) struct Goal<'a, C> {
+pub struct Goal<'a, C> {
     verdict: Verdict,
     oracle: String,
     /// Cases that were executed.
-    pub(crate) executions: u64,
+    pub executions: u64,
     limits: Limits<'a, C>,
 }
 
@@ -98,26 +98,28 @@ impl<C> Default for Limits<'_, C> {
 
 impl<'a, C> Goal<'a, C> {
     /// The goal that follows from the findings of the first execution; `None` if there are none.
-    pub(crate) fn new(findings: &[Finding], limits: Limits<'a, C>) -> Option<Self> {
+    pub fn new(findings: &[Finding], limits: Limits<'a, C>) -> Option<Self> {
         let Finding { verdict, oracle, .. } = findings.first()?.clone();
         Some(Self { verdict, oracle, executions: 1, limits })
     }
 
     /// The wanted verdict.
-    pub(crate) fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> Verdict {
         self.verdict
     }
 
     /// True if the worst finding has the wanted verdict, by the wanted oracle.
-    pub(crate) fn is_met(&self, findings: &[Finding]) -> bool {
+    pub fn is_met(&self, findings: &[Finding]) -> bool {
         findings.first().is_some_and(|found| found.verdict == self.verdict && found.oracle == self.oracle)
     }
 
-    pub(crate) fn progress(&mut self, best: &C) {
+    /// Reports a smaller case.
+    pub fn progress(&mut self, best: &C) {
         (self.limits.progress)(best, self.executions);
     }
 
-    pub(crate) fn is_over(&mut self) -> bool {
+    /// True if shrinking must end now.
+    pub fn is_over(&mut self) -> bool {
         (self.limits.is_over)()
     }
 }

@@ -3,10 +3,10 @@
 use super::layout::{self, Arrow, Block, Layout, Row, Span};
 use super::lines::{self, Line};
 use super::{LINE, PAD};
-use crate::format::{coordinate, count, cut, xml};
-use crate::narrative::{Narrative, Sentence, actor_name};
-use crate::theme;
-use seawall_harness::record::StoryKind;
+use crate::narrative::{Narrative, Sentence, actor_name, count, cut};
+use crate::picture::svg::{coordinate, xml};
+use crate::picture::theme;
+use crate::record::StoryKind;
 use std::fmt::Write as _;
 
 /// Width of a character of an actor's name in pixels.

@@ -3,7 +3,7 @@
 //! Pages and stand-alone pictures share these colours. A test checks that every pair of text and background has the
 //! contrast that small text needs (WCAG AA, 4.5 to 1) in both schemes.
 
-use seawall_harness::verdict::Verdict;
+use crate::verdict::Verdict;
 
 /// The colours of one scheme, by the names of their custom properties.
 type Scheme = &'static [(&'static str, &'static str)];
@@ -61,7 +61,7 @@ const DARK: Scheme = &[
 ];
 
 /// The custom properties of both schemes, on the element that `selector` names.
-pub(crate) fn properties(selector: &str) -> String {
+pub fn properties(selector: &str) -> String {
     let block =
         |scheme: Scheme| -> String { scheme.iter().map(|(name, value)| format!("--{name}:{value};")).collect() };
     format!(
@@ -72,7 +72,7 @@ pub(crate) fn properties(selector: &str) -> String {
 }
 
 /// One rule for each verdict. It sets the verdict's colours for the element and its children.
-pub(crate) fn verdict_classes() -> String {
+pub fn verdict_classes() -> String {
     Verdict::ALL
         .iter()
         .map(|v| format!(".v-{v}{{--vi:var(--{v}-ink);--vg:var(--{v}-ground)}}\n", v = v.word()))
@@ -80,7 +80,7 @@ pub(crate) fn verdict_classes() -> String {
 }
 
 /// The shape of the verdict in a box of 16 by 16, drawn in `currentColor`.
-pub(crate) const fn shape(verdict: Verdict) -> &'static str {
+pub const fn shape(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::NotMeasured => {
             r#"<circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" stroke-width="1.6" stroke-dasharray="2 2.7"/>"#
@@ -106,7 +106,7 @@ pub(crate) const fn shape(verdict: Verdict) -> &'static str {
 }
 
 /// All shapes as symbols `#g-WORD`, for a `defs` element.
-pub(crate) fn symbols() -> String {
+pub fn symbols() -> String {
     Verdict::ALL
         .iter()
         .map(|v| format!(r#"<symbol id="g-{}" viewBox="0 0 16 16">{}</symbol>"#, v.word(), shape(*v)))

@@ -4,13 +4,12 @@
 //! wrapped, cut and clipped to its lane, so nothing overlaps, and the tooltip has the whole text. Events of no actor
 //! span all lanes.
 
-use self::drawing::draw;
-use self::layout::{Layout, MARGIN};
-use super::{FONT, timeline};
-use crate::format::{coordinate, cut, fit, xml};
-use crate::narrative::{Narrative, Sentence, headline};
-use crate::theme;
-use seawall_harness::record::Story;
+use crate::narrative::{Narrative, Sentence, cut, fit, headline};
+use crate::picture::svg::{FONT, coordinate, xml};
+use crate::picture::{marks, theme};
+use crate::record::Story;
+use drawing::draw;
+use layout::{Layout, MARGIN};
 use std::fmt::Write as _;
 
 mod drawing;
@@ -29,7 +28,7 @@ const CODE_CHARS_MAX: usize = 120;
 const SENTENCE_CHARS_MAX: usize = 240;
 
 /// The style of the diagram in addition to that of a timeline, for a page or a stand-alone picture.
-pub(crate) const STYLE: &str = "\
+pub const STYLE: &str = "\
 .q-sql{font:12px ui-monospace,'SF Mono',Menlo,Consolas,'Liberation Mono',monospace;fill:var(--ink)}\
 .q-head{fill:var(--ink);font-size:16px;font-weight:600}.q-name{fill:var(--ink);font-size:13px;font-weight:600}\
 .q-word,.q-kill,.q-paused,.q-commit,.q-refused,.q-fault,.q-lost,.q-outside,.q-seen,.q-more,.q-no{font-size:12px}\
@@ -62,7 +61,7 @@ pub fn sequence(story: &Story) -> String {
         xml(&description(&narrative)),
         theme::properties("svg"),
         theme::verdict_classes(),
-        timeline::STYLE,
+        marks::STYLE,
     );
     for (i, line) in lines.iter().enumerate() {
         let y = coordinate(30.0 + HEADLINE * i as f64);
@@ -75,7 +74,7 @@ pub fn sequence(story: &Story) -> String {
 }
 
 /// The sequence diagram for a page that has the style and the headline. A page can have only one.
-pub(crate) fn sequence_inline(story: &Story) -> String {
+pub fn sequence_inline(story: &Story) -> String {
     let narrative = Narrative::from_story(story);
     let layout = Layout::from_story(story, &narrative);
     let (width, height) = (coordinate(layout.width), coordinate(layout.height));
