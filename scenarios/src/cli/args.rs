@@ -208,6 +208,10 @@ pub(super) struct ShrinkArgs {
     /// How many seconds at most; the smallest case so far is the result [default: until nothing more can be left out]
     #[arg(long)]
     pub(super) max_seconds: Option<u64>,
+    /// The SQLite that is believed sound, on which the shrunk case is executed too: what fails there as well is no error
+    /// of the engine; a version, the path of a shared object, or `none` [default: the newest that can be built]
+    #[arg(long, value_name = "VERSION|PATH")]
+    pub(super) against: Option<String>,
     /// The folder for the shrunk case and its story
     #[arg(long, value_name = "DIR", default_value = "reports/out/findings")]
     pub(super) out: PathBuf,
@@ -225,6 +229,14 @@ pub(super) struct ReplayArgs {
     /// How often to execute each
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) times: u32,
+    /// Whether it happens on this SQLite: its steps and preemptions are executed there, and schedules next to its own; a
+    /// version, the path of a shared object, or `linked`
+    #[arg(long, value_name = "VERSION|PATH", conflicts_with_all = ["times", "trace", "medium"])]
+    pub(super) sqlite: Option<String>,
+    /// Look for the first and the last version on which it happens, among all that can be built, by halving; versions
+    /// that are needed are built, and those that are built already are asked as well
+    #[arg(long, conflicts_with_all = ["sqlite", "times", "trace", "medium"])]
+    pub(super) bisect: bool,
     /// Where the case file of a run is executed: with `real`, real processes take its steps, in the same order
     #[arg(long, value_enum, default_value = "sim")]
     pub(super) medium: CaseMedium,
@@ -233,7 +245,7 @@ pub(super) struct ReplayArgs {
     pub(super) trace: Option<PathBuf>,
     /// How the result is written to standard output
     #[arg(long, value_enum, default_value = "human")]
-    pub(super) format: ReplayFormat,
+    pub(super) format: Format,
     /// The folder for the databases [default: /dev/shm, or the folder for temporary files]
     #[arg(long, value_name = "DIR")]
     pub(super) scratch: Option<PathBuf>,

@@ -31,14 +31,12 @@ struct ExploreOutput<'a> {
 }
 
 pub(super) fn run(args: &ExploreArgs) -> Result<Exit, Complaint> {
-    let engine = engines::resolve(&args.sqlite)?;
+    let (engine, sqlite) = engines::identify(&args.sqlite)?;
     let scenarios = scenarios(&args.scenario)?;
     explore::policy(&args.policy)?;
     let Faults { name, rules, seed } = Faults::read(&args.preset, &args.faults)?;
     soak::check_out(&args.out)?;
     let seed = args.seed.or(seed).unwrap_or_else(soak::new_seed);
-    // An engine that is not one of the known versions has to be found again by its path.
-    let sqlite = if engines::resolve(engine.version()).is_ok() { engine.version() } else { &args.sqlite }.to_owned();
     let stop = stop_on_interrupt()?;
     let mut worst = Exit::Expected;
     for scenario in scenarios {

@@ -23,7 +23,7 @@ pub const FORMAT_FIELD: &str = "format";
 pub struct Case {
     /// The scenario: what the database holds, and what is checked at the end.
     pub scenario: String,
-    /// The version of SQLite, or the path of a library.
+    /// The version of SQLite, or `PATH#HASH` of a library.
     pub sqlite: String,
     /// The randomness of the machine and of the faults comes from it.
     #[serde(with = "hexadecimal")]

@@ -26,6 +26,7 @@ mod error;
 mod explorer;
 mod history;
 mod judge;
+mod nearby;
 mod plain;
 pub mod pool;
 mod scenarios;
@@ -48,6 +49,7 @@ pub use case::{
 pub use error::ExploreError;
 pub use explorer::Explorer;
 pub use judge::Finding;
+pub use nearby::nearby;
 pub use plain::Plain;
 pub use scenarios::{BankStep, Canary, CounterStep, Ddl, SCENARIOS, Scenario, SchemaStep, SharedStep, Step, find};
 pub use search::{Found, Search, Tally, WriteError};
@@ -83,6 +85,11 @@ pub struct Outcome {
     pub digest: Option<String>,
 }
 
+/// True if one of the rules cuts the power: then only `synchronous = EXTRA` promises that nothing is lost.
+fn cuts_power(faults: &[Rule]) -> bool {
+    faults.iter().any(|rule| rule.effect.is_fatal() && rule.effect.needs_simulation().is_some())
+}
+
 impl Case {
     /// The case that follows from a seed.
     ///
@@ -91,7 +98,7 @@ impl Case {
     pub fn draw(scenario: &str, sqlite: &str, policy: &str, faults: &[Rule], seed: Seed) -> Result<Self, ExploreError> {
         let known = find(scenario).ok_or_else(|| ExploreError::UnknownScenario(scenario.to_owned()))?;
         let scenarios::Draft { layout, mut settings, actors } = (known.draw)(seed);
-        if faults.iter().any(|rule| rule.effect.is_fatal() && rule.effect.needs_simulation().is_some()) {
+        if cuts_power(faults) {
             settings.synchronous = Synchronous::Extra;
         }
         let schedule = Schedule::Policy { name: policy.to_owned(), seed: seed.stream("schedule") };

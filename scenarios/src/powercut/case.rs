@@ -21,7 +21,7 @@ pub struct Case {
     /// Journal mode and level.
     #[serde(flatten)]
     pub settings: CellSettings,
-    /// The version of SQLite, or the path of a library.
+    /// The version of SQLite, or `PATH#HASH` of a library.
     pub sqlite: String,
     /// The device, in words.
     pub device: String,

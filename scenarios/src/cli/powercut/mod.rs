@@ -12,7 +12,6 @@ use crate::powercut::{
 };
 use crate::strategies;
 use clap::Args;
-use seawall_harness::engine::Engine;
 use seawall_harness::media::sim::durability::{Device, Directory};
 use seawall_harness::seed::Seed;
 use seawall_harness::token::FaultName;
@@ -166,12 +165,12 @@ pub(super) fn run(args: &PowercutArgs) -> Result<Exit, Complaint> {
     if let Some(out) = &args.out {
         soak::check_out(out)?;
     }
-    let engine = engines::resolve(&args.sqlite)?;
+    let (_, sqlite) = engines::identify(&args.sqlite)?;
+    let sqlite = &*sqlite;
     if let Some(word) = args.sweep {
-        return sweep::run(args, word, &engine, device);
+        return sweep::run(args, word, sqlite, device);
     }
     let seed = args.seed.unwrap_or_else(soak::new_seed);
-    let sqlite = name_of(&engine, args);
     let stop = stop_on_interrupt()?;
     let jobs = args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from), usize::from);
     if args.compare {
@@ -199,11 +198,6 @@ pub(super) fn run(args: &PowercutArgs) -> Result<Exit, Complaint> {
         return Ok(Exit::Interrupted);
     }
     Ok(exit_of(&results))
-}
-
-/// The name by which a token finds the engine again. One that is not of the known versions has to be found by its path.
-fn name_of<'a>(engine: &'a Engine, args: &'a PowercutArgs) -> &'a str {
-    if engines::resolve(engine.version()).is_ok() { engine.version() } else { &args.sqlite }
 }
 
 /// Searches in child processes.

@@ -2,11 +2,10 @@
 
 use super::super::args::ReplayFormat;
 use super::super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
-use super::{PowercutArgs, SweepWord, name_of};
+use super::{PowercutArgs, SweepWord};
 use crate::powercut::sweep::{self, Class, Run, SweepResult, SweepToken, Sweeper, Target, View};
 use crate::powercut::{CellSettings, JournalMode, Level};
 use seawall_harness::call::{Method, Role};
-use seawall_harness::engine::Engine;
 use seawall_harness::fault::{Rule, When};
 use seawall_harness::media::sim::durability::Device;
 use serde::Serialize;
@@ -47,9 +46,8 @@ struct SyncRow {
     corrupt: u64,
 }
 
-pub(super) fn run(args: &PowercutArgs, word: SweepWord, engine: &Engine, device: Device) -> Result<Exit, Complaint> {
+pub(super) fn run(args: &PowercutArgs, word: SweepWord, sqlite: &str, device: Device) -> Result<Exit, Complaint> {
     let seed = args.seed.unwrap_or_else(soak::new_seed);
-    let sqlite = name_of(engine, args);
     let stop = stop_on_interrupt()?;
     let targets = match word {
         SweepWord::Calls => &[Target::Calls][..],
