@@ -23,6 +23,7 @@ struct ExploreOutput<'a> {
     scenario: &'a str,
     sqlite: &'a str,
     policy: &'a str,
+    #[serde(with = "seawall_harness::seed::text")]
     seed: u64,
     /// The fault rules that were armed.
     faults: Vec<String>,

@@ -26,6 +26,7 @@ pub struct Case {
     /// The device, in words.
     pub device: String,
     /// The randomness of machine and schedule comes from it.
+    #[serde(with = "seawall_harness::seed::text")]
     pub seed: u64,
     /// `PRAGMA page_size`
     pub page_bytes: u32,

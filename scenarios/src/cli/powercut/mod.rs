@@ -137,6 +137,7 @@ fn directory(text: &str) -> Result<Directory, String> {
 #[derive(Serialize)]
 struct Output<'a> {
     schema: u32,
+    #[serde(with = "seawall_harness::seed::text")]
     seed: u64,
     sqlite: &'a str,
     directory: &'a str,

@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering;
 #[derive(Serialize)]
 struct Output<'a> {
     schema: u32,
+    #[serde(with = "seawall_harness::seed::text")]
     seed: u64,
     sqlite: &'a str,
     directory: &'a str,

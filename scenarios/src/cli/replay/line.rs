@@ -110,6 +110,7 @@ fn exit((verdict, is_fine): (Verdict, bool), wanted: &Wanted) -> Exit {
     match wanted.verdict {
         _ if verdict == Verdict::HarnessBroken => Exit::LabBroken,
         Some(expected) if verdict == expected => Exit::Expected,
+        None if verdict == Verdict::NotMeasured => Exit::NothingRan,
         None if is_fine && wanted.subject.expected().is_none() => Exit::Expected,
         _ => Exit::Finding,
     }
