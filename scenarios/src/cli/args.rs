@@ -149,15 +149,24 @@ pub(super) struct ExploreArgs {
     /// The seed of all choices: a number, or hexadecimal digits after 0x [default: a new one each time]
     #[arg(long)]
     pub(super) seed: Option<Seed>,
-    /// How many executions at most
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(super) executions: u64,
-    /// How many seconds at most
+    /// How many executions at most [default: 1000000]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) executions: Option<u64>,
+    /// How many seconds at most, for each scenario [default: 60, unless --executions is given]
     #[arg(long)]
     pub(super) max_seconds: Option<u64>,
-    /// Go on after the first finding, and count them all
+    /// Go on after the first finding, shrink some of them, and group them by their causes: oracle and shrunken story
+    /// without numbers; the smallest case of each group is written
     #[arg(long)]
     pub(super) all: bool,
+    /// A file of known causes, one a line, as --all prints them: their findings are counted, and the search goes on;
+    /// may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(super) known: Vec<PathBuf>,
+    /// With --all or --known: how many findings, of which the oracle says the same but for numbers, are shrunk in each
+    /// process, a few seconds each at most [default: 8]
+    #[arg(long, value_name = "N")]
+    pub(super) shrunk: Option<u64>,
     /// Execute everything again from the recorded preemptions, and compare every call
     #[arg(long)]
     pub(super) twice: bool,
@@ -208,8 +217,8 @@ pub(super) struct ShrinkArgs {
     /// How many seconds at most; the smallest case so far is the result [default: until nothing more can be left out]
     #[arg(long)]
     pub(super) max_seconds: Option<u64>,
-    /// The SQLite that is believed sound, on which the shrunk case is executed too: what fails there as well is no error
-    /// of the engine; a version, the path of a shared object, or `none` [default: the newest that can be built]
+    /// The SQLite that is believed sound, on which the shrunk case is executed too, since what fails there as well is no
+    /// error of the engine: a version, the path of a shared object, or `none` [default: the newest that can be built]
     #[arg(long, value_name = "VERSION|PATH")]
     pub(super) against: Option<String>,
     /// The folder for the shrunk case and its story
@@ -229,7 +238,7 @@ pub(super) struct ReplayArgs {
     /// How often to execute each
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) times: u32,
-    /// Whether it happens on this SQLite: its steps and preemptions are executed there, and schedules next to its own; a
+    /// Whether it happens on this SQLite, where its steps and preemptions are executed, and schedules next to its own: a
     /// version, the path of a shared object, or `linked`
     #[arg(long, value_name = "VERSION|PATH", conflicts_with_all = ["times", "trace", "medium"])]
     pub(super) sqlite: Option<String>,

@@ -21,7 +21,9 @@
 
 mod actor;
 mod case;
+mod cause;
 mod connection_actor;
+mod coverage;
 mod error;
 mod explorer;
 mod history;
@@ -46,13 +48,15 @@ pub use case::{
     ActorPlan, Begin, Case, CaseFile, Checkpoint, FORMAT, FORMAT_FIELD, Journal, Layout, Numbered, Schedule, Settings,
     Synchronous, Target,
 };
+pub use cause::{Group, Museum, Unshrunk};
+pub use coverage::{Coverage, SAMPLING};
 pub use error::ExploreError;
 pub use explorer::Explorer;
 pub use judge::Finding;
 pub use nearby::nearby;
 pub use plain::Plain;
 pub use scenarios::{BankStep, Canary, CounterStep, Ddl, SCENARIOS, Scenario, SchemaStep, SharedStep, Step, find};
-pub use search::{Found, Search, Tally, WriteError};
+pub use search::{Found, Progress, Search, Tally, WriteError};
 pub use shrink::{CaseBench, Failing};
 pub use story::{Told, story};
 pub use token::{ExploreToken, ExploreTokenError, NO_FAULT};

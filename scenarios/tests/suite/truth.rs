@@ -29,7 +29,8 @@ fn library(folder: &Path) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Tokens and files of a finding on a library: it is replayed there, another library at its path is told, and so is none.
+/// Tokens and files of a finding on a library: it is replayed there; another library at its path is told, and a missing
+/// one.
 #[test]
 fn a_finding_on_ones_own_library_is_replayed_on_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -165,4 +166,80 @@ fn an_unfinished_shrinking_overwrites_no_better_result() {
     let (_, text, _) = seawall(&["shrink", token, "--out", out, "--max-seconds", "0"]);
     assert!(text.contains("not written, since"), "{text}");
     assert_eq!(fs::read_to_string(path).unwrap(), after);
+}
+
+/// Findings are grouped by their cause, and a known cause is no finding.
+#[test]
+fn findings_are_grouped_by_cause_and_known_causes_are_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["canary-bank", "--seed", "4", "--executions", "12"];
+    let (all, output) = explore_in(folder.path(), &[&arguments[..], &["--all", "--shrunk", "3"]].concat());
+    let groups = all["groups"].as_array().unwrap();
+    let sum = |list: &Value| list.as_array().unwrap().iter().map(|it| it["findings"].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((output.status.code(), &all["findings"]), (Some(100), &12.into()), "{all}");
+    assert_eq!(sum(&all["groups"]) + sum(&all["unshrunk"]), 12, "{all}");
+    assert!(sum(&all["unshrunk"]) > 0, "{all}");
+    for group in groups {
+        assert!(group["cause"].as_str().unwrap().starts_with("isolation (corrupt) | "), "{group}");
+        let (code, text, _) = seawall(&["replay", group["file"].as_str().unwrap()]);
+        assert!(code == Some(100) && text.contains("isolation (corrupt)"), "{text}");
+        assert_eq!(seawall(&["replay", group["token"].as_str().unwrap()]).0, Some(100));
+    }
+    let known = folder.path().join("known.txt");
+    let causes: Vec<&str> = groups.iter().map(|group| group["cause"].as_str().unwrap()).collect();
+    fs::write(&known, format!("# seen before\n{}\n", causes.join("\n"))).unwrap();
+    let known = known.to_str().unwrap();
+    let arguments = [&arguments[..], &["--shrunk", "3", "--known", known]].concat();
+    let (none, output) = explore_in(folder.path(), &arguments);
+    assert_eq!((output.status.code(), &none["finding"]), (Some(0), &Value::Null), "{none}");
+    assert_eq!((&none["known"], &none["executions"]), (&12.into(), &12.into()), "{none}");
+    fs::write(known, "isolation (corrupt) | something else\n").unwrap();
+    let (new, output) = explore_in(folder.path(), &arguments);
+    assert_eq!((output.status.code(), &new["executions"]), (Some(100), &1.into()), "{new}");
+    let missing = seawall(&["explore", "--known", "/nowhere/known.txt"]);
+    assert!(missing.0 == Some(2) && missing.2.contains("cannot read --known"), "{}", missing.2);
+}
+
+#[test]
+fn an_exploration_says_what_it_covered_and_what_ended_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["mixed", "--seed", "5", "--executions", "40"];
+    let (one, _) = explore_in(folder.path(), &arguments);
+    let covered = &one["coverage"];
+    assert_eq!((&covered["executions"], &one["is_out_of_time"]), (&40.into(), &false.into()), "{one}");
+    assert_eq!(one["limit"]["seconds"], Value::Null, "{one}");
+    let states = covered["states"].as_u64().unwrap();
+    assert!(states > 500 && covered["schedules"].as_u64().unwrap() > 20, "{covered}");
+    assert!(covered["new_states"].as_u64().unwrap() < states, "{covered}");
+    let (again, _) = explore_in(folder.path(), &[&arguments[..], &["--jobs", "2"]].concat());
+    assert_eq!(
+        (&again["coverage"]["states"], &again["coverage"]["schedules"]),
+        (&states.into(), &covered["schedules"])
+    );
+    let (fewer, _) = explore_in(folder.path(), &["mixed", "--seed", "5", "--executions", "10"]);
+    assert!(fewer["coverage"]["states"].as_u64().unwrap() < states);
+    let (late, _) = explore_in(folder.path(), &["mixed", "--seed", "5", "--max-seconds", "1"]);
+    assert_eq!((&late["is_out_of_time"], &late["limit"]["is_default"]), (&true.into(), &false.into()), "{late}");
+    let (_, text, errors) = seawall(&["explore", "mixed", "--seed", "5", "--max-seconds", "1"]);
+    assert!(text.contains("covered: ") && text.contains("ended after 1 s: the limit"), "{text}");
+    assert!(!errors.contains('\r'), "{errors}");
+    let (_, help, _) = seawall(&["explore", "--help"]);
+    assert!(help.contains("[default: 60, unless --executions is given]"), "{help}");
+}
+
+/// Seeds beyond 2^53 come through a reader that takes numbers for floating point.
+#[test]
+fn seeds_are_strings_in_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let seed = u64::MAX.to_string();
+    let (report, _) = explore_in(folder.path(), &["mixed", "--seed", &seed, "--executions", "1"]);
+    assert_eq!(report["seed"], seed.as_str());
+    let arguments = ["powercut", "--images", "5", "--workloads", "1", "--format", "json", "--seed", &seed];
+    let report: Value = serde_json::from_str(&seawall(&arguments).1).unwrap();
+    assert_eq!(report["seed"], seed.as_str());
+    let report: Value = serde_json::from_str(
+        &seawall(&["properties", "breaker", "--count", "1", "--format", "json", "--seed", &seed]).1,
+    )
+    .unwrap();
+    assert_eq!(report["seed"], seed.as_str());
 }

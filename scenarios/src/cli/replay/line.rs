@@ -104,8 +104,8 @@ pub(super) fn differs(Finding { oracle, verdict, detail }: &Finding, got: Verdic
     format!("differs: the file has {oracle} ({verdict}): {detail}; got {got}")
 }
 
-/// Whether an execution came out as wanted. Where nothing is wanted, a finding is not; nor is none where the file of the
-/// case has one.
+/// Whether an execution came out as wanted. Where nothing is wanted, a finding is not, and no finding is not where the
+/// file of the case has one.
 fn exit((verdict, is_fine): (Verdict, bool), wanted: &Wanted) -> Exit {
     match wanted.verdict {
         _ if verdict == Verdict::HarnessBroken => Exit::LabBroken,
