@@ -67,6 +67,50 @@ impl FromStr for Seed {
     }
 }
 
+/// Seeds in JSON, for `#[serde(with = "seawall_harness::seed::text")]` on a `u64`: decimal digits as a string, since
+/// many readers of JSON keep 53 bits of a number. A number is read as well, and so are hexadecimal digits after `0x`.
+pub mod text {
+    use super::Seed;
+    use serde::de::{Error, Unexpected, Visitor};
+    use serde::{Deserializer, Serializer};
+    use std::fmt;
+
+    /// Writes a seed.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(seed: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(seed)
+    }
+
+    /// Reads a seed.
+    ///
+    /// # Errors
+    /// If it is neither a string nor a number with a seed.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        deserializer.deserialize_any(SeedVisitor)
+    }
+
+    struct SeedVisitor;
+
+    impl Visitor<'_> for SeedVisitor {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a seed as a string")
+        }
+
+        fn visit_u64<E: Error>(self, seed: u64) -> Result<u64, E> {
+            Ok(seed)
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
+            let seed = text.parse().map(|Seed(seed)| seed);
+            seed.map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +131,24 @@ mod tests {
     fn the_generator_is_pinned() {
         assert_eq!(Seed(42).stream("workload").0, 4021489222517448017);
         assert_eq!(Seed(42).rng().next_u64(), 12578764544318200737);
+    }
+
+    #[test]
+    fn a_seed_in_json_is_a_string_and_a_number_is_read_as_well() {
+        #[derive(serde::Serialize, serde::Deserialize)]
+        struct Record {
+            #[serde(with = "text")]
+            seed: u64,
+        }
+        let written = serde_json::to_string(&Record { seed: u64::MAX }).unwrap();
+        assert_eq!(written, r#"{"seed":"18446744073709551615"}"#);
+        for text in ["18446744073709551615", r#""18446744073709551615""#, r#""0xffffffffffffffff""#] {
+            let record: Record = serde_json::from_str(&format!("{{\"seed\":{text}}}")).unwrap();
+            assert_eq!(record.seed, u64::MAX);
+        }
+        for text in ["-1", "1.5", r#""x""#, "null"] {
+            assert!(serde_json::from_str::<Record>(&format!("{{\"seed\":{text}}}")).is_err(), "{text}");
+        }
     }
 
     #[test]

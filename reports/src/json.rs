@@ -72,6 +72,7 @@ pub(crate) fn line(value: &impl Serialize) -> String {
 #[derive(Serialize)]
 struct SoakLine<'a> {
     schema: u32,
+    #[serde(with = "seawall_harness::seed::text")]
     seed: u64,
     sqlite: &'a str,
     scratch: &'a str,

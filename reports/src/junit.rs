@@ -34,6 +34,41 @@ pub fn soak(record: &SoakRecord) -> String {
     report.to_string().expect("writing XML to memory cannot fail, and XmlString holds no invalid character")
 }
 
+/// The replay of one token or case file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayCase {
+    /// The token, or the path of the file.
+    pub name: String,
+    /// Why it is not as expected, like `expected lost, got survived`; `None` if it is.
+    pub trouble: Option<String>,
+    /// True if the lab itself failed.
+    pub is_broken: bool,
+    /// The executions in words.
+    pub text: String,
+}
+
+/// Replays as XML: a test case each.
+pub fn replay(cases: &[ReplayCase]) -> String {
+    let mut report = Report::new("seawall replay");
+    let mut suite = TestSuite::new("replay");
+    for ReplayCase { name, trouble, is_broken, text } in cases {
+        let status = match trouble {
+            None => TestCaseStatus::success(),
+            Some(trouble) => {
+                let kind = if *is_broken { NonSuccessKind::Error } else { NonSuccessKind::Failure };
+                let mut status = TestCaseStatus::non_success(kind);
+                status.set_message(plain(&format!("{trouble}; seawall replay {name}")));
+                status
+            }
+        };
+        let mut case = TestCase::new(plain(name), status);
+        case.set_system_out(plain(text));
+        suite.add_test_case(case);
+    }
+    report.add_test_suite(suite);
+    report.to_string().expect("writing XML to memory cannot fail, and XmlString holds no invalid character")
+}
+
 fn case(cell: &Cell) -> TestCase {
     let mut case = TestCase::new(plain(&format!("{} on {}", cell.fault, cell.medium)), status(cell));
     case.set_classname(plain(&cell.strategy));

@@ -85,8 +85,38 @@ pub fn read<T: DeserializeOwned>(path: &Path, field: &str, format: u32) -> Resul
     if *found != format {
         return Err(CaseFileError::OtherFormat { path, found: found.clone(), expected: format });
     }
+    let mut case = value;
+    if case.as_object_mut().is_some_and(|fields| fields.remove(SHRUNKEN).is_some()) {
+        if let Ok(case) = serde_json::from_value(case) {
+            return Ok(case);
+        }
+    }
     // From the text, since only then does an error tell its line.
     serde_json::from_str(&text).map_err(|error| CaseFileError::Malformed { path, error })
+}
+
+/// The field about how a case was shrunk. No kind of case has it itself.
+const SHRUNKEN: &str = "shrunken";
+
+/// What a file says about how its case was shrunk; `None` for a case that was not, and where there is no file.
+pub fn shrunken<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let mut value: Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
+    serde_json::from_value(value.get_mut(SHRUNKEN)?.take()).ok()
+}
+
+/// Writes the file of a shrunken case.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_shrunken(path: &Path, case: &impl Serialize, shrunken: &impl Serialize) -> Result<(), CaseFileError> {
+    /// Both as one object.
+    #[derive(Serialize)]
+    struct Both<'a, C, S> {
+        #[serde(flatten)]
+        case: &'a C,
+        shrunken: &'a S,
+    }
+    write(path, &Both { case, shrunken })
 }
 
 /// Writes the file, and its folder if there is none.

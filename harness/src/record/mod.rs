@@ -20,6 +20,7 @@ pub struct SoakRecord {
     /// Version of this layout, [`SCHEMA`].
     pub schema: u32,
     /// The seed from which the seed of every run was derived.
+    #[serde(with = "crate::seed::text")]
     pub seed: u64,
     /// The SQLite library's version, `3.x.y`.
     pub sqlite: String,
@@ -161,6 +162,7 @@ pub struct RunRecord {
     /// The string that reproduces the run.
     pub token: String,
     /// The run's seed.
+    #[serde(with = "crate::seed::text")]
     pub seed: u64,
     /// The strategy's name.
     pub strategy: String,

@@ -11,6 +11,7 @@ pub struct PowerRecord {
     /// Version of this layout, [`SCHEMA`](super::SCHEMA).
     pub schema: u32,
     /// The seed from which the workloads were derived.
+    #[serde(with = "crate::seed::text")]
     pub seed: u64,
     /// The SQLite library's version, `3.x.y`.
     pub sqlite: String,

@@ -152,15 +152,24 @@ pub(super) struct ExploreArgs {
     /// The seed of all choices: a number, or hexadecimal digits after 0x [default: a new one each time]
     #[arg(long)]
     pub(super) seed: Option<Seed>,
-    /// How many executions at most
-    #[arg(long, default_value_t = 1_000_000, value_parser = whole::<u64>)]
-    pub(super) executions: u64,
-    /// How many seconds at most
+    /// How many executions at most [default: 1000000]
+    #[arg(long, value_parser = whole::<u64>)]
+    pub(super) executions: Option<u64>,
+    /// How many seconds at most, for each scenario [default: 60, unless --executions is given]
     #[arg(long, value_parser = whole::<u64>)]
     pub(super) max_seconds: Option<u64>,
-    /// Go on after the first finding, and count them all
+    /// Go on after the first finding, shrink some of them, and group them by their causes: oracle and shrunken story
+    /// without numbers; the smallest case of each group is written
     #[arg(long)]
     pub(super) all: bool,
+    /// A file of known causes, one a line, as --all prints them: their findings are counted, and the search goes on;
+    /// may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(super) known: Vec<PathBuf>,
+    /// With --all or --known: how many findings, of which the oracle says the same but for numbers, are shrunk in each
+    /// process, a few seconds each at most [default: 8]
+    #[arg(long, value_name = "N")]
+    pub(super) shrunk: Option<u64>,
     /// Execute everything again from the recorded preemptions, and compare every call
     #[arg(long)]
     pub(super) twice: bool,
@@ -211,6 +220,10 @@ pub(super) struct ShrinkArgs {
     /// How many seconds at most; the smallest case so far is the result [default: until nothing more can be left out]
     #[arg(long, value_parser = whole::<u64>)]
     pub(super) max_seconds: Option<u64>,
+    /// The SQLite that is believed sound, on which the shrunk case is executed too, since what fails there as well is no
+    /// error of the engine: a version, the path of a shared object, or `none` [default: the newest that can be built]
+    #[arg(long, value_name = "VERSION|PATH")]
+    pub(super) against: Option<String>,
     /// The folder for the shrunk case and its story
     #[arg(long, value_name = "DIR", default_value = "reports/out/findings")]
     pub(super) out: PathBuf,
@@ -228,6 +241,14 @@ pub(super) struct ReplayArgs {
     /// How often to execute each
     #[arg(long, default_value_t = 1, value_parser = whole::<u32>)]
     pub(super) times: u32,
+    /// Whether it happens on this SQLite, where its steps and preemptions are executed, and schedules next to its own: a
+    /// version, the path of a shared object, or `linked`
+    #[arg(long, value_name = "VERSION|PATH", conflicts_with_all = ["times", "trace", "medium"])]
+    pub(super) sqlite: Option<String>,
+    /// Look for the first and the last version on which it happens, among all that can be built, by halving; versions
+    /// that are needed are built, and those that are built already are asked as well
+    #[arg(long, conflicts_with_all = ["sqlite", "times", "trace", "medium"])]
+    pub(super) bisect: bool,
     /// Where the case file of a run is executed: with `real`, real processes take its steps, in the same order
     #[arg(long, value_enum, default_value = "sim")]
     pub(super) medium: CaseMedium,
@@ -236,7 +257,7 @@ pub(super) struct ReplayArgs {
     pub(super) trace: Option<PathBuf>,
     /// How the result is written to standard output
     #[arg(long, value_enum, default_value = "human")]
-    pub(super) format: ReplayFormat,
+    pub(super) format: Format,
     /// The folder for the databases [default: /dev/shm, or the folder for temporary files]
     #[arg(long, value_name = "DIR")]
     pub(super) scratch: Option<PathBuf>,

@@ -17,6 +17,7 @@ struct PropertyOutput {
     schema: u32,
     property: &'static str,
     /// The seed of the first case.
+    #[serde(with = "seawall_harness::seed::text")]
     seed: u64,
     /// How many cases were asked for; after a failure no new ones are begun.
     cases: u64,
@@ -27,6 +28,7 @@ struct PropertyOutput {
 /// The first case that failed.
 #[derive(Serialize)]
 struct Failed {
+    #[serde(with = "seawall_harness::seed::text")]
     seed: u64,
     story: String,
     /// The command that executes it again.

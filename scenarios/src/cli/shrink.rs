@@ -2,7 +2,8 @@
 
 use super::args::{ReplayFormat, ShrinkArgs};
 use super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
-use crate::reproduce::{self, Setting, Shrunk, Until};
+use crate::engines;
+use crate::reproduce::{self, Aim, Answer, Setting, Shrunk, Sizes, Until};
 use indicatif::ProgressBar;
 use seawall_harness::record::Story;
 use seawall_harness::verdict::Verdict;
@@ -15,6 +16,9 @@ use std::time::Duration;
 
 /// Columns of a story in a report.
 const WIDTH: usize = 110;
+
+/// The word for no comparison.
+const NONE: &str = "none";
 
 /// What is printed. Field names are a contract.
 #[derive(Serialize)]
@@ -36,6 +40,12 @@ struct ShrinkOutput<'a> {
     is_minimal: bool,
     /// For the run of a strategy: the verdict of its steps by real processes on real files.
     on_real_files: Option<Verdict>,
+    /// The answer of a SQLite that is believed sound; null if none was asked.
+    against: Option<&'a Answer>,
+    /// If the case fails there as well.
+    warning: Option<String>,
+    /// True if the file had a smaller case and was not overwritten.
+    is_kept: bool,
     /// The case.
     file: &'a Path,
     story: &'a Story,
@@ -50,7 +60,9 @@ pub(super) fn run(args: &ShrinkArgs) -> Result<Exit, Complaint> {
     let stop = stop_on_interrupt()?;
     let until = Until::new(&stop, args.max_seconds.map(Duration::from_secs));
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-    let shrunk = subject.shrink(&setting, &args.out, &until, &|message| {
+    let against = against(args.against.as_deref())?;
+    let aim = Aim { out: &args.out, against: against.as_deref() };
+    let shrunk = subject.shrink(&setting, &aim, &until, &|message| {
         bar.set_message(message.to_owned());
         bar.tick();
     })?;
@@ -59,6 +71,9 @@ pub(super) fn run(args: &ShrinkArgs) -> Result<Exit, Complaint> {
         ReplayFormat::Json => json(&args.subject, &shrunk).map_err(Complaint::broken)? + "\n",
         ReplayFormat::Human => human(&shrunk),
     })?;
+    if let (ReplayFormat::Json, Some(warning)) = (args.format, shrunk.warning()) {
+        say(&warning);
+    }
     if stop.load(Ordering::Relaxed) {
         say("interrupted: this is the smallest case so far");
         return Ok(Exit::Interrupted);
@@ -66,8 +81,23 @@ pub(super) fn run(args: &ShrinkArgs) -> Result<Exit, Complaint> {
     Ok(Exit::Finding)
 }
 
+/// The SQLite to compare with; `None` for none. Where the newest one cannot be built, the linked one serves.
+fn against(given: Option<&str>) -> Result<Option<String>, Complaint> {
+    match given {
+        Some(NONE) => return Ok(None),
+        Some(name) => return Ok(engines::identify(name).map(|(_, name)| Some(name))?),
+        None => {}
+    }
+    let newest = engines::newest();
+    if let Err(error) = engines::resolve(&newest) {
+        say(&format!("{error}\nthe shrunk case is compared with the linked SQLite"));
+        return Ok(Some("linked".to_owned()));
+    }
+    Ok(Some(newest))
+}
+
 fn json(of: &str, shrunk: &Shrunk) -> serde_json::Result<String> {
-    let Shrunk { story, file, before, after, executions, seconds, is_minimal, on_real_files } = shrunk;
+    let Shrunk { story, file, before, after, executions, seconds, is_minimal, on_real_files, against, kept } = shrunk;
     serde_json::to_string(&ShrinkOutput {
         schema: 1,
         of,
@@ -81,6 +111,9 @@ fn json(of: &str, shrunk: &Shrunk) -> serde_json::Result<String> {
         seconds: *seconds,
         is_minimal: *is_minimal,
         on_real_files: *on_real_files,
+        against: against.as_ref(),
+        warning: shrunk.warning(),
+        is_kept: kept.is_some(),
         file,
         words: seawall_reports::text::story(story, false, WIDTH).lines().map(str::to_owned).collect(),
         story,
@@ -105,6 +138,20 @@ fn human(shrunk: &Shrunk) -> String {
     if let Some(verdict) = &shrunk.on_real_files {
         let _ = writeln!(out, "the same steps in the same order, by real processes on real files: {verdict}");
     }
-    let _ = writeln!(out, "case, picture and page: {}, .svg, .html", shrunk.file.display());
+    if let Some(against) = &shrunk.against {
+        let _ = writeln!(out, "{}", against.sentence());
+    }
+    if let Some(warning) = shrunk.warning() {
+        let bold = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
+        let _ = writeln!(out, "{bold}{warning}{bold:#}");
+    }
+    let file = shrunk.file.display();
+    let _ = match shrunk.kept {
+        None => writeln!(out, "case, picture and page: {file}, .svg, .html"),
+        Some(Sizes { preemptions, statements, .. }) => writeln!(
+            out,
+            "not written, since {file} has a case of {preemptions} preemptions and {statements} statements already",
+        ),
+    };
     out
 }

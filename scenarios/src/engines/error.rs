@@ -1,5 +1,6 @@
 //! Why there is no engine.
 
+use super::Library;
 use seawall_harness::engine::EngineError;
 use std::io;
 use std::path::PathBuf;
@@ -90,6 +91,27 @@ pub enum ResolveError {
     /// The version cannot be built.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// The library of a case cannot be read any more.
+    #[error("the library {} of this case cannot be read: {reason}; put it back, or give another one by --sqlite", .library.path)]
+    Gone {
+        /// The library as it was.
+        library: Library,
+        /// What the system says.
+        reason: io::Error,
+    },
+    /// The library has been replaced by another one.
+    #[error(
+        "{path} is another library now: its hash is {found}, and {hash} was recorded; `seawall replay … --sqlite {path}` goes \
+         by what is there",
+        path = .recorded.path,
+        hash = .recorded.hash.as_deref().unwrap_or("none")
+    )]
+    OtherLibrary {
+        /// The library as it was.
+        recorded: Library,
+        /// The hash of what is there.
+        found: String,
+    },
     /// The library cannot be loaded.
     #[error(transparent)]
     Load(#[from] EngineError),

@@ -7,6 +7,7 @@
 mod build;
 mod cache;
 mod error;
+mod name;
 mod releases;
 #[cfg(test)]
 mod tests;
@@ -17,12 +18,13 @@ use std::path::Path;
 
 pub use cache::{Cache, Progress, State};
 pub use error::{BuildError, ResolveError};
+pub use name::{Library, escaped, identify, unescaped};
 pub use releases::{RELEASES, Release, release};
 
 use releases::number;
 
-/// The engine that `--sqlite` asks for: `linked`, a version, or the path of a shared object. A version that is not
-/// there is built.
+/// The engine that `--sqlite` asks for: `linked`, a version, or the path of a shared object, with or without its hash
+/// (see [`Library`]). A version that is not there is built.
 ///
 /// # Errors
 /// See [`ResolveError`].
@@ -40,15 +42,28 @@ pub fn resolve_with(text: &str, progress: Progress<'_>) -> Result<Engine, Resolv
     if text == "linked" || text == linked.version() {
         return Ok(linked);
     }
-    let path = Path::new(text);
     // A version is a version even where a file is called so: a file can be given as ./3.51.1.
-    if number(text).is_none() {
-        if path.components().count() < 2 && !path.exists() {
-            return Err(ResolveError::Neither(text.to_owned()));
-        }
-        return Ok(Engine::load(path)?);
+    if number(text).is_some() {
+        let release = release(text)?;
+        let path = Cache::locate()?.build(release, progress)?;
+        return Ok(Engine::load(&path)?);
     }
-    let release = release(text)?;
-    let path = Cache::locate()?.build(release, progress)?;
-    Ok(Engine::load(&path)?)
+    let library = Library::parse(text);
+    let path = Path::new(&library.path);
+    if path.components().count() < 2 && !path.exists() {
+        return Err(ResolveError::Neither(text.to_owned()));
+    }
+    match library.changed()? {
+        Some(found) => Err(ResolveError::OtherLibrary { recorded: library, found }),
+        None => Ok(Engine::load(path)?),
+    }
+}
+
+/// The newest version that can be had: the last one that can be built, or the linked one if it is as new.
+pub fn newest() -> String {
+    let linked = Engine::linked().version().to_owned();
+    match RELEASES.last() {
+        Some(last) if number(last.sqlite) > number(&linked) => last.sqlite.to_owned(),
+        _ => linked,
+    }
 }

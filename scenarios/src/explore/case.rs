@@ -23,7 +23,7 @@ pub const FORMAT_FIELD: &str = "format";
 pub struct Case {
     /// The scenario: what the database holds, and what is checked at the end.
     pub scenario: String,
-    /// The version of SQLite, or the path of a library.
+    /// The version of SQLite, or `PATH#HASH` of a library.
     pub sqlite: String,
     /// The randomness of the machine and of the faults comes from it.
     #[serde(with = "hexadecimal")]
@@ -277,13 +277,13 @@ impl CaseFile {
 /// Seeds as `"0x2a"`: many readers of JSON would lose digits of a number.
 mod hexadecimal {
     use seawall_harness::seed::Seed;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde::{Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(seed: &Seed, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&format!("{:#x}", seed.0))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Seed, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        seawall_harness::seed::text::deserialize(deserializer).map(Seed)
     }
 }

@@ -6,6 +6,7 @@
 
 use super::actor::{self, ExecutionContext, Process};
 use super::case::{Case, CaseFile, FORMAT, Journal, Layout, Schedule};
+use super::coverage::{Coverage, Observed, Sampler};
 use super::history::History;
 use super::{DATABASE, ExploreError, Outcome, find, judge};
 use seawall_harness::engine::{Engine, OPEN_NO_MUTEX, OPEN_READ_WRITE_CREATE, SqlError};
@@ -16,7 +17,7 @@ use seawall_harness::seed::Seed;
 use seawall_harness::shared_state::Mode;
 use seawall_harness::story::{Log, difference, lines};
 use seawall_harness::trace::Entry;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,6 +40,12 @@ pub struct Explorer {
     /// Databases with the tables of a scenario.
     images: BTreeMap<ImageKey, Rc<[u8]>>,
     is_traced: bool,
+    /// What was met, if that is asked for.
+    sampler: Option<Rc<RefCell<Sampler>>>,
+    /// True while an execution is looked at.
+    is_observed: bool,
+    /// Calls of all executions.
+    calls_made: Rc<Cell<u64>>,
     /// True once SQLite's mutexes are the scheduler's, which costs some speed.
     has_mutexes: bool,
 }
@@ -51,7 +58,34 @@ impl Explorer {
     pub fn new(engine: Engine, is_traced: bool) -> Result<Self, ExploreError> {
         let rig = Rig::builder().engine(engine.clone()).label("seawall-explore").default_vfs();
         let rig = rig.calls_max(CALLS_MAX).trace_capacity(TRACE_CAPACITY).build()?;
-        Ok(Self { engine, rig, policy: None, images: BTreeMap::new(), is_traced, has_mutexes: false })
+        let (images, calls_made) = (BTreeMap::new(), Rc::default());
+        Ok(Self {
+            engine,
+            rig,
+            policy: None,
+            images,
+            is_traced,
+            sampler: None,
+            is_observed: false,
+            calls_made,
+            has_mutexes: false,
+        })
+    }
+
+    /// Collects from now on what executions by policies meet.
+    pub fn collect_coverage(&mut self) {
+        self.sampler = Some(Rc::default());
+        self.policy = None;
+    }
+
+    /// What was met since then.
+    pub fn coverage(&self) -> Coverage {
+        self.sampler.as_ref().map(|sampler| sampler.borrow().coverage()).unwrap_or_default()
+    }
+
+    /// The number of calls of all executions, which goes on counting.
+    pub(super) fn calls_made(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.calls_made)
     }
 
     /// Executes the case once.
@@ -65,10 +99,21 @@ impl Explorer {
             return self.execute_by(case, policy, seed);
         };
         if self.policy.as_ref() != Some(name) {
-            self.rig.set_policy(case.schedule.policy()?.0);
+            let inner = case.schedule.policy()?.0;
+            self.rig.set_policy(match &self.sampler {
+                Some(sampler) => Box::new(Observed { inner, sampler: Rc::clone(sampler) }),
+                None => inner,
+            });
             self.policy = Some(name.clone());
         }
-        self.perform(case, *seed, None)
+        let Some(sampler) = self.sampler.clone() else { return self.perform(case, *seed, None) };
+        self.is_observed = true;
+        let outcome = self.perform(case, *seed, None);
+        self.is_observed = false;
+        if let Ok(outcome) = &outcome {
+            sampler.borrow_mut().end(&outcome.execution);
+        }
+        outcome
     }
 
     /// Executes the case by another policy than its own.
@@ -159,7 +204,11 @@ impl Explorer {
             let task: Task = Box::new(move || actor::play(&context, position));
             (plan.actor, task)
         });
+        if let Some(sampler) = self.sampler.as_ref().filter(|_| self.is_observed) {
+            sampler.borrow_mut().begin(simulation.machine(), case.seed, case.actors.len());
+        }
         let execution = self.rig.run(schedule, actors.collect());
+        self.calls_made.set(self.calls_made.get() + execution.calls);
         shared_state.set_mode(Mode::OFF);
         let digest = traced.then(|| self.rig.digest());
         let mut history = context.history.take();

@@ -21,11 +21,14 @@
 
 mod actor;
 mod case;
+mod cause;
 mod connection_actor;
+mod coverage;
 mod error;
 mod explorer;
 mod history;
 mod judge;
+mod nearby;
 mod plain;
 pub mod pool;
 mod scenarios;
@@ -45,12 +48,15 @@ pub use case::{
     ActorPlan, Begin, Case, CaseFile, Checkpoint, FORMAT, FORMAT_FIELD, Journal, Layout, Numbered, Schedule, Settings,
     Synchronous, Target,
 };
+pub use cause::{Group, Museum, Unshrunk};
+pub use coverage::{Coverage, SAMPLING};
 pub use error::ExploreError;
 pub use explorer::Explorer;
 pub use judge::Finding;
+pub use nearby::nearby;
 pub use plain::Plain;
 pub use scenarios::{BankStep, Canary, CounterStep, Ddl, SCENARIOS, Scenario, SchemaStep, SharedStep, Step, find};
-pub use search::{Found, Search, Tally, WriteError};
+pub use search::{Found, Progress, Search, Tally, WriteError};
 pub use shrink::{CaseBench, Failing};
 pub use story::{Told, story};
 pub use token::{ExploreToken, ExploreTokenError, NO_FAULT};
@@ -83,6 +89,11 @@ pub struct Outcome {
     pub digest: Option<String>,
 }
 
+/// True if one of the rules cuts the power: then only `synchronous = EXTRA` promises that nothing is lost.
+fn cuts_power(faults: &[Rule]) -> bool {
+    faults.iter().any(|rule| rule.effect.is_fatal() && rule.effect.needs_simulation().is_some())
+}
+
 impl Case {
     /// The case that follows from a seed.
     ///
@@ -91,7 +102,7 @@ impl Case {
     pub fn draw(scenario: &str, sqlite: &str, policy: &str, faults: &[Rule], seed: Seed) -> Result<Self, ExploreError> {
         let known = find(scenario).ok_or_else(|| ExploreError::UnknownScenario(scenario.to_owned()))?;
         let scenarios::Draft { layout, mut settings, actors } = (known.draw)(seed);
-        if faults.iter().any(|rule| rule.effect.is_fatal() && rule.effect.needs_simulation().is_some()) {
+        if cuts_power(faults) {
             settings.synchronous = Synchronous::Extra;
         }
         let schedule = Schedule::Policy { name: policy.to_owned(), seed: seed.stream("schedule") };

@@ -3,7 +3,7 @@
 //! A child reads one [`Search`] from its standard input and writes one [`Reply`] to its standard output. It stops early
 //! when its standard input ends, so none outlives its parent.
 
-use super::{Explorer, Search, Tally};
+use super::{Explorer, Progress, Search, Tally};
 use crate::engines;
 use seawall_harness::process::{Event, Life, Worker};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,8 @@ const STOP_PERIOD: Duration = Duration::from_millis(50);
 /// From a child to its parent.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Reply {
+    /// How far the child is.
+    Progress(Progress),
     /// The result of the child's share.
     Tally(Box<Tally>),
     /// Why there is none.
@@ -40,7 +42,8 @@ pub enum PoolError {
     Broken(String),
 }
 
-/// Executes the search in `jobs` child processes, each started by `command`, and adds up their results.
+/// Executes the search in `jobs` child processes, each started by `command`, and adds up their results. `progress` is
+/// told now and then how far all of them are.
 ///
 /// # Errors
 /// See [`PoolError`].
@@ -49,6 +52,7 @@ pub fn execute(
     jobs: u64,
     command: impl Fn() -> Command,
     stop: &AtomicBool,
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<Tally, PoolError> {
     let (sender, events) = mpsc::channel();
     let mut children = Vec::new();
@@ -63,11 +67,17 @@ pub fn execute(
     drop(sender);
     let mut tally = Tally::default();
     let mut has_replied = vec![false; children.len()];
+    let mut done = vec![Progress::default(); children.len()];
     loop {
         if stop.load(Ordering::Relaxed) || tally.finding.is_some() && !search.is_exhaustive {
             children.iter_mut().for_each(Worker::close_orders);
         }
         match events.recv_timeout(STOP_PERIOD) {
+            Ok(Event::Report(life, Reply::Progress(part))) => {
+                done[usize::from(life.process) - 1] = part;
+                let sum = |of: fn(&Progress) -> u64| done.iter().map(of).sum();
+                progress(Progress { executions: sum(|it| it.executions), findings: sum(|it| it.findings) });
+            }
             Ok(Event::Report(life, Reply::Tally(part))) => {
                 tally.add(*part);
                 has_replied[usize::from(life.process) - 1] = true;
@@ -96,26 +106,42 @@ pub fn child() -> io::Result<()> {
     });
     let reply = search(&order, &stop)
         .map_or_else(|error| Reply::Broken(error.to_string()), |tally| Reply::Tally(Box::new(tally)));
+    tell(&reply)
+}
+
+fn tell(reply: &Reply) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, &reply)?;
-    out.write_all(b"\n")
+    serde_json::to_writer(&mut out, reply)?;
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
 fn search(order: &str, stop: &AtomicBool) -> Result<Tally, Box<dyn std::error::Error>> {
     let search: Search = serde_json::from_str(order)?;
     let engine = engines::resolve(&search.token.sqlite)?;
-    Ok(search.execute(&mut Explorer::new(engine, false)?, stop)?)
+    // A parent that is gone needs no progress.
+    let mut progress = |progress| drop(tell(&Reply::Progress(progress)));
+    Ok(search.execute(&mut Explorer::new(engine, false)?, stop, &mut progress)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::explore::ExploreToken;
+    use crate::explore::{ExploreToken, Museum};
 
     fn search() -> Search {
         let token = "sx2:bank:linked:rare:none:1";
         let token: ExploreToken = seawall_harness::token::seal(token).parse().unwrap();
-        Search { token, executions_max: 9, share: (1, 1), seconds_max: None, is_exhaustive: false, is_verified: false }
+        Search {
+            token,
+            executions_max: 9,
+            share: (1, 1),
+            seconds_max: None,
+            is_exhaustive: false,
+            is_verified: false,
+            museum: Museum::default(),
+            shrunk_max: 0,
+        }
     }
 
     fn shell(script: &str) -> Result<Tally, PoolError> {
@@ -124,7 +150,7 @@ mod tests {
             command.args(["-c", script]);
             command
         };
-        execute(&search(), 3, command, &AtomicBool::new(false))
+        execute(&search(), 3, command, &AtomicBool::new(false), &mut |_| {})
     }
 
     #[test]
@@ -150,7 +176,7 @@ mod tests {
             command.args(["-c", script]);
             command
         };
-        let tally = execute(&search(), 2, command, &AtomicBool::new(true)).unwrap();
+        let tally = execute(&search(), 2, command, &AtomicBool::new(true), &mut |_| {}).unwrap();
         assert_eq!(tally.executions, 2);
     }
 }

@@ -1,6 +1,7 @@
 //! The search: one case after the other, drawn from the seeds that follow from one seed, until something is found.
 
-use super::{Case, ExploreError, ExploreToken, Explorer, Finding, Outcome};
+use super::cause::{self, Group, Museum, Sorter, Unshrunk};
+use super::{Case, Coverage, ExploreError, ExploreToken, Explorer, Finding, Outcome};
 use crate::case_file::CaseFileError;
 use seawall_harness::engine::Engine;
 use seawall_harness::verdict::Verdict;
@@ -25,7 +26,25 @@ pub struct Search {
     pub is_exhaustive: bool,
     /// True if each case is executed again by its preemptions and compared call by call.
     pub is_verified: bool,
+    /// Known causes: their findings are counted, and do not end the search.
+    #[serde(default)]
+    pub museum: Museum,
+    /// How many findings, of which the oracle says the same but for numbers, are shrunk to their cause in each process.
+    #[serde(default)]
+    pub shrunk_max: u64,
 }
+
+/// How far a search is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Cases that were executed.
+    pub executions: u64,
+    /// Executions with a finding.
+    pub findings: u64,
+}
+
+/// How often progress is told.
+const PROGRESS_PERIOD: Duration = Duration::from_millis(250);
 
 /// The result of a search, as it is printed: field names are a contract.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,10 +59,22 @@ pub struct Tally {
     pub faults_fired: u64,
     /// Wall-clock seconds.
     pub seconds: f64,
-    /// The finding of the execution with the lowest number.
+    /// The finding, of no known cause, of the execution with the lowest number.
     pub finding: Option<Found>,
     /// Executions with a finding.
     pub findings: u64,
+    /// Those of them whose cause is known.
+    #[serde(default)]
+    pub known: u64,
+    /// Findings by their cause, in the order in which they were found first.
+    #[serde(default)]
+    pub groups: Vec<Group>,
+    /// Findings that were not shrunk, by what the oracle says.
+    #[serde(default)]
+    pub unshrunk: Vec<Unshrunk>,
+    /// What the executions have met.
+    #[serde(default)]
+    pub coverage: Coverage,
 }
 
 /// An execution with a finding.
@@ -69,17 +100,24 @@ pub struct Found {
 }
 
 impl Search {
-    /// Executes the cases of this share, until an end is reached or `stop` is set.
+    /// Executes the cases of this share, until an end is reached or `stop` is set. `progress` is told now and then.
     ///
     /// # Errors
     /// As [`ExploreToken::case`] and [`Explorer::execute`].
-    pub fn execute(&self, explorer: &mut Explorer, stop: &AtomicBool) -> Result<Tally, ExploreError> {
+    pub fn execute(
+        &self,
+        explorer: &mut Explorer,
+        stop: &AtomicBool,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Tally, ExploreError> {
         let begun = Instant::now();
         let is_late = || self.seconds_max.is_some_and(|max| begun.elapsed() >= Duration::from_secs(max));
         let rules = self.token.rules()?;
         let ExploreToken { scenario, sqlite, policy, seed, .. } = &self.token;
         let (share, shares) = self.share;
-        let mut tally = Tally::default();
+        explorer.collect_coverage();
+        let mut sorter = Sorter::new(&self.museum, self.shrunk_max);
+        let (mut tally, mut told) = (Tally::default(), begun);
         let mut index = share - 1;
         while index < self.executions_max && !is_late() && !stop.load(Ordering::Relaxed) {
             let token = ExploreToken { seed: seed.nth(index), ..self.token.clone() };
@@ -90,25 +128,35 @@ impl Search {
             }
             tally.count(&outcome);
             if let Some(finding) = outcome.findings.first() {
-                let Finding { verdict, oracle, detail } = finding.clone();
-                tally.finding.get_or_insert_with(|| Found {
-                    verdict,
-                    oracle,
-                    token,
-                    detail,
-                    execution: index + 1,
-                    seconds: begun.elapsed().as_secs_f64(),
-                    preemptions: outcome.execution.preemptions.len(),
-                    file: None,
-                });
-                if !self.is_exhaustive {
+                let is_known = self.is_sorted() && {
+                    let case = case.with_preemptions(&outcome.execution.preemptions);
+                    sorter.sort(explorer, (&case, finding), (index + 1, token.to_string()))?
+                };
+                tally.known += u64::from(is_known);
+                let found = || Found::new(finding, token, index + 1, begun, outcome.execution.preemptions.len());
+                if !is_known {
+                    tally.finding.get_or_insert_with(found);
+                }
+                if !self.is_exhaustive && !is_known {
                     break;
                 }
             }
+            if told.elapsed() >= PROGRESS_PERIOD {
+                told = Instant::now();
+                progress(Progress { executions: tally.executions, findings: tally.findings });
+            }
             index = index.saturating_add(shares);
         }
+        (tally.groups, tally.unshrunk) = sorter.into_parts();
+        tally.coverage = explorer.coverage();
+        tally.coverage.executions = tally.executions;
         tally.seconds = begun.elapsed().as_secs_f64();
         Ok(tally)
+    }
+
+    /// True if findings are sorted by their causes.
+    fn is_sorted(&self) -> bool {
+        self.is_exhaustive || !self.museum.is_empty()
     }
 
     /// How many executions this share has at most.
@@ -127,6 +175,11 @@ impl Tally {
         self.findings += u64::from(!outcome.findings.is_empty());
     }
 
+    /// Makes the figures of what was met; after it nothing can be added.
+    pub fn settle(&mut self) {
+        self.coverage.settle();
+    }
+
     /// Adds the result of another share, which took the same time.
     pub(super) fn add(&mut self, other: Self) {
         self.executions += other.executions;
@@ -134,7 +187,11 @@ impl Tally {
         self.acked += other.acked;
         self.faults_fired += other.faults_fired;
         self.findings += other.findings;
+        self.known += other.known;
         self.seconds = self.seconds.max(other.seconds);
+        self.coverage.add(other.coverage);
+        self.groups = cause::merged(std::mem::take(&mut self.groups), other.groups);
+        self.unshrunk = cause::merged_unshrunk(std::mem::take(&mut self.unshrunk), other.unshrunk);
         self.finding = self.finding.take().into_iter().chain(other.finding).min_by_key(|found| found.execution);
     }
 }
@@ -151,6 +208,12 @@ pub enum WriteError {
 }
 
 impl Found {
+    fn new(finding: &Finding, token: ExploreToken, execution: u64, begun: Instant, preemptions: usize) -> Self {
+        let Finding { verdict, oracle, detail } = finding.clone();
+        let seconds = begun.elapsed().as_secs_f64();
+        Self { verdict, oracle, token, detail, execution, seconds, preemptions, file: None }
+    }
+
     /// Writes the case, with its schedule as a list of preemptions, into the folder.
     ///
     /// # Errors
@@ -159,6 +222,21 @@ impl Found {
         let mut explorer = Explorer::new(engine, true)?;
         let file = explorer.record(&self.token.case()?, Some(self.token.to_string()))?;
         let path = folder.join(format!("{}.json", self.token.file_stem()));
+        file.write(&path)?;
+        self.file = Some(path);
+        Ok(())
+    }
+}
+
+impl Group {
+    /// Writes the smallest case into the folder, under this name.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub fn write(&mut self, engine: Engine, folder: &Path, name: &str) -> Result<(), WriteError> {
+        let Some(case) = self.case.take() else { return Ok(()) };
+        let file = Explorer::new(engine, true)?.record(&case, None)?;
+        let path = folder.join(format!("{name}.json"));
         file.write(&path)?;
         self.file = Some(path);
         Ok(())
@@ -217,6 +295,8 @@ mod tests {
             seconds_max: None,
             is_exhaustive: true,
             is_verified: false,
+            museum: Museum::default(),
+            shrunk_max: 8,
         };
         let text = serde_json::to_string(&search).unwrap();
         assert_eq!(serde_json::from_str::<Search>(&text).unwrap(), search);

@@ -6,12 +6,13 @@
 //!  │    │      │     │    │   └ the execution's seed, hexadecimal
 //!  │    │      │     │    └ faults: none, a preset, or `~` and the rules in base64url, one rule a line
 //!  │    │      │     └ policy
-//!  │    │      └ version of SQLite
+//!  │    │      └ version of SQLite, or PATH#HASH of a library
 //!  │    └ scenario
 //!  └ format version
 //! ```
 
 use super::ExploreError;
+use crate::engines;
 use seawall_harness::fault::{self, Rule};
 use seawall_harness::seed::Seed;
 use seawall_harness::token::{FaultName, seal, unseal};
@@ -29,7 +30,7 @@ pub const NO_FAULT: &str = "none";
 pub struct ExploreToken {
     /// The scenario.
     pub scenario: String,
-    /// The version of SQLite.
+    /// The version of SQLite, or `PATH#HASH` of a library.
     pub sqlite: String,
     /// The policy.
     pub policy: String,
@@ -74,16 +75,17 @@ impl ExploreToken {
 
     /// The token as a part of a file name.
     pub fn file_stem(&self) -> String {
-        // Rules in full would make names too long for some file systems; the checksum tells them apart.
+        // Rules and paths in full would make names too long for some file systems; the checksum tells them apart.
         let token = self.to_string();
-        let fields: Vec<&str> = token.split(':').map(|field| if field.len() > 60 { "rules" } else { field }).collect();
-        fields.join("-").replace(['/', '~'], "_")
+        let fields: Vec<&str> = token.split(':').map(|field| if field.len() > 60 { "long" } else { field }).collect();
+        fields.join("-").replace(['/', '~', '#', '%'], "_")
     }
 }
 
 impl fmt::Display for ExploreToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scenario, sqlite, policy, fault, seed } = self;
+        let sqlite = engines::escaped(sqlite);
         let body = format!("{VERSION}:{scenario}:{sqlite}:{policy}:{fault}:{:x}", seed.0);
         f.write_str(&seal(&body))
     }
@@ -110,7 +112,7 @@ impl FromStr for ExploreToken {
         let own = str::to_owned;
         Ok(Self {
             scenario: own(scenario),
-            sqlite: own(sqlite),
+            sqlite: engines::unescaped(sqlite).ok_or_else(malformed)?,
             policy: own(policy),
             fault: fault.parse().map_err(|()| malformed())?,
             seed: Seed(u64::from_str_radix(seed, 16).map_err(|_| malformed())?),

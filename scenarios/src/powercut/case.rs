@@ -21,11 +21,12 @@ pub struct Case {
     /// Journal mode and level.
     #[serde(flatten)]
     pub settings: CellSettings,
-    /// The version of SQLite, or the path of a library.
+    /// The version of SQLite, or `PATH#HASH` of a library.
     pub sqlite: String,
     /// The device, in words.
     pub device: String,
     /// The randomness of machine and schedule comes from it.
+    #[serde(with = "seawall_harness::seed::text")]
     pub seed: u64,
     /// `PRAGMA page_size`
     pub page_bytes: u32,

@@ -33,6 +33,7 @@ pub struct Compared {
     #[serde(flatten)]
     pub settings: CellSettings,
     /// The seed that `powercut --seed … --workloads 1` takes for the same workload.
+    #[serde(with = "seawall_harness::seed::text")]
     pub seed: u64,
     /// What the full enumeration found, the pruned one, and random samples.
     pub ways: Vec<Way>,

@@ -31,6 +31,7 @@ pub struct Search {
     /// The device, in words.
     pub device: String,
     /// The seeds of the cases follow from it.
+    #[serde(with = "seawall_harness::seed::text")]
     pub seed: u64,
     /// Distinct images at most.
     pub images_max: u64,

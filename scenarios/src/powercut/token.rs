@@ -7,7 +7,7 @@
 //!  │   │    │      │      │     │   └ how many events there were before the cut; behind `/` in the recovery
 //!  │   │    │      │      │     └ the seed of the case, hexadecimal
 //!  │   │    │      │      └ device
-//!  │   │    │      └ version of SQLite, or a library
+//!  │   │    │      └ version of SQLite, or PATH#HASH of a library
 //!  │   │    └ synchronous
 //!  │   └ journal mode
 //!  └ format version
@@ -16,6 +16,7 @@
 use super::case::{Case, CutText};
 use super::cell::CellSettings;
 use super::fates;
+use crate::engines;
 use seawall_harness::media::sim::durability::Device;
 use seawall_harness::seed::Seed;
 use seawall_harness::token::{seal, unseal};
@@ -30,7 +31,7 @@ pub const VERSION: &str = "sp1";
 pub struct PowercutToken {
     /// What is cut off.
     pub subject: TokenSubject,
-    /// The version of SQLite, or the path of a library.
+    /// The version of SQLite, or `PATH#HASH` of a library.
     pub sqlite: String,
     /// The device, in words.
     pub device: String,
@@ -93,6 +94,7 @@ impl fmt::Display for PowercutToken {
         let positions: Vec<String> = cuts.iter().map(|cut| cut.position.to_string()).collect();
         let fates: Vec<&str> = cuts.iter().map(|cut| &*cut.fates).collect();
         let (positions, fates) = (positions.join("/"), fates.join("/"));
+        let sqlite = engines::escaped(sqlite);
         f.write_str(&seal(&format!("{VERSION}:{subject}:{sqlite}:{device}:{:x}:{positions}:{fates}", seed.0)))
     }
 }
@@ -133,7 +135,7 @@ impl FromStr for PowercutToken {
         let cuts: Option<Vec<CutText>> = positions.iter().zip(&all_fates).map(cut).collect();
         Ok(Self {
             subject,
-            sqlite: sqlite.to_owned(),
+            sqlite: engines::unescaped(sqlite).ok_or_else(malformed)?,
             device: device.to_owned(),
             seed: Seed(u64::from_str_radix(seed, 16).map_err(|_| malformed())?),
             cuts: cuts.ok_or_else(malformed)?,

@@ -1,8 +1,9 @@
 //! Explorations: a token names a case that is drawn from its seed; a file holds one.
 
-use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes, stem_of_file};
+use super::answer::is_same;
+use super::{Answer, Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes, stem_of_file};
 use crate::engines;
-use crate::explore::{self, Case, CaseBench, CaseFile, ExploreToken, Explorer, Failing, Outcome};
+use crate::explore::{self, Case, CaseBench, CaseFile, ExploreToken, Explorer, Failing, Outcome, Schedule};
 use seawall_harness::record::{Finding, Story};
 use seawall_harness::shrink::Limits;
 use seawall_harness::trace::Entry;
@@ -25,18 +26,20 @@ struct Exploration {
     token: Option<ExploreToken>,
     case: Case,
     recorded: Option<Recorded>,
+    expected: Option<Finding>,
 }
 
 impl Exploration {
     fn of_token(text: &str) -> Result<Self, ReproduceError> {
         let token: ExploreToken = text.parse()?;
-        Ok(Self { name: token.to_string(), case: token.case()?, token: Some(token), recorded: None })
+        Ok(Self { name: token.to_string(), case: token.case()?, token: Some(token), recorded: None, expected: None })
     }
 
     fn of_file(path: &Path) -> Result<Self, ReproduceError> {
         let CaseFile { case, digest, calls, findings, .. } = CaseFile::read(path)?;
+        let expected = findings.first().cloned();
         let recorded = Recorded { digest, calls, findings }.if_comparable();
-        Ok(Self { name: path.display().to_string(), token: None, case, recorded })
+        Ok(Self { name: path.display().to_string(), token: None, case, recorded, expected })
     }
 }
 
@@ -80,6 +83,55 @@ impl Reproduction for Exploration {
 
     fn recorded(&self) -> Option<&Recorded> {
         self.recorded.as_ref()
+    }
+
+    fn expected(&self) -> Option<&Finding> {
+        self.expected.as_ref()
+    }
+
+    fn sqlite(&self) -> Option<&str> {
+        Some(&self.case.sqlite)
+    }
+
+    /// A policy decides otherwise where another SQLite makes other calls, so its preemptions are asked about.
+    fn candidate(&self, setting: &Setting) -> Result<(Failing, Option<Finding>), ReproduceError> {
+        let as_it_is = || Failing { case: self.case.clone(), statements: 0 };
+        let is_known = self.expected.is_some() && matches!(self.case.schedule, Schedule::Preemptions(_));
+        let mut explorer = match self.open(setting, false) {
+            _ if is_known => return Ok((as_it_is(), self.expected.clone())),
+            Ok(explorer) => explorer,
+            // The library is gone; another one can be asked all the same.
+            Err(ReproduceError::Engine(_)) => return Ok((as_it_is(), self.expected.clone())),
+            Err(error) => return Err(error),
+        };
+        let outcome = explorer.execute(&self.case)?;
+        let case = self.case.with_preemptions(&outcome.execution.preemptions);
+        let finding = outcome.findings.into_iter().next();
+        Ok((Failing { case, statements: outcome.statements }, finding))
+    }
+
+    fn ask_case(&self, failing: &Failing, wanted: Option<&Finding>, sqlite: &str) -> Result<Answer, ReproduceError> {
+        let (engine, name) = engines::identify(sqlite)?;
+        let mut explorer = Explorer::new(engine, false)?;
+        let case = Case { sqlite: name.clone(), ..failing.case.clone() };
+        let mut findings = explorer.execute(&case)?.findings;
+        let mut executions = 1;
+        let is_met = |findings: &[Finding]| match (findings.first(), wanted) {
+            (Some(found), Some(wanted)) => is_same(found, wanted),
+            (found, _) => found.is_some(),
+        };
+        // Where another SQLite makes a call more or less, the same preemption is next to its place.
+        for nearby in explore::nearby(&case) {
+            if is_met(&findings) {
+                break;
+            }
+            executions += 1;
+            let found = explorer.execute(&nearby)?.findings;
+            if is_met(&found) || findings.is_empty() {
+                findings = found;
+            }
+        }
+        Ok(Answer::of(&name, &findings, wanted, executions))
     }
 
     fn must_repeat(&self, _setting: &Setting) -> bool {

@@ -4,6 +4,7 @@
 //! There are four kinds: runs, explorations, power cuts and single errors. Each implements [`Reproduction`]; [`KINDS`]
 //! is the list of them, and [`parse`] goes by it. Callers see a [`Subject`], whatever its kind.
 
+mod answer;
 mod exploration;
 mod powercut;
 mod recorded;
@@ -17,7 +18,7 @@ use crate::engines::ResolveError;
 use crate::explore::{ExploreError, ExploreTokenError};
 use crate::powercut::PowercutError;
 use crate::run::{RunError, Runner};
-use seawall_harness::record::Story;
+use seawall_harness::record::{Finding, Story};
 use seawall_harness::shrink::{Bench, Candidate, Limits};
 use seawall_harness::token::TokenError;
 use seawall_harness::trace::Entry;
@@ -25,9 +26,10 @@ use seawall_harness::verdict::Verdict;
 use serde::Serialize;
 use std::path::Path;
 
+pub use answer::{Answer, Happens};
 pub use recorded::Recorded;
 pub use replay::{Repetition, Replayed};
-pub use shrink::{Shrunk, Sizes, Until};
+pub use shrink::{Aim, Shrunk, Shrunken, Sizes, Until};
 
 /// What can be executed, shrunk and told, of any kind.
 pub trait Subject {
@@ -37,15 +39,30 @@ pub trait Subject {
     /// If it cannot be executed in this setting, or does not repeat.
     fn replay(&self, setting: &Setting, times: u32, until: &Until<'_>) -> Result<Replayed, ReproduceError>;
 
-    /// Makes it as small as possible until `until` says so, and writes the case and its story into the folder `out`.
-    /// `progress` is told of each smaller case.
+    /// The token, or the path of the file.
+    fn name(&self) -> &str;
+
+    /// The version of SQLite, or `PATH#HASH` of a library, that it is executed on; `None` if only on the linked one.
+    fn sqlite(&self) -> Option<&str>;
+
+    /// What the file says that it finds; `None` for a token.
+    fn expected(&self) -> Option<&Finding>;
+
+    /// Whether it happens on another SQLite as well.
+    ///
+    /// # Errors
+    /// If that SQLite cannot be had, or the subject cannot be executed on another one.
+    fn ask(&self, setting: &Setting, sqlite: &str) -> Result<Answer, ReproduceError>;
+
+    /// Makes it as small as possible until `until` says so, writes the case and its story, and executes it on a SQLite
+    /// that is believed sound. `progress` is told of each smaller case.
     ///
     /// # Errors
     /// If it finds nothing or cannot be shrunk.
     fn shrink(
         &self,
         setting: &Setting,
-        out: &Path,
+        aim: &Aim<'_>,
         until: &Until<'_>,
         progress: &dyn Fn(&str),
     ) -> Result<Shrunk, ReproduceError>;
@@ -108,6 +125,26 @@ pub trait Reproduction {
 
     /// What the file says about its execution; `None` for a token, and for a file that says nothing.
     fn recorded(&self) -> Option<&Recorded>;
+
+    /// See [`Subject::expected`].
+    fn expected(&self) -> Option<&Finding>;
+
+    /// See [`Subject::sqlite`].
+    fn sqlite(&self) -> Option<&str> {
+        None
+    }
+
+    /// The case as it fails on its own SQLite, and what it finds there, as far as that can be known.
+    ///
+    /// # Errors
+    /// If it cannot be executed.
+    fn candidate(&self, setting: &Setting) -> Result<(Self::Case, Option<Finding>), ReproduceError>;
+
+    /// Whether a case that finds `wanted` does so on another SQLite.
+    ///
+    /// # Errors
+    /// If that SQLite cannot be had, or the case cannot be executed on another one.
+    fn ask_case(&self, case: &Self::Case, wanted: Option<&Finding>, sqlite: &str) -> Result<Answer, ReproduceError>;
 
     /// True if two executions that differ show that the lab is broken.
     fn must_repeat(&self, setting: &Setting) -> bool;

@@ -1,6 +1,7 @@
 //! Power cuts: a token names a case, a cut and an image; a file holds them.
 
-use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes, stem_of_file};
+use super::{Answer, Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes, stem_of_file};
+use crate::engines;
 use crate::powercut::{
     self, Case, CaseFile, CutBench, CutText, Cutter, Failing, Outcome, PowercutError, PowercutToken, StrategyCutter,
     TokenSubject,
@@ -41,6 +42,7 @@ struct PowerCut {
     subject: Subject,
     cuts: Vec<CutText>,
     recorded: Option<Recorded>,
+    expected: Option<Finding>,
 }
 
 impl PowerCut {
@@ -55,14 +57,15 @@ impl PowerCut {
             (Some(case), _) => Subject::Case(Box::new(case)),
             (None, _) => return Err(ReproduceError::Usage(format!("{name} names nothing"))),
         };
-        Ok(Self { name, is_token: true, subject, cuts: token.cuts, recorded: None })
+        Ok(Self { name, is_token: true, subject, cuts: token.cuts, recorded: None, expected: None })
     }
 
     fn of_file(path: &Path) -> Result<Self, ReproduceError> {
         let CaseFile { case, cuts, digest, findings, .. } = CaseFile::read(path)?;
+        let expected = findings.first().cloned();
         let recorded = Recorded { digest, calls: Vec::new(), findings }.if_comparable();
         let subject = Subject::Case(Box::new(case));
-        Ok(Self { name: path.display().to_string(), is_token: false, subject, cuts, recorded })
+        Ok(Self { name: path.display().to_string(), is_token: false, subject, cuts, recorded, expected })
     }
 
     fn depth(&self) -> u8 {
@@ -128,6 +131,47 @@ impl Reproduction for PowerCut {
 
     fn recorded(&self) -> Option<&Recorded> {
         self.recorded.as_ref()
+    }
+
+    fn expected(&self) -> Option<&Finding> {
+        self.expected.as_ref()
+    }
+
+    fn sqlite(&self) -> Option<&str> {
+        match &self.subject {
+            Subject::Case(case) => Some(&case.sqlite),
+            Subject::Run(..) => None,
+        }
+    }
+
+    fn candidate(&self, setting: &Setting) -> Result<(Failing, Option<Finding>), ReproduceError> {
+        let Subject::Case(case) = &self.subject else {
+            let message = format!("{} is the run of a strategy, which the linked SQLite executes", self.name);
+            return Err(ReproduceError::Usage(message));
+        };
+        let failing = Failing { case: (**case).clone(), cuts: self.cuts.clone() };
+        if self.expected.is_some() {
+            return Ok((failing, self.expected.clone()));
+        }
+        let finding = match self.open(setting, false) {
+            Ok(mut executor) => self.execute(&mut executor)?.recorded.findings.into_iter().next(),
+            Err(ReproduceError::PowerCut(PowercutError::Engine(_))) => None,
+            Err(error) => return Err(error),
+        };
+        Ok((failing, finding))
+    }
+
+    fn ask_case(&self, failing: &Failing, wanted: Option<&Finding>, sqlite: &str) -> Result<Answer, ReproduceError> {
+        let (_, name) = engines::identify(sqlite)?;
+        let case = Case { sqlite: name.clone(), ..failing.case.clone() };
+        let depth = u8::try_from(failing.cuts.len().saturating_sub(1)).unwrap_or(u8::MAX);
+        match Cutter::new(&case, depth)?.execute(&case, &failing.cuts) {
+            Ok(outcome) => Ok(Answer::of(&name, &outcome.findings, wanted, 1)),
+            Err(PowercutError::Foreign(_)) => {
+                Ok(Answer::unknown(&name, "what it writes to the disk is not the same, so this cut is another one"))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn must_repeat(&self, _setting: &Setting) -> bool {

@@ -1,12 +1,12 @@
 //! Runs of strategies: a token names what is drawn from its seed; a file holds what remains of that.
 
-use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes, stem_of_file};
+use super::{Answer, Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes, stem_of_file};
 use crate::run::simulated::case::{FORMAT_FIELD, RunCase};
 use crate::run::simulated::shrink::RunBench;
 use crate::run::simulated::{Simulated, Simulator};
 use crate::run::spec::{RunSpec, SIM};
 use crate::run::{self, RunError, Runner};
-use seawall_harness::record::{RunRecord, Story};
+use seawall_harness::record::{Finding, RunRecord, Story};
 use seawall_harness::shrink::Limits;
 use seawall_harness::story;
 use seawall_harness::token::Token;
@@ -77,6 +77,20 @@ impl Reproduction for Run {
 
     fn recorded(&self) -> Option<&Recorded> {
         self.recorded.as_ref()
+    }
+
+    fn expected(&self) -> Option<&Finding> {
+        self.case.findings.first().filter(|_| self.token.is_none())
+    }
+
+    fn candidate(&self, _setting: &Setting) -> Result<(RunCase, Option<Finding>), ReproduceError> {
+        Ok((self.case.clone(), self.case.findings.first().cloned()))
+    }
+
+    fn ask_case(&self, _: &RunCase, _: Option<&Finding>, sqlite: &str) -> Result<Answer, ReproduceError> {
+        let message =
+            format!("{} is the run of a strategy, which the linked SQLite executes and not {sqlite}", self.name);
+        Err(ReproduceError::Usage(message))
     }
 
     fn must_repeat(&self, setting: &Setting) -> bool {

@@ -1,6 +1,7 @@
 //! Single errors: a token names a case and a fault; a file holds them.
 
-use super::{Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes, stem_of_file};
+use super::{Answer, Executed, Kind, Recorded, Repetition, ReproduceError, Reproduction, Setting, Sizes, stem_of_file};
+use crate::engines;
 use crate::powercut::sweep::{self, Erring, Outcome, SweepBench, SweepFile, SweepToken, Sweeper, Swept as _, story};
 use crate::powercut::{Case, PowercutError};
 use seawall_harness::fault::Rule;
@@ -25,19 +26,21 @@ struct SingleError {
     case: Case,
     rule: Rule,
     recorded: Option<Recorded>,
+    expected: Option<Finding>,
 }
 
 impl SingleError {
     fn of_token(text: &str) -> Result<Self, ReproduceError> {
         let token: SweepToken = text.parse().map_err(PowercutError::from)?;
         let (name, case, rule) = (token.to_string(), token.case(), token.rule);
-        Ok(Self { name, is_token: true, case, rule, recorded: None })
+        Ok(Self { name, is_token: true, case, rule, recorded: None, expected: None })
     }
 
     fn of_file(path: &Path) -> Result<Self, ReproduceError> {
         let SweepFile { case, rule, findings, digest, calls, .. } = SweepFile::read(path)?;
+        let expected = findings.first().cloned();
         let recorded = Recorded { digest, calls, findings }.if_comparable();
-        Ok(Self { name: path.display().to_string(), is_token: false, case, rule, recorded })
+        Ok(Self { name: path.display().to_string(), is_token: false, case, rule, recorded, expected })
     }
 
     fn title(&self) -> String {
@@ -89,6 +92,37 @@ impl Reproduction for SingleError {
 
     fn recorded(&self) -> Option<&Recorded> {
         self.recorded.as_ref()
+    }
+
+    fn expected(&self) -> Option<&Finding> {
+        self.expected.as_ref()
+    }
+
+    fn sqlite(&self) -> Option<&str> {
+        Some(&self.case.sqlite)
+    }
+
+    fn candidate(&self, setting: &Setting) -> Result<(Erring, Option<Finding>), ReproduceError> {
+        if self.expected.is_some() {
+            return Ok((self.erring(), self.expected.clone()));
+        }
+        let finding = match self.open(setting, false) {
+            Ok(mut sweeper) => self.execute(&mut sweeper)?.recorded.findings.into_iter().next(),
+            Err(ReproduceError::PowerCut(PowercutError::Engine(_))) => None,
+            Err(error) => return Err(error),
+        };
+        Ok((self.erring(), finding))
+    }
+
+    fn ask_case(&self, erring: &Erring, wanted: Option<&Finding>, sqlite: &str) -> Result<Answer, ReproduceError> {
+        let (_, name) = engines::identify(sqlite)?;
+        let case = Case { sqlite: name.clone(), ..erring.case.clone() };
+        let executed = Sweeper::new(case)?.execute(&erring.rule)?;
+        if executed.fired_at.is_none() {
+            return Ok(Answer::unknown(&name, format!("{} fires at no call there", erring.rule)));
+        }
+        let findings: Vec<Finding> = executed.outcome.finding().into_iter().collect();
+        Ok(Answer::of(&name, &findings, wanted, 1))
     }
 
     fn must_repeat(&self, _setting: &Setting) -> bool {

@@ -10,3 +10,4 @@ mod shrink;
 mod structure;
 mod support;
 mod tidy;
+mod truth;

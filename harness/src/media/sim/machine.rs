@@ -360,6 +360,13 @@ impl Machine {
         self.take_name(path.as_bytes())
     }
 
+    /// The locks on a file: the process, the ranges that it holds shared and those that it holds exclusively, one bit
+    /// each. Reading them has no effect.
+    pub fn locks(&self, path: &str) -> impl Iterator<Item = (u16, u16, u16)> {
+        let inode = self.names.get(path.as_bytes());
+        inode.into_iter().flat_map(|inode| self.disk.inode(inode).locks.iter())
+    }
+
     /// A region of the wal-index of a database: the bytes that its `-shm` file has in memory now. Reading it has no
     /// effect.
     pub fn shm_region(&self, database: &str, index: u64) -> Option<Bytes<'_>> {

@@ -90,6 +90,11 @@ impl ByteLocks {
         }
     }
 
+    /// What each process holds: shared, exclusive.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u16, Units, Units)> {
+        self.held.iter().filter(|held| held.read | held.write != 0).map(|held| (held.process, held.read, held.write))
+    }
+
     /// True if any lock is held.
     pub(super) fn any(&self) -> bool {
         self.held.iter().any(|held| held.read | held.write != 0)

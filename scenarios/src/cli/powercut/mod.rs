@@ -13,7 +13,6 @@ use crate::powercut::{
 };
 use crate::strategies;
 use clap::Args;
-use seawall_harness::engine::Engine;
 use seawall_harness::media::sim::durability::{Device, Directory};
 use seawall_harness::narrative::count;
 use seawall_harness::seed::Seed;
@@ -154,6 +153,7 @@ fn directory(text: &str) -> Result<Directory, String> {
 #[derive(Serialize)]
 struct Output<'a> {
     schema: u32,
+    #[serde(with = "seawall_harness::seed::text")]
     seed: u64,
     sqlite: &'a str,
     directory: &'a str,
@@ -182,12 +182,12 @@ pub(super) fn run(args: &PowercutArgs) -> Result<Exit, Complaint> {
     if let Some(out) = &args.out {
         soak::check_out(out)?;
     }
-    let engine = engines::resolve(&args.sqlite)?;
+    let (_, sqlite) = engines::identify(&args.sqlite)?;
+    let sqlite = &*sqlite;
     if let Some(word) = args.sweep {
-        return sweep::run(args, word, &engine, device);
+        return sweep::run(args, word, sqlite, device);
     }
     let seed = args.seed.unwrap_or_else(soak::new_seed);
-    let sqlite = name_of(&engine, args);
     let stop = stop_on_interrupt()?;
     let limits = args.limits();
     if args.compare {
@@ -213,11 +213,6 @@ pub(super) fn run(args: &PowercutArgs) -> Result<Exit, Complaint> {
         return Ok(Exit::Interrupted);
     }
     Ok(exit_of(&results))
-}
-
-/// The name by which a token finds the engine again. One that is not of the known versions has to be found by its path.
-fn name_of<'a>(engine: &'a Engine, args: &'a PowercutArgs) -> &'a str {
-    if engines::resolve(engine.version()).is_ok() { engine.version() } else { &args.sqlite }
 }
 
 /// Searches in child processes.

@@ -2,12 +2,11 @@
 
 use super::super::args::ReplayFormat;
 use super::super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
-use super::{PowercutArgs, SweepWord, execute, name_of};
+use super::{PowercutArgs, SweepWord, execute};
 use crate::powercut::pool::Work;
 use crate::powercut::sweep::{self, Class, Run, Sweep, SweepResult, Target, View};
 use crate::powercut::{CellSettings, JournalMode, Level};
 use seawall_harness::call::{Method, Role};
-use seawall_harness::engine::Engine;
 use seawall_harness::fault::{Rule, When};
 use seawall_harness::media::sim::durability::Device;
 use seawall_harness::narrative::count;
@@ -20,6 +19,7 @@ use std::sync::atomic::Ordering;
 #[derive(Serialize)]
 struct Output<'a> {
     schema: u32,
+    #[serde(with = "seawall_harness::seed::text")]
     seed: u64,
     sqlite: &'a str,
     directory: &'a str,
@@ -49,9 +49,8 @@ struct SyncRow {
     corrupt: u64,
 }
 
-pub(super) fn run(args: &PowercutArgs, word: SweepWord, engine: &Engine, device: Device) -> Result<Exit, Complaint> {
+pub(super) fn run(args: &PowercutArgs, word: SweepWord, sqlite: &str, device: Device) -> Result<Exit, Complaint> {
     let seed = args.seed.unwrap_or_else(soak::new_seed);
-    let sqlite = name_of(engine, args);
     let stop = stop_on_interrupt()?;
     let targets = match word {
         SweepWord::Calls => &[Target::Calls][..],

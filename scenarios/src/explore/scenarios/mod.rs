@@ -43,6 +43,12 @@ pub(super) trait OwnStep {
     /// Executes the step; `number` is its number.
     fn take(&self, actor: &mut ConnectionActor<'_>, number: u32) -> Result<(), SqlError>;
 
+    /// True if it is more than one statement: on a connection that others use at the same time, theirs would come
+    /// between, and its transaction would be theirs as well.
+    fn spans_statements(&self) -> bool {
+        true
+    }
+
     /// The step, simpler in one respect each.
     fn simpler(&self) -> Vec<Step> {
         Vec::new()
@@ -100,6 +106,15 @@ macro_rules! scenarios {
         }
 
         impl Step {
+            /// True if it is more than one statement, see [`OwnStep::spans_statements`].
+            pub(super) fn spans_statements(&self) -> bool {
+                match self {
+                    Self::Write { .. } | Self::Read => true,
+                    Self::Checkpoint { .. } | Self::Reopen => false,
+                    $($(Self::$variant(step) => step.spans_statements(),)?)+
+                }
+            }
+
             /// The step, if only one scenario has it.
             pub(super) fn own(&self) -> Option<&dyn OwnStep> {
                 match self {

@@ -79,6 +79,10 @@ impl OwnStep for SharedStep {
         actor.shared(number, *self)
     }
 
+    fn spans_statements(&self) -> bool {
+        false
+    }
+
     fn simpler(&self) -> Vec<Step> {
         let Self::Insert { .. } = self else { return Vec::new() };
         vec![Step::Shared(Self::Insert { payload_bytes: 4 })]

@@ -3,7 +3,7 @@
 use super::PAYLOAD_BYTES_MAX;
 use crate::explore::case::{Begin, Checkpoint, Journal, Synchronous, Target};
 use crate::explore::scenarios::OwnStep;
-use crate::explore::{Case, Outcome, Schedule, Step};
+use crate::explore::{Case, Outcome, Schedule, Step, cuts_power};
 use seawall_harness::sched::{ENDED, Preemption};
 use seawall_harness::shrink::Candidate;
 use std::ops::Range;
@@ -190,15 +190,17 @@ pub(super) fn simpler_steps(step: Step) -> Vec<Step> {
 
 type Change = fn(&mut Case);
 
-/// Changes that each set one setting to SQLite's default.
+/// Changes that each set one setting to SQLite's default. Where the power is cut, `synchronous` stays: a lower level
+/// loses commits by its definition.
 fn simpler_settings(case: &Case) -> Vec<Change> {
     let (settings, layout) = (case.settings, case.layout);
+    let is_synchronous = settings.synchronous == Synchronous::Full || cuts_power(&case.faults);
     let changes: [(bool, Change); 8] = [
         (settings.journal == Journal::Wal, |case| case.settings.journal = Journal::Wal),
         (settings.mmap_bytes == 0, |case| case.settings.mmap_bytes = 0),
         (settings.autocheckpoint == 1000, |case| case.settings.autocheckpoint = 1000),
         (settings.cache_pages == 2000, |case| case.settings.cache_pages = 2000),
-        (settings.synchronous == Synchronous::Full, |case| case.settings.synchronous = Synchronous::Full),
+        (is_synchronous, |case| case.settings.synchronous = Synchronous::Full),
         (settings.temp_store == 0, |case| case.settings.temp_store = 0),
         (layout.page_bytes == 4096, |case| case.layout.page_bytes = 4096),
         (layout.auto_vacuum == 0, |case| case.layout.auto_vacuum = 0),
@@ -220,5 +222,26 @@ pub(super) fn in_one_row(step: Step) -> Step {
             Step::Write { changes: 1, begin, savepoint, rollback, payload_bytes, target }
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seawall_harness::seed::Seed;
+
+    #[test]
+    fn where_the_power_is_cut_the_level_of_synchronous_stays() {
+        #[track_caller]
+        fn check(rule: &str, stays: bool) {
+            let case = Case::draw("mixed", "linked", "rare", &[rule.parse().unwrap()], Seed(2)).unwrap();
+            let failing =
+                Failing { case: Case { settings: case.settings, ..case.with_preemptions(&[]) }, statements: 9 };
+            let failing = failing.changed(|case| case.settings.synchronous = Synchronous::Extra);
+            let same = |other: &Failing| other.case.settings.synchronous == Synchronous::Extra;
+            assert_eq!(failing.simplifications().iter().all(same), stays, "{rule}");
+        }
+        check("write@db:power-cut:p=0.1", true);
+        check("write@db:kill:p=0.1", false);
     }
 }

@@ -108,7 +108,7 @@ impl Order {
         for item in &mut items {
             item.step = altered(item.step, case.layout.page_bytes, dice);
         }
-        reassign(&mut items, window.at, dice);
+        reassign(&case.actors, &mut items, window.at, dice);
         let inside = 1 + dice.below(INSIDE_MAX);
         // What a connection has read when it was opened may be outdated when it takes its first step.
         let opener = (dice.below(2) == 0).then(|| items[window.at].actor);
@@ -141,19 +141,33 @@ fn some_pages(page_bytes: u32, dice: &mut Dice) -> u16 {
     (pages * u64::from(page_bytes)).clamp(4, PAYLOAD_BYTES_MAX.into()) as u16
 }
 
-/// Gives steps to other actors, or changes their order.
-fn reassign(items: &mut [Item], at: usize, dice: &mut Dice) {
+/// True if this actor may take the step. On a connection that others use at the same time a transaction of several
+/// statements would be theirs as well: what then fails is the application and not SQLite.
+fn may_take(plan: &ActorPlan, step: Step) -> bool {
+    !(plan.shared && step.spans_statements())
+}
+
+/// Gives steps to other actors that may take them, or changes their order.
+fn reassign(plans: &[ActorPlan], items: &mut [Item], at: usize, dice: &mut Dice) {
     let holder = items[at].actor;
     let other = items.iter().map(|item| item.actor).find(|actor| *actor != holder);
     let any = dice.below(items.len());
+    let give = |item: &mut Item, actor: usize| {
+        if may_take(&plans[actor], item.step) {
+            item.actor = actor;
+        }
+    };
     match dice.below(4) {
         // One actor has the window, another one the steps of all others.
         0 | 1 => {
             for item in items.iter_mut().filter(|item| item.actor != holder) {
-                item.actor = other.unwrap_or(holder);
+                give(item, other.unwrap_or(holder));
             }
         }
-        2 if any != at => items[any].actor = if items[any].actor == holder { other.unwrap_or(holder) } else { holder },
+        2 if any != at => {
+            let to = if items[any].actor == holder { other.unwrap_or(holder) } else { holder };
+            give(&mut items[any], to);
+        }
         3 if any > 0 && any != at && any - 1 != at => items.swap(any, any - 1),
         _ => {}
     }
@@ -316,6 +330,29 @@ mod tests {
         }
         run.dedup();
         run
+    }
+
+    /// Sketches of cases in which some actors share a connection and others have transactions.
+    #[test]
+    fn no_step_of_several_statements_is_dealt_onto_a_shared_connection() {
+        let (mut sketches, mut moved) = (0, 0);
+        for seed in (0..40).map(Seed) {
+            let case = Case::draw("shared", "linked", "rare", &[], seed).unwrap().with_preemptions(&[]);
+            let spanning = |case: &Case| {
+                let steps = case.actors.iter().flat_map(|plan| plan.steps.iter().map(move |it| (plan.shared, it.step)));
+                steps.filter(|(_, step)| step.spans_statements()).collect::<Vec<_>>()
+            };
+            let order = Order::new(&Failing { case: case.clone(), statements: 0 }, &[]);
+            let mut dice = Dice::new(seed);
+            for _ in 0..50 {
+                let (sketch, _) = order.sketch(&case, &mut dice);
+                assert!(spanning(&sketch).iter().all(|(shared, _)| !shared), "{sketch:?}");
+                sketches += 1;
+                let shared = sketch.actors.iter().filter(|plan| plan.shared);
+                moved += shared.map(|plan| plan.steps.len()).sum::<usize>();
+            }
+        }
+        assert!(sketches == 2000 && moved > 2000, "{moved} steps on shared connections");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //!  │   │    │     │       │     │  └ the rule                       └ CRC-32 of all before it
 //!  │   │    │     │       │     └ the seed of the case, hexadecimal
 //!  │   │    │     │       └ device
-//!  │   │    │     └ version of SQLite, or a library
+//!  │   │    │     └ version of SQLite, or PATH#HASH of a library
 //!  │   │    └ synchronous
 //!  │   └ journal mode
 //!  └ format version
@@ -14,6 +14,7 @@
 use super::super::case::Case;
 use super::super::cell::CellSettings;
 use crate::case_file::{self, CaseFileError};
+use crate::engines;
 use seawall_harness::fault::Rule;
 use seawall_harness::media::sim::durability::Device;
 use seawall_harness::record::Finding;
@@ -38,7 +39,7 @@ pub const FORMAT_FIELD: &str = "sweep_format";
 pub struct SweepToken {
     /// Journal mode and level.
     pub settings: CellSettings,
-    /// The version of SQLite, or the path of a library.
+    /// The version of SQLite, or `PATH#HASH` of a library.
     pub sqlite: String,
     /// The device, in words.
     pub device: String,
@@ -78,6 +79,7 @@ impl fmt::Display for SweepToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { settings, sqlite, device, seed, rule } = self;
         let (mode, level) = (settings.journal_mode.word(), settings.synchronous.word());
+        let sqlite = engines::escaped(sqlite);
         f.write_str(&seal(&format!("{VERSION}:{mode}:{level}:{sqlite}:{device}:{:x}:{rule}", seed.0)))
     }
 }
@@ -107,7 +109,8 @@ impl FromStr for SweepToken {
             return Err(malformed());
         };
         let settings = CellSettings { journal_mode, synchronous };
-        Ok(Self { settings, sqlite: sqlite.to_owned(), device: device.to_owned(), seed: Seed(seed), rule })
+        let sqlite = engines::unescaped(sqlite).ok_or_else(malformed)?;
+        Ok(Self { settings, sqlite, device: device.to_owned(), seed: Seed(seed), rule })
     }
 }
 

@@ -85,7 +85,7 @@ fn json_is_one_object_and_keeps_the_contract() {
     assert_eq!((status, err.as_str()), (Some(0), ""), "no bar where standard error is no terminal");
     assert_eq!(out.lines().count(), 1);
     let record: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((&record["schema"], &record["seed"]), (&Value::from(1), &Value::from(5)));
+    assert_eq!((&record["schema"], &record["seed"]), (&Value::from(1), &Value::from("5")));
     assert!(record["sqlite"].as_str().unwrap().starts_with("3."));
     let matrix = record["matrix"].as_array().unwrap();
     assert_eq!(

@@ -1,8 +1,15 @@
 //! `seawall replay`: what tokens and case files name, executed again.
 
-use super::args::{CaseMedium, ReplayArgs, ReplayFormat};
+mod ask;
+mod bisect;
+mod line;
+
+use super::args::{CaseMedium, Format, ReplayArgs};
 use super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
-use crate::reproduce::{self, Replayed, Setting, Subject, Until};
+use crate::case_file;
+use crate::engines::{self, Library};
+use crate::reproduce::{self, Setting, Shrunken, Subject, Until};
+use line::Line;
 use seawall_harness::trace::{self, Entry};
 use seawall_harness::verdict::Verdict;
 use std::fs::{self, File};
@@ -21,25 +28,64 @@ pub(super) fn run(args: ReplayArgs) -> Result<Exit, Complaint> {
     if let Some(path) = &args.trace {
         check_trace(path)?;
     }
+    if let Some(sqlite) = &args.sqlite {
+        // It is built before the first answer.
+        engines::identify(sqlite)?;
+    }
     let stop = stop_on_interrupt()?;
     let until = Until::new(&stop, None);
     let mut worst = Exit::Expected;
-    for Wanted { subject, verdict } in &subjects {
-        let replayed = subject.replay(&setting, args.times, &until)?;
-        print(match args.format {
-            ReplayFormat::Human => &replayed.human,
-            ReplayFormat::Json => &replayed.json,
-        })?;
-        if let Some(path) = &args.trace {
-            write_trace(path, &replayed.calls)?;
+    let mut lines = Vec::new();
+    for wanted in &subjects {
+        let line = if args.bisect {
+            bisect::bisect(wanted, &setting, &until)?
+        } else {
+            replay(wanted, &setting, &args, &until)?
+        };
+        match args.format {
+            Format::Human => drop(print(&line.human)?),
+            Format::Json => drop(print(&line.json()?)?),
+            Format::Junit => {}
         }
-        worst = worst.max(exit(&replayed, *verdict));
+        worst = worst.max(line.exit);
+        lines.push(line);
         if until.is_over() {
             say("interrupted: the figures are those of the runs that were done");
-            return Ok(Exit::Interrupted);
+            worst = Exit::Interrupted;
+            break;
         }
     }
+    if args.format == Format::Junit {
+        print(&line::junit(&lines))?;
+    }
     Ok(worst)
+}
+
+/// Executes a subject on the SQLite that was asked for, or on its own one.
+fn replay(wanted: &Wanted, setting: &Setting, args: &ReplayArgs, until: &Until<'_>) -> Result<Line, Complaint> {
+    if let Some(sqlite) = &args.sqlite {
+        return ask::ask(wanted, setting, sqlite, None);
+    }
+    if let Some((path, change)) = changed(&*wanted.subject)? {
+        return ask::ask(wanted, setting, &path, Some(change));
+    }
+    let replayed = wanted.subject.replay(setting, args.times, until)?;
+    if let Some(path) = &args.trace {
+        write_trace(path, &replayed.calls)?;
+    }
+    let shrunken: Option<Shrunken> = case_file::shrunken(Path::new(wanted.subject.name()));
+    let warning = shrunken.and_then(|shrunken| shrunken.against?.warning());
+    Ok(Line::replayed(wanted, replayed, warning))
+}
+
+/// The path of the library of a case, if another one lies there now, and what has changed.
+fn changed(subject: &dyn Subject) -> Result<Option<(String, String)>, Complaint> {
+    let Some(library) = subject.sqlite().map(Library::parse) else { return Ok(None) };
+    let Some(found) = library.changed()? else { return Ok(None) };
+    let Library { path, hash } = library;
+    let recorded = hash.unwrap_or_default();
+    let change = format!("{path} is another library now: its hash is {found}, and {recorded} was recorded");
+    Ok(Some((path, change)))
 }
 
 /// A subject, and its verdict if that is known.
@@ -82,15 +128,9 @@ fn wanted(line: &str) -> Result<Wanted, Complaint> {
     Ok(Wanted { subject: reproduce::parse(token)?, verdict })
 }
 
-/// Whether all executions came out as wanted; where nothing is wanted, a finding is not.
-fn exit(replayed: &Replayed, wanted: Option<Verdict>) -> Exit {
-    let exit = |(verdict, is_expected): &(Verdict, bool)| match wanted {
-        _ if *verdict == Verdict::HarnessBroken => Exit::LabBroken,
-        Some(wanted) if *verdict == wanted => Exit::Expected,
-        None if *is_expected => Exit::Expected,
-        _ => Exit::Finding,
-    };
-    replayed.verdicts.iter().map(exit).max().unwrap_or(Exit::Expected)
+/// True if a subject is the file of a case, and no token.
+fn is_file(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "json")
 }
 
 /// Checks before the executions that the trace can be written.
