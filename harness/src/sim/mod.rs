@@ -57,8 +57,8 @@
 //! - All actors run on one thread of the system. Locks that are held across a call must be those of [`crate::sync`];
 //!   one of `std` would wait for ever, and a watchdog then ends the test and names the actor. Threads are made by
 //!   [`Process::spawn`]; a call of another thread fails, and the test says so.
-//! - Time passes by calls and by sleeping in SQLite's busy timeout or [`Process::sleep`]. `std::thread::sleep`, in a busy
-//!   handler for example, stops all actors and lets no virtual time pass.
+//! - Time passes by calls and by sleeping, in SQLite's busy timeout or [`Process::sleep`]. `std::thread::sleep`, in a
+//!   busy handler for example, stops all actors and lets no virtual time pass.
 //! - An actor has a stack of 2 MiB.
 //! - Statics are shared by all processes and all executions.
 //! - The checks of one program run one after the other. While one runs, SQLite's own random generator has its seed for

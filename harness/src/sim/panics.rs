@@ -1,5 +1,6 @@
 //! Panics of the test's code: caught, and silent, since shrinking repeats them hundreds of times.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
@@ -23,12 +24,8 @@ impl Quiet {
                 if !IS_QUIET.get() {
                     return previous(info);
                 }
-                let payload = info.payload();
-                let text = payload.downcast_ref::<&str>().copied();
-                let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-                let text = text.unwrap_or("a panic without a message");
                 let place = info.location().map(|place| format!(", at {}:{}", place.file(), place.line()));
-                LAST.set(Some(format!("{text}{}", place.unwrap_or_default())));
+                LAST.set(Some(format!("{}{}", text(info.payload()), place.unwrap_or_default())));
             }));
         });
         Self { was_quiet: IS_QUIET.replace(true) }
@@ -49,5 +46,12 @@ pub(super) struct Panicked(String);
 /// Does `work`, which may panic.
 pub(super) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     let caught = panic::catch_unwind(AssertUnwindSafe(work));
-    caught.map_err(|_| Panicked(LAST.take().unwrap_or_else(|| "a panic".to_owned())))
+    // The hook may have been replaced since.
+    caught.map_err(|payload| Panicked(LAST.take().unwrap_or_else(|| text(&*payload).to_owned())))
+}
+
+fn text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message")
 }
