@@ -54,7 +54,7 @@ pub(super) struct PowercutArgs {
     /// In the place of power cuts, each call or each allocation of a transaction fails in turn, by each effect, once
     /// and for good [journal modes by default: all, at FULL]
     #[arg(long, value_name = "WHAT", value_enum, conflicts_with_all = ["strategy", "preset", "images", "workloads",
-        "exhaustive", "random", "recovery"])]
+        "exhaustive", "random", "recovery", "out", "compare", "bound"])]
     pub(super) sweep: Option<SweepWord>,
     /// Runs of these strategies, separated by commas, in the place of the table's workload (see `seawall list
     /// strategies`)
@@ -71,8 +71,9 @@ pub(super) struct PowercutArgs {
     /// [default: strict; with --sweep, immediate]
     #[arg(long, value_name = "WORD", value_parser = directory)]
     pub(super) directory: Option<Directory>,
-    /// What else the device does, in words joined by +: 512 or 4096 (sectors), torn (within a sector), no-powersafe,
-    /// atomic, atomic512 to atomic64k, safe-append, sequential, undeletable
+    /// What else the device does, in words joined by +: 512 or 4096 (sectors), torn (within a sector), page-cache (no
+    /// write to a sector without the earlier ones), no-powersafe, atomic, atomic512 to atomic64k, safe-append,
+    /// sequential, undeletable
     #[arg(long, value_name = "WORDS")]
     pub(super) device: Option<String>,
     /// How many distinct images of each cell at most [default: all of the workloads; with --strategy, 20000]
@@ -84,11 +85,12 @@ pub(super) struct PowercutArgs {
     pub(super) workloads: Option<u64>,
     /// Small workloads [default: 20], each looked at by the full enumeration, the pruned one and random samples:
     /// whether all three find the same
-    #[arg(long, conflicts_with_all = NO_CELLS, conflicts_with_all = ["exhaustive", "random"])]
+    #[arg(long, conflicts_with_all = NO_CELLS, conflicts_with_all = ["exhaustive", "random", "recovery"])]
     pub(super) compare: bool,
     /// How many acknowledged commits the connection layer loses at most with `Synchronous::Normal`, by the size of the
     /// log after which a commit checkpoints
-    #[arg(long, conflicts_with_all = NO_CELLS, conflicts_with_all = ["compare", "sqlite"])]
+    #[arg(long, conflicts_with_all = NO_CELLS, conflicts_with_all = ["compare", "sqlite", "exhaustive", "random",
+        "recovery", "images", "workloads", "jobs", "max_seconds", "seed"])]
     pub(super) bound: bool,
     /// How many commits are made to measure that
     #[arg(long, value_name = "N", default_value_t = 3000, value_parser = whole::<u32>, requires = "bound")]
@@ -134,7 +136,9 @@ impl PowercutArgs {
     fn limits(&self) -> pool::Limits {
         let processors = || std::thread::available_parallelism().map_or(2, usize::from);
         let jobs = self.jobs.map_or_else(processors, usize::from);
-        pool::Limits { jobs, end: self.max_seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds)) }
+        // A time that no clock reaches is none.
+        let end = |seconds| Instant::now().checked_add(Duration::from_secs(seconds));
+        pool::Limits { jobs, end: self.max_seconds.and_then(end) }
     }
 
     /// When names are durable. In a sweep only what the fault takes is to be lost.
@@ -193,7 +197,8 @@ pub(super) fn run(args: &PowercutArgs) -> Result<Exit, Complaint> {
     if args.compare {
         let figures = (args.workloads.unwrap_or(20), args.images.unwrap_or(u64::MAX));
         let searches = compare::searches((sqlite, &device.to_string()), seed, figures)?;
-        return compared(args, &compare::compare(&searches, &cut(&searches, limits, &stop)?));
+        let exit = compared(args, &compare::compare(&searches, &cut(&searches, limits, &stop)?))?;
+        return Ok(if stop.load(Ordering::Relaxed) { interrupted() } else { exit });
     }
     let cells = subjects(args)?;
     let searches: Vec<Search> = cells.into_iter().map(|cell| search(args, cell, (sqlite, device, seed))).collect();
@@ -208,11 +213,12 @@ pub(super) fn run(args: &PowercutArgs) -> Result<Exit, Complaint> {
     if let Some(out) = &args.out {
         write_page(out, (seed.0, sqlite, device), &results, &stop)?;
     }
-    if stop.load(Ordering::Relaxed) {
-        say("interrupted: the figures are those of what was done");
-        return Ok(Exit::Interrupted);
-    }
-    Ok(exit_of(&results))
+    Ok(if stop.load(Ordering::Relaxed) { interrupted() } else { exit_of(&results) })
+}
+
+fn interrupted() -> Exit {
+    say("interrupted: the figures are those of what was done");
+    Exit::Interrupted
 }
 
 /// Searches in child processes.
@@ -297,7 +303,12 @@ fn compared(args: &PowercutArgs, rows: &[compare::Compared]) -> Result<Exit, Com
             );
             for row in rows {
                 let CellSettings { journal_mode, synchronous } = row.settings;
-                let classes = if row.agrees() { row.ways[0].classes.join(" ") } else { "DIFFER".to_owned() };
+                let is_whole = row.ways.iter().all(|way| way.is_whole);
+                let classes = match (row.agrees(), is_whole) {
+                    (true, _) => row.ways[0].classes.join(" "),
+                    (false, true) => "DIFFER".to_owned(),
+                    (false, false) => "not finished".to_owned(),
+                };
                 let _ = write!(out, "{:9} {:7} {classes:20}", journal_mode.word(), synchronous.word());
                 for way in &row.ways {
                     let partly = if way.is_whole { "" } else { "*" };
@@ -308,9 +319,15 @@ fn compared(args: &PowercutArgs, rows: &[compare::Compared]) -> Result<Exit, Com
             out + "images until all classes had been met, of the distinct images; * not all were looked at\n"
         }
     })?;
-    Ok(match rows {
+    let is_whole = |row: &&compare::Compared| row.ways.iter().all(|way| way.is_whole);
+    let whole: Vec<&compare::Compared> = rows.iter().filter(is_whole).collect();
+    if whole.len() < rows.len() {
+        let left = count((rows.len() - whole.len()) as u64, "workload");
+        say(&format!("{left} not looked at as a whole, which say nothing: give more --images or --max-seconds"));
+    }
+    Ok(match &whole[..] {
         [] => Exit::NothingRan,
-        rows if rows.iter().all(compare::Compared::agrees) => Exit::Expected,
+        whole if whole.iter().all(|row| row.agrees()) => Exit::Expected,
         _ => Exit::Finding,
     })
 }
@@ -326,9 +343,18 @@ fn exit_of(results: &[CellResult]) -> Exit {
 }
 
 fn device(args: &PowercutArgs) -> Result<Device, Complaint> {
-    let words = args.device.as_ref().map(|words| format!("+{words}")).unwrap_or_default();
-    let device: Device = format!("ordered{words}").parse().map_err(Complaint::usage)?;
-    Ok(Device { directory: args.directory(), ..device })
+    let words = args.device.as_deref().unwrap_or("4096");
+    let device: Device = words.parse().map_err(Complaint::usage)?;
+    let is_named = |directory: &Directory| words.split('+').any(|word| word == directory.word());
+    let directory = match (Directory::ALL.into_iter().find(is_named), args.directory) {
+        (Some(named), Some(given)) if named != given => {
+            let (named, given) = (named.word(), given.word());
+            return Err(Complaint::usage(format!("--device says {named} and --directory {given}: give one of them")));
+        }
+        (Some(named), _) => named,
+        (None, _) => args.directory(),
+    };
+    Ok(Device { directory, ..device })
 }
 
 fn subjects(args: &PowercutArgs) -> Result<Vec<Subject>, Complaint> {
@@ -402,7 +428,7 @@ fn human(output: &Output<'_>) -> String {
     let unfinished: u64 = cells.iter().map(|cell| cell.unfinished).sum();
     let coverage = match unfinished {
         0 => "all images of every cut within the bounds".to_owned(),
-        cuts => format!("{} not finished: the budget was spent", count(cuts, "cut")),
+        cuts => format!("{} not finished, by the limits or an interruption", count(cuts, "cut")),
     };
     let _ = writeln!(
         out,

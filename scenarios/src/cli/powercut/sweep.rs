@@ -2,7 +2,7 @@
 
 use super::super::args::ReplayFormat;
 use super::super::{Complaint, Exit, print, say, soak, stop_on_interrupt};
-use super::{PowercutArgs, SweepWord, execute};
+use super::{PowercutArgs, SweepWord, execute, interrupted};
 use crate::powercut::pool::Work;
 use crate::powercut::sweep::{self, Class, Run, Sweep, SweepResult, Target, View};
 use crate::powercut::{CellSettings, JournalMode, Level};
@@ -74,8 +74,7 @@ pub(super) fn run(args: &PowercutArgs, word: SweepWord, sqlite: &str, device: De
         ReplayFormat::Human => human(&output),
     })?;
     if stop.load(Ordering::Relaxed) {
-        say("interrupted: the figures are those of what was done");
-        return Ok(Exit::Interrupted);
+        return Ok(interrupted());
     }
     let left_out: u64 = sweeps.iter().map(|sweep| sweep.left_out).sum();
     if left_out > 0 {

@@ -12,6 +12,7 @@ use crate::call::Role;
 use crate::seed::Seed;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 /// Of so many pending changes all subsets are looked at.
@@ -75,12 +76,29 @@ impl Choices {
             return self.cached(state, &mut visit);
         }
         let first = whole(state, &mut visit).is_continue()
+            && kinds(state, &mut visit).is_continue()
             && names(state, &mut visit).is_continue()
             && parts(state, &mut visit).is_continue();
         if !first {
             return Coverage::Stopped;
         }
-        self.subsets(state, &mut visit)
+        let coverage = self.subsets(state, &mut visit);
+        self.with_samples(coverage, state, &mut visit)
+    }
+
+    /// Samples after all subsets: these have no write in part beside one that is lost.
+    fn with_samples(&self, coverage: Coverage, state: &DiskState, visit: &mut Visit<'_>) -> Coverage {
+        match coverage {
+            Coverage::Complete | Coverage::Pruned if self.sample(state, visit) == Coverage::Stopped => {
+                Coverage::Stopped
+            }
+            coverage => coverage,
+        }
+    }
+
+    /// Of so many free changes all subsets are looked at.
+    fn subsets_max(&self) -> usize {
+        if self.enumeration == Enumeration::Full { FULL_MAX } else { SUBSETS_MAX }
     }
 
     /// The combinations of a device with a page cache: the moments before each write, each unit lost, alone, and in
@@ -88,12 +106,15 @@ impl Choices {
     fn cached(&self, state: &DiskState, visit: &mut Visit<'_>) -> Coverage {
         let dirty = Dirty::of(state);
         let first = prefixes(state, visit).is_continue()
+            && kinds(state, visit).is_continue()
             && names(state, visit).is_continue()
-            && units(state, &dirty, visit).is_continue();
+            && units(state, &dirty, visit).is_continue()
+            && parts(state, visit).is_continue();
         if !first {
             return Coverage::Stopped;
         }
-        if self.enumeration == Enumeration::Sampled || dirty.ways().is_none_or(|ways| ways > 1 << SUBSETS_MAX) {
+        let is_much = dirty.ways().is_none_or(|ways| ways > 1 << self.subsets_max());
+        if self.enumeration == Enumeration::Sampled || is_much {
             return self.sample(state, visit);
         }
         let mut kept = vec![0; dirty.all().len()];
@@ -104,7 +125,11 @@ impl Choices {
                 fates => is_complete &= fates.is_some(),
             }
             if !dirty.advance(&mut kept) {
-                return if is_complete { Coverage::Complete } else { Coverage::Sampled };
+                let coverage = if is_complete { Coverage::Complete } else { Coverage::Sampled };
+                return match self.sample(state, visit) {
+                    Coverage::Stopped => Coverage::Stopped,
+                    _ => coverage,
+                };
             }
         }
     }
@@ -122,8 +147,7 @@ impl Choices {
             Enumeration::Pruned => all.partition(guarded),
             Enumeration::Sampled => return self.sample(state, visit),
         };
-        let most = if self.enumeration == Enumeration::Full { FULL_MAX } else { SUBSETS_MAX };
-        if free.len() > most {
+        if free.len() > self.subsets_max() {
             return self.sample(state, visit);
         }
         let mut fates = vec![Fate::Lost; state.pending.len()];
@@ -162,6 +186,29 @@ fn prefixes(state: &DiskState, visit: &mut Visit<'_>) -> ControlFlow<()> {
     for kept in 0..count {
         fates.iter_mut().enumerate().for_each(|(index, fate)| *fate = whether(index < kept));
         visit(&fates)?;
+    }
+    ControlFlow::Continue(())
+}
+
+/// Of each kind of change, the writes of one length to one file: all lost, alone, and all lost but one. So are all pages
+/// of a journal without its numbers and checksums.
+fn kinds(state: &DiskState, visit: &mut Visit<'_>) -> ControlFlow<()> {
+    let kind = |change: &std::rc::Rc<super::Change>| match &change.kind {
+        ChangeKind::Write { file, bytes, .. } => Some((*file, bytes.len())),
+        _ => None,
+    };
+    let kinds: BTreeSet<_> = state.pending.iter().filter_map(kind).collect();
+    for one in kinds {
+        let is_one = |change: &std::rc::Rc<super::Change>| kind(change) == Some(one);
+        let lost: Vec<Fate> = state.pending.iter().map(|change| whether(!is_one(change))).collect();
+        visit(&lost)?;
+        let alone: Vec<Fate> = state.pending.iter().map(|change| whether(is_one(change))).collect();
+        visit(&alone)?;
+        for kept in (0..lost.len()).filter(|index| lost[*index] == Fate::Lost) {
+            let mut fates = lost.clone();
+            fates[kept] = Fate::Kept;
+            visit(&fates)?;
+        }
     }
     ControlFlow::Continue(())
 }
@@ -254,19 +301,17 @@ fn parts_of(state: &DiskState, kind: &ChangeKind) -> Vec<Fate> {
 pub(super) fn draw(state: &DiskState, rng: &mut ChaCha8Rng) -> Vec<Fate> {
     let count = state.pending.len();
     let kept = rng.random_range(0..=count);
-    if state.device.has_page_cache && rng.random_bool(0.8) {
-        let keeps = [0.1, 0.5, 0.9, 0.97][rng.random_range(0..4_usize)];
-        let dirty = Dirty::of(state);
-        let drawn = dirty.fates(state, &dirty.draw(keeps, rng));
-        // What the names' order or a characteristic forbids, a prefix does not.
-        if let Some(fates) = drawn.filter(|fates| state.is_possible(fates)) {
-            return fates;
-        }
-    }
     let mut fates: Vec<Fate> = (0..count).map(|index| whether(index < kept)).collect();
     match rng.random_range(0..8_u8) {
         0 => fates.fill(Fate::Lost),
         1 => {}
+        2..=6 if state.device.has_page_cache => {
+            let keeps = [0.1, 0.5, 0.9, 0.97][rng.random_range(0..4_usize)];
+            let dirty = Dirty::of(state);
+            if let Some(drawn) = dirty.fates(state, &dirty.draw(keeps, rng)) {
+                fates = drawn;
+            }
+        }
         density => {
             let keeps = [0.1, 0.5, 0.5, 0.9, 0.97, 0.5][usize::from(density) - 2];
             fates.iter_mut().for_each(|fate| *fate = whether(rng.random_bool(keeps)));

@@ -86,13 +86,19 @@ const NO_POWERSAFE: &str = "no-powersafe";
 /// The word for a device behind a page cache.
 const PAGE_CACHE: &str = "page-cache";
 
-/// A word that is none of a device's.
+/// Why words are no device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is no word of a device: strict, ordered or immediate; 512 or 4096; torn; {PAGE_CACHE}; {NO_POWERSAFE}; atomic, \
+pub enum DeviceError {
+    /// A word is none of a device's.
+    #[error(
+        "`{0}` is no word of a device: strict, ordered or immediate; 512 or 4096; torn; {PAGE_CACHE}; {NO_POWERSAFE}; atomic, \
      atomic512 to atomic64k, safe-append, sequential, undeletable; joined by +"
-)]
-pub struct DeviceError(pub String);
+    )]
+    Unknown(String),
+    /// Two words that exclude each other.
+    #[error("`{0}` and `{1}` exclude each other: give one of them")]
+    Both(&'static str, &'static str),
+}
 
 impl Device {
     /// True if it has this characteristic.
@@ -135,7 +141,19 @@ impl FromStr for Device {
 
     fn from_str(text: &str) -> Result<Self, DeviceError> {
         let mut device = Self::default();
-        for word in text.split('+') {
+        let words: Vec<&str> = text.split('+').collect();
+        for (one, other) in [
+            ("512", "4096"),
+            ("torn", PAGE_CACHE),
+            ("strict", "ordered"),
+            ("strict", "immediate"),
+            ("ordered", "immediate"),
+        ] {
+            if words.contains(&one) && words.contains(&other) {
+                return Err(DeviceError::Both(one, other));
+            }
+        }
+        for word in words {
             let directory = Directory::ALL.into_iter().find(|directory| directory.word() == word);
             let characteristic = WORDS.iter().find(|(known, _)| *known == word).map(|(_, bit)| *bit);
             match (directory, characteristic, word) {
@@ -146,7 +164,7 @@ impl FromStr for Device {
                 (.., "torn") => device.is_sector_atomic = false,
                 (.., PAGE_CACHE) => device.has_page_cache = true,
                 (.., NO_POWERSAFE) => device.characteristics &= !ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE,
-                _ => return Err(DeviceError(word.to_owned())),
+                _ => return Err(DeviceError::Unknown(word.to_owned())),
             }
         }
         Ok(device)

@@ -11,41 +11,56 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is written back at once, with the pending changes to it in their order: a sector of a file. Each change of
-/// names, and each truncation, is one of its own.
+/// What is written back at once, with the pending changes to it in their order: sectors of a file side by side that the
+/// same writes have reached. Each change of names, and each truncation, is one of its own.
+///
+/// That two sectors of one unit are written back at different moments is left to the parts of single writes.
 pub(super) struct Dirty {
-    units: Vec<Vec<usize>>,
+    units: Vec<Unit>,
+}
+
+struct Unit {
+    /// The pending changes, in their order.
+    changes: Vec<usize>,
+    sectors: u64,
 }
 
 impl Dirty {
     pub(super) fn of(state: &DiskState) -> Self {
         let mut sectors: BTreeMap<(FileId, u64), Vec<usize>> = BTreeMap::new();
-        let mut units = Vec::new();
+        let mut units: Vec<Unit> = Vec::new();
         for (index, change) in state.pending.iter().enumerate() {
             match &change.kind {
                 ChangeKind::Write { file, offset, bytes, .. } => sectors_of(state, *offset, bytes.len())
                     .for_each(|sector| sectors.entry((*file, sector)).or_default().push(index)),
-                _ => units.push(vec![index]),
+                _ => units.push(Unit { changes: vec![index], sectors: 1 }),
             }
         }
-        units.extend(sectors.into_values());
+        let mut before = None;
+        for ((file, sector), changes) in sectors {
+            match units.last_mut() {
+                Some(unit) if before == Some((file, sector)) && unit.changes == changes => unit.sectors += 1,
+                _ => units.push(Unit { changes, sectors: 1 }),
+            }
+            before = Some((file, sector + 1));
+        }
         Self { units }
     }
 
     /// How many units there are, and in how many ways they can reach the disk; `None` if these are very many.
     pub(super) fn ways(&self) -> Option<usize> {
-        self.units.iter().try_fold(1_usize, |ways, unit| ways.checked_mul(unit.len() + 1))
+        self.units.iter().try_fold(1_usize, |ways, unit| ways.checked_mul(unit.changes.len() + 1))
     }
 
     /// Of each unit, the number of changes that have reached the disk, all of them.
     pub(super) fn all(&self) -> Vec<usize> {
-        self.units.iter().map(Vec::len).collect()
+        self.units.iter().map(|unit| unit.changes.len()).collect()
     }
 
     /// The next combination after this one, like a number whose digits are those of the units; false after the last.
     pub(super) fn advance(&self, kept: &mut [usize]) -> bool {
         for (digit, unit) in kept.iter_mut().zip(&self.units) {
-            if *digit < unit.len() {
+            if *digit < unit.changes.len() {
                 *digit += 1;
                 return true;
             }
@@ -56,8 +71,8 @@ impl Dirty {
 
     /// A random combination. A unit keeps all of its changes with the probability `keeps`, or as many as it likes.
     pub(super) fn draw(&self, keeps: f64, rng: &mut ChaCha8Rng) -> Vec<usize> {
-        let count = |unit: &Vec<usize>| {
-            if rng.random_bool(keeps) { unit.len() } else { rng.random_range(0..unit.len()) }
+        let count = |Unit { changes, .. }: &Unit| {
+            if rng.random_bool(keeps) { changes.len() } else { rng.random_range(0..changes.len()) }
         };
         self.units.iter().map(count).collect()
     }
@@ -67,37 +82,42 @@ impl Dirty {
         // Of each change, how many of its sectors it reached, in their order.
         let mut reached: Vec<Vec<bool>> = vec![Vec::new(); state.pending.len()];
         for (unit, kept) in self.units.iter().zip(kept) {
-            unit.iter().enumerate().for_each(|(nth, index)| reached[*index].push(nth < *kept));
+            let changes = unit.changes.iter().enumerate();
+            changes.for_each(|(nth, index)| reached[*index].extend((0..unit.sectors).map(|_| nth < *kept)));
         }
         state.pending.iter().zip(&reached).map(|(change, reached)| fate(state, &change.kind, reached)).collect()
     }
 }
 
 /// True if no write is kept in a sector without the earlier ones of that sector, and none beyond the end of an earlier
-/// truncation without the truncation.
+/// truncation without the truncation, nor a truncation without an earlier one.
 pub(super) fn is_in_order(state: &DiskState, fate_of: impl Fn(usize) -> Fate) -> bool {
     let mut lost_sectors: BTreeSet<(FileId, u64)> = BTreeSet::new();
     let mut lost_truncations: BTreeMap<FileId, u64> = BTreeMap::new();
     state.pending.iter().enumerate().all(|(index, change)| match &change.kind {
         ChangeKind::Write { file, offset, bytes, .. } => {
-            let (from, to) = kept_range(fate_of(index), bytes.len());
+            let fate = fate_of(index);
+            let (from, to) = kept_range(fate, bytes.len());
             let end = lost_truncations.get(file).copied().unwrap_or(u64::MAX);
             let is_whole = sectors_of(state, *offset, bytes.len()).all(|sector| {
                 let (start, stop) = part_of(state, *offset, bytes.len(), sector);
                 let is_kept = from <= start && stop <= to;
                 let was_lost = lost_sectors.contains(&(*file, sector));
-                if !is_kept {
+                // A later write would bring the rest of a smeared sector back.
+                if !is_kept || fate == Fate::Smeared {
                     lost_sectors.insert((*file, sector));
                 }
                 is_kept && !was_lost || !is_kept && (to <= start || stop <= from)
             });
-            is_whole && (from == to || offset + to <= end)
+            let reach = if fate == Fate::Extended { bytes.len() as u64 } else { to };
+            is_whole && (from == to && fate != Fate::Extended || offset + reach <= end)
         }
         ChangeKind::Truncate { file, length } => {
-            if fate_of(index) == Fate::Lost {
-                let end = lost_truncations.entry(*file).or_insert(*length);
-                *end = (*end).min(*length);
+            if fate_of(index) != Fate::Lost {
+                return !lost_truncations.contains_key(file);
             }
+            let end = lost_truncations.entry(*file).or_insert(*length);
+            *end = (*end).min(*length);
             true
         }
         _ => true,
