@@ -70,7 +70,7 @@ impl FromStr for Seed {
 /// Seeds in JSON, for `#[serde(with = "seawall_harness::seed::text")]` on a `u64`: decimal digits as a string, since
 /// many readers of JSON keep 53 bits of a number. A number is read as well, and so are hexadecimal digits after `0x`.
 pub mod text {
-    use super::Seed;
+    use crate::seed::Seed;
     use serde::de::{Error, Unexpected, Visitor};
     use serde::{Deserializer, Serializer};
     use std::fmt;

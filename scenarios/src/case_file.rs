@@ -86,10 +86,10 @@ pub fn read<T: DeserializeOwned>(path: &Path, field: &str, format: u32) -> Resul
         return Err(CaseFileError::OtherFormat { path, found: found.clone(), expected: format });
     }
     let mut case = value;
-    if case.as_object_mut().is_some_and(|fields| fields.remove(SHRUNKEN).is_some()) {
-        if let Ok(case) = serde_json::from_value(case) {
-            return Ok(case);
-        }
+    if case.as_object_mut().is_some_and(|fields| fields.remove(SHRUNKEN).is_some())
+        && let Ok(case) = serde_json::from_value(case)
+    {
+        return Ok(case);
     }
     // From the text, since only then does an error tell its line.
     serde_json::from_str(&text).map_err(|error| CaseFileError::Malformed { path, error })

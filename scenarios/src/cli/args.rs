@@ -220,8 +220,9 @@ pub(super) struct ShrinkArgs {
     /// How many seconds at most; the smallest case so far is the result [default: until nothing more can be left out]
     #[arg(long, value_parser = whole::<u64>)]
     pub(super) max_seconds: Option<u64>,
-    /// The SQLite that is believed sound, on which the shrunk case is executed too, since what fails there as well is no
-    /// error of the engine: a version, the path of a shared object, or `none` [default: the newest that can be built]
+    /// The SQLite that is believed sound, on which the shrunk case is executed too, since what fails there as well is
+    /// no error of the engine: a version, the path of a shared object, or `none` [default: the newest that can be
+    /// built]
     #[arg(long, value_name = "VERSION|PATH")]
     pub(super) against: Option<String>,
     /// The folder for the shrunk case and its story
@@ -241,8 +242,8 @@ pub(super) struct ReplayArgs {
     /// How often to execute each
     #[arg(long, default_value_t = 1, value_parser = whole::<u32>)]
     pub(super) times: u32,
-    /// Whether it happens on this SQLite, where its steps and preemptions are executed, and schedules next to its own: a
-    /// version, the path of a shared object, or `linked`
+    /// Whether it happens on this SQLite, where its steps and preemptions are executed, and schedules next to its own:
+    /// a version, the path of a shared object, or `linked`
     #[arg(long, value_name = "VERSION|PATH", conflicts_with_all = ["times", "trace", "medium"])]
     pub(super) sqlite: Option<String>,
     /// Look for the first and the last version on which it happens, among all that can be built, by halving; versions

@@ -3,11 +3,12 @@
 use super::args::{ExploreArgs, ReplayFormat, SHARES_MAX};
 use super::faults::Faults;
 use super::{Complaint, Exit, print, say, share, soak, stop_on_interrupt};
+use crate::case_file;
 use crate::engines;
 use crate::explore::{
-    self, Coverage, ExploreError, ExploreToken, Explorer, Found, Group, Museum, Search, Tally, Unshrunk, WriteError,
-    pool,
+    self, CaseFile, Coverage, ExploreError, ExploreToken, Explorer, Found, Group, Museum, Search, Tally, Unshrunk, pool,
 };
+use crate::reproduce::{self, Setting, Shrunken, Sizes};
 use seawall_harness::engine::Engine;
 use seawall_harness::fault::Rule;
 use serde::Serialize;
@@ -164,7 +165,7 @@ fn explore_one(
 }
 
 /// Writes the case of the first finding, and the smallest case of each group.
-fn write(tally: &mut Tally, engine: &Engine, args: &ExploreArgs) -> Result<(), WriteError> {
+fn write(tally: &mut Tally, engine: &Engine, args: &ExploreArgs) -> Result<(), Complaint> {
     if let Some(found) = &mut tally.finding {
         found.write(engine.clone(), &args.out)?;
     }
@@ -172,9 +173,24 @@ fn write(tally: &mut Tally, engine: &Engine, args: &ExploreArgs) -> Result<(), W
         // The token of its first finding is its name: no other group has it.
         let stem = group.token.parse().map(|token: ExploreToken| token.file_stem()).unwrap_or_default();
         group.write(engine.clone(), &args.out, &format!("{stem}-group"))?;
+        compare(group)?;
     }
     tally.groups.iter_mut().for_each(|group| group.case = None);
     Ok(())
+}
+
+/// Executes the smallest case of a group on the newest SQLite, and marks the group and the file if it fails there too.
+fn compare(group: &mut Group) -> Result<(), Complaint> {
+    let Some(path) = &group.file else { return Ok(()) };
+    let subject = reproduce::parse(&path.display().to_string())?;
+    let setting = Setting { runner: soak::runner(None)?, is_real: false };
+    let answer = subject.ask(&setting, &engines::newest())?;
+    group.warning = answer.warning();
+    let (statements, preemptions, actors) = group.sizes;
+    let sizes = Sizes { preemptions, statements, actors };
+    let shrunken = Shrunken { sizes, is_minimal: false, against: Some(answer) };
+    let file = CaseFile::read(path).map_err(Complaint::broken)?;
+    case_file::write_shrunken(path, &file, &shrunken).map_err(Complaint::usage)
 }
 
 fn exit_of(tally: &Tally) -> Exit {
@@ -282,7 +298,7 @@ fn groups(out: &mut String, tally: &Tally) {
         return;
     }
     let _ = writeln!(out, "\n{} executions with a finding, by cause:", tally.findings);
-    for Group { cause, is_known, findings, execution, token, sizes, file, .. } in &tally.groups {
+    for Group { cause, is_known, findings, execution, token, sizes, file, warning, .. } in &tally.groups {
         let known = if *is_known { " (known)" } else { "" };
         let (statements, preemptions, actors) = sizes;
         let _ = writeln!(out, "{findings:>6}  {cause}{known}");
@@ -293,6 +309,10 @@ fn groups(out: &mut String, tally: &Tally) {
                 out,
                 "        smallest: {statements} statements, {preemptions} preemptions, {actors} actors: {path}"
             );
+        }
+        if let Some(warning) = warning {
+            let bold = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
+            let _ = writeln!(out, "        {bold}{warning}{bold:#}");
         }
     }
     for Unshrunk { pattern, findings, execution, token } in &tally.unshrunk {

@@ -42,6 +42,9 @@ pub struct Group {
     pub sizes: (u64, usize, usize),
     /// The file with the smallest case, if it is written.
     pub file: Option<PathBuf>,
+    /// What to tell loudly: a SQLite that is believed sound fails as well.
+    #[serde(default)]
+    pub warning: Option<String>,
     /// The smallest case, until it is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub case: Option<Case>,
@@ -153,6 +156,7 @@ impl<'a> Sorter<'a> {
             token,
             sizes,
             file: None,
+            warning: None,
             case: Some(smallest.case),
         };
         add(&mut self.groups, group);
@@ -346,6 +350,7 @@ mod tests {
             token: execution.to_string(),
             sizes: (statements, 1, 1),
             file: None,
+            warning: None,
             case: None,
         };
         let mut groups = BTreeMap::new();

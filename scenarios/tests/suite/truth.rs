@@ -4,7 +4,7 @@
 use crate::explore::explore_in;
 use crate::support::program;
 use assert_cmd::Command;
-use seawall_scenarios::engines::{Cache, RELEASES, State};
+use seawall_scenarios::engines::{Cache, RELEASES, State, release};
 use serde_json::Value;
 use std::fs;
 use std::io::Write as _;
@@ -181,6 +181,8 @@ fn findings_are_grouped_by_cause_and_known_causes_are_passed_over() {
     assert!(sum(&all["unshrunk"]) > 0, "{all}");
     for group in groups {
         assert!(group["cause"].as_str().unwrap().starts_with("isolation (corrupt) | "), "{group}");
+        // The canary's error is one of the application.
+        assert!(group["warning"].as_str().unwrap().starts_with("this also happens on SQLite"), "{group}");
         let (code, text, _) = seawall(&["replay", group["file"].as_str().unwrap()]);
         assert!(code == Some(100) && text.contains("isolation (corrupt)"), "{text}");
         assert_eq!(seawall(&["replay", group["token"].as_str().unwrap()]).0, Some(100));
@@ -242,4 +244,32 @@ fn seeds_are_strings_in_json() {
     )
     .unwrap();
     assert_eq!(report["seed"], seed.as_str());
+}
+
+/// Shrunken findings of old versions are errors of those versions, or are marked.
+#[test]
+fn what_is_shrunk_on_an_old_version_passes_on_the_newest_or_is_marked() {
+    #[track_caller]
+    fn check(scenario: &str, version: &str, seed: &str, executions: &str) {
+        let release = release(version).unwrap();
+        if !Cache::locate().is_ok_and(|cache| cache.state(release) == State::Built) {
+            println!("skipped: SQLite {version} is not built; `seawall sqlite build {version}` does it");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = [scenario, "--sqlite", version, "--seed", seed, "--executions", executions, "--all"];
+        let (report, _) = explore_in(folder.path(), &arguments);
+        let groups = report["groups"].as_array().unwrap();
+        assert!(!groups.is_empty(), "{report}");
+        for group in groups {
+            let path = group["file"].as_str().unwrap();
+            let (code, text, errors) = seawall(&["replay", path]);
+            assert_eq!(code, Some(100), "{text}{errors}");
+            let (code, text, errors) = seawall(&["replay", path, "--sqlite", "linked"]);
+            let is_marked = group["warning"] != Value::Null;
+            assert_eq!(code == Some(100), is_marked, "{group}: {text}{errors}");
+        }
+    }
+    check("mixed", "3.51.1", "14", "240");
+    check("shared", "3.31.1", "14", "440");
 }

@@ -10,6 +10,7 @@ use seawall_harness::call::{Method, Role};
 use seawall_harness::fault::{Rule, When};
 use seawall_harness::media::sim::durability::Device;
 use seawall_harness::narrative::count;
+use seawall_harness::verdict::Verdict;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -97,7 +98,13 @@ fn exit_of(sweeps: &[SweepResult]) -> Result<Exit, Complaint> {
     if let Some(SweepResult { settings, target, skipped, .. }) = sweeps.iter().find(|sweep| sweep.skipped > 0) {
         return Err(Complaint::broken(format!("{settings}: {skipped} {} were left out of the sweep", target.word())));
     }
-    Ok(if sweeps.iter().any(|sweep| sweep.news > 0) { Exit::Finding } else { Exit::Expected })
+    Ok(if sweeps.iter().any(|sweep| sweep.news > 0) {
+        Exit::Finding
+    } else if sweeps.iter().all(|sweep| sweep.verdict == Verdict::NotMeasured) {
+        Exit::NothingRan
+    } else {
+        Exit::Expected
+    })
 }
 
 /// The rule of a run.
