@@ -5,7 +5,8 @@ use seawall_harness::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The object that `seawall soak --format json` prints, on one line: every field except the samples.
+/// The object that `seawall soak --format json` prints, on one line: every field except the samples and
+/// the shares.
 pub fn soak(record: &SoakRecord) -> String {
     let SoakRecord { schema, seed, sqlite, scratch, platform, seconds, interrupted, matrix, .. } = record;
     line(&SoakLine {
