@@ -107,7 +107,7 @@ pub fn shrunken<T: DeserializeOwned>(path: &Path) -> Option<T> {
 /// Writes the file of a shrunken case.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_shrunken(path: &Path, case: &impl Serialize, shrunken: &impl Serialize) -> Result<(), CaseFileError> {
     /// Both as one object.
     #[derive(Serialize)]

@@ -38,7 +38,7 @@ impl RunFolder {
         static SWEPT: Once = Once::new();
         SWEPT.call_once(|| remove_abandoned(parent));
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
-        // Locked before it has its name, so that nobody else finds it without a lock.
+        // Locked before it has its name, so that no other process finds it without a lock.
         let unnamed = folder.path().join(format!("{ALIVE}.new"));
         let alive = File::create_new(&unnamed)?;
         alive.try_lock()?;

@@ -156,7 +156,7 @@ pub(super) struct ExploreArgs {
     #[arg(long, value_parser = whole::<u64>)]
     pub(super) executions: Option<u64>,
     /// How many seconds at most, for each scenario [default: 60, unless --executions is given]
-    #[arg(long, value_parser = whole::<u64>)]
+    #[arg(long, value_parser = seconds)]
     pub(super) max_seconds: Option<u64>,
     /// Go on after the first finding, shrink some of them, and group them by their causes: oracle and shrunken story
     /// without numbers; the smallest case of each group is written
@@ -218,7 +218,7 @@ pub(super) struct ShrinkArgs {
     #[arg(value_name = "TOKEN|FILE.json")]
     pub(super) subject: String,
     /// How many seconds at most; the smallest case so far is the result [default: until nothing more can be left out]
-    #[arg(long, value_parser = whole::<u64>)]
+    #[arg(long, value_parser = seconds)]
     pub(super) max_seconds: Option<u64>,
     /// The SQLite that is believed sound, on which the shrunk case is executed too, since what fails there as well is
     /// no error of the engine: a version, the path of a shared object, or `none` [default: the newest that can be
@@ -353,6 +353,8 @@ pub(super) enum ValueError {
     Pause(String),
     #[error("it is a whole number from 1 on")]
     Whole,
+    #[error("it is a whole number of seconds")]
+    Seconds,
     #[error("it is a number of processes, from 1 to {JOBS_MAX}")]
     Jobs,
     #[error("`{0}` is not a share: write K/N with 1 <= K <= N, like 1/4")]
@@ -365,6 +367,11 @@ pub(super) enum ValueError {
 pub(super) fn whole<T: TryFrom<u64>>(text: &str) -> Result<T, ValueError> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.and_then(|number| T::try_from(number).ok()).ok_or(ValueError::Whole)
+}
+
+/// A limit of time; 0 is one, in which next to nothing is done.
+fn seconds(text: &str) -> Result<u64, ValueError> {
+    text.parse().map_err(|_| ValueError::Seconds)
 }
 
 /// More processes at once than any machine needs.

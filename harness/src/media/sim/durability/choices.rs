@@ -190,8 +190,8 @@ fn prefixes(state: &DiskState, visit: &mut Visit<'_>) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// Of each kind of change, the writes of one length to one file: all lost, alone, and all lost but one. So are all pages
-/// of a journal without its numbers and checksums.
+/// Of each kind of change, the writes of one length to one file: all lost, alone, and all lost but one. All pages of a
+/// journal without its numbers and checksums are one kind.
 fn kinds(state: &DiskState, visit: &mut Visit<'_>) -> ControlFlow<()> {
     let kind = |change: &std::rc::Rc<super::Change>| match &change.kind {
         ChangeKind::Write { file, bytes, .. } => Some((*file, bytes.len())),
