@@ -72,28 +72,19 @@ impl Choices {
         let mut visit = |fates: &[Fate]| {
             if state.is_possible(fates) { visit(fates) } else { ControlFlow::Continue(()) }
         };
-        if state.device.has_page_cache {
-            return self.cached(state, &mut visit);
-        }
-        let first = whole(state, &mut visit).is_continue()
-            && kinds(state, &mut visit).is_continue()
-            && names(state, &mut visit).is_continue()
-            && parts(state, &mut visit).is_continue();
-        if !first {
+        let dirty = state.device.has_page_cache.then(|| Dirty::of(state));
+        if simple(state, dirty.as_ref(), &mut visit).is_break() {
             return Coverage::Stopped;
         }
-        let coverage = self.subsets(state, &mut visit);
-        self.with_samples(coverage, state, &mut visit)
-    }
-
-    /// Samples after all subsets: these have no write in part beside one that is lost.
-    fn with_samples(&self, coverage: Coverage, state: &DiskState, visit: &mut Visit<'_>) -> Coverage {
-        match coverage {
-            Coverage::Complete | Coverage::Pruned if self.sample(state, visit) == Coverage::Stopped => {
-                Coverage::Stopped
-            }
-            coverage => coverage,
+        let coverage = match &dirty {
+            Some(dirty) => self.combinations(state, dirty, &mut visit),
+            None => self.subsets(state, &mut visit),
+        };
+        // After all subsets too: these have no write in part beside one that is lost.
+        if coverage != Coverage::Stopped && self.sample(state, &mut visit).is_break() {
+            return Coverage::Stopped;
         }
+        coverage
     }
 
     /// Of so many free changes all subsets are looked at.
@@ -101,39 +92,27 @@ impl Choices {
         if self.enumeration == Enumeration::Full { FULL_MAX } else { SUBSETS_MAX }
     }
 
-    /// The combinations of a device with a page cache: the moments before each write, each unit lost, alone, and in
-    /// part; then all, where these are few, or samples.
-    fn cached(&self, state: &DiskState, visit: &mut Visit<'_>) -> Coverage {
-        let dirty = Dirty::of(state);
-        let first = prefixes(state, visit).is_continue()
-            && kinds(state, visit).is_continue()
-            && names(state, visit).is_continue()
-            && units(state, &dirty, visit).is_continue()
-            && parts(state, visit).is_continue();
-        if !first {
-            return Coverage::Stopped;
-        }
+    /// All combinations of what a page cache writes back, where these are few.
+    fn combinations(&self, state: &DiskState, dirty: &Dirty, visit: &mut Visit<'_>) -> Coverage {
         let is_much = dirty.ways().is_none_or(|ways| ways > 1 << self.subsets_max());
         if self.enumeration == Enumeration::Sampled || is_much {
-            return self.sample(state, visit);
+            return Coverage::Sampled;
         }
         let mut kept = vec![0; dirty.all().len()];
-        let mut is_complete = true;
+        let mut coverage = Coverage::Complete;
         loop {
             match dirty.fates(state, &kept) {
                 Some(fates) if visit(&fates).is_break() => return Coverage::Stopped,
-                fates => is_complete &= fates.is_some(),
+                Some(_) => {}
+                None => coverage = Coverage::Sampled,
             }
             if !dirty.advance(&mut kept) {
-                let coverage = if is_complete { Coverage::Complete } else { Coverage::Sampled };
-                return match self.sample(state, visit) {
-                    Coverage::Stopped => Coverage::Stopped,
-                    _ => coverage,
-                };
+                return coverage;
             }
         }
     }
 
+    /// All subsets, where these are few.
     fn subsets(&self, state: &DiskState, visit: &mut Visit<'_>) -> Coverage {
         let guarded = |index: &usize| match &state.pending[*index].kind {
             ChangeKind::Write { offset, .. } => {
@@ -145,10 +124,10 @@ impl Choices {
         let (frames, free): (Vec<usize>, Vec<usize>) = match self.enumeration {
             Enumeration::Exhaustive | Enumeration::Full => (Vec::new(), all.collect()),
             Enumeration::Pruned => all.partition(guarded),
-            Enumeration::Sampled => return self.sample(state, visit),
+            Enumeration::Sampled => return Coverage::Sampled,
         };
         if free.len() > self.subsets_max() {
-            return self.sample(state, visit);
+            return Coverage::Sampled;
         }
         let mut fates = vec![Fate::Lost; state.pending.len()];
         for kept in 0..=frames.len() {
@@ -163,15 +142,24 @@ impl Choices {
         if frames.len() > 1 { Coverage::Pruned } else { Coverage::Complete }
     }
 
-    fn sample(&self, state: &DiskState, visit: &mut Visit<'_>) -> Coverage {
+    fn sample(&self, state: &DiskState, visit: &mut Visit<'_>) -> ControlFlow<()> {
         let mut rng = self.seed.rng();
-        for _ in 0..self.samples {
-            if visit(&draw(state, &mut rng)).is_break() {
-                return Coverage::Stopped;
-            }
-        }
-        Coverage::Sampled
+        (0..self.samples).try_for_each(|_| visit(&draw(state, &mut rng)))
     }
+}
+
+/// The simple ones: the moments before each change, each change lost and alone, kinds, names, writes in part.
+fn simple(state: &DiskState, dirty: Option<&Dirty>, visit: &mut Visit<'_>) -> ControlFlow<()> {
+    prefixes(state, visit)?;
+    if dirty.is_none() {
+        singles(state, visit)?;
+    }
+    kinds(state, visit)?;
+    names(state, visit)?;
+    if let Some(dirty) = dirty {
+        units(state, dirty, visit)?;
+    }
+    parts(state, visit)
 }
 
 fn whether(is_kept: bool) -> Fate {
@@ -233,9 +221,8 @@ fn units(state: &DiskState, dirty: &Dirty, visit: &mut Visit<'_>) -> ControlFlow
     ControlFlow::Continue(())
 }
 
-/// Kept, lost, prefixes, drop one, keep one.
-fn whole(state: &DiskState, visit: &mut Visit<'_>) -> ControlFlow<()> {
-    prefixes(state, visit)?;
+/// Drop one, keep one.
+fn singles(state: &DiskState, visit: &mut Visit<'_>) -> ControlFlow<()> {
     let count = state.pending.len();
     let mut fates = vec![Fate::Kept; count];
     for one in 0..count {
