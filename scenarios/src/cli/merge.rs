@@ -1,10 +1,9 @@
 //! `seawall merge`: one record of all shares of a soak.
 
 use super::args::MergeArgs;
-use super::{Complaint, Exit, print, report, say, soak};
+use super::{Complaint, Exit, report, say, soak};
 use crate::expectations::Expectations;
 use crate::soak::merge;
-use seawall_reports as reports;
 
 pub(super) fn run(args: &MergeArgs) -> Result<Exit, Complaint> {
     let records = args.records.iter().map(|path| report::read(path)).collect::<Result<Vec<_>, _>>()?;
@@ -16,11 +15,7 @@ pub(super) fn run(args: &MergeArgs) -> Result<Exit, Complaint> {
         let path = path.map(|path| format!("{}: ", path.display())).unwrap_or_default();
         Complaint::usage(format!("{path}{error}"))
     })?;
-    let written = args.out.as_deref().map(|out| reports::write::all(out, &record)).transpose();
-    print(&report::render(&record, args.format))?;
-    if let Some(paths) = written.map_err(Complaint::usage)? {
-        say(&format!("report: {}", paths.html.display()));
-    }
+    report::deliver(&record, args.out.as_deref(), args.format)?;
     let missing = merge::missing(&record);
     if !missing.is_empty() {
         let of = record.shares.first().map_or(0, |share| share.of);

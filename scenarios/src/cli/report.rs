@@ -21,11 +21,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Complaint> {
     if let Some(out) = &args.out {
         soak::check_out(out)?;
     }
-    let written = args.out.as_deref().map(|out| reports::write::all(out, &record)).transpose();
-    print(&render(&record, args.format))?;
-    if let Some(paths) = written.map_err(Complaint::usage)? {
-        say(&format!("report: {}", paths.html.display()));
-    }
+    deliver(&record, args.out.as_deref(), args.format)?;
     Ok(Exit::Expected)
 }
 
@@ -36,8 +32,18 @@ pub(super) fn read(path: &Path) -> Result<SoakRecord, Complaint> {
     reports::json::parse_full(&text).map_err(|error| Complaint::usage(format!("{name}: {error}")))
 }
 
+/// Writes the report into a folder, if there is one, and prints the record in any case.
+pub(super) fn deliver(record: &SoakRecord, out: Option<&Path>, format: Format) -> Result<(), Complaint> {
+    let written = out.map(|out| reports::write::all(out, record)).transpose();
+    print(&render(record, format))?;
+    if let Some(paths) = written.map_err(Complaint::usage)? {
+        say(&format!("report: {}", paths.html.display()));
+    }
+    Ok(())
+}
+
 /// The record for standard output.
-pub(super) fn render(record: &SoakRecord, format: Format) -> String {
+fn render(record: &SoakRecord, format: Format) -> String {
     let width = terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0));
     match format {
         // With colours. anstream removes them if the terminal or the user does not want them.

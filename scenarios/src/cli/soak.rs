@@ -1,7 +1,7 @@
 //! `seawall soak`: the matrix.
 
 use super::args::{Medium, SoakArgs};
-use super::{Complaint, Exit, print, report, say, share, stop_on_interrupt};
+use super::{Complaint, Exit, report, say, share, stop_on_interrupt};
 use crate::expectations::Expectations;
 use crate::faults::{self, Fault};
 use crate::run::Runner;
@@ -16,7 +16,6 @@ use seawall_harness::record::SoakRecord;
 use seawall_harness::seed::Seed;
 use seawall_harness::token::FaultName;
 use seawall_harness::verdict::Verdict;
-use seawall_reports as reports;
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -40,11 +39,7 @@ pub(super) fn run(args: SoakArgs) -> Result<Exit, Complaint> {
     let bar = Bar::new(&config);
     let record = config.execute(&runner, &Expectations::reviewed(), &stop, &|progress| bar.show(progress))?;
     bar.clear();
-    let written = args.out.as_deref().map(|out| reports::write::all(out, &record)).transpose();
-    print(&report::render(&record, args.format))?;
-    if let Some(paths) = written.map_err(Complaint::usage)? {
-        say(&format!("report: {}", paths.html.display()));
-    }
+    report::deliver(&record, args.out.as_deref(), args.format)?;
     if record.interrupted {
         say("interrupted: the figures are those of the runs that were done");
         return Ok(Exit::Interrupted);

@@ -108,7 +108,7 @@ fn compare(layer: &Runs, plain: &Runs) -> Option<Comparison> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Tally;
+    use super::super::tally::{Heading, Tally};
     use super::*;
     use crate::faults;
     use crate::run::spec::{REAL, SIM};
@@ -167,7 +167,7 @@ mod tests {
         let cell = |(entry, (_, lost)): (&&strategies::Entry, &(&str, u64))| {
             let mut tally = Tally::default();
             tally.by_number = runs(&[(0, *lost, false)]);
-            let cell = tally.into_cell(entry, &config.faults[0], SIM, table);
+            let cell = tally.into_cell(Heading::new(entry, &config.faults[0], SIM), table);
             Cell { as_expected: true, ..cell }
         };
         let mut matrix: Vec<Cell> = config.strategies.iter().zip(strategies).map(cell).collect();
@@ -185,7 +185,7 @@ mod tests {
         tally.by_number = runs.clone();
         let entry = strategies::find(PLAIN).unwrap();
         let fault = faults::find(&FaultName::Named("none".to_owned())).unwrap();
-        assert_eq!(of_cell(&tally.into_cell(entry, &fault, SIM, &Expectations::reviewed())), runs);
+        assert_eq!(of_cell(&tally.into_cell(Heading::new(entry, &fault, SIM), &Expectations::reviewed())), runs);
     }
 
     #[test]

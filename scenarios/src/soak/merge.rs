@@ -4,11 +4,10 @@
 //! That makes it associative, commutative and idempotent. Two records of the same share must be the same: a share that
 //! was executed twice may have come out in two ways, on real files or within a time limit, and both are no sum.
 
-use super::comparison::{self, Baseline, Runs};
-use super::tally;
+use super::comparison::Baseline;
+use super::tally::{Heading, Tally};
 use crate::expectations::Expectations;
 use seawall_harness::record::{Cell, RunRecord, Share, SoakRecord};
-use seawall_harness::verdict::Verdict;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -141,45 +140,8 @@ fn each(shares: &BTreeMap<u64, &Share>, text: impl Fn(&Share) -> &String) -> Str
 
 /// The sum of one cell over the shares.
 fn sum(parts: &[&Cell], sample: Option<(u64, &RunRecord)>, expectations: &Expectations) -> Cell {
-    let add = |figure: fn(&Cell) -> u64| parts.iter().map(|cell| figure(cell)).sum::<u64>();
-    let mut verdicts: BTreeMap<Verdict, u64> = BTreeMap::new();
-    let mut errors: BTreeMap<String, u64> = BTreeMap::new();
-    let mut runs = Runs::new();
-    for cell in parts {
-        cell.verdicts.iter().for_each(|(verdict, count)| *verdicts.entry(*verdict).or_default() += count);
-        cell.errors.iter().for_each(|error| *errors.entry(error.message.clone()).or_default() += error.count);
-        runs.extend(comparison::of_cell(cell));
-    }
-    let Cell { strategy, fault, fault_summary, medium, .. } = parts[0];
-    let verdict = verdicts.keys().next_back().copied().unwrap_or(Verdict::NotMeasured);
-    let expected = expectations.of(strategy, fault, medium);
-    let (numbers, harmed) = comparison::to_cell(&runs);
-    Cell {
-        strategy: strategy.clone(),
-        fault: fault.clone(),
-        fault_summary: fault_summary.clone(),
-        medium: medium.clone(),
-        verdict,
-        as_expected: expectations.is_expected(&expected, verdict, add(|cell| cell.runs)),
-        expected: expected.to_string(),
-        runs: add(|cell| cell.runs),
-        acked: add(|cell| cell.acked),
-        refused: add(|cell| cell.refused),
-        indeterminate: add(|cell| cell.indeterminate),
-        lost: add(|cell| cell.lost),
-        corrupt: add(|cell| cell.corrupt),
-        lost_silently: add(|cell| cell.lost_silently),
-        opens: add(|cell| cell.opens),
-        schema_inits: add(|cell| cell.schema_inits),
-        calls: add(|cell| cell.calls),
-        faults_fired: add(|cell| cell.faults_fired),
-        verdicts,
-        errors: tally::most_frequent(errors),
-        worse_than_plain: None,
-        numbers,
-        harmed,
-        sample_number: sample.map(|(number, _)| number),
-        token: sample.map(|(_, sample)| sample.token.clone()).unwrap_or_default(),
-        sample: sample.map(|(_, sample)| sample.clone()),
-    }
+    let mut tally = Tally::default();
+    parts.iter().for_each(|cell| tally.add_cell(cell));
+    tally.sample = sample.map(|(number, sample)| (number, sample.clone()));
+    tally.into_cell(Heading::of_cell(parts[0]), expectations)
 }

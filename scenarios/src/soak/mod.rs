@@ -18,7 +18,7 @@ use seawall_harness::token::Token;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tally::Tally;
+use tally::{Heading, Tally};
 
 /// What to run.
 pub struct SoakConfig {
@@ -184,7 +184,7 @@ impl SoakConfig {
                         // It repeats exactly, so the timeline can be recorded afterwards.
                         *sample = runner.record(&self.token(strategy, fault, medium, *nth), true)?;
                     }
-                    matrix.push(tally.into_cell(strategy, fault, medium, expectations));
+                    matrix.push(tally.into_cell(Heading::new(strategy, fault, medium), expectations));
                 }
             }
         }

@@ -12,6 +12,26 @@ use std::collections::BTreeMap;
 /// How many error messages a cell keeps.
 const ERRORS_MAX: usize = 8;
 
+/// What a cell is about.
+#[derive(Clone, Copy)]
+pub(super) struct Heading<'a> {
+    pub(super) strategy: &'a str,
+    pub(super) fault: &'a str,
+    pub(super) fault_summary: &'a str,
+    pub(super) medium: &'a str,
+}
+
+impl<'a> Heading<'a> {
+    pub(super) fn new(strategy: &'a strategies::Entry, fault: &'a Fault, medium: &'a str) -> Self {
+        Self { strategy: strategy.name, fault: &fault.title, fault_summary: &fault.summary, medium }
+    }
+
+    pub(super) fn of_cell(cell: &'a Cell) -> Self {
+        let Cell { strategy, fault, fault_summary, medium, .. } = cell;
+        Self { strategy, fault, fault_summary, medium }
+    }
+}
+
 /// The sums of one cell.
 #[derive(Default)]
 pub(super) struct Tally {
@@ -61,23 +81,38 @@ impl Tally {
         }
     }
 
-    pub(super) fn into_cell(
-        self,
-        strategy: &strategies::Entry,
-        fault: &Fault,
-        medium: &str,
-        expectations: &Expectations,
-    ) -> Cell {
+    /// Adds the figures of a cell of a share; not its sample.
+    pub(super) fn add_cell(&mut self, cell: &Cell) {
+        self.runs += cell.runs;
+        self.acked += cell.acked;
+        self.refused += cell.refused;
+        self.indeterminate += cell.indeterminate;
+        self.lost += cell.lost;
+        self.lost_silently += cell.lost_silently;
+        self.opens += cell.opens;
+        self.schema_inits += cell.schema_inits;
+        self.calls += cell.calls;
+        self.faults_fired += cell.faults_fired;
+        self.by_number.extend(comparison::of_cell(cell));
+        cell.verdicts.iter().for_each(|(verdict, count)| *self.verdicts.entry(*verdict).or_default() += count);
+        cell.errors.iter().for_each(|error| *self.errors.entry(error.message.clone()).or_default() += error.count);
+    }
+
+    pub(super) fn into_cell(self, heading: Heading<'_>, expectations: &Expectations) -> Cell {
+        let Heading { strategy, fault, fault_summary, medium } = heading;
         let verdict = self.verdicts.keys().next_back().copied().unwrap_or(Verdict::NotMeasured);
-        let expected = expectations.of(strategy.name, &fault.title, medium);
-        let errors = most_frequent(self.errors);
+        let expected = expectations.of(strategy, fault, medium);
+        let mut errors: Vec<ErrorCount> =
+            self.errors.into_iter().map(|(message, count)| ErrorCount { message, count }).collect();
+        errors.sort_by_key(|error| std::cmp::Reverse(error.count));
+        errors.truncate(ERRORS_MAX);
         let sample_number = self.sample.as_ref().map(|(nth, _)| *nth);
         let sample = self.sample.map(|(_, record)| record);
         let (numbers, harmed) = comparison::to_cell(&self.by_number);
         Cell {
-            strategy: strategy.name.to_owned(),
-            fault: fault.title.clone(),
-            fault_summary: fault.summary.clone(),
+            strategy: strategy.to_owned(),
+            fault: fault.to_owned(),
+            fault_summary: fault_summary.to_owned(),
             medium: medium.to_owned(),
             verdict,
             as_expected: expectations.is_expected(&expected, verdict, self.runs),
@@ -103,15 +138,6 @@ impl Tally {
             sample,
         }
     }
-}
-
-/// The most frequent errors of a cell.
-pub(super) fn most_frequent(errors: BTreeMap<String, u64>) -> Vec<ErrorCount> {
-    let mut errors: Vec<ErrorCount> =
-        errors.into_iter().map(|(message, count)| ErrorCount { message, count }).collect();
-    errors.sort_by_key(|error| std::cmp::Reverse(error.count));
-    errors.truncate(ERRORS_MAX);
-    errors
 }
 
 /// How far the soak has come.
